@@ -1,0 +1,422 @@
+"""Calibration study of the decision: size on the null, power in six scenarios, coverage of the intervals.
+
+    python benchmarks/calibration.py            # about five minutes on one core
+    python benchmarks/calibration.py --runs 2000  # a quick look
+
+Writes calibration.json, calibration.md and (with matplotlib) calibration.svg beside each other into benchmarks/results.
+
+Given the discordant counts m the null law of every rule is exact, so a design is simulated in strata: the counts are
+drawn a few dozen times, and for each draw the critical values are computed once and many runs are made against them. The
+omnibus p-value of a run is its rank among 200,000 draws of the null; `omnibus()` itself is checked against it.
+"""
+
+import argparse
+import json
+import math
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import scipy
+from numpy.typing import NDArray
+from scipy import special
+
+from gate.stats import (
+    _binomial,
+    _margin,
+    _nulls,
+    _rules,
+    flip_rate_interval,
+    margin_test,
+    omnibus,
+    tango_interval,
+)
+from gate.stats._rules import Tasks
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+ALPHA = 0.05
+ACCURACY = 0.75  # of the baseline on every task; matters to the tests that do not pair
+NULL_DRAWS = 200_000
+VLLM_TOLERANCE = 0.03
+SGLANG_QUESTIONS, SGLANG_SLACK, SGLANG_ACCURACY = 200, 0.03, 0.80
+RULES = ["omnibus", "pooled", "fisher", "max", "holm"]
+OTHERS = [
+    "any of the four",
+    "any of three at alpha/3",
+    "unpaired z-test (lm-eval)",
+    "1-point threshold",
+    "recorded accuracy - .03 (vLLM)",
+    "floor on 200 questions (SGLang)",
+    "bootstrap of the mean",
+]
+
+
+@dataclass(frozen=True)
+class Design:
+    """Tasks with their sizes and flip rates."""
+
+    name: str
+    n: Ints
+    flips: Floats
+
+
+SIX = Design(
+    "six tasks, 817 to 14,042 items",
+    np.array([1172, 10042, 1319, 1267, 14042, 817]),
+    np.array([0.08, 0.05, 0.12, 0.10, 0.06, 0.09]),
+)
+MMLU_SIZES = np.random.default_rng(57).integers(100, 600, 57)
+DESIGNS = [
+    Design("one task, 1,000 items", np.array([1000]), np.array([0.08])),
+    SIX,
+    Design("three tasks, about 4 flips each", np.array([60, 80, 100]), np.full(3, 0.05)),
+    Design("twelve tasks, about 6 flips each", np.full(12, 100), np.full(12, 0.06)),
+    Design(
+        "unequal: 2, 10, 100 and 2,000 flips",
+        np.array([50, 200, 1000, 20000]),
+        np.array([0.04, 0.05, 0.1, 0.1]),
+    ),
+    Design("57 tasks, 100 to 600 items", MMLU_SIZES, np.full(57, 0.08)),
+]
+SCENARIOS = {
+    "none": [0.0] * 6,
+    "0.3 points on every task": [0.003] * 6,
+    "0.5 points on every task": [0.005] * 6,
+    "3 points on the third task": [0, 0, 0.03, 0, 0, 0],
+    "4 points on the first task": [0.04, 0, 0, 0, 0, 0],
+    "mixed: 1, -.2, 2, 0, .3, 1": [0.01, -0.002, 0.02, 0, 0.003, 0.01],
+}
+
+
+class Stratum:
+    """The null laws of all rules at one draw of the discordant counts."""
+
+    def __init__(self, m: Ints, generator: np.random.Generator) -> None:
+        self.m = m
+        self.moved = np.flatnonzero(m)
+        self.tasks = Tasks(tuple(_nulls.coins(k) for k in m[self.moved].tolist()), np.zeros(self.moved.size))
+        self.fisher = _rules.fisher_law(self.tasks)
+        self.largest = _rules.max_law(self.tasks, from_z=-9.0)
+        null = self._three(generator.binomial(m, 0.5, (NULL_DRAWS, m.size)))
+        self.null_smallest = np.sort(null.min(axis=0))
+
+    def p_values(self, heads: Ints) -> dict[str, Floats]:
+        """P-values of every rule for regressions of shape (runs, tasks)."""
+        three = self._three(heads)
+        smallest = three.min(axis=0)
+        rank = np.searchsorted(self.null_smallest, smallest * (1 + 1e-9), side="right")
+        tasks = _binomial.sf(heads, self.m)
+        holm = np.minimum(1.0, tasks.min(axis=1) * self.m.size)
+        return {
+            "omnibus": (1 + rank) / (NULL_DRAWS + 1),
+            "pooled": three[0],
+            "fisher": three[1],
+            "max": three[2],
+            "holm": holm,
+            "any of the four": np.minimum(smallest, holm),
+            "any of three at alpha/3": np.minimum(1.0, 3.0 * smallest),
+        }
+
+    def _three(self, heads: Ints) -> Floats:
+        totals, inverse = np.unique(heads.sum(axis=1), return_inverse=True)
+        pooled = _binomial.sf(totals, np.int64(self.m.sum()))[inverse]
+        cost, largest = np.zeros(heads.shape[0]), np.full(heads.shape[0], -np.inf)
+        for k, null in zip(self.moved, self.tasks.nulls, strict=True):
+            first = round((null.values[0] + (null.coins or 0)) / 2)
+            at = np.clip(heads[:, k] - first, 0, null.values.size - 1)
+            cost += null.costs[at]
+            largest = np.maximum(largest, null.values[at] / null.sigma)
+        by_max = self.largest.sf(largest)
+        by_fisher = self.fisher.sf(cost) if self.fisher is not None else pooled
+        return np.array([pooled, by_fisher, by_max])
+
+
+def others(
+    design: Design, heads: Ints, m: Ints, drops: Floats, generator: np.random.Generator
+) -> dict[str, NDArray[np.bool_]]:
+    """What the checks in use today would have said of the same runs."""
+    n = design.n
+    drop = (2 * heads - m) / n
+    baseline = (generator.binomial(n - m, ACCURACY, heads.shape) + heads) / n
+    candidate = baseline - drop
+    variance = (baseline * (1 - baseline) + candidate * (1 - candidate)) / (n - 1)
+    z = drop / np.sqrt(np.maximum(variance, 1e-12))
+    # A fresh sample of questions each night, from a model whose accuracy fell by the mean drop.
+    asked = generator.binomial(SGLANG_QUESTIONS, SGLANG_ACCURACY - drops.mean(), heads.shape[0])
+    return {
+        "unpaired z-test (lm-eval)": (2 * special.ndtr(-np.abs(z)) <= ALPHA).any(axis=1)
+        & (z.max(axis=1) > 0),
+        "1-point threshold": (drop > 0.01).any(axis=1),
+        "recorded accuracy - .03 (vLLM)": (drop > VLLM_TOLERANCE).any(axis=1),
+        "floor on 200 questions (SGLang)": asked / SGLANG_QUESTIONS < SGLANG_ACCURACY - SGLANG_SLACK,
+        "bootstrap of the mean": _bootstrap(heads, m, n, generator),
+    }
+
+
+def _bootstrap(
+    heads: Ints, m: Ints, n: Ints, generator: np.random.Generator, resamples: int = 400
+) -> NDArray[np.bool_]:
+    """Percentile bootstrap of the mean over tasks of the drop: fails where 95 % of resamples show a drop."""
+    rejected = np.zeros(heads.shape[0], dtype=np.bool_)
+    for run, b in enumerate(heads):
+        c = m - b
+        regressions = generator.binomial(n, b / n, (resamples, n.size))
+        improvements = generator.binomial(n - regressions, c / (n - b))
+        mean = ((regressions - improvements) / n).mean(axis=1)
+        rejected[run] = np.quantile(mean, ALPHA) > 0.0
+    return rejected
+
+
+def rejection_rates(
+    design: Design, drops: Floats, runs: int, strata: int, seed: list[int]
+) -> tuple[dict[str, float], float]:
+    """Share of runs that each rule fails, and the largest difference of `omnibus()` from the ranks in three runs."""
+    generator = np.random.default_rng(seed)
+    per = math.ceil(runs / strata)
+    counts: dict[str, int] = {}
+    difference = 0.0
+    for stratum_number in range(strata):
+        m = generator.binomial(design.n, design.flips)
+        stratum = Stratum(m, generator)
+        heads = generator.binomial(m, np.clip(0.5 + drops / (2 * design.flips), 0, 1), (per, m.size))
+        p = stratum.p_values(heads)
+        found = {name: values <= ALPHA * (1 + 1e-12) for name, values in p.items()}
+        bootstrapped = min(per, max(1, 4000 // strata))
+        today = others(design, heads[:bootstrapped], m, drops, generator)
+        for name, hit in found.items():
+            counts[name] = counts.get(name, 0) + int(hit.sum())
+        for name, hit in today.items():
+            counts[name] = counts.get(name, 0) + round(float(hit.mean()) * per)
+        if stratum_number < 3:
+            direct = omnibus(heads[0], m - heads[0], draws=200_000, seed=stratum_number)
+            difference = max(difference, abs(direct - float(p["omnibus"][0])))
+    return {name: count / (per * strata) for name, count in counts.items()}, difference
+
+
+def margin_size(design: Design, margin: float, runs: int, seed: list[int]) -> dict[str, float]:
+    """Share of runs failed at `margin` where every task's true drop is exactly the margin."""
+    generator = np.random.default_rng(seed)
+    worse, better = (design.flips + margin) / 2, (design.flips - margin) / 2
+    b = generator.binomial(design.n, worse, (runs, design.n.size))
+    c = generator.binomial(design.n - b, better / (1 - worse))
+    n = np.broadcast_to(design.n, b.shape)
+    p = np.asarray(margin_test(b, c, n, margin))
+    pooled = np.asarray(margin_test(b.sum(axis=1), c.sum(axis=1), n.sum(axis=1), margin))
+    cost = -np.log(p).sum(axis=1)
+    fisher = special.gammaincc(p.shape[1], cost)
+    largest = -np.expm1(p.shape[1] * np.log1p(-p.min(axis=1)))
+    smallest = np.minimum(np.minimum(pooled, largest), fisher)
+    # The level of the omnibus rule depends on the variances only, and hardly on them: take the expected ones.
+    variances = design.n * (design.flips - margin**2)
+    low, high = ALPHA / 3, ALPHA
+    while high - low > 1e-4:
+        middle = 0.5 * (low + high)
+        reached = _margin.null_probability(variances, middle, 200_000, 1).p_value
+        low, high = (middle, high) if reached <= ALPHA else (low, middle)
+    return {
+        "omnibus": float(np.mean(smallest <= low)),
+        "pooled": float(np.mean(pooled <= ALPHA)),
+        "fisher": float(np.mean(fisher <= ALPHA)),
+        "max": float(np.mean(largest <= ALPHA)),
+        "holm": float(np.mean(p.min(axis=1) * p.shape[1] <= ALPHA)),
+    }
+
+
+def coverage(n: int, flips: float, drop: float, runs: int, seed: list[int]) -> dict[str, float]:
+    """Share of intervals that hold the truth, Tango's beside the textbook (Wald) one, and the flip rate's."""
+    generator = np.random.default_rng(seed)
+    worse, better = (flips + drop) / 2, (flips - drop) / 2
+    b = generator.binomial(n, worse, runs)
+    c = generator.binomial(n - b, better / (1 - worse))
+    pairs, inverse = np.unique(np.column_stack([b, c]), axis=0, return_inverse=True)
+    first, second = pairs[:, 0].copy(), pairs[:, 1].copy()
+    row: dict[str, float] = {}
+    for confidence in (0.90, 0.95):
+        low, high = tango_interval(first, second, n, confidence)
+        row[f"Tango {confidence:.0%}"] = float(np.mean(((low <= drop) & (drop <= high))[inverse]))
+        estimate = (first - second) / n
+        half = special.ndtri(0.5 + confidence / 2) * np.sqrt(((first + second) / n - estimate**2) / n)
+        row[f"Wald {confidence:.0%}"] = float(np.mean((np.abs(estimate - drop) <= half)[inverse]))
+    low, high = flip_rate_interval(first + second, n, 0.95)
+    row["flip rate 95%"] = float(np.mean(((low <= flips) & (flips <= high))[inverse]))
+    return row
+
+
+def study(runs: int, seed: int) -> dict[str, object]:
+    """The whole study as one JSON-ready value."""
+    started = time.perf_counter()
+    size: dict[str, dict[str, float]] = {}
+    agreement: dict[str, float] = {}
+    for number, design in enumerate(DESIGNS):
+        strata = 40 if design.n.size > 24 else 100
+        size[design.name], agreement[design.name] = rejection_rates(
+            design, np.zeros(design.n.size), runs, strata, [seed, 1, number]
+        )
+        print(
+            f"{time.perf_counter() - started:6.0f} s  size   {design.name}: {size[design.name]['omnibus']:.4f}"
+        )
+    power: dict[str, dict[str, float]] = {}
+    for number, (name, drops) in enumerate(SCENARIOS.items()):
+        power[name], _ = rejection_rates(SIX, np.array(drops), runs, 40, [seed, 2, number])
+        print(f"{time.perf_counter() - started:6.0f} s  power  {name}: {power[name]['omnibus']:.3f}")
+    margins = {
+        f"{design.name}, margin {100 * margin:g} points": margin_size(
+            design, margin, runs, [seed, 3, number, k]
+        )
+        for number, design in enumerate(DESIGNS)
+        for k, margin in enumerate((0.005, 0.02))
+        if margin < design.flips.min()
+    }
+    intervals = {
+        f"n = {n:,}, flip rate {flips:g}, drop {drop:g}": coverage(n, flips, drop, runs, [seed, 4, n, k])
+        for k, (flips, drop) in enumerate(((0.02, 0.0), (0.02, 0.01), (0.1, 0.0), (0.1, 0.03), (0.3, 0.1)))
+        for n in (50, 200, 1000, 10_000)
+    }
+    return {
+        "alpha": ALPHA,
+        "runs": runs,
+        "seed": seed,
+        "size": size,
+        "power": power,
+        "margin_size": margins,
+        "coverage": intervals,
+        "omnibus_function_differs_at_most_by": agreement,
+        "seconds": round(time.perf_counter() - started, 1),
+        "versions": {
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            "scipy": scipy.__version__,
+        },
+    }
+
+
+def _table(
+    rows: dict[str, dict[str, float]], columns: list[str], digits: int, mark: Callable[[float], str]
+) -> str:
+    head = "| | " + " | ".join(columns) + " |\n|---|" + "---|" * len(columns) + "\n"
+    lines = (
+        f"| {name} | "
+        + " | ".join(f"{mark(row[c])}{row[c]:.{digits}f}{mark(row[c])}" for c in columns)
+        + " |"
+        for name, row in rows.items()
+    )
+    return head + "\n".join(lines) + "\n"
+
+
+def markdown(result: dict[str, object]) -> str:
+    """The study as a page."""
+    runs, seed = result["runs"], result["seed"]
+    size, power, margins, intervals = (result[k] for k in ("size", "power", "margin_size", "coverage"))
+    assert isinstance(size, dict) and isinstance(power, dict) and isinstance(runs, int)
+    assert isinstance(margins, dict) and isinstance(intervals, dict)
+    limit = ALPHA + 2 * math.sqrt(ALPHA * (1 - ALPHA) / runs)
+
+    def plain(_: float) -> str:
+        return ""
+
+    def over(value: float) -> str:
+        return "**" if value > limit else ""
+
+    verdicts = [
+        f"Largest size of a rule: {max(row[r] for row in size.values() for r in RULES):.4f} "
+        f"(limit .05 + 2 standard errors = {limit:.4f}).",
+        "Power of omnibus minus any-of-three at alpha/3, smallest over the scenarios with a drop: "
+        f"{min(row['omnibus'] - row['any of three at alpha/3'] for name, row in power.items() if name != 'none'):+.3f}.",
+        "Best single aggregate minus omnibus, largest: "
+        f"{max(max(row[r] for r in ('pooled', 'fisher', 'max')) - row['omnibus'] for row in power.values()):.3f}.",
+    ]
+    return f"""# Calibration study
+
+Made by `python benchmarks/calibration.py --runs {runs} --seed {seed}` in {result["seconds"]} s on one core.
+alpha = .05; baseline accuracy {ACCURACY} on every task. Numbers over {limit:.4f} in the tables of size are bold.
+
+{chr(10).join("- " + v for v in verdicts)}
+
+![size and power](calibration.svg)
+
+## (a) Size: share of {runs:,} unchanged candidates that fail
+
+{_table(size, RULES, 4, over)}
+The same runs under other checks ("any of the four": pooled, max, Fisher or Holm, each at .05):
+
+{_table(size, OTHERS, 4, over)}
+## (b) Power: share of {runs:,} candidates that fail, six tasks of 817 to 14,042 items
+
+{_table(power, RULES, 3, plain)}
+{_table(power, OTHERS, 3, plain)}
+How the other checks are modelled: *lm-eval*: the two-sided z-test of `model_comparator`, standard errors of both runs added as if
+independent, any task at .05. *1 point*: any task down by more than one point. *vLLM*: any task below its recorded accuracy
+minus .03. *SGLang*: {SGLANG_QUESTIONS} fresh questions at accuracy {SGLANG_ACCURACY}, floor {SGLANG_SLACK} below it: this alarms on
+unchanged models as often as its PR 20304 reports (17 of 120 nights, .14); the accuracy falls by the mean drop. *Bootstrap*: 400
+resamples of the mean drop over tasks, one-sided percentile. The last five use 4,000 of the runs.
+
+## Size at a margin: every task's true drop is exactly the margin
+
+{_table(margins, RULES, 4, over)}
+## (c) Coverage of the intervals
+
+{_table(intervals, list(next(iter(intervals.values()))), 3, plain)}"""
+
+
+def plot(result: dict[str, object], path: Path) -> bool:
+    """Size and power as two panels; False where matplotlib is missing."""
+    try:
+        import matplotlib
+
+        matplotlib.use("svg")
+        matplotlib.rcParams["svg.hashsalt"] = "quantgate"
+        import matplotlib.pyplot as plt
+    except ImportError:
+        return False
+    size, power, runs = result["size"], result["power"], result["runs"]
+    assert isinstance(size, dict) and isinstance(power, dict) and isinstance(runs, int)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(13, 5), layout="constrained")
+    names = list(size)
+    for rule in [*RULES, "any of the four"]:
+        left.plot([size[name][rule] for name in names], range(len(names)), "o", label=rule, alpha=0.8)
+    left.axvline(ALPHA, color="black", linewidth=0.8)
+    left.axvline(
+        ALPHA + 2 * math.sqrt(ALPHA * (1 - ALPHA) / runs), color="black", linewidth=0.8, linestyle=":"
+    )
+    left.set_yticks(range(len(names)), names)
+    left.set(xlabel="share of unchanged candidates failed", title="Size at alpha = .05", xlim=(0, None))
+    left.legend(fontsize=8)
+    shown = [*RULES, "any of three at alpha/3", *OTHERS[2:]]
+    scenarios = [name for name in power if name != "none"]
+    width = 0.85 / len(shown)
+    for k, rule in enumerate(shown):
+        places = [x + (k - len(shown) / 2 + 0.5) * width for x in range(len(scenarios))]
+        right.bar(places, [power[name][rule] for name in scenarios], width, label=rule, color=f"C{k % 10}")
+    right.set_xticks(
+        range(len(scenarios)), [name.replace(" on ", "\non ").replace(": ", ":\n") for name in scenarios]
+    )
+    right.tick_params(axis="x", labelsize=8)
+    right.set(ylabel="share of degraded candidates failed", title="Power, six tasks", ylim=(0, 1.02))
+    right.legend(fontsize=7, ncols=2)
+    figure.savefig(path, metadata={"Date": None})
+    return True
+
+
+def main() -> None:
+    """Run the study and write its three files."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--runs", type=int, default=20_000)
+    parser.add_argument("--seed", type=int, default=20260210)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    arguments = parser.parse_args()
+    result = study(arguments.runs, arguments.seed)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    (arguments.out / "calibration.json").write_text(json.dumps(result, indent=1) + "\n")
+    (arguments.out / "calibration.md").write_text(markdown(result))
+    if not plot(result, arguments.out / "calibration.svg"):
+        print("matplotlib is not installed: no plot was drawn")
+    print(f"written to {arguments.out}")
+
+
+if __name__ == "__main__":
+    main()

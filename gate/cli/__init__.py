@@ -1,0 +1,5 @@
+"""The command `gate`."""
+
+from gate.cli.main import main
+
+__all__ = ["main"]

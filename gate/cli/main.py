@@ -1,0 +1,91 @@
+"""The command line: finds the command, turns every error into its exit code."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import logging
+import sys
+import traceback
+
+import click
+
+from gate import __version__
+from gate.errors import ExitCode, GateError
+
+# name: module that defines `command`, and the line in `gate --help`; modules are imported only when used
+_COMMANDS = {
+    "run": ("gate.cli.run", "Baseline (cached or built), candidate, comparison, report, exit code."),
+    "baseline": ("gate.cli.baseline", "Evaluate the baseline and store its samples."),
+    "evaluate": ("gate.cli.evaluate", "Evaluate any model and write its samples."),
+    "compare": ("gate.cli.compare", "Two sample sets, ours or other tools', to a verdict. No model, no GPU."),
+    "report": ("gate.cli.report", "Render a result.json again."),
+    "demo": ("gate.cli.demo", "The whole job on a real small model on a laptop CPU."),
+    "schema": ("gate.cli.schema", "Print the JSON Schema of gate.yml."),
+}
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command = importlib.import_module(_COMMANDS[cmd_name][0]).command
+        assert isinstance(command, click.Command)  # noqa: S101 - for the type checker
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            near = difflib.get_close_matches(args[0], _COMMANDS, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise click.UsageError(f"{error.message}{hint}", ctx) from None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="quantgate")
+def cli() -> None:
+    """Tell whether an optimised LLM is worse than the model it replaces, or only different by noise.
+
+    Exit codes: 0 PASS, 1 FAIL (significant degradation), 2 wrong usage or input, 3 INCONCLUSIVE where the policy
+    blocks, 4 the evaluation could not be completed, 130 interrupted.
+    """
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit with the documented code; never 1 for anything but degradation."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    logging.getLogger("torchao").setLevel(logging.ERROR)
+    try:
+        # commands return their exit code
+        code = cli.main(args=arguments, standalone_mode=False)
+    except GateError as error:
+        _say(f"error: {error}")
+        code = error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        _say("interrupted; everything that was complete before is still there")
+        code = ExitCode.INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        code = ExitCode.USAGE
+    except BrokenPipeError:
+        sys.stderr.close()
+        code = ExitCode.EVALUATION
+    except Exception:  # the exit code of an unforeseen error must not be Python's 1
+        traceback.print_exc()
+        _say("error: this is a bug in quantgate; please report it with the lines above")
+        code = ExitCode.EVALUATION
+    sys.exit(int(code or 0))
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)

@@ -1,0 +1,27 @@
+"""Settings: the typed gate.yml."""
+
+from gate.config.load import LoadedConfig, load_config, parse_config
+from gate.config.model import (
+    DecisionSettings,
+    DistanceSettings,
+    EngineSettings,
+    GateConfig,
+    ModelSettings,
+    ReportSettings,
+    SampleSettings,
+    TaskSettings,
+)
+
+__all__ = [
+    "DecisionSettings",
+    "DistanceSettings",
+    "EngineSettings",
+    "GateConfig",
+    "LoadedConfig",
+    "ModelSettings",
+    "ReportSettings",
+    "SampleSettings",
+    "TaskSettings",
+    "load_config",
+    "parse_config",
+]

@@ -1,0 +1,242 @@
+"""The settings of `gate.yml` as typed, frozen values. Defaults and limits live here and nowhere else."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+
+def _refuse(value: Any) -> Any:
+    if value not in (None, False):
+        raise ValueError("not available in this version; remove the key or set it to null")
+    return value
+
+
+# Keys of the documented gate.yml whose feature is not built yet: an honest error, never a silent no-op.
+NotYet = Annotated[Literal[False] | None, BeforeValidator(_refuse)]
+
+Proportion = Annotated[float, Field(ge=0.0, le=1.0)]
+OpenProportion = Annotated[float, Field(gt=0.0, lt=1.0)]
+
+
+class Section(BaseModel):
+    """A mapping in gate.yml: unknown keys are errors, values never change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class EngineSettings(Section):
+    """Who answers, and how."""
+
+    kind: Literal["transformers"] = Field("transformers", description="The engine that runs the model.")
+    device: str = Field(
+        "auto",
+        pattern=r"^(auto|cpu|cuda(:\d+)?|balanced)$",
+        description="auto (the GPU where there is one), cpu, cuda, cuda:N, or balanced (spread over all GPUs).",
+    )
+    max_batch_tokens: int | Literal["auto"] = Field(
+        "auto", description="Upper bound of rows x padded length in one forward pass, in tokens."
+    )
+    pad_to_multiple_of: int = Field(1, ge=1, le=4096, description="Padded lengths are multiples of this.")
+    attn_implementation: str | None = Field(None, description="Passed to transformers: sdpa, eager, ...")
+    trust_remote_code: bool = Field(False, description="Run Python code that the model repository ships.")
+
+    @field_validator("max_batch_tokens")
+    @classmethod
+    def _positive(cls, value: int | str) -> int | str:
+        if isinstance(value, int) and value < 1:
+            raise ValueError("must be a positive number of tokens, or auto")
+        return value
+
+
+class EngineOverride(Section):
+    """Engine settings of one model alone; what is not set here comes from the top-level `engine`."""
+
+    kind: Literal["transformers"] | None = None
+    device: str | None = Field(None, pattern=r"^(auto|cpu|cuda(:\d+)?|balanced)$")
+    max_batch_tokens: int | Literal["auto"] | None = None
+    pad_to_multiple_of: int | None = Field(None, ge=1, le=4096)
+    attn_implementation: str | None = None
+    trust_remote_code: bool | None = None
+
+    def over(self, base: EngineSettings) -> EngineSettings:
+        """Return `base` with the values that are set here."""
+        return EngineSettings(**{**base.model_dump(), **self.model_dump(exclude_none=True)})
+
+
+class ModelSettings(Section):
+    """One model: where its weights and tokenizer come from."""
+
+    model: str = Field(min_length=1, description="A folder, or a name on the Hugging Face hub.")
+    revision: str | None = Field(None, description="Hub revision: a commit (best), tag or branch.")
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field(
+        "auto", description="Number format of the weights; auto takes the checkpoint's own."
+    )
+    gguf_file: str | None = Field(None, description="File name of a GGUF checkpoint inside the model folder.")
+    tokenizer: str | None = Field(
+        None, description="Where the tokenizer comes from: a folder, a hub name, or `baseline`."
+    )
+    allow_pickle: bool = Field(
+        False,
+        description="Load pickled weights (.bin, .pt), which can run code, where there is no safetensors.",
+    )
+    engine: EngineOverride | None = Field(None, description="Engine settings for this model alone.")
+
+
+class TaskSettings(Section):
+    """One task: what is asked, from which file, and how it is scored."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}$", description="Unique name of the task.")
+    file: str | None = Field(None, description="JSONL, CSV or Parquet file with a document a row.")
+    kind: Literal["multiple_choice", "generate_until"] = "multiple_choice"
+    prompt: str | None = Field(
+        None, description="Jinja2 template of the question over the document's fields."
+    )
+    choices: str | list[str] | None = Field(
+        None, description="Jinja2 expression that gives the list of choices, or a list of templates."
+    )
+    answer: str | None = Field(
+        None,
+        description="Jinja2 expression: index or text of the right choice; accepted answer(s) of a generation.",
+    )
+    metric: Literal["acc", "acc_norm", "exact_match"] | None = Field(
+        None, description="acc or acc_norm (multiple_choice, default acc), exact_match (generate_until)."
+    )
+    description: str = Field("", description="Text before the few-shot examples.")
+    fewshot: int = Field(0, ge=0, le=100, description="Number of solved examples before each question.")
+    fewshot_file: str | None = Field(None, description="File of the examples; default: the task's own file.")
+    fewshot_seed: int = Field(0, description="Seed of the choice of examples.")
+    fewshot_delimiter: str = "\n\n"
+    target_delimiter: str = " "
+    chat_template: bool = Field(False, description="Wrap the prompt in the tokenizer's chat template.")
+    system: str | None = Field(None, description="System message; needs chat_template.")
+    stop: list[str] = Field(default_factory=list, description="Generation stops at the first of these.")
+    max_tokens: int = Field(64, ge=1, le=32768, description="Longest generation, in tokens.")
+    extract: str | None = Field(
+        None,
+        description="Regular expression on the generated text; its first group (or match) is the answer.",
+    )
+    normalise: list[Literal["strip", "lower", "punctuation", "articles", "whitespace", "number"]] = Field(
+        default_factory=lambda: ["strip"],  # type: ignore[arg-type]
+        description="Steps applied to generated and accepted answers before they are compared.",
+    )
+    cluster: str | None = Field(None, description="Field whose equal values mark items that belong together.")
+    role: Literal["gating", "advisory"] = "gating"
+    limit: int | None = Field(None, ge=1, description="Use the first N documents; overrides samples.limit.")
+
+    @model_validator(mode="after")
+    def _complete(self) -> TaskSettings:
+        if self.file is None:
+            raise ValueError(
+                f"task {self.name!r} names no file; tasks by LM Evaluation Harness registry name are not "
+                "available in this version: give file, prompt, choices and answer"
+            )
+        wanted = ["prompt", "answer"] + (["choices"] if self.kind == "multiple_choice" else [])
+        missing = [key for key in wanted if getattr(self, key) is None]
+        if missing:
+            raise ValueError(f"a {self.kind} task needs {' and '.join(missing)}")
+        metrics = ("acc", "acc_norm") if self.kind == "multiple_choice" else ("exact_match",)
+        if self.metric is not None and self.metric not in metrics:
+            raise ValueError(
+                f"metric {self.metric} does not fit a {self.kind} task; use {' or '.join(metrics)}"
+            )
+        if self.system is not None and not self.chat_template:
+            raise ValueError("system needs chat_template: true")
+        if self.kind == "multiple_choice" and (self.stop or self.extract is not None):
+            raise ValueError("stop and extract belong to generate_until tasks")
+        if any(not stop for stop in self.stop):
+            raise ValueError("an empty stop string would stop every generation at once")
+        if self.extract is not None:
+            try:
+                re.compile(self.extract)
+            except re.error as error:
+                raise ValueError(f"extract is not a regular expression: {error}") from None
+        return self
+
+    @property
+    def resolved_metric(self) -> str:
+        """The metric in force: the one that is set, else the kind's default."""
+        return self.metric or ("acc" if self.kind == "multiple_choice" else "exact_match")
+
+
+class SampleSettings(Section):
+    """Where per-sample outputs are kept, and how many are taken."""
+
+    store: str = Field(".gate", min_length=1, description="Folder of the sample store.")
+    limit: int | None = Field(None, ge=1, description="Use the first N documents of every task.")
+    repeats: Literal[1] = Field(1, description="Answers per item; only 1 in this version (greedy decoding).")
+    seed: int = Field(0, ge=0, description="Seed of everything random.")
+
+
+class DecisionSettings(Section):
+    """When the gate says FAIL."""
+
+    alpha: OpenProportion = Field(0.05, description="False-alarm rate of the whole decision (proportion).")
+    rule: Literal["omnibus", "pooled", "max", "fisher", "holm"] = "omnibus"
+    margin: Proportion = Field(0.0, description="Tolerated drop (proportion, 0.01 is one point).")
+    certify: OpenProportion | None = Field(
+        None, description="PASS must prove that the drop is below this (proportion): non-inferiority."
+    )
+    power: OpenProportion = Field(0.8, description="Power at which detectable drops are stated (proportion).")
+    on_inconclusive: Literal["pass", "fail"] = Field(
+        "pass", description="Whether INCONCLUSIVE lets the workflow go on (exit 0) or blocks it (exit 3)."
+    )
+    draws: int = Field(
+        1_000_000, ge=1_000, le=100_000_000, description="Monte-Carlo draws of the omnibus test."
+    )
+
+
+class DistanceSettings(Section):
+    """Budgets on how much behaviour may move."""
+
+    max_flip_rate: Proportion | None = Field(None, description="FAIL where more answers flip (proportion).")
+    kl: NotYet = Field(None, description="KL divergence (not available yet).")
+    max_kl: NotYet = Field(None, description="FAIL above this KL divergence (not available yet).")
+
+
+class ReportSettings(Section):
+    """Files that `gate run` writes; null switches one off."""
+
+    markdown: str | None = "gate-report.md"
+    json_path: str | None = Field("gate-result.json", alias="json")
+    html: NotYet = Field(None, description="HTML report (not available yet).")
+    junit: NotYet = Field(None, description="JUnit XML (not available yet).")
+
+
+def _names_to_tasks(value: Any) -> Any:
+    """`- arc_challenge` is short for `- {name: arc_challenge}`."""
+    if isinstance(value, list):
+        return [{"name": entry} if isinstance(entry, str) else entry for entry in value]
+    return value
+
+
+class GateConfig(Section):
+    """The whole of gate.yml."""
+
+    version: Literal[1]
+    baseline: ModelSettings
+    candidate: ModelSettings
+    engine: EngineSettings = EngineSettings()
+    tasks: Annotated[list[TaskSettings], BeforeValidator(_names_to_tasks)] = Field(min_length=1)
+    samples: SampleSettings = SampleSettings()
+    decision: DecisionSettings = DecisionSettings()
+    distance: DistanceSettings = DistanceSettings()
+    report: ReportSettings = ReportSettings()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> GateConfig:
+        names = [task.name for task in self.tasks]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"task names must be unique; used twice: {', '.join(twice)}")
+        if not any(task.role == "gating" for task in self.tasks):
+            raise ValueError("all tasks are advisory, so nothing could ever fail; make at least one gating")
+        if self.baseline.tokenizer == "baseline":
+            raise ValueError("baseline.tokenizer cannot be `baseline`")
+        return self
+
+    def engine_of(self, model: ModelSettings) -> EngineSettings:
+        """Return the engine settings in force for `model`."""
+        return self.engine if model.engine is None else model.engine.over(self.engine)

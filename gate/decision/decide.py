@@ -1,0 +1,236 @@
+"""The verdict: all tasks' evidence and the policy in, one calibrated decision out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from gate.config import DecisionSettings, DistanceSettings
+from gate.decision.result import (
+    Aggregate,
+    Certification,
+    Decision,
+    OmnibusP,
+    P,
+    Sensitivity,
+    TaskResult,
+    Verdict,
+)
+from gate.decision.rows import Judged, Role, evidence_of, expected_flip_rate, task_row
+from gate.errors import ConfigError, ExitCode
+from gate.samples import PairedTask
+from gate.stats import JointResult, can_reject, joint_test, minimum_detectable_drop_joint, noninferiority
+
+_RULES = {
+    "omnibus": "omnibus test (pooled, max and Fisher under their joint null)",
+    "pooled": "exact McNemar test pooled over the tasks",
+    "max": "largest standardised drop, exact null",
+    "fisher": "Fisher's combination, exact null",
+    "holm": "smallest Holm-adjusted p-value",
+}
+
+
+def decide(
+    pairs: Sequence[PairedTask],
+    settings: DecisionSettings,
+    distance: DistanceSettings | None = None,
+    roles: Mapping[str, Role] | None = None,
+    seed: int = 0,
+) -> Decision:
+    """Judge a candidate.
+
+    Parameters
+    ----------
+    pairs : sequence of PairedTask
+        At least one must be gating.
+    settings : DecisionSettings
+        The policy: alpha, rule, margin, certify.
+    distance : DistanceSettings, optional
+        Budgets.
+    roles : mapping, optional
+        Role by task name; tasks that it does not name are gating.
+    seed : int
+        Of the Monte-Carlo draws.
+
+    Returns
+    -------
+    Decision
+        FAIL: "no gating task has dropped by more than the margin" is rejected at alpha, or a budget is
+        exceeded. The false-alarm rate of that test is at most alpha (margin 0: exactly valid given the
+        numbers of discordant items; margin > 0: asymptotic).
+
+    Raises
+    ------
+    ConfigError
+        No gating task.
+    """
+    judged = [Judged(pair, (roles or {}).get(pair.task, "gating"), evidence_of(pair, seed)) for pair in pairs]
+    gating = [one for one in judged if one.role == "gating"]
+    if not gating:
+        raise ConfigError("no gating task to judge by.", "At least one task must have role: gating.")
+    joint = joint_test(
+        [one.evidence for one in gating], settings.rule, settings.margin, settings.draws, seed, settings.alpha
+    )
+    rows = _rows(judged, gating, joint, settings, seed)
+    gating_rows = [row for row in rows if row.role == "gating"]
+    failures = _failures(joint, gating_rows, settings, distance or DistanceSettings())
+    certification = _certify(gating, settings)
+    verdict: Verdict = "PASS"
+    reasons = failures
+    if failures:
+        verdict = "FAIL"
+    elif certification is not None and not certification.certified:
+        verdict = "INCONCLUSIVE"
+        needed = (
+            ""
+            if certification.items_needed is None
+            else f" About {certification.items_needed:,} items would."
+        )
+        reasons = [
+            f"No significant drop (p = {joint.p_value:.3g}), but these {_items(gating_rows):,} items do not prove that "
+            f"the drop is below {_points(certification.margin)} points (p = {certification.p_value:.3g}).{needed}"
+        ]
+    else:
+        reasons = [f"No significant drop: p = {joint.p_value:.3g} is above alpha = {settings.alpha:g}."]
+        if certification is not None:
+            reasons.append(
+                f"Certified: the drop is below {_points(certification.margin)} points "
+                f"(p = {certification.p_value:.3g})."
+            )
+    return Decision(
+        verdict=verdict,
+        exit_code=_exit_code(verdict, settings),
+        rule=settings.rule,
+        alpha=settings.alpha,
+        margin=settings.margin,
+        p_value=joint.p_value,
+        reasons=reasons,
+        certification=certification,
+        sensitivity=_sensitivity(gating, gating_rows, settings, seed),
+        tasks=rows,
+        aggregate=Aggregate(
+            pooled=P(p=joint.pooled),
+            max=P(p=joint.max_drop),
+            fisher=P(p=joint.fisher),
+            holm=P(p=joint.holm),
+            omnibus=OmnibusP(
+                p=joint.omnibus, draws=joint.draws, p_low=joint.omnibus_low, p_high=joint.omnibus_high
+            ),
+        ),
+    )
+
+
+def _rows(
+    judged: Sequence[Judged],
+    gating: Sequence[Judged],
+    joint: JointResult,
+    settings: DecisionSettings,
+    seed: int,
+) -> list[TaskResult]:
+    m = np.array([one.evidence.discordant for one in gating])
+    able = can_reject(m, settings.alpha, joint.tasks)
+    place = {one.pair.task: index for index, one in enumerate(gating)}
+    rows = []
+    for one in judged:
+        index = place.get(one.pair.task)
+        if index is None:
+            alone = joint_test([one.evidence], "holm", settings.margin, settings.draws, seed)
+            row = task_row(
+                one,
+                settings,
+                float(alone.tasks[0]),
+                None,
+                bool(can_reject(one.evidence.discordant, settings.alpha)[0]),
+            )
+        else:
+            row = task_row(
+                one, settings, float(joint.tasks[index]), float(joint.tasks_holm[index]), bool(able[index])
+            )
+        rows.append(row)
+    return rows
+
+
+def _failures(
+    joint: JointResult, rows: Sequence[TaskResult], settings: DecisionSettings, distance: DistanceSettings
+) -> list[str]:
+    failures = []
+    if joint.p_value <= settings.alpha:
+        beyond = f" by more than {_points(settings.margin)} points" if settings.margin else ""
+        # each task by its own Holm-adjusted p; where none reaches alpha, the evidence is the sum of small drops
+        guilty = [row.task for row in rows if row.p_holm is not None and row.p_holm <= settings.alpha]
+        where = (
+            f" Significant on its own: {', '.join(guilty)}."
+            if guilty
+            else " No single task is significant alone."
+        )
+        failures.append(
+            f"The candidate is worse than the baseline{beyond}: p = {joint.p_value:.3g}, at most alpha = "
+            f"{settings.alpha:g} ({_RULES[settings.rule]}).{where}"
+        )
+    flips = sum(row.regressions + row.improvements for row in rows) / _items(rows)
+    if distance.max_flip_rate is not None and flips > distance.max_flip_rate:
+        failures.append(f"{flips:.2%} of the answers flipped; the budget is {distance.max_flip_rate:.2%}.")
+    return failures
+
+
+def _certify(gating: Sequence[Judged], settings: DecisionSettings) -> Certification | None:
+    """Test non-inferiority of the pooled drop; needs right-or-wrong scores and independent items."""
+    if settings.certify is None:
+        return None
+    if not all(one.evidence.is_binary for one in gating):
+        raise ConfigError(
+            "decision.certify needs tasks whose scores are right or wrong, without clusters or repeats.",
+            "Make the other tasks advisory, or remove certify.",
+        )
+    b, c, n = (
+        sum(getattr(one.pair, name) for one in gating) for name in ("regressions", "improvements", "n")
+    )
+    p = noninferiority(b, c, n, settings.certify)
+    return Certification(
+        margin=settings.certify,
+        p_value=p,
+        certified=p <= settings.alpha,
+        items_needed=None if p <= settings.alpha else _items_to_certify(b + c, n, settings.certify, settings),
+    )
+
+
+def _items_to_certify(flips: int, n: int, margin: float, settings: DecisionSettings) -> int:
+    """Items for the given power if the true drop were 0, at the observed flip rate (normal approximation)."""
+    from scipy.special import ndtri
+
+    rate = max(expected_flip_rate(n, flips), margin)
+    z = float(ndtri(1 - settings.alpha) + ndtri(settings.power))
+    return math.ceil(rate * (z / margin) ** 2)
+
+
+def _sensitivity(
+    gating: Sequence[Judged], rows: Sequence[TaskResult], settings: DecisionSettings, seed: int
+) -> Sensitivity:
+    drop = math.nan
+    if settings.margin == 0 and all(one.evidence.is_binary for one in gating):
+        n = [one.pair.n for one in gating]
+        flips = [expected_flip_rate(one.pair.n, one.evidence.discordant) for one in gating]
+        drop = minimum_detectable_drop_joint(
+            n, flips, settings.alpha, settings.power, settings.rule, runs=2_000, seed=seed
+        )
+    return Sensitivity(
+        power=settings.power,
+        drop=None if math.isnan(drop) else drop,
+        blind_tasks=[row.task for row in rows if not row.can_reject],
+    )
+
+
+def _exit_code(verdict: Verdict, settings: DecisionSettings) -> int:
+    if verdict == "INCONCLUSIVE" and settings.on_inconclusive == "pass":
+        return int(ExitCode.PASS)
+    return int(ExitCode[verdict])
+
+
+def _items(rows: Sequence[TaskResult]) -> int:
+    return sum(row.n for row in rows)
+
+
+def _points(proportion: float) -> str:
+    return f"{100 * proportion:.3g}"

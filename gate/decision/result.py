@@ -1,0 +1,116 @@
+"""The decision as data: the part of result.json that says what was found. Proportions, never per cent."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from gate.errors import ExitCode
+
+Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE"]
+
+
+class Part(BaseModel):
+    """Base of the result's sections: frozen, no unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TaskResult(Part):
+    """One task: what changed, and whether that could be chance."""
+
+    task: str
+    metric: str
+    role: Literal["gating", "advisory"]
+    n: int = Field(description="Paired items.")
+    baseline: float = Field(description="Mean score of the baseline.")
+    candidate: float = Field(description="Mean score of the candidate.")
+    drop: float = Field(description="baseline - candidate; positive where the candidate is worse.")
+    drop_ci90: tuple[float, float] = Field(
+        description="Two-sided 90 % interval of the drop: Tango's score interval, or Student's t for other scores."
+    )
+    regressions: int
+    improvements: int
+    flip_rate: float = Field(description="(regressions + improvements) / n.")
+    flip_rate_ci95: tuple[float, float] = Field(description="Clopper-Pearson 95 % interval of the flip rate.")
+    all_flip_rate: float = Field(description="Flips and changes from one wrong answer to another, over n.")
+    test: Literal["exact McNemar", "sign-flip permutation", "Tango score at the margin"]
+    p_exact: float = Field(description="One-sided p-value of that test.")
+    p_mid: float | None = Field(description="McNemar's mid-p; reported, decides nothing.")
+    p_holm: float | None = Field(
+        description="p_exact adjusted by Holm over the gating tasks; null for advisory tasks."
+    )
+    can_reject: bool = Field(
+        description="False where even all flips being regressions would not reject under Holm."
+    )
+    mde: float | None = Field(
+        description="Smallest true drop that this task's own test finds with the stated power."
+    )
+    kl_mean: float | None = None
+
+
+class P(Part):
+    """P-value of an aggregate over the gating tasks."""
+
+    p: float
+
+
+class OmnibusP(P):
+    """P-value of the omnibus rule and how it was computed."""
+
+    draws: int = Field(description="Monte-Carlo draws; 0 where all outcomes were enumerated.")
+    p_low: float
+    p_high: float
+
+
+class Aggregate(Part):
+    """Every aggregate, whichever decides."""
+
+    pooled: P
+    max: P
+    fisher: P
+    holm: P
+    omnibus: OmnibusP
+
+
+class Certification(Part):
+    """Non-inferiority of the pooled drop at `certify`."""
+
+    margin: float
+    p_value: float = Field(description="Tango score test of drop >= margin, pooled over the gating tasks.")
+    certified: bool
+    items_needed: int | None = Field(
+        description="Items that would prove it with the stated power if the candidate were as good as the baseline."
+    )
+
+
+class Sensitivity(Part):
+    """What a PASS of this run could have seen."""
+
+    power: float
+    drop: float | None = Field(
+        description="Smallest drop, equal on every gating task, found with that power."
+    )
+    blind_tasks: list[str] = Field(description="Gating tasks that cannot reject on their own.")
+
+
+class Decision(Part):
+    """The verdict and all it rests on."""
+
+    verdict: Verdict
+    exit_code: int
+    rule: str
+    alpha: float
+    margin: float
+    p_value: float
+    reasons: list[str]
+    certification: Certification | None
+    sensitivity: Sensitivity
+    tasks: list[TaskResult]
+    aggregate: Aggregate
+
+    @property
+    def exit(self) -> ExitCode:
+        """The process's exit code."""
+        return ExitCode(self.exit_code)

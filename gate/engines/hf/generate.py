@@ -1,0 +1,109 @@
+"""Greedy generation over left-padded batches, each text cut at its first stop string."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from gate.engines.base import GenerateAnswer, GenerateRequest, Progress
+from gate.engines.hf.batching import BatchLimit, padded, run_in_batches
+from gate.engines.hf.load import LoadedModel
+from gate.engines.hf.score import free_memory, is_out_of_memory
+from gate.engines.hf.tokens import encode
+
+_LOG = logging.getLogger(__name__)
+
+
+def generate(
+    loaded: LoadedModel,
+    requests: Sequence[GenerateRequest],
+    limit: BatchLimit,
+    multiple: int,
+    max_length: int,
+    progress: Progress,
+) -> list[GenerateAnswer]:
+    """Answer generation requests, in their order.
+
+    The requests must agree in `stop` and `max_tokens` (those of one task do). Prompts that leave no room for
+    `max_tokens` lose tokens on the left, with a warning.
+    """
+    if not requests:
+        return []
+    stop, max_tokens = requests[0].stop, requests[0].max_tokens
+    if any((request.stop, request.max_tokens) != (stop, max_tokens) for request in requests):
+        raise ValueError("requests of one call must agree in stop and max_tokens")
+    room = max(1, max_length - max_tokens)
+    prompts = encode(loaded.tokenizer, [request.context for request in requests])
+    cut = sum(len(prompt) > room for prompt in prompts)
+    if cut:
+        _LOG.warning(
+            "%d of %d prompts leave no room for %d tokens; cut on the left", cut, len(prompts), max_tokens
+        )
+    prompts = [prompt[-room:] for prompt in prompts]
+    answers: list[GenerateAnswer | None] = [None] * len(requests)
+
+    def forward(batch: list[int]) -> None:
+        made = _generate(loaded, [prompts[index] for index in batch], stop, max_tokens, multiple)
+        for index, tokens in zip(batch, made, strict=True):
+            text = _cut(loaded.tokenizer.decode(tokens, skip_special_tokens=True), stop)
+            answers[index] = GenerateAnswer(text, len(prompts[index]), len(tokens))
+        progress(len(batch))
+
+    lengths = [len(prompt) + max_tokens for prompt in prompts]
+    run_in_batches(lengths, limit, forward, is_out_of_memory, free_memory)
+    return [answer for answer in answers if answer is not None]
+
+
+def _generate(
+    loaded: LoadedModel,
+    prompts: Sequence[Sequence[int]],
+    stop: tuple[str, ...],
+    max_tokens: int,
+    multiple: int,
+) -> list[list[int]]:
+    """Return the new tokens of each prompt, without padding and end-of-text."""
+    model, tokenizer = loaded.model, loaded.tokenizer
+    pad = tokenizer.pad_token_id or 0
+    width = padded(max(map(len, prompts)), multiple)
+    gaps = [width - len(prompt) for prompt in prompts]
+    inputs = torch.tensor([[pad] * gap + list(prompt) for gap, prompt in zip(gaps, prompts, strict=True)])
+    mask = torch.tensor([[0] * gap + [1] * (width - gap) for gap in gaps])
+    ends = _end_tokens(model, tokenizer)
+    options: dict[str, Any] = {"stop_strings": list(stop), "tokenizer": tokenizer} if stop else {}
+    with torch.no_grad():
+        output = model.generate(
+            input_ids=inputs.to(loaded.device),
+            attention_mask=mask.to(loaded.device),
+            max_new_tokens=max_tokens,
+            do_sample=False,
+            temperature=None,
+            top_p=None,
+            top_k=None,
+            eos_token_id=ends or None,
+            pad_token_id=pad,
+            **options,
+        )
+    return [_until_end(tokens, ends) for tokens in output[:, width:].tolist()]
+
+
+def _end_tokens(model: Any, tokenizer: Any) -> list[int]:
+    """Return the ids that end a text: the model's own list and the tokenizer's."""
+    own = getattr(model.generation_config, "eos_token_id", None)
+    ends = set(own if isinstance(own, list) else [own]) | {tokenizer.eos_token_id}
+    return sorted(end for end in ends if end is not None)
+
+
+def _until_end(tokens: list[int], ends: Sequence[int]) -> list[int]:
+    for place, token in enumerate(tokens):
+        if token in ends:
+            return tokens[:place]
+    return tokens
+
+
+def _cut(text: str, stop: Sequence[str]) -> str:
+    """Return the text before the first of the stop strings."""
+    places = [place for one in stop if (place := text.find(one)) >= 0]
+    return text[: min(places)] if places else text

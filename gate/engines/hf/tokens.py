@@ -1,0 +1,112 @@
+"""From requests to token ids, the way LM Evaluation Harness does it, so that scores can be compared with its."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from gate.engines.base import LoglikelihoodRequest
+from gate.errors import EvaluationError
+
+_LOG = logging.getLogger(__name__)
+
+
+class Tokenizer(Protocol):
+    """The part of a transformers tokenizer that is used here."""
+
+    bos_token: str | None
+    bos_token_id: int | None
+    eos_token_id: int | None
+
+    def __call__(self, text: list[str], *, add_special_tokens: bool) -> dict[str, list[list[int]]]:
+        """Tokenise a batch of texts."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a forward pass and the tokens to score at its end.
+
+    Attributes
+    ----------
+    tokens : tuple of int
+        What the model reads: context and all but the last token of the continuation.
+    targets : tuple of (place, token ids)
+        Continuations that end this row. `place` is (request, continuation). Continuations of equal length that
+        differ only in their last token share a row, e.g. all single-token choices of a question.
+    """
+
+    tokens: tuple[int, ...]
+    targets: tuple[tuple[tuple[int, int], tuple[int, ...]], ...]
+
+    @property
+    def first(self) -> int:
+        """Position whose logits predict the first scored token (of the longest continuation)."""
+        return len(self.tokens) - max(len(ids) for _, ids in self.targets)
+
+
+def encode(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
+    """Tokenise, with the special tokens that the tokenizer adds, unless the text already starts with BOS."""
+    if not texts:
+        return []
+    bos = tokenizer.bos_token
+    own = [bool(bos) and text.startswith(bos or "") for text in texts]
+    encoded: list[list[int]] = [[]] * len(texts)
+    for flag in (False, True):
+        chosen = [index for index, has in enumerate(own) if has is flag]
+        if chosen:
+            ids = tokenizer([texts[index] for index in chosen], add_special_tokens=not flag)["input_ids"]
+            for index, one in zip(chosen, ids, strict=True):
+                encoded[index] = list(one)
+    return encoded
+
+
+def scoring_rows(
+    tokenizer: Tokenizer, requests: Sequence[LoglikelihoodRequest], max_length: int
+) -> list[Row]:
+    """Make the rows of a batch of log-likelihood requests.
+
+    White space at the end of a context moves to the continuation, and a continuation's tokens are those of
+    the joined text after the context's: both as in LM Evaluation Harness. An empty context becomes BOS (or EOS).
+    Rows over `max_length` tokens lose tokens on the left, with a warning.
+    """
+    places: list[tuple[int, int]] = []
+    contexts: list[str] = []
+    texts: list[str] = []
+    for index, request in enumerate(requests):
+        stripped = request.context.rstrip()
+        moved = request.context[len(stripped) :]
+        for number, continuation in enumerate(request.continuations):
+            places.append((index, number))
+            contexts.append(stripped)
+            texts.append(stripped + moved + continuation)
+    distinct = list(dict.fromkeys(contexts))
+    context_lengths = dict(zip(distinct, map(len, encode(tokenizer, distinct)), strict=True))
+    grouped: dict[tuple[int, ...], list[tuple[tuple[int, int], tuple[int, ...]]]] = {}
+    cut = 0
+    for place, context, ids in zip(places, contexts, encode(tokenizer, texts), strict=True):
+        if context:
+            # a continuation keeps at least one token even where joining swallows its start
+            start = min(context_lengths[context], len(ids) - 1)
+        else:
+            prefix = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
+            if prefix is not None and (not ids or ids[0] != prefix):
+                ids = [prefix, *ids]
+            start = 1
+        scored = tuple(ids[start:])
+        if len(scored) > max_length:
+            raise EvaluationError(
+                f"a continuation has {len(scored)} tokens; the model reads at most {max_length}.",
+                "Shorten the choices or use a model with a longer context.",
+            )
+        cut += len(ids) - 1 > max_length
+        grouped.setdefault(tuple(ids[:-1][-max_length:]), []).append((place, scored))
+    if cut:
+        _LOG.warning(
+            "%d of %d prompts are longer than the model's %d tokens; they were cut on the left",
+            cut,
+            len(texts),
+            max_length,
+        )
+    return [Row(tokens, tuple(targets)) for tokens, targets in grouped.items()]

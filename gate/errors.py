@@ -1,0 +1,60 @@
+"""Every error that a user can meet. Each carries the exit code that the command ends with."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What the process says to the shell. FAIL (1) always and only means: significant degradation."""
+
+    PASS = 0
+    FAIL = 1
+    USAGE = 2
+    INCONCLUSIVE = 3
+    EVALUATION = 4
+    INTERRUPTED = 130
+
+
+class GateError(Exception):
+    """Base of all errors with a message for the user: what it is about, expected, found, next step.
+
+    Parameters
+    ----------
+    message : str
+        What is wrong, naming the thing, what was expected and what was found.
+    hint : str, optional
+        The next step for the user.
+    """
+
+    exit_code = ExitCode.USAGE
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return self.message if self.hint is None else f"{self.message}\n  -> {self.hint}"
+
+
+class ConfigError(GateError):
+    """gate.yml or a command-line value is missing, unreadable or wrong."""
+
+
+class TaskError(GateError):
+    """A task cannot be built: its file, a document or a template is wrong."""
+
+
+class ModelError(GateError):
+    """A model cannot be loaded as asked: no weights, broken weights, pickle, a differing tokenizer."""
+
+
+class SampleError(GateError):
+    """A sample set is incomplete, altered, of another schema, or cannot be paired with the other one."""
+
+
+class EvaluationError(GateError):
+    """The evaluation could not be completed (NaN, out of memory, no GPU, disk full)."""
+
+    exit_code = ExitCode.EVALUATION

@@ -1,0 +1,7 @@
+"""Reports: what the user reads."""
+
+from gate.report.markdown import render_markdown
+from gate.report.result import Result, build_result, read_result, to_json
+from gate.report.terminal import print_result
+
+__all__ = ["Result", "build_result", "print_result", "read_result", "render_markdown", "to_json"]

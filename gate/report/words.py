@@ -1,0 +1,46 @@
+"""Numbers and sentences that all reports share."""
+
+from __future__ import annotations
+
+from gate.decision import TaskResult
+from gate.report.result import Result
+
+
+def percent(proportion: float) -> str:
+    """Return a proportion as per cent."""
+    return f"{100 * proportion:.1f} %"
+
+
+def points(drop: float) -> str:
+    """Return a signed drop in percentage points."""
+    return f"{100 * drop:+.2f}" if drop else "0.00"
+
+
+def drop_cell(task: TaskResult) -> str:
+    """Return the drop and its 90 % interval, in points."""
+    low, high = task.drop_ci90
+    return f"{points(task.drop)} ({points(low)} to {points(high)})"
+
+
+def p_value(p: float | None) -> str:
+    """Return a p-value in three digits."""
+    return "-" if p is None else f"{p:.3g}"
+
+
+def headline(result: Result) -> str:
+    """Return the verdict and what was compared, in a few words."""
+    tasks = sum(task.role == "gating" for task in result.tasks)
+    return f"{tasks} task{'s' if tasks != 1 else ''}, {result.items:,} paired items"
+
+
+def sensitivity(result: Result) -> str:
+    """Say what a PASS of this run could have seen."""
+    seen = result.sensitivity
+    times = f"{10 * seen.power:g} times in 10"
+    if seen.drop is None:
+        text = "What this run could have seen as a whole is not known for this mix of scores; see each task's own."
+    else:
+        text = f"A true drop of {100 * seen.drop:.2g} points on every task would have failed {times}."
+    if seen.blind_tasks:
+        text += f" Too few flips to reject on their own: {', '.join(seen.blind_tasks)}."
+    return text

@@ -1,0 +1,163 @@
+"""Putting a task to an engine and keeping every answer."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+
+from gate import __version__
+from gate.engines import Engine, GenerateRequest, LoglikelihoodRequest, ModelIdentity, Progress
+from gate.errors import EvaluationError
+from gate.samples.manifest import Manifest, ModelRecord, Timings
+from gate.samples.record import SAMPLE_SCHEMA, SCHEMA_VERSION
+from gate.samples.store import SampleSet, SetWriter
+from gate.tasks import Item, Task, exact_match, pick_choice, text_digest
+
+SHARD_ITEMS = 2048
+"""Items a shard: enough for well-filled batches, few enough to lose little."""
+
+
+def evaluate(
+    task: Task, engine: Engine, identity: ModelIdentity, folder: Path, progress: Progress
+) -> SampleSet:
+    """Answer every item of a task and write the answers as a sample set.
+
+    Parameters
+    ----------
+    task : Task
+    engine : Engine
+    identity : ModelIdentity
+        Of the model in the engine.
+    folder : Path
+        The set's folder; an older set there is replaced at the end, in one step.
+    progress : callable
+        Told of answered items.
+
+    Raises
+    ------
+    EvaluationError
+        NaN log-likelihoods, out of memory, no space left. Nothing partial remains.
+    """
+    started = time.monotonic()
+    tokens = [0, 0]
+    with SetWriter(folder) as writer:
+        for start in range(0, len(task.items), SHARD_ITEMS):
+            table = _answer(task, task.items[start : start + SHARD_ITEMS], engine, progress)
+            for place, name in enumerate(("tokens_in", "tokens_out")):
+                tokens[place] += sum(table.column(name).to_pylist())
+            writer.add(table)
+        seconds = time.monotonic() - started
+        runtime = engine.runtime
+        manifest = Manifest(
+            schema_version=SCHEMA_VERSION,
+            task=task.name,
+            metric=task.metric,
+            items=len(task.items),
+            rows=len(task.items),
+            shards=writer.shards,
+            task_fingerprint=task.fingerprint,
+            facets=dict(task.facets),
+            model=ModelRecord(
+                name=identity.name,
+                revision=identity.revision,
+                weights=identity.weights,
+                tokenizer=identity.tokenizer,
+                dtype=identity.dtype,
+                engine=identity.engine,
+                fingerprint=identity.fingerprint,
+                device=runtime.device,
+                hardware=runtime.hardware,
+                loaded_dtype=runtime.dtype,
+                loaded_tokenizer=runtime.tokenizer,
+                versions=runtime.versions,
+            ),
+            timings=Timings(
+                seconds=seconds,
+                items_per_second=len(task.items) / max(seconds, 1e-9),
+                tokens_in=tokens[0],
+                tokens_out=tokens[1],
+            ),
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            quantgate=__version__,
+        )
+        return writer.finish(manifest)
+
+
+def _answer(task: Task, items: Sequence[Item], engine: Engine, progress: Progress) -> pa.Table:
+    contexts = [engine.render_chat(item.messages) if item.messages else item.context for item in items]
+    rows = (_choose if task.settings.kind == "multiple_choice" else _generate)(
+        task, items, contexts, engine, progress
+    )
+    shared = [
+        {
+            "task": task.name,
+            "item_id": item.item_id,
+            "repeat": 0,
+            "prompt_hash": text_digest(context),
+            "metric": task.metric,
+            "target": item.target,
+            "cluster": item.cluster,
+            "prompt": item.question,
+            "choices": list(item.choices) or None,
+        }
+        for item, context in zip(items, contexts, strict=True)
+    ]
+    return pa.Table.from_pylist([a | b for a, b in zip(shared, rows, strict=True)], schema=SAMPLE_SCHEMA)
+
+
+def _choose(
+    task: Task, items: Sequence[Item], contexts: Sequence[str], engine: Engine, progress: Progress
+) -> list[dict[str, object]]:
+    requests = [
+        LoglikelihoodRequest(context, tuple(task.delimiter + choice for choice in item.choices))
+        for item, context in zip(items, contexts, strict=True)
+    ]
+    rows: list[dict[str, object]] = []
+    for item, answer in zip(items, engine.loglikelihood(requests, progress), strict=True):
+        _refuse_nan(task, item, answer.loglikelihoods)
+        choice = pick_choice(answer.loglikelihoods, item.choices, task.metric)
+        rows.append(
+            {
+                "score": float(choice == item.gold),
+                "correct": choice == item.gold,
+                "output": str(choice),
+                "choice_logprobs": list(answer.loglikelihoods),
+                "tokens_in": answer.tokens_in,
+                "tokens_out": answer.tokens_out,
+            }
+        )
+    return rows
+
+
+def _generate(
+    task: Task, items: Sequence[Item], contexts: Sequence[str], engine: Engine, progress: Progress
+) -> list[dict[str, object]]:
+    settings = task.settings
+    requests = [GenerateRequest(context, tuple(settings.stop), settings.max_tokens) for context in contexts]
+    rows: list[dict[str, object]] = []
+    for item, answer in zip(items, engine.generate_until(requests, progress), strict=True):
+        correct = exact_match(answer.text, item.answers, settings.extract, settings.normalise)
+        rows.append(
+            {
+                "score": float(correct),
+                "correct": correct,
+                "output": answer.text,
+                "tokens_in": answer.tokens_in,
+                "tokens_out": answer.tokens_out,
+            }
+        )
+    return rows
+
+
+def _refuse_nan(task: Task, item: Item, loglikelihoods: Sequence[float]) -> None:
+    if any(math.isnan(value) for value in loglikelihoods) or not any(map(math.isfinite, loglikelihoods)):
+        raise EvaluationError(
+            f"task {task.name}: the model's log-likelihoods of item {item.item_id[:12]} "
+            f"({item.question.strip()[:60]!r}) are not numbers: {', '.join(f'{v:g}' for v in loglikelihoods)}.",
+            "The weights are broken or overflow in this dtype (try bfloat16 or float32); no verdict is possible.",
+        )

@@ -1,0 +1,239 @@
+"""Confronting two models sample by sample. Pairing is by item, never by row order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from gate.errors import SampleError
+from gate.samples.record import ModelSamples, TaskSamples
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class PairedTask:
+    """One task, item by item; row i of both tables is the same item.
+
+    Attributes
+    ----------
+    task, metric : str
+    baseline, candidate : pyarrow.Table
+        n rows each, in `SAMPLE_SCHEMA` (one row an item).
+    baseline_score, candidate_score : float64 arrays of shape (n,)
+    binary : bool
+        Whether every score is right or wrong (1 or 0).
+    clusters : int64 array of shape (n,) or None
+        Equal numbers mark items that belong together.
+    left_out : int
+        Items that only one side has (`--allow-partial`).
+    """
+
+    task: str
+    metric: str
+    baseline: pa.Table
+    candidate: pa.Table
+    baseline_score: FloatArray
+    candidate_score: FloatArray
+    binary: bool
+    clusters: npt.NDArray[np.int64] | None = None
+    left_out: int = 0
+
+    @property
+    def n(self) -> int:
+        """Number of paired items."""
+        return len(self.baseline_score)
+
+    @property
+    def regressions(self) -> int:
+        """Items that became worse (right to wrong, where scores are binary)."""
+        return int(np.count_nonzero(self.candidate_score < self.baseline_score))
+
+    @property
+    def improvements(self) -> int:
+        """Items that became better."""
+        return int(np.count_nonzero(self.candidate_score > self.baseline_score))
+
+    @property
+    def changed_answers(self) -> int:
+        """All flips: items whose score changed, or that went from one wrong answer to another."""
+        moved = self.candidate_score != self.baseline_score
+        both_wrong = (self.candidate_score == self.baseline_score) & (self.baseline_score < 1.0)
+        a, b = self.baseline.column("output"), self.candidate.column("output")
+        differs = pc.fill_null(pc.not_equal(a, b), False).to_numpy(zero_copy_only=False)
+        return int(np.count_nonzero(moved | (both_wrong & differs)))
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """All paired tasks, in the baseline's order, and what the user should know about them."""
+
+    tasks: tuple[PairedTask, ...]
+    notes: tuple[str, ...] = field(default_factory=tuple)
+
+
+def pair(
+    baseline: ModelSamples,
+    candidate: ModelSamples,
+    tasks: Sequence[str] | None = None,
+    allow_partial: bool = False,
+) -> Pairing:
+    """Pair two models' samples.
+
+    Parameters
+    ----------
+    baseline, candidate : ModelSamples
+    tasks : sequence of str, optional
+        Only these tasks; default all.
+    allow_partial : bool
+        Compare what both sides have instead of refusing; what is left out is in the notes.
+
+    Raises
+    ------
+    SampleError
+        Tasks or items that only one side has, the same item twice, other prompts, targets or metrics.
+    """
+    notes = [*baseline.notes, *candidate.notes]
+    names = list(tasks) if tasks is not None else list(dict.fromkeys([*baseline.tasks, *candidate.tasks]))
+    both = [name for name in names if name in baseline.tasks and name in candidate.tasks]
+    if len(both) < len(names):
+        missing = [
+            f"{name} (not in {'the baseline' if name not in baseline.tasks else 'the candidate'})"
+            for name in names
+            if name not in both
+        ]
+        message = f"{len(missing)} task(s) are on one side only: {', '.join(missing[:5])}"
+        if not allow_partial or not both:
+            raise SampleError(
+                f"{message}.", "Evaluate both models on the same tasks, or pass --allow-partial."
+            )
+        notes.append(f"{message}; they are left out.")
+    paired = []
+    for name in both:
+        one, note = _pair_task(baseline.tasks[name], candidate.tasks[name], allow_partial)
+        paired.append(one)
+        notes += note
+    return Pairing(tuple(paired), tuple(dict.fromkeys(notes)))
+
+
+def _pair_task(
+    baseline: TaskSamples, candidate: TaskSamples, allow_partial: bool
+) -> tuple[PairedTask, list[str]]:
+    name, notes = baseline.task, []
+    _same_task(baseline, candidate)
+    keys = []
+    for side, samples in (("baseline", baseline), ("candidate", candidate)):
+        if samples.table.num_rows == 0:
+            raise SampleError(f"task {name}: the {side} has no samples.")
+        _unique(samples, side)
+        keys.append(_keys(samples.table))
+    a, b = baseline.table, candidate.table
+    left_out = 0
+    if not keys[0].equals(keys[1]):
+        a_in_b = pc.is_in(keys[0], value_set=keys[1])
+        b_in_a = pc.is_in(keys[1], value_set=keys[0])
+        left_out = int(len(a_in_b) - pc.sum(a_in_b).as_py()) + int(len(b_in_a) - pc.sum(b_in_a).as_py())
+        if left_out:
+            message = _unpaired(name, keys[0].filter(pc.invert(a_in_b)), keys[1].filter(pc.invert(b_in_a)))
+            if not allow_partial or left_out == len(a) + len(b):
+                raise SampleError(message, "Evaluate both on the same items, or pass --allow-partial.")
+            notes.append(f"{message} They are left out.")
+            a = a.filter(a_in_b)
+        b = b.take(pc.index_in(_keys(a), value_set=keys[1]))
+    _equal_column(
+        name, a, b, "prompt_hash", "prompts", "The same question asked in another way is never compared."
+    )
+    _equal_column(name, a, b, "target", "targets", "Score both against the same answers.")
+    a, b, clusters = _mean_over_repeats(a, b)
+    score_a, score_b = (t.column("score").to_numpy().astype(np.float64) for t in (a, b))
+    binary = all(bool(np.isin(score, (0.0, 1.0)).all()) for score in (score_a, score_b))
+    return PairedTask(name, baseline.metric, a, b, score_a, score_b, binary, clusters, left_out), notes
+
+
+def _same_task(baseline: TaskSamples, candidate: TaskSamples) -> None:
+    facets_a: Mapping[str, str] = {**baseline.facets, "metric": baseline.metric}
+    facets_b: Mapping[str, str] = {**candidate.facets, "metric": candidate.metric}
+    differs = [key for key in facets_a if key in facets_b and facets_a[key] != facets_b[key]]
+    if differs:
+        listed = "; ".join(
+            f"{key}: {_short(facets_a[key])} against {_short(facets_b[key])}" for key in differs
+        )
+        raise SampleError(
+            f"task {baseline.task}: baseline and candidate were not asked or scored the same way: {listed}.",
+            "Evaluate both with the same task settings.",
+        )
+
+
+def _keys(table: pa.Table) -> pa.ChunkedArray:
+    """One text an answer: the item, and the number of the repeat where there are several."""
+    items, repeats = table.column("item_id"), table.column("repeat")
+    if pc.max(repeats).as_py() == 0:
+        return items
+    return pc.binary_join_element_wise(items, pc.cast(repeats, pa.string()), "#")
+
+
+def _unique(samples: TaskSamples, side: str) -> None:
+    keys = _keys(samples.table)
+    if pc.count_distinct(keys).as_py() == len(keys):
+        return
+    counts = pc.value_counts(keys).to_pylist()
+    twice = [entry["values"] for entry in counts if entry["counts"] > 1]
+    raise SampleError(
+        f"task {samples.task}: the {side} has {len(twice)} item(s) more than once: {_first(twice)}.",
+        "Each item may be answered once (or once a repeat): remove the copies.",
+    )
+
+
+def _unpaired(name: str, only_a: pa.ChunkedArray, only_b: pa.ChunkedArray) -> str:
+    parts = []
+    if len(only_a):
+        parts.append(f"{len(only_a)} item(s) only in the baseline ({_first(only_a[:4].to_pylist())})")
+    if len(only_b):
+        parts.append(f"{len(only_b)} item(s) only in the candidate ({_first(only_b[:4].to_pylist())})")
+    return f"task {name}: {' and '.join(parts)}."
+
+
+def _equal_column(name: str, a: pa.Table, b: pa.Table, column: str, what: str, hint: str) -> None:
+    differs = pc.fill_null(pc.not_equal(a.column(column), b.column(column)), False)
+    count = pc.sum(differs).as_py() or 0
+    if count:
+        items = a.column("item_id").filter(differs)[:4].to_pylist()
+        raise SampleError(
+            f"task {name}: {count} of {len(a)} items have unequal {what}: {_first(items)}.", hint
+        )
+
+
+def _mean_over_repeats(a: pa.Table, b: pa.Table) -> tuple[pa.Table, pa.Table, npt.NDArray[np.int64] | None]:
+    """Average scores over the repeats of an item, which are not independent; other columns come from repeat 0."""
+    if pc.max(a.column("repeat")).as_py() > 0:
+        a, b = (_averaged(table) for table in (a, b))
+    cluster = a.column("cluster")
+    if cluster.null_count == len(cluster):
+        return a, b, None
+    return a, b, cluster.combine_chunks().dictionary_encode("encode").indices.to_numpy().astype(np.int64)
+
+
+def _averaged(table: pa.Table) -> pa.Table:
+    codes = table.column("item_id").combine_chunks().dictionary_encode().indices.to_numpy()
+    count = int(codes.max()) + 1
+    means = np.bincount(codes, table.column("score").to_numpy(), count) / np.bincount(codes, minlength=count)
+    first = np.full(count, -1)
+    order = np.lexsort((table.column("repeat").to_numpy(), codes))
+    starts = np.flatnonzero(np.diff(codes[order], prepend=-1))
+    first[codes[order][starts]] = order[starts]
+    kept = table.take(first)
+    return kept.set_column(kept.schema.get_field_index("score"), "score", pa.array(means))
+
+
+def _first(names: Sequence[str]) -> str:
+    shown = ", ".join(str(name)[:16] for name in names[:3])
+    return shown + (", ..." if len(names) > 3 else "")
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 60 else text[:57] + "...")

@@ -1,0 +1,292 @@
+"""Sample sets on disk: Parquet shards and a manifest, written so that a set is complete or is not there."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import ValidationError
+
+from gate.errors import EvaluationError, SampleError
+from gate.samples.manifest import Manifest, Shard
+from gate.samples.record import SAMPLE_SCHEMA, SCHEMA_VERSION, ModelSamples, TaskSamples
+
+MANIFEST = "manifest.json"
+_STORE_FILE = "store.json"
+
+
+@dataclass(frozen=True)
+class SampleSet:
+    """A complete set on disk: its folder and its manifest. Rows are read, and checked, by `read`."""
+
+    folder: Path
+    manifest: Manifest
+
+    def read(self) -> TaskSamples:
+        """Read all rows.
+
+        Raises
+        ------
+        SampleError
+            A shard is missing, cut short or altered.
+        """
+        tables = [_read_shard(self.folder / shard.file, shard) for shard in self.manifest.shards]
+        table = pa.concat_tables(tables) if tables else SAMPLE_SCHEMA.empty_table()
+        return TaskSamples(self.manifest.task, self.manifest.metric, table, self.manifest.facets)
+
+
+class Store:
+    """The folder that sample sets live in, e.g. `.gate`.
+
+    Layout: `<role>/<model>-<model fingerprint>/<task>-<task fingerprint>/`, role `baseline` or `candidate`:
+    what a candidate wrote is never taken for a baseline.
+
+    Raises
+    ------
+    SampleError
+        The store was written under another schema version.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        marker = root / _STORE_FILE
+        if marker.is_file():
+            try:
+                found = json.loads(marker.read_text(encoding="utf-8"))["schema_version"]
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                raise SampleError(
+                    f"{marker} is not readable ({error}).", "Move the store away and run again."
+                ) from None
+            _check_schema(found, root)
+
+    def folder(self, role: str, model: str, fingerprint: str, task: str, task_fingerprint: str) -> Path:
+        """Return where the set of a task by a model belongs."""
+        slug = re.sub(r"[^A-Za-z0-9._-]+", "-", model).strip("-.")[-60:] or "model"
+        return self.root / role / f"{slug}-{fingerprint[:12]}" / f"{task}-{task_fingerprint[:12]}"
+
+    def find(self, folder: Path) -> SampleSet | None:
+        """Return the complete set in a folder of this store, or None where there is none.
+
+        Raises
+        ------
+        SampleError
+            There is one and it is damaged.
+        """
+        return open_set(folder) if (folder / MANIFEST).is_file() else None
+
+    def prepare(self) -> None:
+        """Create the store's folder and mark its schema version."""
+        with writing(self.root):
+            self.root.mkdir(parents=True, exist_ok=True)
+            marker = self.root / _STORE_FILE
+            if not marker.exists():
+                write_text(marker, json.dumps({"schema_version": SCHEMA_VERSION}) + "\n")
+
+
+class SetWriter:
+    """Writes one set: shards into a temporary folder beside `folder`, then the manifest, then one rename.
+
+    Used as a context manager; leaving it without `finish` (an error, Ctrl-C) removes what was written and
+    leaves an older set in `folder` as it was.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._shards: list[Shard] = []
+        with writing(folder):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            self._temporary = Path(
+                tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent)
+            )
+            self._temporary.chmod(0o755)
+
+    def __enter__(self) -> SetWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self._temporary, ignore_errors=True)
+
+    @property
+    def shards(self) -> list[Shard]:
+        """The shards written so far."""
+        return list(self._shards)
+
+    def add(self, table: pa.Table) -> None:
+        """Write a table in `SAMPLE_SCHEMA` as the next shard."""
+        path = self._temporary / f"shard-{len(self._shards):05d}.parquet"
+        with writing(path):
+            sink = pa.BufferOutputStream()
+            pq.write_table(table, sink, compression="zstd")
+            content = sink.getvalue().to_pybytes()
+            _write_bytes(path, content)
+        self._shards.append(
+            Shard(file=path.name, rows=table.num_rows, sha256=hashlib.sha256(content).hexdigest())
+        )
+
+    def finish(self, manifest: Manifest) -> SampleSet:
+        """Write the manifest and put the set in its place, instead of an older one."""
+        with writing(self._folder):
+            _write_bytes(self._temporary / MANIFEST, manifest.model_dump_json(indent=1).encode() + b"\n")
+            replaced = None
+            if self._folder.exists():
+                replaced = self._temporary.with_suffix(".old")
+                self._folder.rename(replaced)
+            self._temporary.rename(self._folder)
+            if replaced is not None:
+                shutil.rmtree(replaced, ignore_errors=True)
+        return SampleSet(self._folder, manifest)
+
+
+def open_set(folder: Path) -> SampleSet:
+    """Open a sample set and check that it is complete; shard contents are checked when they are read.
+
+    Raises
+    ------
+    SampleError
+        No manifest, another schema version, or missing shards.
+    """
+    path = folder / MANIFEST
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SampleError(f"{folder} is not a complete sample set: it has no {MANIFEST}.", _AGAIN) from None
+    except (OSError, ValueError) as error:
+        raise SampleError(f"{path} is not readable: {error}.", _AGAIN) from None
+    if isinstance(data, dict):
+        _check_schema(data.get("schema_version"), folder)
+    try:
+        manifest = Manifest.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise SampleError(f"{path} is not a valid manifest: {where}: {first['msg']}.", _AGAIN) from None
+    for shard in manifest.shards:
+        if not (folder / shard.file).is_file():
+            raise SampleError(f"{folder} is incomplete: {shard.file} is missing.", _AGAIN)
+    if sum(shard.rows for shard in manifest.shards) != manifest.rows:
+        raise SampleError(f"{path} does not add up: shards and total disagree on the number of rows.", _AGAIN)
+    return SampleSet(folder, manifest)
+
+
+def read_sets(path: Path) -> ModelSamples | None:
+    """Read a sample set, or a folder of sets of one model, as a side of a comparison; None if there is none.
+
+    Raises
+    ------
+    SampleError
+        A set is damaged, or the folder holds one task twice.
+    """
+    folders = [path] if (path / MANIFEST).is_file() else sorted(p.parent for p in path.glob(f"*/{MANIFEST}"))
+    folders = [folder for folder in folders if not folder.name.endswith((".tmp", ".old"))]
+    if not folders:
+        return None
+    sets = [open_set(folder) for folder in folders]
+    by_task: dict[str, SampleSet] = {}
+    for one in sets:
+        other = by_task.setdefault(one.manifest.task, one)
+        if other is not one:
+            raise SampleError(
+                f"{path} holds task {one.manifest.task} twice: {other.folder.name} and {one.folder.name}.",
+                "Name one of the two folders, or compare folders that hold each task once.",
+            )
+    models = {one.manifest.model.fingerprint: one.manifest.model.name for one in sets}
+    if len(models) > 1:
+        raise SampleError(f"{path} holds sets of {len(models)} models: {', '.join(sorted(models.values()))}.")
+    return as_samples(list(by_task.values()))
+
+
+def as_samples(sets: list[SampleSet]) -> ModelSamples:
+    """Read sets of one model as a side of a comparison."""
+    model = sets[0].manifest.model
+    about = {
+        **model.model_dump(),
+        "sets": {
+            one.manifest.task: {
+                "task_fingerprint": one.manifest.task_fingerprint,
+                "created": one.manifest.created,
+                "seconds": one.manifest.timings.seconds,
+                "quantgate": one.manifest.quantgate,
+            }
+            for one in sets
+        },
+    }
+    return ModelSamples(model.name, {one.manifest.task: one.read() for one in sets}, about)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically: readers see the old content or the new, never a part.
+
+    Raises
+    ------
+    EvaluationError
+        The disk is full or the place cannot be written.
+    """
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            _write_bytes(temporary, text.encode("utf-8", "replace"))
+            temporary.replace(path)
+        finally:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn an operating-system error while writing into one that names the place and the way out."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        raise EvaluationError(
+            f"{path} cannot be written: {'no space left' if full else error.strerror or error}.",
+            "Free some space or choose another place; what was stored before is untouched.",
+        ) from error
+
+
+_AGAIN = "Delete the folder and evaluate again (`gate baseline --force` for a baseline)."
+
+
+def _check_schema(found: object, where: Path) -> None:
+    if found != SCHEMA_VERSION:
+        raise SampleError(
+            f"{where} has schema version {found}; this quantgate reads version {SCHEMA_VERSION}.",
+            "Use the quantgate that wrote it, or name another store and evaluate again.",
+        )
+
+
+def _read_shard(path: Path, shard: Shard) -> pa.Table:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise SampleError(f"{path} cannot be read: {error}.", _AGAIN) from None
+    if hashlib.sha256(content).hexdigest() != shard.sha256:
+        raise SampleError(f"{path} was altered or cut short: its SHA-256 is not the manifest's.", _AGAIN)
+    try:
+        table = pq.read_table(pa.BufferReader(content))
+    except (pa.ArrowInvalid, OSError) as error:
+        raise SampleError(f"{path} is not a Parquet file: {error}.", _AGAIN) from None
+    if table.schema != SAMPLE_SCHEMA or table.num_rows != shard.rows:
+        raise SampleError(
+            f"{path} does not have the columns or the {shard.rows} rows that it should.", _AGAIN
+        )
+    return table
+
+
+def _write_bytes(path: Path, content: bytes) -> None:
+    with path.open("wb") as handle:
+        handle.write(content)
+        handle.flush()
+        os.fsync(handle.fileno())

@@ -1,0 +1,157 @@
+"""The null distribution of one task's statistic: the signs of the differences are fair coins, their sizes are given.
+
+Every kind of task becomes the same thing: a finite list of values that the signed sum can take, with their
+probabilities. The rules over tasks (pooled, max, Fisher, omnibus) then know nothing of where a list came from.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gate.stats import _binomial
+from gate.stats._validate import FloatArray
+
+TIE = 1e-11
+"""Two standardised statistics closer than this are one: rounding may never make a tie look like a smaller p-value."""
+
+_REACH = 20.0  # half-width of a binomial's window in units of sqrt(m): 40 standard deviations
+
+
+@dataclass(frozen=True, slots=True)
+class Null:
+    """A discrete null distribution.
+
+    values : signed sums in ascending order, in the task's units (a discordant binary item counts one)
+    pmf, log_sf : P[T = value] and ln P[T >= value]
+    sigma : standard deviation of T under the null, the square root of the sum of squared differences; 0 where nothing
+        differs
+    coins, unit : where T is `unit` times heads minus tails of fair coins, the number of coins; else None
+    """
+
+    values: FloatArray
+    pmf: FloatArray
+    log_sf: FloatArray
+    sigma: float
+    coins: int | None = None
+    unit: float = 1.0
+
+    def log_tail(self, statistic: float) -> float:
+        """Ln P[T >= statistic], ties within rounding counted in."""
+        if self.coins is not None:
+            heads = np.int64(np.ceil((self.coins + statistic / self.unit) / 2 - 1e-6))
+            return float(_binomial.log_sf(heads, np.int64(self.coins)))
+        at = self.first_at_least(statistic)
+        return float(self.log_sf[at]) if at < self.values.size else -np.inf
+
+    def first_at_least(self, statistic: float) -> int:
+        """Index of the first value that is not below `statistic`, ties within rounding counted in."""
+        slack = TIE * (self.sigma + abs(statistic))
+        return int(np.searchsorted(self.values, statistic - slack, side="left"))
+
+    @property
+    def costs(self) -> FloatArray:
+        """-ln p of each value: what Fisher's method adds up."""
+        return np.maximum(-self.log_sf, 0.0)
+
+
+def _upper_log_sums(log_pmf: FloatArray) -> FloatArray:
+    return np.minimum(np.logaddexp.accumulate(log_pmf[::-1])[::-1], 0.0)
+
+
+def coins(m: int, unit: float = 1.0) -> Null:
+    """Heads minus tails of m fair coins, times `unit`."""
+    reach = int(_REACH * np.sqrt(m)) + 2
+    heads = np.arange(max(0, m // 2 - reach), min(m, m // 2 + reach) + 1, dtype=np.int64)
+    log_pmf = _binomial.log_pmf(heads, np.full_like(heads, m))
+    values = np.asarray(unit * (2.0 * heads - m), dtype=np.float64)
+    return Null(values, np.exp(log_pmf), _upper_log_sums(log_pmf), unit * float(np.sqrt(m)), m, unit)
+
+
+def lattice(weights: NDArray[np.int64], sizes: NDArray[np.int64], step: float) -> Null:
+    """The sum of sizes[j] signed differences of size weights[j] * step, exactly, by direct convolution.
+
+    All terms are positive, so small probabilities keep their relative precision.
+    """
+    pmf, low = np.ones(1), 0
+    for weight, size in zip(weights.tolist(), sizes.tolist(), strict=True):
+        part = coins(int(size))
+        pmf = _convolve_strided(pmf, part.pmf, 2 * weight)
+        low += weight * int(part.values[0])
+    values = step * (low + np.arange(pmf.size, dtype=np.float64))
+    kept = pmf > 0.0
+    sigma = step * float(np.sqrt(np.sum(sizes * weights.astype(np.float64) ** 2)))
+    return Null(values[kept], pmf[kept], _upper_log_sums(np.log(pmf[kept])), sigma)
+
+
+def _convolve_strided(pmf: FloatArray, part: FloatArray, stride: int) -> FloatArray:
+    """Convolve `pmf` with `part` spread out to one value in every `stride`."""
+    out = np.zeros(pmf.size + stride * (part.size - 1))
+    for offset in range(min(stride, pmf.size)):
+        column = np.convolve(pmf[offset::stride], part)
+        out[offset::stride][: column.size] = column
+    return out
+
+
+def enumerated(sizes: FloatArray) -> Null:
+    """All 2**len(sizes) sign patterns of a few differences."""
+    sums = np.zeros(1)
+    for size in sizes:
+        sums = np.concatenate([sums - size, sums + size])
+    return from_sample(sums, float(np.sqrt(np.sum(sizes**2))))
+
+
+def from_sample(sums: FloatArray, sigma: float) -> Null:
+    """Equally likely values, those within rounding of each other merged."""
+    ordered = np.sort(sums)
+    starts = np.flatnonzero(np.diff(ordered, prepend=-np.inf) > TIE * sigma)
+    sizes = np.diff(starts, append=ordered.size)
+    at_least = ordered.size - starts
+    total = np.float64(ordered.size)
+    return Null(
+        ordered[starts],
+        np.asarray(sizes / total, dtype=np.float64),
+        np.log(at_least / total, dtype=np.float64),
+        sigma,
+    )
+
+
+def common_step(sizes: FloatArray, largest: int = 1000) -> float | None:
+    """A step of which all sizes are whole multiples (within rounding), or None."""
+    smallest = float(sizes.min())
+    for divisor in range(1, 61):
+        step = smallest / divisor
+        multiples = sizes / step
+        if multiples.max() > largest:
+            return None
+        if np.all(np.abs(multiples - np.rint(multiples)) < 1e-7):
+            return float(np.mean(sizes / np.rint(multiples)))
+    return None
+
+
+def sampled_sums(sizes: FloatArray, counts: NDArray[np.int64], draws: int, seed: Sequence[int]) -> FloatArray:
+    """`draws` signed sums with independent fair signs; sizes[j] occurs counts[j] times. Memory O(items + draws)."""
+    generator = np.random.Generator(np.random.SFC64(np.random.SeedSequence(seed)))
+    sums = np.zeros(draws)
+    many = counts >= 24
+    for size, count in zip(sizes[many].tolist(), counts[many].tolist(), strict=True):
+        sums += size * (2.0 * generator.binomial(count, 0.5, draws) - count)
+    rest = np.repeat(sizes[~many], counts[~many])
+    for start in range(0, rest.size, _BLOCK):
+        block = rest[start : start + _BLOCK]
+        words = generator.bit_generator.random_raw((draws + 3) // 4).view(np.uint16)[:draws]
+        sums += np.take(_all_signed_sums(block), words & ((1 << block.size) - 1))
+    return sums
+
+
+_BLOCK = (
+    12  # items whose 2**12 signed sums fit the first-level cache: one random 16-bit word then serves them all
+)
+
+
+def _all_signed_sums(sizes: FloatArray) -> FloatArray:
+    sums = np.zeros(1)
+    for size in sizes:
+        sums = np.add.outer((-size, size), sums).ravel()
+    return sums

@@ -1,0 +1,138 @@
+"""Reading the documents of a task from JSONL, CSV or Parquet files."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gate.errors import TaskError
+from gate.tasks.canonical import digest
+
+
+@dataclass(frozen=True)
+class Document:
+    """One row of a task file.
+
+    Attributes
+    ----------
+    fields : mapping
+        The row's values by column or key.
+    line : int
+        1-based line (JSONL, CSV) or row (Parquet), for messages.
+    item_id : str
+        SHA-256 of the canonical JSON of the fields: the same in every format that keeps types.
+    """
+
+    fields: Mapping[str, Any]
+    line: int
+    item_id: str
+
+
+def read_documents(path: Path, task: str) -> list[Document]:
+    """Read every document of a task file.
+
+    Parameters
+    ----------
+    path : Path
+        A `.jsonl`/`.ndjson`, `.csv` or `.parquet` file.
+    task : str
+        Name of the task, for messages.
+
+    Raises
+    ------
+    TaskError
+        Missing, empty or unreadable file; a broken line; the same document twice.
+    """
+    reader = {".jsonl": _jsonl, ".ndjson": _jsonl, ".csv": _csv, ".parquet": _parquet}.get(
+        path.suffix.lower()
+    )
+    if reader is None:
+        raise TaskError(
+            f"task {task}: {path.name} has the ending {path.suffix or '(none)'!r}.",
+            "Give a .jsonl, .csv or .parquet file.",
+        )
+    try:
+        rows = list(reader(path, task))
+    except FileNotFoundError:
+        raise TaskError(
+            f"task {task}: the file {path} does not exist.", "Check `file:` in gate.yml."
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise TaskError(
+            f"task {task}: {path} cannot be read: {error}", "Expected UTF-8 text or Parquet."
+        ) from None
+    if not rows:
+        raise TaskError(f"task {task}: {path} holds no documents.", "Expected at least one row.")
+    documents = [Document(fields, line, digest(fields)) for line, fields in rows]
+    _refuse_duplicates(documents, path, task)
+    return documents
+
+
+def _refuse_duplicates(documents: list[Document], path: Path, task: str) -> None:
+    first: dict[str, int] = {}
+    pairs = []
+    for document in documents:
+        if document.item_id in first:
+            pairs.append((first[document.item_id], document.line))
+        else:
+            first[document.item_id] = document.line
+    if pairs:
+        shown = ", ".join(f"{a} = {b}" for a, b in pairs[:5])
+        raise TaskError(
+            f"task {task}: {path} has {len(pairs)} duplicate document(s); equal lines: {shown}"
+            f"{', ...' if len(pairs) > 5 else ''}.",
+            "Items are paired by content, so each may occur once: remove the copies, or add a field that tells "
+            "them apart (an id).",
+        )
+
+
+def _jsonl(path: Path, task: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    with path.open(encoding="utf-8-sig") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise TaskError(
+                    f"task {task}: {path}:{number}: not valid JSON: {error.msg} at column {error.colno}.",
+                    "Each line must be one JSON object.",
+                ) from None
+            if not isinstance(row, dict):
+                raise TaskError(
+                    f"task {task}: {path}:{number}: expected a JSON object, found a {type(row).__name__}.",
+                    'Each line must look like {"question": ..., "answer": ...}.',
+                )
+            yield number, row
+
+
+def _csv(path: Path, task: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    with path.open(encoding="utf-8-sig", newline="") as handle:
+        reader = csv.DictReader(handle, strict=True)
+        try:
+            for row in reader:
+                if None in row or None in row.values():
+                    expected = len(reader.fieldnames or [])
+                    raise TaskError(
+                        f"task {task}: {path}:{reader.line_num}: the row does not have the {expected} columns that "
+                        "the header names.",
+                        "Quote values that contain commas or line breaks.",
+                    )
+                yield reader.line_num, row
+        except csv.Error as error:
+            raise TaskError(f"task {task}: {path}:{reader.line_num}: not valid CSV: {error}.") from None
+
+
+def _parquet(path: Path, task: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        rows = pq.read_table(path).to_pylist()
+    except pa.ArrowInvalid as error:
+        raise TaskError(f"task {task}: {path} is not a readable Parquet file: {error}") from None
+    yield from enumerate(rows, start=1)

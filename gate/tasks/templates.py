@@ -1,0 +1,83 @@
+"""Jinja2 templates over a document's fields, in a sandbox: a task file must not be able to run code."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError, Undefined, UndefinedError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from gate.errors import TaskError
+from gate.tasks.documents import Document
+
+_SINGLE_EXPRESSION = re.compile(r"\s*\{\{(?P<body>(?:(?!\{\{|\}\}).)*)\}\}\s*", re.DOTALL)
+
+
+def _environment() -> ImmutableSandboxedEnvironment:
+    environment = ImmutableSandboxedEnvironment(
+        undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False
+    )
+    environment.filters["fromjson"] = json.loads  # CSV cells that hold a list
+    environment.globals.clear()  # no `range(10**9)`, no `lipsum`
+    return environment
+
+
+_ENVIRONMENT = _environment()
+Evaluate = Callable[[Mapping[str, Any]], Any]
+
+
+class Template:
+    """A compiled template of one gate.yml key, e.g. `prompt` of a task.
+
+    Parameters
+    ----------
+    source : str
+        The text of the template. Where it is one `{{ expression }}`, `value` gives the expression's own
+        value (a list stays a list); else the rendered text.
+    task, key : str
+        For messages.
+    """
+
+    def __init__(self, source: str, task: str, key: str) -> None:
+        self.task, self.key = task, key
+        single = _SINGLE_EXPRESSION.fullmatch(source)
+        try:
+            template = _ENVIRONMENT.from_string(source)
+            self._render: Evaluate = lambda fields: template.render(fields)
+            self._value: Evaluate = self._render
+            if single:
+                expression = _ENVIRONMENT.compile_expression(single["body"], undefined_to_none=False)
+                self._value = lambda fields: expression(**fields)
+        except TemplateSyntaxError as error:
+            raise TaskError(
+                f"task {task}: {key} is not a valid Jinja2 template: {error.message} (line {error.lineno}).",
+                "Fields are written {{ like_this }}.",
+            ) from None
+
+    def text(self, document: Document, where: str) -> str:
+        """Render to text; `where` (file:line) is for messages."""
+        return str(self._guard(self._render, document, where))
+
+    def value(self, document: Document, where: str) -> Any:
+        """Return the value of a single expression, else the rendered text."""
+        value = self._guard(self._value, document, where)
+        if isinstance(value, Undefined):
+            self._lacks(str(value._undefined_name), document, where)
+        return value
+
+    def _guard(self, evaluate: Evaluate, document: Document, where: str) -> Any:
+        try:
+            return evaluate(document.fields)
+        except UndefinedError as error:
+            self._lacks(str(error.message), document, where)
+        except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
+            raise TaskError(f"task {self.task}: {where}: {self.key} cannot be rendered: {error}.") from None
+
+    def _lacks(self, what: str, document: Document, where: str) -> None:
+        raise TaskError(
+            f"task {self.task}: {where}: {self.key} uses a field that the document lacks ({what}).",
+            f"The document has: {', '.join(map(str, document.fields)) or 'no fields'}.",
+        ) from None

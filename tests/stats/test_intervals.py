@@ -1,0 +1,81 @@
+"""Intervals of the drop and of the flip rate, and tests at a margin."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gate.stats import flip_rate_interval, margin_test, mcnemar_exact, noninferiority, tango_interval
+
+items = st.tuples(st.integers(0, 80), st.integers(0, 80), st.integers(1, 400)).map(
+    lambda t: (t[0], t[1], t[0] + t[1] + t[2])
+)
+
+
+@given(items, st.floats(0.5, 0.999))
+def test_the_interval_surrounds_the_drop_and_mirrors(item: tuple[int, int, int], confidence: float) -> None:
+    b, c, n = item
+    low, high = tango_interval(b, c, n, confidence)
+    assert -1 <= low <= (b - c) / n <= high <= 1
+    mirrored = tango_interval(c, b, n, confidence)
+    assert mirrored == pytest.approx((-high, -low), abs=1e-9)
+
+
+@given(items, st.floats(0.005, 0.3))
+def test_noninferiority_is_the_interval_turned_over(item: tuple[int, int, int], margin: float) -> None:
+    b, c, n = item
+    p = noninferiority(b, c, n, margin)
+    if 1e-6 < p < 0.499:
+        assert tango_interval(b, c, n, 1 - 2 * p).high == pytest.approx(margin, abs=1e-7)
+
+
+@given(items, st.floats(0.005, 0.3))
+def test_a_margin_only_makes_failing_harder(item: tuple[int, int, int], margin: float) -> None:
+    b, c, n = item
+    assert margin_test(b, c, n, 0.0) == mcnemar_exact(b, c)
+    assert margin_test(b, c, n, margin) >= mcnemar_exact(b, c)
+    assert margin_test(b, c, n, margin) >= 1 - noninferiority(b, c, n, margin) - 1e-12
+
+
+def test_arrays_over_tasks() -> None:
+    low, high = tango_interval([68, 86], [18, 43], [1000, 975])
+    assert low.tolist() == [tango_interval(68, 18, 1000).low, tango_interval(86, 43, 975).low]
+    assert (low < high).all()
+    assert noninferiority([68, 0], [18, 0], 1000, 0.01).shape == (2,)
+
+
+def test_all_items_lost() -> None:
+    low, high = tango_interval(10, 0, 10)
+    assert 0.5 < low < 1
+    assert high == pytest.approx(1.0)
+
+
+@given(st.integers(1, 300).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_the_flip_interval_holds_the_rate_and_mirrors(pair: tuple[int, int]) -> None:
+    flips, n = pair
+    low, high = flip_rate_interval(flips, n)
+    assert 0 <= low <= flips / n <= high <= 1
+    assert flip_rate_interval(n - flips, n) == pytest.approx((1 - high, 1 - low), abs=1e-9)
+
+
+def test_coverage_of_both_intervals() -> None:
+    generator = np.random.default_rng(8)
+    n, p_worse, p_better = 300, 0.06, 0.04
+    b = generator.binomial(n, p_worse, 4000)
+    c = generator.binomial(n - b, p_better / (1 - p_worse))
+    low, high = tango_interval(b, c, n, 0.9)
+    assert np.mean((low <= 0.02) & (high >= 0.02)) == pytest.approx(0.9, abs=0.02)
+    low, high = flip_rate_interval(b + c, n, 0.95)
+    assert np.mean((low <= 0.1) & (high >= 0.1)) >= 0.94
+
+
+@pytest.mark.parametrize("function", [tango_interval, noninferiority, margin_test])
+def test_impossible_counts_are_refused(function) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(ValueError, match=r"b \+ c: expected at most n discordant pairs, found 3 \+ 3 > 5"):
+        function(3, 3, 5, 0.5)
+    with pytest.raises(ValueError, match="n: expected at least one item"):
+        function(0, 0, 0, 0.5)
+    with pytest.raises(ValueError, match="b: expected non-negative integers, found -1"):
+        function(-1, 0, 5, 0.5)
+    with pytest.raises(ValueError, match="expected a"):
+        function(1, 0, 5, 1.5)

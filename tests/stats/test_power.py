@@ -1,0 +1,101 @@
+"""Planning one task exactly, and the whole decision by simulation."""
+
+import math
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gate.stats import (
+    decision_power,
+    mcnemar_exact,
+    minimum_detectable_drop,
+    minimum_detectable_drop_joint,
+    power,
+    required_n,
+)
+
+SIX_TASKS = [1172, 10042, 1319, 1267, 14042, 817]
+FLIP_RATES = [0.08, 0.05, 0.12, 0.10, 0.06, 0.09]
+
+
+def test_power_is_the_share_of_rejections() -> None:
+    generator = np.random.default_rng(9)
+    m = generator.binomial(400, 0.1, 200_000)
+    b = generator.binomial(m, 0.5 + 0.03 / 0.2)
+    assert power(400, 0.1, 0.03) == pytest.approx(np.mean(mcnemar_exact(b, m - b) <= 0.05), abs=0.005)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(1, 3000), st.floats(0.01, 1.0), st.floats(0, 1), st.floats(0, 1))
+def test_power_rises_with_the_drop(n: int, flips: float, one: float, other: float) -> None:
+    small, large = sorted((one * flips, other * flips))
+    assert power(n, flips, small) <= power(n, flips, large) + 1e-9
+    assert power(n, flips, 0.0) <= 0.05 + 1e-9
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.floats(0.02, 0.5), st.floats(0.05, 1), st.floats(0.3, 0.95))
+def test_the_planners_undo_the_power(flips: float, share: float, wanted: float) -> None:
+    drop = share * flips
+    n = required_n(flips, drop, power=wanted)
+    assert power(n, flips, drop) >= wanted > power(n - 1, flips, drop)
+    assert minimum_detectable_drop(n, flips, power=wanted) <= drop * (1 + 1e-6)
+
+
+def test_a_task_that_can_never_reject_has_no_detectable_drop() -> None:
+    assert math.isnan(minimum_detectable_drop(20, 0.05))
+    assert power(4, 1.0, 1.0) == 0.0
+    assert power(100, 0.0, 0.0) == 0.0
+
+
+def test_sixty_thousand_items_take_a_moment() -> None:
+    start = time.perf_counter()
+    power(60_000, 0.09, 0.003)
+    minimum_detectable_drop(60_000, 0.09)
+    required_n(0.09, 0.003)
+    assert time.perf_counter() - start < 2.0
+
+
+@pytest.mark.parametrize(
+    ("drops", "expected"),
+    [
+        ([0.003] * 6, {"pooled": 0.64, "fisher": 0.54, "max": 0.37, "holm": 0.33, "omnibus": 0.56}),
+        ([0.04, 0, 0, 0, 0, 0], {"pooled": 0.29, "fisher": 0.98, "max": 1.0, "holm": 0.99, "omnibus": 0.99}),
+        (
+            [0.01, -0.002, 0.02, 0, 0.003, 0.01],
+            {"pooled": 0.47, "fisher": 0.75, "max": 0.59, "holm": 0.54, "omnibus": 0.69},
+        ),
+    ],
+)
+def test_the_power_of_the_decision(drops: list[float], expected: dict[str, float]) -> None:
+    for rule, value in expected.items():
+        found = decision_power(SIX_TASKS, FLIP_RATES, drops, rule=rule, runs=6000)  # type: ignore[arg-type]
+        assert found == pytest.approx(value, abs=0.03), rule
+
+
+def test_on_one_task_the_decision_is_the_exact_test() -> None:
+    assert decision_power([1319], [0.1], [0.02], runs=40_000) == pytest.approx(0.717, abs=0.02)
+    joint = minimum_detectable_drop_joint([1319], [0.1], runs=20_000)
+    assert joint == pytest.approx(minimum_detectable_drop(1319, 0.1), rel=0.05)
+
+
+def test_the_common_drop_is_found_with_the_wanted_power() -> None:
+    drop = minimum_detectable_drop_joint(SIX_TASKS, FLIP_RATES)
+    assert decision_power(SIX_TASKS, FLIP_RATES, [drop] * 6, seed=1) == pytest.approx(0.8, abs=0.03)
+    assert math.isnan(minimum_detectable_drop_joint([10, 10], [0.1, 0.1]))
+
+
+def test_wrong_plans_are_refused_by_name() -> None:
+    with pytest.raises(ValueError, match="drop: expected a size of at most the flip rate"):
+        power(100, 0.1, 0.2)
+    with pytest.raises(ValueError, match="flip_rate: expected a proportion"):
+        power(100, 1.2, 0.2)
+    with pytest.raises(ValueError, match="alpha: expected a number strictly between 0 and 1"):
+        power(100, 0.1, 0.05, alpha=0)
+    with pytest.raises(ValueError, match="rule: expected one of omnibus, pooled"):
+        decision_power([10], [0.1], [0.0], rule="any")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="drops: expected one per task"):
+        decision_power([10, 20], [0.1, 0.1], [0.0])
