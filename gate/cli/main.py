@@ -64,7 +64,8 @@ def cli() -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with the documented code; never 1 for anything but degradation."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-    logging.getLogger("torchao").setLevel(logging.ERROR)
+    for noisy in ("torchao", "torch.utils._pytree"):  # imported by transformers; their warnings concern nobody here
+        logging.getLogger(noisy).setLevel(logging.ERROR)
     try:
         # commands return their exit code
         code = cli.main(args=arguments, standalone_mode=False)

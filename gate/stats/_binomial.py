@@ -1,7 +1,7 @@
 """The fair-coin binomial in log space: every p-value of the room rests on these three functions.
 
-`P[Bin(m, 1/2) = b]` follows Loader (2000): Stirling's remainders plus a deviance, so that its relative error stays
-near 1e-14 at any m, where differences of `gammaln` lose all digits beyond a million pairs.
+`P[Bin(m, 1/2) = b]` follows Loader (2000): Stirling's remainders plus a deviance, so that its relative error
+stays near 1e-14 at any m, where differences of `gammaln` lose all digits beyond a million pairs.
 """
 
 import math

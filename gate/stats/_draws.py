@@ -1,9 +1,9 @@
 """Draws from the joint null of all tasks, and how often any of three statistics passes its bound.
 
 A random 16-bit word picks one of 65,536 equal cells of a task's distribution function. A table gives what the
-outcome of the cell adds to the statistics; the few cells that more than one outcome shares are resolved by a second
-random number, so that the draws follow the null exactly. That costs a few nanoseconds per task and draw, at any
-discordant count.
+outcome of the cell adds to the statistics; the few cells that more than one outcome shares are resolved by a
+second random number, so that the draws follow the null exactly. That costs a few nanoseconds per task and
+draw, at any discordant count.
 """
 
 from collections.abc import Sequence
@@ -43,7 +43,7 @@ def hits(sums: NDArray[np.complex128], bounds: Bounds) -> NDArray[np.bool_]:
     return (sums.real >= min(bounds.fisher, 0.5 * _HIT)) | (sums.imag >= bounds.pooled)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class _Table:
     cells: NDArray[np.complex128]
     shared: NDArray[np.bool_]

@@ -1,4 +1,4 @@
-"""Rules over tasks where a drop up to a margin is tolerated: large-sample results, bounded by the exact tests at 0."""
+"""Rules over tasks at a tolerated margin: large-sample results, bounded by the exact tests at 0."""
 
 import math
 from collections.abc import Sequence

@@ -1,7 +1,8 @@
-"""The null distribution of one task's statistic: the signs of the differences are fair coins, their sizes are given.
+"""The null distribution of one task: signs of the differences are fair coins, their sizes are given.
 
 Every kind of task becomes the same thing: a finite list of values that the signed sum can take, with their
-probabilities. The rules over tasks (pooled, max, Fisher, omnibus) then know nothing of where a list came from.
+probabilities. The rules over tasks (pooled, max, Fisher, omnibus) then know nothing of where a list came
+from.
 """
 
 from collections.abc import Sequence
@@ -14,19 +15,22 @@ from gate.stats import _binomial
 from gate.stats._validate import FloatArray
 
 TIE = 1e-11
-"""Two standardised statistics closer than this are one: rounding may never make a tie look like a smaller p-value."""
+"""Statistics closer than this, in standard deviations, are tied: rounding may never shrink a p-value."""
 
+_NEGLIGIBLE = 1e-150
 _REACH = 20.0  # half-width of a binomial's window in units of sqrt(m): 40 standard deviations
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class Null:
     """A discrete null distribution.
 
     values : signed sums in ascending order, in the task's units (a discordant binary item counts one)
     pmf, log_sf : P[T = value] and ln P[T >= value]
-    sigma : standard deviation of T under the null, the square root of the sum of squared differences; 0 where nothing
+    sigma : standard deviation of T under the null, the square root of the sum of squared differences; 0 where
+    nothing
         differs
+    complete : whether the values are all that T can take, or the table is cut at tiny probabilities
     coins, unit : where T is `unit` times heads minus tails of fair coins, the number of coins; else None
     """
 
@@ -34,6 +38,7 @@ class Null:
     pmf: FloatArray
     log_sf: FloatArray
     sigma: float
+    complete: bool = True
     coins: int | None = None
     unit: float = 1.0
 
@@ -43,7 +48,12 @@ class Null:
             heads = np.int64(np.ceil((self.coins + statistic / self.unit) / 2 - 1e-6))
             return float(_binomial.log_sf(heads, np.int64(self.coins)))
         at = self.first_at_least(statistic)
-        return float(self.log_sf[at]) if at < self.values.size else -np.inf
+        if at < self.values.size:
+            return float(self.log_sf[at])
+        if self.complete:
+            return -np.inf
+        # Hoeffding's (1963) bound.
+        return min(float(self.log_sf[-1]), -0.5 * (statistic / self.sigma) ** 2)
 
     def first_at_least(self, statistic: float) -> int:
         """Index of the first value that is not below `statistic`, ties within rounding counted in."""
@@ -66,23 +76,30 @@ def coins(m: int, unit: float = 1.0) -> Null:
     heads = np.arange(max(0, m // 2 - reach), min(m, m // 2 + reach) + 1, dtype=np.int64)
     log_pmf = _binomial.log_pmf(heads, np.full_like(heads, m))
     values = np.asarray(unit * (2.0 * heads - m), dtype=np.float64)
-    return Null(values, np.exp(log_pmf), _upper_log_sums(log_pmf), unit * float(np.sqrt(m)), m, unit)
+    return Null(
+        values, np.exp(log_pmf), _upper_log_sums(log_pmf), unit * float(np.sqrt(m)), coins=m, unit=unit
+    )
 
 
 def lattice(weights: NDArray[np.int64], sizes: NDArray[np.int64], step: float) -> Null:
     """The sum of sizes[j] signed differences of size weights[j] * step, exactly, by direct convolution.
 
-    All terms are positive, so small probabilities keep their relative precision.
+    All terms are positive, so small probabilities keep their relative precision. Those below 1e-150 are left
+    out: products of them would underflow, and arithmetic on such numbers is very slow.
     """
     pmf, low = np.ones(1), 0
     for weight, size in zip(weights.tolist(), sizes.tolist(), strict=True):
         part = coins(int(size))
-        pmf = _convolve_strided(pmf, part.pmf, 2 * weight)
-        low += weight * int(part.values[0])
+        kept = np.flatnonzero(part.pmf > _NEGLIGIBLE)
+        pmf = _convolve_strided(pmf, part.pmf[kept[0] : kept[-1] + 1], 2 * weight)
+        low += weight * int(part.values[kept[0]])
+        kept = np.flatnonzero(pmf > _NEGLIGIBLE)
+        pmf, low = pmf[kept[0] : kept[-1] + 1], low + int(kept[0])
     values = step * (low + np.arange(pmf.size, dtype=np.float64))
-    kept = pmf > 0.0
+    able = pmf > 0.0
     sigma = step * float(np.sqrt(np.sum(sizes * weights.astype(np.float64) ** 2)))
-    return Null(values[kept], pmf[kept], _upper_log_sums(np.log(pmf[kept])), sigma)
+    complete = low + pmf.size - 1 == int(np.sum(weights * sizes))
+    return Null(values[able], pmf[able], _upper_log_sums(np.log(pmf[able])), sigma, complete)
 
 
 def _convolve_strided(pmf: FloatArray, part: FloatArray, stride: int) -> FloatArray:
@@ -131,27 +148,36 @@ def common_step(sizes: FloatArray, largest: int = 1000) -> float | None:
 
 
 def sampled_sums(sizes: FloatArray, counts: NDArray[np.int64], draws: int, seed: Sequence[int]) -> FloatArray:
-    """`draws` signed sums with independent fair signs; sizes[j] occurs counts[j] times. Memory O(items + draws)."""
+    """Signed sums with independent fair signs; sizes[j] occurs counts[j] times. Memory O(items + draws)."""
     generator = np.random.Generator(np.random.SFC64(np.random.SeedSequence(seed)))
     sums = np.zeros(draws)
     many = counts >= 24
     for size, count in zip(sizes[many].tolist(), counts[many].tolist(), strict=True):
         sums += size * (2.0 * generator.binomial(count, 0.5, draws) - count)
     rest = np.repeat(sizes[~many], counts[~many])
-    for start in range(0, rest.size, _BLOCK):
+    whole = rest.size - rest.size % (_BLOCK * _TABLES)
+    for start in range(0, whole, _BLOCK * _TABLES):
+        _add_blocks(sums, rest[start : start + _BLOCK * _TABLES].reshape(_TABLES, _BLOCK), generator)
+    for start in range(whole, rest.size, _BLOCK):
         block = rest[start : start + _BLOCK]
-        words = generator.bit_generator.random_raw((draws + 3) // 4).view(np.uint16)[:draws]
-        sums += np.take(_all_signed_sums(block), words & ((1 << block.size) - 1))
+        _add_blocks(sums, np.pad(block, (0, _BLOCK - block.size))[None, :], generator)
     return sums
 
 
 _BLOCK = (
     12  # items whose 2**12 signed sums fit the first-level cache: one random 16-bit word then serves them all
 )
+_TABLES = 32
 
 
-def _all_signed_sums(sizes: FloatArray) -> FloatArray:
-    sums = np.zeros(1)
-    for size in sizes:
-        sums = np.add.outer((-size, size), sums).ravel()
-    return sums
+def _add_blocks(sums: FloatArray, blocks: FloatArray, generator: np.random.Generator) -> None:
+    """Add to each draw the sum of every block (a row of twelve sizes) under random signs."""
+    tables = np.zeros((blocks.shape[0], 1))
+    for size in blocks.T[:, :, None]:
+        tables = np.concatenate([tables - size, tables + size], axis=1)
+    drawn = np.empty_like(sums)
+    for table in tables:
+        raw: NDArray[np.uint64] = generator.bit_generator.random_raw((sums.size + 3) // 4)
+        words = raw.view(np.uint16)[: sums.size] & np.uint16(tables.shape[1] - 1)
+        np.take(table, words, out=drawn, mode="clip")
+        sums += drawn

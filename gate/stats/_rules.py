@@ -19,7 +19,7 @@ _FAR_COST = 500.0
 _LN_1E18 = -41.5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Tasks:
     """The tasks that carry evidence, as null distributions with the observed statistics."""
 
@@ -48,7 +48,7 @@ class Tasks:
 
 
 def from_counts(b: NDArray[np.int64], c: NDArray[np.int64], nulls: dict[int, Null]) -> Tasks:
-    """The tasks with discordant items, in an order that depends on the counts alone. `nulls` by m, filled in place."""
+    """The tasks with discordant items, ordered by the counts alone. `nulls`, by m, is filled in place."""
     kept = np.flatnonzero(b + c)
     kept = kept[np.lexsort((b[kept], (b + c)[kept]))]
     sizes = (b + c)[kept].tolist()
@@ -64,9 +64,6 @@ def from_evidence(evidences: Sequence[Evidence]) -> Tasks:
         (e for e in evidences if e.discordant), key=lambda e: (e.null.sigma, e.null.values.size, e.statistic)
     )
     return Tasks(tuple(e.null for e in kept), np.array([e.statistic for e in kept]))
-
-
-# -- pooled ----------------------------------------------------------------------------------------------------------
 
 
 def pooled_law(tasks: Tasks) -> SumLaw | None:
@@ -105,9 +102,6 @@ def _chernoff(nulls: Sequence[Null], total: float) -> float:
     return best
 
 
-# -- max -------------------------------------------------------------------------------------------------------------
-
-
 def log_max(tasks: Tasks, largest: float | None = None) -> float:
     """Ln P[max of the standardised statistics >= largest]; by default of the largest observed."""
     if not tasks.nulls:
@@ -138,9 +132,6 @@ def max_law(tasks: Tasks, from_z: float = 0.5, to_z: float = 9.0) -> SumLaw:
             tail = np.where(at < z.size, np.exp(null.log_sf[np.minimum(at, z.size - 1)]), 0.0)
             log_none += np.log1p(-np.minimum(tail, 1.0))
     return SumLaw(points, -np.expm1(log_none), exact=True)
-
-
-# -- Fisher ----------------------------------------------------------------------------------------------------------
 
 
 def fisher_law(tasks: Tasks, coarse: bool = False) -> SumLaw | None:

@@ -1,4 +1,4 @@
-"""Upper tails of a sum of independent discrete variables, exact up to a rounding that can only enlarge them."""
+"""Upper tails of a sum of independent discrete variables, exact up to rounding that only enlarges them."""
 
 import math
 from collections.abc import Sequence
@@ -19,9 +19,9 @@ ENUMERATE = 1_000_000
 _TIE = 1e-10
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class SumLaw:
-    """P[S >= x] as a falling step function: `tail[i]` holds from just above `points[i - 1]` up to `points[i]`.
+    """P[S >= x] as a step function: `tail[i]` holds from just above `points[i - 1]` to `points[i]`.
 
     `exact` says that the points are the values S can take; otherwise they are a grid that rounds up.
     """
@@ -36,7 +36,7 @@ class SumLaw:
         return np.where(at < self.points.size, self.tail[np.minimum(at, self.points.size - 1)], 0.0)
 
     def critical(self, level: float) -> float:
-        """The bound from which on P[S >= x] <= level: reject where x >= bound; inf where nothing is that rare."""
+        """The bound from which on P[S >= x] <= level; inf where nothing is that rare."""
         at = int(np.searchsorted(-self.tail, -level, side="left"))
         if at == self.tail.size:
             return math.inf if self.exact else float(self.points[-1])
@@ -51,9 +51,10 @@ def sum_law(
 ) -> SumLaw:
     """The law of the sum of independent variables, for tails above about 1e-9.
 
-    Few outcomes are enumerated. Otherwise each value is rounded up to a grid over [low, high), outside of which the sum
-    may have no more than about 1e-17 of its mass, and the variables are convolved on that ring by Fourier transform.
-    `coarse` takes a quarter of the grid and enumerates less: for planning, where a third digit is not worth the time.
+    Few outcomes are enumerated. Otherwise each value is rounded up to a grid over [low, high), outside of
+    which the sum may have no more than about 1e-17 of its mass, and the variables are convolved on that ring
+    by Fourier transform. `coarse` takes a quarter of the grid and enumerates less: for planning, where a
+    third digit is not worth the time.
     """
     outcomes = math.prod(v.size for v in values)
     if outcomes <= (ENUMERATE // 50 if coarse else ENUMERATE):
@@ -97,8 +98,9 @@ def gamma_log_sf(shape: int, x: float) -> float:
 def far_log_tail(costs: Sequence[FloatArray], pmfs: Sequence[FloatArray], x: float) -> float:
     """Ln P[S >= x], or a little more, for a sum of non-negative costs far in its tail.
 
-    Costs are rounded up to a grid on [0, x] and everything beyond x is lumped at x. Each distribution is tilted by
-    exp(theta * cost), which brings the mass near x, so that the transform's absolute error is a small relative one.
+    Costs are rounded up to a grid on [0, x] and everything beyond x is lumped at x. Each distribution is
+    tilted by exp(theta * cost), which brings the mass near x, so that the transform's absolute error is a
+    small relative one.
     """
     steps = 1 << (15 if len(costs) <= 8 else 14)
     step = x * (1.0 - 1e-12) / steps

@@ -1,4 +1,4 @@
-"""Checks of arguments, shared by the room: every error names the argument, what was expected and what was found."""
+"""Checks of arguments: every error names the argument, what was expected and what was found."""
 
 from collections.abc import Sequence
 from typing import TypeAlias

@@ -26,8 +26,8 @@ def pooled(b: int | Counts, c: int | Counts) -> float:
 
     Notes
     -----
-    Exact for independent items. The strongest of the aggregates against a small drop on every task; weak against a drop
-    on one task among many.
+    Exact for independent items. The strongest of the aggregates against a small drop on every task; weak
+    against a drop on one task among many.
 
     References
     ----------
@@ -64,8 +64,9 @@ def max_drop(b: int | Counts, c: int | Counts) -> float:
 
     Notes
     -----
-    1 - prod_k P[T_k < t] with b_k ~ Bin(m_k, 1/2), tasks independent; no normal approximation. Statistics within 1e-11
-    of each other count as ties. The strongest aggregate against a drop on one task. Tasks with m = 0 drop out.
+    1 - prod_k P[T_k < t] with b_k ~ Bin(m_k, 1/2), tasks independent; no normal approximation. Statistics
+    within 1e-11 of each other count as ties. The strongest aggregate against a drop on one task. Tasks with m
+    = 0 drop out.
 
     References
     ----------
@@ -101,16 +102,17 @@ def fisher(b: int | Counts, c: int | Counts) -> float:
 
     Notes
     -----
-    The chi-square reference is conservative for discrete p-values: (5, 14) (9, 6) (7, 3) (12, 9) give .4207 by it and
-    .2542 exactly. Up to a million outcomes are enumerated. Beyond that the distributions of ln p_k are convolved on a
-    grid with -ln p_k rounded up, so that the result is never below the exact value; it exceeds it by less than 0.5 %
-    at ordinary levels and by a few per cent below 1e-9 (exponentially tilted convolution, which keeps relative
-    precision). Where the statistic exceeds 500 the chi-square bound is returned. Valid for independent tasks.
+    The chi-square reference is conservative for discrete p-values: (5, 14) (9, 6) (7, 3) (12, 9) give .4207
+    by it and .2542 exactly. Up to a million outcomes are enumerated. Beyond that the distributions of ln p_k
+    are convolved on a grid with -ln p_k rounded up, so that the result is never below the exact value; it
+    exceeds it by less than 0.5 % at ordinary levels and by a few per cent below 1e-9 (exponentially tilted
+    convolution, which keeps relative precision). Where the statistic exceeds 500 the chi-square bound is
+    returned. Valid for independent tasks.
 
     References
     ----------
-    Fisher (1932), Statistical Methods for Research Workers, 4th ed. Lancaster (1949), Biometrika 36, 370-382 (discrete
-    distributions).
+    Fisher (1932), Statistical Methods for Research Workers, 4th ed. Lancaster (1949), Biometrika 36, 370-382
+    (discrete distributions).
 
     Examples
     --------

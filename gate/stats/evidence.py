@@ -15,12 +15,12 @@ from gate.stats._validate import FloatArray
 from gate.stats.intervals import score_parts
 
 _ENUMERATED_ITEMS = 16
-_DIRECT_WORK = 3e9
+_DIRECT_WORK = 5e8
 _SAMPLED_WORK = 2e9
 _FEWEST_DRAWS, _MOST_DRAWS = 10_000, 100_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class _Units:
     """The independent units of a task that is not binary: signed differences, summed within clusters."""
 
@@ -30,7 +30,7 @@ class _Units:
     seed: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Evidence:
     """The evidence of one task. Made by `from_counts` or `from_differences`, read by `joint_test`.
 
@@ -39,15 +39,16 @@ class Evidence:
     n : int or None
         Paired items; None where only discordant counts were given.
     statistic : float
-        Sum of the differences, regressions counting positive. In discordant items: scores that are not binary are
-        divided by the root mean square of their non-zero differences, so that tasks of any unit can be pooled.
+        Sum of the differences, regressions counting positive. In discordant items: scores that are not binary
+        are divided by the root mean square of their non-zero differences, so that tasks of any unit can be
+        pooled.
     discordant : int
         Independent units (items or clusters) whose difference is not zero.
 
     Notes
     -----
-    The null hypothesis of every task is the same: given the sizes of the differences, their signs are independent fair
-    coins. It holds where the two models answer alike up to exchangeable noise.
+    The null hypothesis of every task is the same: given the sizes of the differences, their signs are
+    independent fair coins. It holds where the two models answer alike up to exchangeable noise.
 
     Examples
     --------
@@ -105,8 +106,8 @@ class Evidence:
         clusters : array of int or str, shape (items,), optional
             Cluster of each item; signs flip for whole clusters. Without it every item stands alone.
         draws : int, optional
-            Sign patterns sampled where the null distribution cannot be had exactly; by default 10,000 to 100,000,
-            fewer for more items.
+            Sign patterns sampled where the null distribution cannot be had exactly; by default 10,000 to
+            100,000, fewer for more distinct differences.
         seed : int, default 0
             Seed of those draws.
 
@@ -153,7 +154,7 @@ class Evidence:
 
     @cached_property
     def null(self) -> Null:
-        """Null distribution of `statistic`: exact where it can be had, else that of uniformly drawn sign patterns."""
+        """Null distribution of `statistic`: exact where it can be had, else of drawn sign patterns."""
         if self._units is None or self.discordant == 0:
             return _nulls.coins(self.discordant)
         differences = self._units.differences
@@ -165,7 +166,7 @@ class Evidence:
             weights = np.rint(sizes / step).astype(np.int64)
             width = 80.0 * math.sqrt(float(np.sum(counts * weights.astype(np.float64) ** 2)))
             length = min(width, 2.0 * float(np.sum(weights * counts)))
-            if length * 80.0 * float(np.sqrt(counts).sum()) < _DIRECT_WORK:
+            if length * float(np.sqrt(counts).sum()) < _DIRECT_WORK:
                 return _nulls.lattice(weights, counts, step)
         if self.discordant <= _ENUMERATED_ITEMS:
             return _nulls.enumerated(np.repeat(sizes, counts))
@@ -174,7 +175,9 @@ class Evidence:
     def _sampled(self, units: _Units, sizes: FloatArray, counts: NDArray[np.int64]) -> Null:
         draws = units.draws
         if draws is None:
-            draws = int(min(max(_SAMPLED_WORK / self.discordant, _FEWEST_DRAWS), _MOST_DRAWS))
+            # A size that occurs often costs one binomial per draw, however often it occurs.
+            work = min(self.discordant, 100 * sizes.size)
+            draws = int(min(max(_SAMPLED_WORK / work, _FEWEST_DRAWS), _MOST_DRAWS))
         # Tasks share the user's seed, yet must not share their signs.
         stream = [units.seed, zlib.crc32(sizes.tobytes()), zlib.crc32(counts.tobytes())]
         sums = _nulls.sampled_sums(sizes, counts, draws, stream)
@@ -213,8 +216,8 @@ class Evidence:
         Returns
         -------
         (float, float)
-            For a binary task the parts of Tango's score; otherwise sum(D - w margin) and sum((D - w margin)**2) over
-            units of w items.
+            For a binary task the parts of Tango's score; otherwise sum(D - w margin) and sum((D - w
+            margin)**2) over units of w items.
 
         Raises
         ------
@@ -223,6 +226,8 @@ class Evidence:
         """
         if self.n is None:
             raise ValueError("n: expected the number of paired items where a margin is tested, found None")
+        if self.n == 0:
+            return 0.0, 0.0
         if self._units is None:
             b, c = self.counts
             distance, variance = score_parts(

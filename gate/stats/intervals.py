@@ -29,7 +29,7 @@ class Intervals(NamedTuple):
 
 
 def score_parts(b: Counts64, c: Counts64, n: Counts64, drop: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Numerator b - c - n drop of Tango's score statistic and its variance at a hypothesised drop, elementwise."""
+    """Numerator of Tango's score statistic, b - c - n drop, and its variance at that drop, elementwise."""
     b_, c_, n_ = b.astype(np.float64), c.astype(np.float64), n.astype(np.float64)
     # The constrained maximum-likelihood estimate of the improvement rate solves 2n q^2 + B q + C = 0.
     linear = -b_ - c_ + (2.0 * n_ - b_ + c_) * drop
@@ -68,7 +68,8 @@ def tango_interval(
     Returns
     -------
     Interval or Intervals
-        Named tuple (low, high) of the drop (b - c) / n as a proportion, positive where the candidate is worse.
+        Named tuple (low, high) of the drop (b - c) / n as a proportion, positive where the candidate is
+        worse.
 
     Raises
     ------
@@ -77,8 +78,9 @@ def tango_interval(
 
     Notes
     -----
-    The drops d with |Z(d)| <= z, where Z(d) = (b - c - n d) / sqrt(n (2 q + d (1 - d))) and q is the maximum-likelihood
-    improvement rate under drop d. Asymptotic, with coverage near nominal from small n on, also at b + c = 0.
+    The drops d with |Z(d)| <= z, where Z(d) = (b - c - n d) / sqrt(n (2 q + d (1 - d))) and q is the
+    maximum-likelihood improvement rate under drop d. Asymptotic, with coverage near nominal from small n on,
+    also at b + c = 0.
 
     References
     ----------
@@ -142,8 +144,8 @@ def noninferiority(b: int | Counts, c: int | Counts, n: int | Counts, margin: fl
 
     Notes
     -----
-    Asymptotic; inverted, it gives the upper bound of `tango_interval`. Reject where p <= alpha to certify with
-    confidence 1 - alpha that the drop is below the margin.
+    Asymptotic; inverted, it gives the upper bound of `tango_interval`. Reject where p <= alpha to certify
+    with confidence 1 - alpha that the drop is below the margin.
 
     References
     ----------
@@ -189,10 +191,10 @@ def margin_test(b: int | Counts, c: int | Counts, n: int | Counts, margin: float
 
     Notes
     -----
-    The score test is asymptotic and far too bold where the margin allows only a few items: 3 regressions of 100 at a
-    margin of one point give Z = 2.01 although Poisson(1) reaches 3 in 8 % of runs. A drop cannot be shown to exceed
-    the margin where it cannot be shown to exceed 0, so the exact p-value at 0 bounds the p-value from below; it binds
-    only at small counts.
+    The score test is asymptotic and far too bold where the margin allows only a few items: 3 regressions of
+    100 at a margin of one point give Z = 2.01 although Poisson(1) reaches 3 in 8 % of runs. A drop cannot be
+    shown to exceed the margin where it cannot be shown to exceed 0, so the exact p-value at 0 bounds the
+    p-value from below; it binds only at small counts.
 
     References
     ----------

@@ -8,7 +8,6 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from gate.stats import _margin, _rules, _validate
-from gate.stats._validate import FloatArray
 from gate.stats.evidence import Evidence
 from gate.stats.multiplicity import holm
 from gate.stats.omnibus import Simulated, simulate
@@ -29,7 +28,7 @@ class JointResult:
         Its p-value: reject "no task has dropped (by more than the margin)" where p_value <= alpha.
     margin : float
         Tolerated drop.
-    tasks, tasks_holm : ndarray of float, shape (tasks,)
+    tasks, tasks_holm : tuple of float, one per task
         Raw and Holm-adjusted p-values in the order given.
     pooled, max_drop, fisher, omnibus : float
         P-values of the aggregates.
@@ -42,8 +41,8 @@ class JointResult:
     rule: Rule
     p_value: float
     margin: float
-    tasks: FloatArray
-    tasks_holm: FloatArray
+    tasks: tuple[float, ...]
+    tasks_holm: tuple[float, ...]
     pooled: float
     max_drop: float
     fisher: float
@@ -55,7 +54,7 @@ class JointResult:
     @property
     def holm(self) -> float:
         """Smallest Holm-adjusted p-value: what the rule `holm` decides by."""
-        return float(self.tasks_holm.min())
+        return min(self.tasks_holm)
 
 
 def joint_test(
@@ -86,36 +85,38 @@ def joint_test(
     Raises
     ------
     ValueError
-        Where there is no task, the rule is unknown, the margin is out of range, or a margin is tested on evidence
-        without a number of items.
+        Where there is no task, the rule is unknown, the margin is out of range, or a margin is tested on
+        evidence without a number of items.
 
     Notes
     -----
-    margin = 0: given the sizes of all differences, their signs are fair coins, independent between tasks. Each task's
-    statistic (the signed sum T_k) has a known discrete distribution: binomial, an exact convolution, or, for
-    continuous scores, the drawn sums with the observed one among them, which are equally likely under the null. From
-    these, pooled (sum of T_k, scores that are not binary scaled to root-mean-square 1), max (of T_k over its null
-    standard deviation), Fisher and omnibus are computed as for counts; all are valid at any sample size. With binary
-    evidence only, the p-values equal those of `pooled`, `max_drop`, `fisher` and `omnibus`.
+    margin = 0: given the sizes of all differences, their signs are fair coins, independent between tasks.
+    Each task's statistic (the signed sum T_k) has a known discrete distribution: binomial, an exact
+    convolution, or, for continuous scores, the drawn sums with the observed one among them, which are equally
+    likely under the null. From these, pooled (sum of T_k, scores that are not binary scaled to
+    root-mean-square 1), max (of T_k over its null standard deviation), Fisher and omnibus are computed as for
+    counts; all are valid at any sample size. With binary evidence only, the p-values equal those of `pooled`,
+    `max_drop`, `fisher` and `omnibus`.
 
-    margin > 0: each task's p-value is that of `margin_test` (asymptotic, bounded below by the exact test at 0). Holm
-    needs nothing more. Pooled is the same test on the summed counts; its null, a pooled drop up to the margin, contains
-    "every task's drop is up to the margin". Max is 1 - (1 - p_min)**K, and Fisher has its chi-square reference; both
-    need independent tasks only. Omnibus refers the smallest of the three to its law when the K score statistics are
-    independent standard normals and the pooled one is their variance-weighted sum. These are large-sample results: see
-    the calibration study for their measured size.
+    margin > 0: each task's p-value is that of `margin_test` (asymptotic, bounded below by the exact test at
+    0). Holm needs nothing more. Pooled is the same test on the summed counts; its null, a pooled drop up to
+    the margin, contains "every task's drop is up to the margin". Max is 1 - (1 - p_min)**K, and Fisher has
+    its chi-square reference; both need independent tasks only. Omnibus refers the smallest of the three to
+    its law when the K score statistics are independent standard normals and the pooled one is their
+    variance-weighted sum. These are large-sample results: see the calibration study for their measured size.
 
     References
     ----------
-    Pesarin, Salmaso (2010), Permutation Tests for Complex Data. Hemerik, Goeman (2018), TEST 27, 811-825 (random sign
-    flips). Tango (1998), Statistics in Medicine 17, 891-908.
+    Pesarin, Salmaso (2010), Permutation Tests for Complex Data. Hemerik, Goeman (2018), TEST 27, 811-825
+    (random sign flips). Tango (1998), Statistics in Medicine 17, 891-908.
 
     Examples
     --------
     >>> from gate.stats import Evidence, joint_test
     >>> tasks = [Evidence.from_counts(4, 5), Evidence.from_counts(10, 3), Evidence.from_counts(3, 2)]
     >>> result = joint_test(tasks)
-    >>> print(f"{result.p_value:.3f} {result.pooled:.3f} {result.max_drop:.3f} {result.fisher:.3f} {result.holm:.3f}")
+    >>> p = (result.p_value, result.pooled, result.max_drop, result.fisher, result.holm)
+    >>> print(*(f"{value:.3f}" for value in p))
     0.126 0.124 0.094 0.105 0.138
     >>> mixed = [*tasks, Evidence.from_differences([0.5, 0.25, -0.25, 1.0, 0.75])]
     >>> round(joint_test(mixed).p_value, 3)
@@ -143,7 +144,7 @@ def joint_test(
         "holm": float(adjusted.min()),
     }
     return JointResult(
-        rule, decides[rule], margin, raw, adjusted, pooled, largest, fisher,
+        rule, decides[rule], margin, tuple(raw.tolist()), tuple(adjusted.tolist()), pooled, largest, fisher,
         omnibus.p_value, omnibus.draws, omnibus.low, omnibus.high,
     )  # fmt: skip
 

@@ -34,14 +34,15 @@ def mcnemar_exact(b: int | Counts, c: int | Counts) -> float | FloatArray:
 
     Notes
     -----
-    Given m = b + c discordant items, b is Bin(m, 1/2) under the null hypothesis of no change, whatever the items on
-    which both models agree. The test is exact (its size never exceeds alpha) for independent items; for items in
-    clusters use `sign_flip` with `clusters`. m = 0 gives 1. The tail is taken in log space: p = 1e-300 has as many
-    correct digits as p = 0.1.
+    Given m = b + c discordant items, b is Bin(m, 1/2) under the null hypothesis of no change, whatever the
+    items on which both models agree. The test is exact (its size never exceeds alpha) for independent items;
+    for items in clusters use `sign_flip` with `clusters`. m = 0 gives 1. The tail is taken in log space: p =
+    1e-300 has as many correct digits as p = 0.1.
 
     References
     ----------
-    McNemar (1947), Psychometrika 12, 153-157. Kübler et al. (2026), arXiv:2602.10144 (the one-sided exact form).
+    McNemar (1947), Psychometrika 12, 153-157. Kübler et al. (2026), arXiv:2602.10144 (the one-sided exact
+    form).
 
     Examples
     --------
@@ -80,8 +81,8 @@ def mcnemar_midp(b: int | Counts, c: int | Counts) -> float | FloatArray:
 
     Notes
     -----
-    Less conservative than the exact test and close to its nominal size on average, but its size can exceed alpha.
-    m = 0 is reported as 1 (no evidence), where the formula would give 1/2.
+    Less conservative than the exact test and close to its nominal size on average, but its size can exceed
+    alpha. m = 0 is reported as 1 (no evidence), where the formula would give 1/2.
 
     References
     ----------

@@ -21,8 +21,8 @@ def holm(p: Sequence[float] | FloatArray) -> FloatArray:
     Returns
     -------
     ndarray of float, shape (tasks,)
-        Adjusted p-values in the order given: monotone in the raw ones and at most 1. Rejecting where the adjusted
-        value is at most alpha keeps the probability of any false rejection at alpha or below.
+        Adjusted p-values in the order given: monotone in the raw ones and at most 1. Rejecting where the
+        adjusted value is at most alpha keeps the probability of any false rejection at alpha or below.
 
     Raises
     ------
@@ -64,8 +64,8 @@ def can_reject(
     alpha : float
         Family-wise error rate.
     p : array of float, shape (tasks,), optional
-        The observed p-values. Without them each task is held to the first Holm level, alpha / tasks; with them to
-        the level it meets given what the other tasks show.
+        The observed p-values. Without them each task is held to the first Holm level, alpha / tasks; with
+        them to the level it meets given what the other tasks show.
 
     Returns
     -------

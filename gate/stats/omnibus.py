@@ -1,4 +1,4 @@
-"""One decision with one error rate: the smallest of three p-values against its own exact null distribution."""
+"""One decision with one error rate: the smallest of three p-values against its own null distribution."""
 
 import math
 from dataclasses import dataclass
@@ -56,7 +56,8 @@ def omnibus(
     seed : int, default 0
         Seed of the draws. The order of the tasks does not matter.
     alpha : float, optional
-        Where given, draws are doubled until the 99.9 % interval of the p-value excludes `alpha`, or `max_draws`.
+        Where given, draws are doubled until the 99.9 % interval of the p-value excludes `alpha`, or
+        `max_draws`.
     max_draws : int, default 2**24
         Cap of that doubling.
 
@@ -72,12 +73,12 @@ def omnibus(
 
     Notes
     -----
-    Let x = min(p_pooled, p_max, p_fisher). Given the discordant counts m_k, b_k* ~ Bin(m_k, 1/2) independently under
-    the null, so the law of the same minimum is known, and p = P0[x* <= x]: rejecting at p <= alpha has size at most
-    alpha. As each of the three falls with its statistic, a draw is a hit where any statistic passes the bound at which
-    its own p-value reaches x; values within rounding of the bound are hits. Up to a million outcomes are enumerated,
-    and one task alone is exact. Where x < 1e-9 no draw is made: p = max(1 / (draws + 1), 3 x), which the union bound
-    shows to be valid.
+    Let x = min(p_pooled, p_max, p_fisher). Given the discordant counts m_k, b_k* ~ Bin(m_k, 1/2)
+    independently under the null, so the law of the same minimum is known, and p = P0[x* <= x]: rejecting at p
+    <= alpha has size at most alpha. As each of the three falls with its statistic, a draw is a hit where any
+    statistic passes the bound at which its own p-value reaches x; values within rounding of the bound are
+    hits. Up to a million outcomes are enumerated, and one task alone is exact. Where x < 1e-9 no draw is
+    made: p = max(1 / (draws + 1), 3 x), which the union bound shows to be valid.
 
     References
     ----------

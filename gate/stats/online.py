@@ -32,14 +32,15 @@ def alarm_level(alarms: float = 1.0, tests: int = 365) -> float:
 
     Notes
     -----
-    Guarantee: if every test of the period is run at this level and none of the candidates is worse, the expected number
-    of false alarms is at most `alarms`, under any dependence between the nights (expectations add up), hence also where
-    all nights share one stored baseline. The probability of at least one false alarm in the period is not small: for
-    alarms = 1 and independent nights about 63 %.
+    Guarantee: if every test of the period is run at this level and none of the candidates is worse, the
+    expected number of false alarms is at most `alarms`, under any dependence between the nights (expectations
+    add up), hence also where all nights share one stored baseline. The probability of at least one false
+    alarm in the period is not small: for alarms = 1 and independent nights about 63 %.
 
     References
     ----------
-    Spjøtvoll (1972), Annals of Mathematical Statistics 43, 398-411 (bounding the expected number of false rejections).
+    Spjøtvoll (1972), Annals of Mathematical Statistics 43, 398-411 (bounding the expected number of false
+    rejections).
 
     Examples
     --------
@@ -54,7 +55,7 @@ def alarm_level(alarms: float = 1.0, tests: int = 365) -> float:
 
 
 def lord_weights(count: int) -> FloatArray:
-    """First weights of LORD++, 0.0772 ln(max(j, 2)) / (j exp(sqrt(ln j))) for j = 1, 2, ...: their sum is < 1."""
+    """Weights of LORD++, 0.0772 ln(max(j, 2)) / (j exp(sqrt(ln j))), j = 1, 2, ...; their sum is below 1."""
     j = np.arange(1, count + 1, dtype=np.float64)
     return np.asarray(_GAMMA * np.log(np.maximum(j, 2.0)) / (j * np.exp(np.sqrt(np.log(j)))))
 
@@ -76,8 +77,8 @@ def lord_levels(
     Returns
     -------
     ndarray of float, shape (nights + 1,)
-        Level of each past test and, last, of the next one: alarm where p <= level. The level of a test depends only on
-        the alarms before it.
+        Level of each past test and, last, of the next one: alarm where p <= level. The level of a test
+        depends only on the alarms before it.
 
     Raises
     ------
@@ -86,21 +87,22 @@ def lord_levels(
 
     Notes
     -----
-    With w_j the weights of `lord_weights`, W the initial wealth and t_1 < t_2 < ... the nights of alarms before t:
-    level_t = w_t W + w_(t - t_1) (alpha - W) + alpha sum over j >= 2 of w_(t - t_j).
+    With w_j the weights of `lord_weights`, W the initial wealth and t_1 < t_2 < ... the nights of alarms
+    before t: level_t = w_t W + w_(t - t_1) (alpha - W) + alpha sum over j >= 2 of w_(t - t_j).
 
-    Guarantees: if the p-values of unchanged nights are independent of each other and of the rest (and each is uniform
-    or larger), the expected share of false alarms among all alarms is at most `alpha` at every night. If given the past
-    alarms they are only conditionally uniform or larger, expected false alarms / expected alarms (plus one) is at most
-    `alpha`. On a model that never changes every alarm is false, so the probability of any alarm ever is at most
-    `alpha`. Nights that share one stored baseline are dependent through its noise, and the theorem does not cover them;
-    `alarm_level` holds there. The price of the guarantee is power: without alarms the level falls like
+    Guarantees. (1) On a model that never changes, the probability of any alarm, ever, is at most W, under any
+    dependence between the nights: before the first alarm the levels sum to less than W. (2) If the p-values
+    of unchanged nights are independent of each other and of all others, the expected share of false alarms
+    among all alarms is at most `alpha` at every night. (3) If, given the past alarms, they are only
+    conditionally uniform or larger, E[false alarms] / E[max(alarms, 1)] is at most `alpha`. Nights that share
+    one stored baseline are dependent through its noise: then (1) and `alarm_level` hold, but (2) and (3) are
+    not covered by the theorem. The price is power: without alarms the level falls like
     ln t / (t exp(sqrt(ln t))).
 
     References
     ----------
-    Ramdas, Yang, Wainwright, Jordan (2017), NeurIPS 30 (LORD++). Javanmard, Montanari (2018), Annals of Statistics 46,
-    526-554 (the weights).
+    Ramdas, Yang, Wainwright, Jordan (2017), NeurIPS 30 (LORD++). Javanmard, Montanari (2018), Annals of
+    Statistics 46, 526-554 (the weights).
 
     Examples
     --------

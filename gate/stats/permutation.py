@@ -20,8 +20,8 @@ def sign_flip(
     Parameters
     ----------
     differences : array of float, shape (items,)
-        Baseline score minus candidate score of each item, in any unit: positive where the candidate is worse. Repeats
-        are averaged per item first.
+        Baseline score minus candidate score of each item, in any unit: positive where the candidate is worse.
+        Repeats are averaged per item first.
     clusters : array of int or str, shape (items,), optional
         Cluster of each item (several questions on one passage): the signs of whole clusters are flipped.
     draws : int, default 10,000
@@ -41,16 +41,18 @@ def sign_flip(
 
     Notes
     -----
-    Under the null hypothesis each difference (or cluster sum) is as likely positive as negative, given its size. The
-    null distribution is exact, without draws, where all sizes are equal (then this is `mcnemar_exact`), where they are
-    multiples of a common step (means over repeats, partial credit), and up to 16 non-zero units (all sign patterns).
-    Otherwise signs are drawn: binomial counts for sizes that occur often, and for the rest one random 12-bit number
-    per twelve items, looked up in a table of their 4096 signed sums. Memory O(items + draws). The p-value is valid for
-    any number of draws, since the observed signs count as one of them.
+    Under the null hypothesis each difference (or cluster sum) is as likely positive as negative, given its
+    size. The null distribution is exact, without draws, where all sizes are equal (then this is
+    `mcnemar_exact`), where they are multiples of a common step (means over repeats, partial credit), and up
+    to 16 non-zero units (all sign patterns). Otherwise signs are drawn: binomial counts for sizes that occur
+    often, and for the rest one random 12-bit number per twelve items, looked up in a table of their 4096
+    signed sums. Memory O(items + draws). The p-value is valid for any number of draws, since the observed
+    signs count as one of them.
 
     References
     ----------
-    Fisher (1935), The Design of Experiments, ch. 3. Phipson, Smyth (2010), Stat. Appl. Genet. Mol. Biol. 9:39 (the +1).
+    Fisher (1935), The Design of Experiments, ch. 3. Phipson, Smyth (2010), Stat. Appl. Genet. Mol. Biol. 9:39
+    (the +1).
 
     Examples
     --------

@@ -16,7 +16,7 @@ _PRECISION = 1e-3
 
 
 class _Design:
-    """The decision at one draw of the discordant counts: its critical values, and whether given counts are rejected."""
+    """The decision at one draw of the discordant counts: its critical values, and what it rejects."""
 
     def __init__(
         self, m: NDArray[np.int64], alpha: float, rule: Rule, generator: np.random.Generator
@@ -66,7 +66,7 @@ class _Design:
 
 
 class _Decision:
-    """A decision over tasks of given sizes and flip rates, averaged over the discordant counts they lead to."""
+    """A decision over tasks of given sizes and flip rates, averaged over their discordant counts."""
 
     def __init__(
         self, n: NDArray[np.int64], flip_rates: FloatArray, alpha: float, rule: Rule, runs: int, seed: int
@@ -130,8 +130,8 @@ def decision_power(
 
     Notes
     -----
-    Discordant counts M_k ~ Bin(n_k, flip_k) are drawn 16 times (8 times beyond 24 tasks). For each draw the rule's
-    critical values are computed, for omnibus from 20,000 draws of the joint null, and regressions
+    Discordant counts M_k ~ Bin(n_k, flip_k) are drawn 16 times (8 times beyond 24 tasks). For each draw the
+    rule's critical values are computed, for omnibus from 20,000 draws of the joint null, and regressions
     Bin(M_k, 1/2 + drop_k / (2 flip_k)) are tested.
 
     References
@@ -179,8 +179,8 @@ def minimum_detectable_drop_joint(
     Returns
     -------
     float
-        The drop as a proportion, to about two digits; nan where even every flip being a regression is found less often
-        than wanted. On a task whose flip rate is below it the drop is taken as the flip rate.
+        The drop as a proportion, to about two digits; nan where even every flip being a regression is found
+        less often than wanted. On a task whose flip rate is below it the drop is taken as the flip rate.
 
     Raises
     ------

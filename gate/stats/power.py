@@ -37,9 +37,9 @@ def power(n: int, flip_rate: float, drop: float, alpha: float = 0.05) -> float:
 
     Notes
     -----
-    The discordant count M is Bin(n, flip_rate) and, given M, the regressions are Bin(M, 1/2 + drop / (2 flip_rate));
-    the test rejects from its exact critical count on. The sum over M is taken out to ten standard deviations; no
-    normal approximation enters.
+    The discordant count M is Bin(n, flip_rate) and, given M, the regressions are Bin(M, 1/2 + drop / (2
+    flip_rate)); the test rejects from its exact critical count on. The sum over M is taken out to ten
+    standard deviations; no normal approximation enters.
 
     References
     ----------
@@ -95,8 +95,8 @@ def minimum_detectable_drop(n: int, flip_rate: float, alpha: float = 0.05, power
     Returns
     -------
     float
-        The drop as a proportion; nan where even a drop as large as the flip rate (every discordant item a regression)
-        is found less often than wanted.
+        The drop as a proportion; nan where even a drop as large as the flip rate (every discordant item a
+        regression) is found less often than wanted.
 
     Raises
     ------
@@ -147,8 +147,8 @@ def required_n(flip_rate: float, drop: float, alpha: float = 0.05, power: float 
     Returns
     -------
     int
-        An n that reaches the power where n - 1 does not. (The power of an exact test dips a little as n grows, so a
-        few smaller n may reach it too.)
+        An n that reaches the power where n - 1 does not. (The power of an exact test dips a little as n
+        grows, so a few smaller n may reach it too.)
 
     Raises
     ------

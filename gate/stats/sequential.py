@@ -33,15 +33,16 @@ def log_e_value(b: int | Counts, c: int | Counts) -> float | FloatArray:
 
     Notes
     -----
-    e = 2**(m + 1) * integral over q in [1/2, 1] of q**b (1 - q)**c dq, the likelihood of q uniform on [1/2, 1]
-    against q = 1/2. Over items in random order e is a non-negative martingale of mean 1 under the null, so
-    P[e ever reaches 1 / alpha] <= alpha, however often it is looked at (Ville's inequality). Spend
-    alpha_early + alpha_final = alpha. Computed as
-    ln 2 - ln(m + 1) - ln P[Bin(m, 1/2) = b] + ln P[Bin(m + 1, 1/2) >= c + 1], which neither overflows nor cancels.
+    e = 2**(m + 1) * integral over q in [1/2, 1] of q**b (1 - q)**c dq, the likelihood of q uniform on [1/2,
+    1] against q = 1/2. Over items in random order e is a non-negative supermartingale that starts at 1 under
+    the null, so P[e ever reaches 1 / alpha] <= alpha, however often it is looked at (Ville's inequality).
+    Spend alpha_early + alpha_final = alpha. Computed as ln 2 - ln(m + 1) - ln P[Bin(m, 1/2) = b] + ln P[Bin(m
+    + 1, 1/2) >= c + 1], which neither overflows nor cancels.
 
     References
     ----------
-    Ville (1939), Étude critique de la notion de collectif. Ramdas et al. (2023), Statistical Science 38, 576-601.
+    Ville (1939), Étude critique de la notion de collectif. Ramdas et al. (2023), Statistical Science 38,
+    576-601.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Sign flips: agreement with the exact test on binary data, exactness on lattices, validity where signs are drawn."""
+"""Sign flips: agreement with the exact test, exactness on lattices, validity where signs are drawn."""
 
 import itertools
 

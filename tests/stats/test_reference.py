@@ -91,7 +91,7 @@ def test_four_tasks_that_did_not() -> None:
     assert omnibus(b, c) == pytest.approx(0.331, abs=2e-3)
 
 
-# regressions, improvements, exact p: Qwen2.5-1.5B, Llama-3.2-3B and Phi-3.5-mini at 4 and 8 bits on arc, csqa, mmlu
+# regressions, improvements, exact p: Qwen2.5-1.5B, Llama-3.2-3B, Phi-3.5-mini, 4 and 8 bits, arc csqa mmlu
 QUANTIZED_LLMS = [
     (68, 18, 2.647e-08),
     (45, 37, 0.2199),
@@ -119,7 +119,7 @@ def test_eighteen_rows_of_real_models() -> None:
     assert mcnemar_exact(b.astype(np.int64), c.astype(np.int64)) == pytest.approx(expected, rel=6e-4)
 
 
-# counts, exact p, smallest Holm, pooled, max, Fisher, omnibus: SmolLM2 re-run at another batch size, and in 8 bits
+# counts, exact p, smallest Holm, pooled, max, Fisher, omnibus: SmolLM2 at another batch size, and in 8 bits
 LM_EVAL_PAIRS = [
     ([0, 0, 0], [0, 0, 0], (1, 1, 1), 1, 1, 1, 1, 1),
     ([0, 0, 0], [1, 0, 0], (1, 1, 1), 1, 1, 1, 1, 1),

@@ -54,10 +54,11 @@ def score(
         values = _forward(loaded, chosen, multiple, few_logits)
         done = 0
         for row, answers in zip(chosen, values, strict=True):
-            for ((request, number), ids), value in zip(row.targets, answers, strict=True):
+            for target, value in zip(row.targets, answers, strict=True):
+                request, number = target.place
                 sums[request][number] = value
-                sizes[request][0] += len(row.tokens) + 1 - len(ids)
-                sizes[request][1] += len(ids)
+                sizes[request][0] += target.end + 1 - len(target.ids)
+                sizes[request][1] += len(target.ids)
                 waiting[request] -= 1
                 done += waiting[request] == 0
         progress(done)
@@ -80,10 +81,10 @@ def _forward(loaded: LoadedModel, rows: Sequence[Row], multiple: int, few_logits
         first = 0
     with torch.no_grad():
         logits = loaded.model(input_ids=inputs.to(loaded.device), use_cache=False, **options).logits
-        scored = [(number, row, ids) for number, row in enumerate(rows) for _, ids in row.targets]
-        at = [(n, len(row.tokens) - len(ids) + k - first) for n, row, ids in scored for k in range(len(ids))]
+        scored = [(number, target) for number, row in enumerate(rows) for target in row.targets]
+        at = [(n, t.end - len(t.ids) + k - first) for n, t in scored for k in range(len(t.ids))]
         places = torch.tensor(at, device=logits.device)
-        targets = torch.tensor([token for _, _, ids in scored for token in ids], device=logits.device)
+        targets = torch.tensor([token for _, t in scored for token in t.ids], device=logits.device)
         values = []
         for start in range(0, len(at), _LOGITS_AT_ONCE):
             part = places[start : start + _LOGITS_AT_ONCE]
@@ -93,7 +94,7 @@ def _forward(loaded: LoadedModel, rows: Sequence[Row], multiple: int, few_logits
         tokens = torch.cat(values).double().cpu()
     answers: list[list[float]] = [[] for _ in rows]
     start = 0
-    for number, _, ids in scored:
-        answers[number].append(float(tokens[start : start + len(ids)].sum()))
-        start += len(ids)
+    for number, target in scored:
+        answers[number].append(float(tokens[start : start + len(target.ids)].sum()))
+        start += len(target.ids)
     return answers

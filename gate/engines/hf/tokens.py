@@ -25,25 +25,39 @@ class Tokenizer(Protocol):
 
 
 @dataclass(frozen=True)
-class Row:
-    """One row of a forward pass and the tokens to score at its end.
+class Target:
+    """A continuation to score inside a row.
 
     Attributes
     ----------
-    tokens : tuple of int
-        What the model reads: context and all but the last token of the continuation.
-    targets : tuple of (place, token ids)
-        Continuations that end this row. `place` is (request, continuation). Continuations of equal length that
-        differ only in their last token share a row, e.g. all single-token choices of a question.
+    place : (int, int)
+        Request and continuation.
+    end : int
+        How many of the row's tokens the model reads for it: context and all but the last token.
+    ids : tuple of int
+        The continuation's tokens.
+    """
+
+    place: tuple[int, int]
+    end: int
+    ids: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a forward pass and the continuations that are scored in it.
+
+    A model that reads from left to right gives a prefix the same logits whatever follows, so continuations whose
+    tokens are a prefix of another's row need no row of their own: all single-token choices of a question share one.
     """
 
     tokens: tuple[int, ...]
-    targets: tuple[tuple[tuple[int, int], tuple[int, ...]], ...]
+    targets: tuple[Target, ...]
 
     @property
     def first(self) -> int:
-        """Position whose logits predict the first scored token (of the longest continuation)."""
-        return len(self.tokens) - max(len(ids) for _, ids in self.targets)
+        """Position whose logits predict the first scored token."""
+        return min(target.end - len(target.ids) for target in self.targets)
 
 
 def encode(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
@@ -83,7 +97,7 @@ def scoring_rows(
             texts.append(stripped + moved + continuation)
     distinct = list(dict.fromkeys(contexts))
     context_lengths = dict(zip(distinct, map(len, encode(tokenizer, distinct)), strict=True))
-    grouped: dict[tuple[int, ...], list[tuple[tuple[int, int], tuple[int, ...]]]] = {}
+    grouped: dict[tuple[int, ...], list[Target]] = {}
     cut = 0
     for place, context, ids in zip(places, contexts, encode(tokenizer, texts), strict=True):
         if context:
@@ -101,7 +115,8 @@ def scoring_rows(
                 "Shorten the choices or use a model with a longer context.",
             )
         cut += len(ids) - 1 > max_length
-        grouped.setdefault(tuple(ids[:-1][-max_length:]), []).append((place, scored))
+        tokens = tuple(ids[:-1][-max_length:])
+        grouped.setdefault(tokens, []).append(Target(place, len(tokens), scored))
     if cut:
         _LOG.warning(
             "%d of %d prompts are longer than the model's %d tokens; they were cut on the left",
@@ -109,4 +124,16 @@ def scoring_rows(
             len(texts),
             max_length,
         )
-    return [Row(tokens, tuple(targets)) for tokens, targets in grouped.items()]
+    return _merge_prefixes(grouped)
+
+
+def _merge_prefixes(grouped: dict[tuple[int, ...], list[Target]]) -> list[Row]:
+    """Fold rows that are a prefix of another one into it."""
+    rows: list[Row] = []
+    # in reverse order of the tokens whatever extends a row comes right before it
+    for tokens in sorted(grouped, reverse=True):
+        if rows and rows[-1].tokens[: len(tokens)] == tokens:
+            rows[-1] = Row(rows[-1].tokens, (*rows[-1].targets, *grouped[tokens]))
+        else:
+            rows.append(Row(tokens, tuple(grouped[tokens])))
+    return rows

@@ -127,7 +127,8 @@ def _samples(run: _Run, rows: list[tuple[int, dict[str, Any]]], metric: str, not
     for line, row in rows:
         where = f"{run.results}:{line}"
         item, repeat = row.get("problem_idx"), row.get("repeat", 0)
-        if not isinstance(item, int | str) or not isinstance(repeat, int) or not 0 <= repeat < 2**31:
+        sound = isinstance(item, int | str) and isinstance(repeat, int)
+        if not sound or isinstance(item, bool) or isinstance(repeat, bool) or not 0 <= repeat < 2**31:
             raise SampleError(
                 f"{where}: expected problem_idx and a whole number as repeat, found {item!r} and {repeat!r}.",
                 "Expected a results.jsonl that `nel eval run` wrote.",
