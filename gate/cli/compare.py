@@ -82,7 +82,7 @@ def command(
     from gate.report import build_result, print_result, render_markdown, to_json
     from gate.samples import pair, write_text
 
-    sides = [_read(path, metric, filter_name) for path in (baseline, candidate)]
+    sides = [read_side(path, metric, filter_name) for path in (baseline, candidate)]
     unknown = sorted({*tasks, *advisory} - {name for side in sides for name in side.tasks})
     if unknown:
         known = ", ".join(sorted(sides[0].tasks))
@@ -117,7 +117,8 @@ def command(
     return result.exit_code
 
 
-def _read(path: Path, metric: str | None, filter_name: str | None) -> ModelSamples:
+def read_side(path: Path, metric: str | None, filter_name: str | None) -> ModelSamples:
+    """Read our own sample sets, or files of other tools, by what is there."""
     from gate.samples import read_sets
     from gate.samples.importers import read_foreign
 

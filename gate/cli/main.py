@@ -19,6 +19,7 @@ _COMMANDS = {
     "baseline": ("gate.cli.baseline", "Evaluate the baseline and store its samples."),
     "evaluate": ("gate.cli.evaluate", "Evaluate any model and write its samples."),
     "compare": ("gate.cli.compare", "Two sample sets, ours or other tools', to a verdict. No model, no GPU."),
+    "plan": ("gate.cli.plan", "How many items are needed, or what drop can be seen."),
     "report": ("gate.cli.report", "Render a result.json again."),
     "demo": ("gate.cli.demo", "The whole job on a real small model on a laptop CPU."),
     "schema": ("gate.cli.schema", "Print the JSON Schema of gate.yml."),
@@ -64,7 +65,10 @@ def cli() -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with the documented code; never 1 for anything but degradation."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-    for noisy in ("torchao", "torch.utils._pytree"):  # imported by transformers; their warnings concern nobody here
+    for noisy in (
+        "torchao",
+        "torch.utils._pytree",
+    ):  # imported by transformers; their warnings concern nobody here
         logging.getLogger(noisy).setLevel(logging.ERROR)
     try:
         # commands return their exit code

@@ -6,17 +6,19 @@ import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from gate.cli.console import Screen
 from gate.config import EngineSettings, LoadedConfig, ModelSettings
-from gate.decision import decide
+from gate.decision import decide, spend
 from gate.engines import Engine, ModelIdentity, ModelSource, fetch, identify, locate, open_engine
 from gate.errors import ConfigError, ModelError
 from gate.report import Result, build_result, render_markdown, to_json
 from gate.samples import ModelSamples, SampleSet, Store, as_samples, pair, write_text
 from gate.samples.evaluate import evaluate
-from gate.tasks import Task, build_task
+from gate.samples.history import Record, append_history, read_history
+from gate.tasks import Task, build_task, digest
 
 
 @dataclass(frozen=True)
@@ -139,18 +141,22 @@ def judge(
     config = plan.loaded.config
     pairing = pair(baseline, candidate, [task.name for task in plan.tasks])
     roles = {task.name: task.role for task in config.tasks}
-    decision = decide(pairing.tasks, config.decision, config.distance, roles, config.samples.seed)
-    reproduce = [shlex.join(command)]
-    return build_result(
+    series = _series(plan)
+    past = read_history(plan.store.root, series)
+    spending = spend(config.decision, [record.p_value for record in past])
+    decision = decide(pairing.tasks, config.decision, config.distance, roles, config.samples.seed, spending)
+    result = build_result(
         decision,
         pairing,
         baseline,
         candidate,
         config.decision,
         config.samples.seed,
-        reproduce,
+        [shlex.join(command)],
         {"seconds": seconds},
     )
+    _remember(plan, series, result)
+    return result
 
 
 def run(loaded: LoadedConfig, screen: Screen, command: Sequence[str], force: bool = False) -> Result:
@@ -181,6 +187,31 @@ def write_reports(result: Result, loaded: LoadedConfig, screen: Screen) -> None:
         if name is not None:
             write_text(loaded.folder / name, text)
             screen.say(f"wrote {loaded.folder / name}")
+
+
+def _series(plan: Plan) -> str:
+    """Identify what is tested again and again: the gating tasks and the policy, not the models."""
+    policy = plan.loaded.config.decision.model_dump(exclude={"draws", "power", "certify", "on_inconclusive"})
+    return digest(
+        [sorted(task.fingerprint for task in plan.tasks if task.settings.role == "gating"), policy]
+    )[:16]
+
+
+def _remember(plan: Plan, series: str, result: Result) -> None:
+    """Append the run to the store's history, which alpha spending reads."""
+    gating = [task for task in result.tasks if task.role == "gating"]
+    record = Record(
+        time=datetime.now(UTC).isoformat(timespec="seconds"),
+        series=series,
+        verdict=result.verdict,
+        p_value=result.p_value,
+        alpha=result.alpha,
+        drop=sum(task.drop * task.n for task in gating) / result.items,
+        flip_rate=sum(task.regressions + task.improvements for task in gating) / result.items,
+        baseline=str(result.baseline["fingerprint"]),
+        candidate=str(result.candidate["fingerprint"]),
+    )
+    append_history(plan.store.root, [record])
 
 
 def _place(plan: Plan, role: str, found: Found, task: Task) -> Path:

@@ -2,6 +2,7 @@
 
 from gate.config.load import LoadedConfig, load_config, parse_config
 from gate.config.model import (
+    AlphaSpending,
     DecisionSettings,
     DistanceSettings,
     EngineSettings,
@@ -13,6 +14,7 @@ from gate.config.model import (
 )
 
 __all__ = [
+    "AlphaSpending",
     "DecisionSettings",
     "DistanceSettings",
     "EngineSettings",

@@ -170,6 +170,19 @@ class SampleSettings(Section):
     seed: int = Field(0, ge=0, description="Seed of everything random.")
 
 
+class AlphaSpending(Section):
+    """How a gate that runs again and again keeps its false alarms rare; the history is kept in the store."""
+
+    kind: Literal["yearly", "lord"] = Field(
+        description="yearly: a fixed level, so many false alarms in expectation; lord: LORD++ over the history, "
+        "false discovery rate at most decision.alpha."
+    )
+    alarms: float = Field(
+        1.0, gt=0, description="yearly: false alarms accepted in expectation over `runs` runs."
+    )
+    runs: int = Field(365, ge=1, description="yearly: number of runs in the period, e.g. nights in a year.")
+
+
 class DecisionSettings(Section):
     """When the gate says FAIL."""
 
@@ -182,6 +195,9 @@ class DecisionSettings(Section):
     power: OpenProportion = Field(0.8, description="Power at which detectable drops are stated (proportion).")
     on_inconclusive: Literal["pass", "fail"] = Field(
         "pass", description="Whether INCONCLUSIVE lets the workflow go on (exit 0) or blocks it (exit 3)."
+    )
+    alpha_spending: AlphaSpending | None = Field(
+        None, description="For nightly runs: spend alpha over the history instead of anew each time."
     )
     draws: int = Field(
         1_000_000, ge=1_000, le=100_000_000, description="Monte-Carlo draws of the omnibus test."

@@ -1,7 +1,8 @@
 """The decision: verdict from test results and policy."""
 
 from gate.decision.decide import decide
-from gate.decision.result import Certification, Decision, TaskResult, Verdict
+from gate.decision.result import Certification, Decision, Spending, TaskResult, Verdict
 from gate.decision.rows import Role
+from gate.decision.spending import spend
 
-__all__ = ["Certification", "Decision", "Role", "TaskResult", "Verdict", "decide"]
+__all__ = ["Certification", "Decision", "Role", "Spending", "TaskResult", "Verdict", "decide", "spend"]

@@ -15,6 +15,7 @@ from gate.decision.result import (
     OmnibusP,
     P,
     Sensitivity,
+    Spending,
     TaskResult,
     Verdict,
 )
@@ -38,6 +39,7 @@ def decide(
     distance: DistanceSettings | None = None,
     roles: Mapping[str, Role] | None = None,
     seed: int = 0,
+    spending: Spending | None = None,
 ) -> Decision:
     """Judge a candidate.
 
@@ -53,6 +55,8 @@ def decide(
         Role by task name; tasks that it does not name are gating.
     seed : int
         Of the Monte-Carlo draws.
+    spending : Spending, optional
+        Level of this run out of a history of runs; replaces alpha for the FAIL decision, not for `certify`.
 
     Returns
     -------
@@ -70,13 +74,15 @@ def decide(
     gating = [one for one in judged if one.role == "gating"]
     if not gating:
         raise ConfigError("no gating task to judge by.", "At least one task must have role: gating.")
+    certification = _certify(gating, settings)
+    if spending is not None:
+        settings = settings.model_copy(update={"alpha": spending.level})
     joint = joint_test(
         [one.evidence for one in gating], settings.rule, settings.margin, settings.draws, seed, settings.alpha
     )
     rows = _rows(judged, gating, joint, settings, seed)
     gating_rows = [row for row in rows if row.role == "gating"]
     failures = _failures(joint, gating_rows, settings, distance or DistanceSettings())
-    certification = _certify(gating, settings)
     verdict: Verdict = "PASS"
     reasons = failures
     if failures:
@@ -107,6 +113,7 @@ def decide(
         margin=settings.margin,
         p_value=joint.p_value,
         reasons=reasons,
+        spending=spending,
         certification=certification,
         sensitivity=_sensitivity(gating, gating_rows, settings, seed),
         tasks=rows,

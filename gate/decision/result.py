@@ -95,16 +95,27 @@ class Sensitivity(Part):
     blind_tasks: list[str] = Field(description="Gating tasks that cannot reject on their own.")
 
 
+class Spending(Part):
+    """Which share of alpha this run had, out of a history of runs."""
+
+    kind: Literal["yearly", "lord"]
+    level: float = Field(description="Alpha of this run.")
+    run: int = Field(description="Number of this run in its series; the first is 1.")
+    alarms: int = Field(description="Earlier runs of the series that failed.")
+    guarantee: str
+
+
 class Decision(Part):
     """The verdict and all it rests on."""
 
     verdict: Verdict
     exit_code: int
     rule: str
-    alpha: float
+    alpha: float = Field(description="Level of this decision: decision.alpha, or what alpha_spending allots.")
     margin: float
     p_value: float
     reasons: list[str]
+    spending: Spending | None = None
     certification: Certification | None
     sensitivity: Sensitivity
     tasks: list[TaskResult]

@@ -28,7 +28,7 @@ def render_markdown(result: Result) -> str:
         "cell": lambda text: "-" if text is None else markdown(text),
         **{
             name: getattr(words, name)
-            for name in ("percent", "drop_cell", "p_value", "headline", "sensitivity")
+            for name in ("percent", "drop_cell", "p_value", "headline", "sensitivity", "spending")
         },
     }
     return environment.get_template("report.md.j2").render(context)

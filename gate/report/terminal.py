@@ -27,6 +27,9 @@ def print_result(result: Result, console: Console, flips: int = 5) -> None:
         console.print(Text(reason))
     console.print(_tasks(result))
     console.print(Text("What this run could have seen: " + words.sensitivity(result)))
+    spent = words.spending(result)
+    if spent:
+        console.print(Text(f"Alpha spending: {spent}"))
     for note in result.notes:
         console.print(Text(f"Note: {log_line(note, 500)}", style="yellow"))
     if result.flips and flips:

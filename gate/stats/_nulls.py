@@ -19,6 +19,7 @@ TIE = 1e-11
 
 _NEGLIGIBLE = 1e-150
 _REACH = 20.0  # half-width of a binomial's window in units of sqrt(m): 40 standard deviations
+_OFTEN = 24  # a size that occurs so often is drawn as one binomial
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -27,9 +28,7 @@ class Null:
 
     values : signed sums in ascending order, in the task's units (a discordant binary item counts one)
     pmf, log_sf : P[T = value] and ln P[T >= value]
-    sigma : standard deviation of T under the null, the square root of the sum of squared differences; 0 where
-    nothing
-        differs
+    sigma : standard deviation of T under the null, the square root of the sum of squared differences
     complete : whether the values are all that T can take, or the table is cut at tiny probabilities
     coins, unit : where T is `unit` times heads minus tails of fair coins, the number of coins; else None
     """
@@ -52,7 +51,7 @@ class Null:
             return float(self.log_sf[at])
         if self.complete:
             return -np.inf
-        # Hoeffding's (1963) bound.
+        # Beyond the cut: Hoeffding's (1963) bound.
         return min(float(self.log_sf[-1]), -0.5 * (statistic / self.sigma) ** 2)
 
     def first_at_least(self, statistic: float) -> int:
@@ -151,7 +150,7 @@ def sampled_sums(sizes: FloatArray, counts: NDArray[np.int64], draws: int, seed:
     """Signed sums with independent fair signs; sizes[j] occurs counts[j] times. Memory O(items + draws)."""
     generator = np.random.Generator(np.random.SFC64(np.random.SeedSequence(seed)))
     sums = np.zeros(draws)
-    many = counts >= 24
+    many = counts >= _OFTEN
     for size, count in zip(sizes[many].tolist(), counts[many].tolist(), strict=True):
         sums += size * (2.0 * generator.binomial(count, 0.5, draws) - count)
     rest = np.repeat(sizes[~many], counts[~many])
@@ -164,10 +163,11 @@ def sampled_sums(sizes: FloatArray, counts: NDArray[np.int64], draws: int, seed:
     return sums
 
 
-_BLOCK = (
-    12  # items whose 2**12 signed sums fit the first-level cache: one random 16-bit word then serves them all
-)
+_BLOCK = 12
+"""Items whose 2**12 signed sums fit the first-level cache: one random 16-bit word serves them all."""
+
 _TABLES = 32
+"""Blocks whose tables are built together."""
 
 
 def _add_blocks(sums: FloatArray, blocks: FloatArray, generator: np.random.Generator) -> None:

@@ -15,9 +15,15 @@ from gate.stats._validate import FloatArray
 from gate.stats.intervals import score_parts
 
 _ENUMERATED_ITEMS = 16
+_FEW_SIZES = 60
 _DIRECT_WORK = 5e8
 _SAMPLED_WORK = 2e9
 _FEWEST_DRAWS, _MOST_DRAWS = 10_000, 100_000
+
+
+def _step(sizes: FloatArray) -> float | None:
+    """The common step of a few distinct sizes, as those of means over repeats have one."""
+    return _nulls.common_step(sizes) if 0 < sizes.size < _FEW_SIZES else None
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -144,10 +150,8 @@ class Evidence:
             rounding = 1e-12 * np.bincount(inverse, weights=np.abs(values))
             values = np.where(np.abs(sums) <= rounding, 0.0, sums)
         moved = values[values != 0.0]
-        whole = (
-            _nulls.common_step(np.unique(np.abs(moved))) if 0 < np.unique(np.abs(moved)).size < 60 else None
-        )
-        total = math.fsum(moved) if whole is None else whole * float(np.rint(moved / whole).sum())
+        step = _step(np.unique(np.abs(moved)))
+        total = math.fsum(moved) if step is None else step * float(np.rint(moved / step).sum())
         units = _Units(values, items, draws, seed)
         n = int(items.sum())
         return cls(n, total / scale, int(moved.size), units, scale)
@@ -161,7 +165,7 @@ class Evidence:
         sizes, counts = np.unique(np.abs(differences[differences != 0.0]) / self._scale, return_counts=True)
         if np.ptp(sizes) <= 1e-12 * sizes[-1]:
             return _nulls.coins(self.discordant, 1.0 if abs(sizes[0] - 1.0) < 1e-9 else float(sizes[0]))
-        step = _nulls.common_step(sizes) if sizes.size < 60 else None
+        step = _step(sizes)
         if step is not None:
             weights = np.rint(sizes / step).astype(np.int64)
             width = 80.0 * math.sqrt(float(np.sum(counts * weights.astype(np.float64) ** 2)))
@@ -216,8 +220,8 @@ class Evidence:
         Returns
         -------
         (float, float)
-            For a binary task the parts of Tango's score; otherwise sum(D - w margin) and sum((D - w
-            margin)**2) over units of w items.
+            For a binary task the parts of Tango's score; otherwise the sums of D - w margin
+            and of its square over units of w items.
 
         Raises
         ------

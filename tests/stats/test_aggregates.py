@@ -129,15 +129,15 @@ def test_many_tasks_fall_between_the_exact_value_and_the_chi_square_bound() -> N
     m = generator.integers(20, 60, 57)
     b = generator.binomial(m, 0.53)
     cost = -float(np.log(mcnemar_exact(b, m - b)).sum())
-    draws = np.sum([coins(k).costs[generator.binomial(k, 0.5, 200_000)] for k in m.tolist()], axis=0)
+    draws = np.sum([coins(k).costs[generator.binomial(k, 0.5, 100_000)] for k in m.tolist()], axis=0)
     simulated = float(np.mean(draws >= cost - 1e-9))
-    assert fisher(b, m - b) == pytest.approx(simulated, abs=0.003)
+    assert fisher(b, m - b) == pytest.approx(simulated, abs=0.005)
     assert fisher(b, m - b) < math.exp(_sums.gamma_log_sf(57, cost))
 
 
 def test_fisher_is_smooth_across_its_three_ways_of_computing() -> None:
     m = np.full(8, 150)
-    values = [fisher(np.full(8, b), m - b) for b in range(75, 150, 3)]
+    values = [fisher(np.full(8, b), m - b) for b in range(75, 150, 5)]
     assert all(later < earlier for earlier, later in itertools.pairwise(values))
     assert values[-1] < 1e-250
 

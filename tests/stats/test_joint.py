@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from gate.stats import (
     Evidence,
+    _rules,
     fisher,
     holm,
     joint_test,
@@ -19,6 +20,8 @@ from gate.stats import (
     pooled,
     sign_flip,
 )
+from gate.stats._binomial import log_sf
+from gate.stats._nulls import coins
 
 counts = st.integers(0, 30)
 
@@ -101,16 +104,16 @@ def test_one_task_alone_is_its_own_test() -> None:
 def test_a_mixture_keeps_the_error_rate() -> None:
     generator = np.random.default_rng(13)
     rejected = dict.fromkeys(("pooled", "max_drop", "fisher", "omnibus", "holm"), 0)
-    runs = 400
+    runs = 200
     for run in range(runs):
         m = int(generator.integers(5, 40))
         b = int(generator.binomial(m, 0.5))
         evidences = [
             Evidence.from_counts(b, m - b),
-            Evidence.from_differences(generator.laplace(size=50), draws=999, seed=run),
+            Evidence.from_differences(generator.laplace(size=50), draws=499, seed=run),
             Evidence.from_differences(generator.choice([-0.5, -0.25, 0, 0.25, 0.5], 60)),
         ]
-        result = joint_test(evidences, draws=4000)
+        result = joint_test(evidences, draws=2000)
         for rule in rejected:
             rejected[rule] += getattr(result, rule) <= 0.1
     for rule, count in rejected.items():
@@ -146,3 +149,25 @@ def test_wrong_calls_are_refused_by_name() -> None:
         joint_test([Evidence.from_counts(1, 1)], rule="any")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="margin: expected a drop of at least 0"):
         joint_test([Evidence.from_counts(1, 1)], margin=-0.1)
+
+
+def test_pooling_a_large_mixture_agrees_with_drawing_from_it() -> None:
+    generator = np.random.default_rng(15)
+    evidences = [
+        Evidence.from_counts(70, 52),
+        Evidence.from_differences(generator.choice([0.0, 0.5, -0.5, 1.0, -1.0], 150) + 0.0),
+        Evidence.from_differences(generator.laplace(size=90) + 0.1),
+    ]
+    nulls = [e.null for e in evidences]
+    draws = sum(
+        null.values[np.searchsorted(np.cumsum(null.pmf)[:-1], generator.random(400_000))] for null in nulls
+    )
+    simulated = float(np.mean(draws >= sum(e.statistic for e in evidences) - 1e-9))
+    assert joint_test(evidences, draws=1000).pooled == pytest.approx(simulated, abs=0.004)
+
+
+def test_the_bound_of_a_pooled_far_tail_is_a_bound_and_near() -> None:
+    nulls = (coins(400), coins(300))
+    exact = float(log_sf(np.int64(500), np.int64(700)))
+    bound = _rules._chernoff(nulls, 300.0)
+    assert exact < bound < exact + 5

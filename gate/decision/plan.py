@@ -1,0 +1,103 @@
+"""Planning: what a suite can see, and how large it would have to be."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gate.config import DecisionSettings
+from gate.stats import minimum_detectable_drop, minimum_detectable_drop_joint, required_n
+
+
+@dataclass(frozen=True)
+class TaskPlan:
+    """One task on its own, by the exact one-sided McNemar test.
+
+    Attributes
+    ----------
+    n : int
+        Items.
+    flip_rate : float
+        Expected share of items whose score changes.
+    detectable : float or None
+        Smallest drop found with the wanted power; None where even all flips being regressions is found less often.
+    needed : int or None
+        Items that find the wanted drop; None where no drop was named, or it exceeds the flip rate.
+    """
+
+    task: str
+    n: int
+    flip_rate: float
+    detectable: float | None
+    needed: int | None
+
+
+@dataclass(frozen=True)
+class SuitePlan:
+    """All tasks, and the decision over them.
+
+    Attributes
+    ----------
+    detectable : float or None
+        Smallest drop, the same on every task, that the decision finds with the wanted power.
+    needed : int or None
+        Items in all, over one pooled task of the suite's mean flip rate, that find the wanted drop.
+    """
+
+    tasks: tuple[TaskPlan, ...]
+    detectable: float | None
+    needed: int | None
+
+
+def plan_suite(
+    sizes: Mapping[str, int],
+    flip_rates: Mapping[str, float],
+    settings: DecisionSettings,
+    drop: float | None = None,
+    seed: int = 0,
+) -> SuitePlan:
+    """Say what a suite can see.
+
+    Parameters
+    ----------
+    sizes : mapping of str to int
+        Items of each task.
+    flip_rates : mapping of str to float
+        Expected flip rate of each task (proportion), above 0.
+    settings : DecisionSettings
+        alpha, power and rule.
+    drop : float, optional
+        Drop (proportion) for which the needed items are wanted.
+    seed : int
+        Of the simulation behind the joint figure.
+
+    Returns
+    -------
+    SuitePlan
+    """
+    tasks = tuple(_task(name, n, flip_rates[name], settings, drop) for name, n in sizes.items())
+    joint = minimum_detectable_drop_joint(
+        [task.n for task in tasks],
+        [task.flip_rate for task in tasks],
+        settings.alpha,
+        settings.power,
+        settings.rule,
+        seed=seed,
+    )
+    total = sum(task.n for task in tasks)
+    mean = sum(task.n * task.flip_rate for task in tasks) / total
+    return SuitePlan(tasks, None if math.isnan(joint) else joint, _needed(mean, drop, settings))
+
+
+def _task(name: str, n: int, flip_rate: float, settings: DecisionSettings, drop: float | None) -> TaskPlan:
+    detectable = minimum_detectable_drop(n, flip_rate, settings.alpha, settings.power)
+    return TaskPlan(
+        name, n, flip_rate, None if math.isnan(detectable) else detectable, _needed(flip_rate, drop, settings)
+    )
+
+
+def _needed(flip_rate: float, drop: float | None, settings: DecisionSettings) -> int | None:
+    if drop is None or drop > flip_rate:
+        return None
+    return required_n(flip_rate, drop, settings.alpha, settings.power)
