@@ -46,7 +46,8 @@ class Screen:
     def say(self, text: str) -> None:
         """Print a line about what happens."""
         if not self.quiet:
-            self.err.print(Text(text), soft_wrap=True)
+            harmless = text.replace("::", ": :").replace("##[", "# #[")  # no commands to the workflow runner
+            self.err.print(Text(harmless), soft_wrap=True)
 
     @contextmanager
     def progress(self, what: str, items: int) -> Iterator[Callable[[int], None]]:

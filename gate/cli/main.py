@@ -82,8 +82,7 @@ def main(arguments: list[str] | None = None) -> None:
     except click.ClickException as error:
         error.show()
         code = ExitCode.USAGE
-    except BrokenPipeError:
-        sys.stderr.close()
+    except SystemExit:  # click and rich leave with 1 where the reader of standard output went away
         code = ExitCode.EVALUATION
     except Exception:  # the exit code of an unforeseen error must not be Python's 1
         traceback.print_exc()
@@ -93,4 +92,5 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _say(text: str) -> None:
-    click.echo(text, err=True)
+    # a message may quote foreign files: no line of it may be a command to the workflow runner
+    click.echo(text.replace("::", ": :").replace("##[", "# #["), err=True)

@@ -173,9 +173,10 @@ def run(loaded: LoadedConfig, screen: Screen, command: Sequence[str], force: boo
     # both are found before the first is evaluated: a misspelt candidate must not cost the baseline's GPU time
     baseline, candidate = planned.find(config.baseline), planned.find(config.candidate)
     base = baseline_sets(planned, baseline, force)
+    samples = as_samples(base)  # a damaged set shows before the candidate is evaluated
     tokenizer = base[0].manifest.model.loaded_tokenizer
     other = candidate_sets(planned, candidate, baseline, tokenizer)
-    result = judge(planned, as_samples(base), as_samples(other), command, time.monotonic() - started)
+    result = judge(planned, samples, as_samples(other), command, time.monotonic() - started)
     write_reports(result, loaded, screen)
     return result
 

@@ -24,7 +24,7 @@ OpenProportion = Annotated[float, Field(gt=0.0, lt=1.0)]
 class Section(BaseModel):
     """A mapping in gate.yml: unknown keys are errors, values never change after loading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class EngineSettings(Section):

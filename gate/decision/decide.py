@@ -95,11 +95,11 @@ def decide(
             else f" About {certification.items_needed:,} items would."
         )
         reasons = [
-            f"No significant drop (p = {joint.p_value:.3g}), but these {_items(gating_rows):,} items do not prove that "
+            f"No significant drop (p {_p(joint)}), but these {_items(gating_rows):,} items do not prove that "
             f"the drop is below {_points(certification.margin)} points (p = {certification.p_value:.3g}).{needed}"
         ]
     else:
-        reasons = [f"No significant drop: p = {joint.p_value:.3g} is above alpha = {settings.alpha:g}."]
+        reasons = [f"No significant drop: p {_p(joint)} is above alpha = {settings.alpha:g}."]
         if certification is not None:
             reasons.append(
                 f"Certified: the drop is below {_points(certification.margin)} points "
@@ -173,7 +173,7 @@ def _failures(
             else " No single task is significant alone."
         )
         failures.append(
-            f"The candidate is worse than the baseline{beyond}: p = {joint.p_value:.3g}, at most alpha = "
+            f"The candidate is worse than the baseline{beyond}: p {_p(joint)}, at most alpha = "
             f"{settings.alpha:g} ({_RULES[settings.rule]}).{where}"
         )
     flips = sum(row.regressions + row.improvements for row in rows) / _items(rows)
@@ -241,3 +241,9 @@ def _items(rows: Sequence[TaskResult]) -> int:
 
 def _points(proportion: float) -> str:
     return f"{100 * proportion:.3g}"
+
+
+def _p(joint: JointResult) -> str:
+    """Return the deciding p-value; `at most` where no Monte-Carlo draw was as extreme."""
+    bound = joint.rule == "omnibus" and joint.draws > 0 and joint.p_value * (joint.draws + 1) < 1.5
+    return f"{'<=' if bound else '='} {joint.p_value:.3g}"

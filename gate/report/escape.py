@@ -9,6 +9,10 @@ import unicodedata
 _HIDDEN = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
 )
+# a word or a number in a sentence of ours; nothing in it can be markup, a link, a mention or an issue
+_PLAIN = re.compile(
+    r"\(?([A-Za-z]+('s)?(-[A-Za-z]+)*|[-+]?[0-9][0-9,]*(\.[0-9]+)?(e[-+]?[0-9]+)?%?|<?=|%|)[)]*[,.:;]?"
+)
 _SPECIAL = re.compile(r"[^0-9A-Za-z \-\u00a0-\U0010ffff]")
 
 
@@ -27,6 +31,18 @@ def markdown(text: str, limit: int = 200) -> str:
     """
     escaped = _SPECIAL.sub(lambda match: f"&#{ord(match.group())};", one_line(text, limit))
     return f"<code>{escaped}</code>" if escaped else "(empty)"
+
+
+def prose(text: str, limit: int = 2000) -> str:
+    """Return a sentence for GitHub Markdown: plain words and numbers as they are, all else (names) as `markdown`."""
+    words = one_line(text, limit).split(" ")
+    return " ".join(word if _PLAIN.fullmatch(word) else _name(word) for word in words)
+
+
+def _name(word: str) -> str:
+    name = word.lstrip("(").rstrip(",.;)")
+    before, _, after = word.partition(name) if name else ("", "", "")
+    return before + markdown(name or word) + after
 
 
 def log_line(text: str, limit: int = 200) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-import pyarrow as pa
+import numpy.typing as npt
+import pyarrow.compute as pc
 from pydantic import Field
 
 from gate.decision.result import Part
@@ -44,22 +45,52 @@ def worst_flips(pairs: Sequence[PairedTask], count: int = 10) -> list[Flip]:
         worse = np.flatnonzero(pair.candidate_score < pair.baseline_score)
         if not len(worse):
             continue
-        baseline, candidate = pair.baseline.take(worse), pair.candidate.take(worse)
-        found = [_flip(pair.task, a, b) for a, b in zip(_rows(baseline), _rows(candidate), strict=True)]
-        flips += [(-(flip.shift or 0.0), rank, order, flip) for rank, flip in enumerate(_sorted(found))]
+        names = pair.baseline.column("item_id").take(worse)
+        worse = worse[pc.sort_indices(names).to_numpy()]
+        shifts = _shifts(pair, worse)
+        # the sort is stable: equal shifts stay in the order of the items' names
+        worst = np.argsort(-shifts, kind="stable")[:count]
+        rows = zip(
+            pair.baseline.take(worse[worst]).to_pylist(),
+            pair.candidate.take(worse[worst]).to_pylist(),
+            strict=True,
+        )
+        for rank, (a, b) in enumerate(rows):
+            shift = float(shifts[worst[rank]])
+            flips.append(
+                (-shift, rank, order, _flip(pair.task, a, b, shift if _has_logprobs(pair) else None))
+            )
     return [flip for *_, flip in sorted(flips, key=lambda entry: entry[:3])[:count]]
 
 
-def _sorted(flips: list[Flip]) -> list[Flip]:
-    return sorted(flips, key=lambda flip: (-(flip.shift or 0.0), flip.item_id))
+def _has_logprobs(pair: PairedTask) -> bool:
+    columns = (table.column("choice_logprobs") for table in (pair.baseline, pair.candidate))
+    return all(column.null_count == 0 for column in columns)
 
 
-def _rows(table: pa.Table) -> list[dict[str, object]]:
-    rows: list[dict[str, object]] = table.to_pylist()
-    return rows
+def _shifts(pair: PairedTask, places: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Return each item's shift in nats; zeros where log-likelihoods or the index of the right choice are not known."""
+    nothing = np.zeros(len(places))
+    if not _has_logprobs(pair):
+        return nothing
+    gold = pair.baseline.column("target").take(places).to_pylist()
+    margins = []
+    for table in (pair.baseline, pair.candidate):
+        values = table.column("choice_logprobs").take(places).to_pylist()
+        margins.append([_margin(one, right) for one, right in zip(values, gold, strict=True)])
+    shifts = np.subtract(*np.asarray(margins))
+    return np.where(np.isfinite(shifts), shifts, 0.0)
 
 
-def _flip(task: str, a: dict[str, object], b: dict[str, object]) -> Flip:
+def _margin(values: Sequence[float], gold: str | None) -> float:
+    """Return the right choice's log-likelihood less the best wrong one's."""
+    if gold is None or not gold.isdecimal() or int(gold) >= len(values) or len(values) < 2:
+        return math.nan
+    right = int(gold)
+    return values[right] - max(value for place, value in enumerate(values) if place != right)
+
+
+def _flip(task: str, a: Mapping[str, object], b: Mapping[str, object], shift: float | None) -> Flip:
     return Flip(
         task=task,
         item_id=str(a["item_id"]),
@@ -67,7 +98,7 @@ def _flip(task: str, a: dict[str, object], b: dict[str, object]) -> Flip:
         expected=_answer(a, "target"),
         baseline=_answer(a, "output"),
         candidate=_answer(b, "output"),
-        shift=_shift(a, b),
+        shift=shift,
     )
 
 
@@ -75,7 +106,7 @@ def _text(value: object) -> str | None:
     return None if value is None else str(value)
 
 
-def _answer(row: dict[str, object], column: str) -> str | None:
+def _answer(row: Mapping[str, object], column: str) -> str | None:
     """Return the text of a choice where the column holds its index, else the column's own text."""
     value, choices = row[column], row["choices"]
     if (
@@ -86,18 +117,3 @@ def _answer(row: dict[str, object], column: str) -> str | None:
     ):
         return str(choices[int(value)])
     return _text(value)
-
-
-def _shift(a: dict[str, object], b: dict[str, object]) -> float | None:
-    gold = a["target"]
-    if not (isinstance(gold, str) and gold.isdecimal()):
-        return None
-    margins = []
-    for row in (a, b):
-        values = row["choice_logprobs"]
-        if not isinstance(values, list) or int(gold) >= len(values) or len(values) < 2:
-            return None
-        others = [value for place, value in enumerate(values) if place != int(gold)]
-        margins.append(values[int(gold)] - max(others))
-    shift = margins[0] - margins[1]
-    return shift if math.isfinite(shift) else None

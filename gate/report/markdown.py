@@ -7,7 +7,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from gate.report import words
-from gate.report.escape import markdown
+from gate.report.escape import markdown, prose
 from gate.report.result import Result
 
 
@@ -19,6 +19,7 @@ def render_markdown(result: Result) -> str:
         trim_blocks=False,
         keep_trailing_newline=True,
     )
+    environment.filters["prose"] = prose
     environment.filters["md"] = lambda text, limit=200: markdown(str(text), limit)
     tests = sorted({task.test for task in result.tasks})
     context: dict[str, Any] = {

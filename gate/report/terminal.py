@@ -24,9 +24,9 @@ def print_result(result: Result, console: Console, flips: int = 5) -> None:
         Text(f"{_label(result.candidate)} against {_label(result.baseline)}: {words.headline(result)}"),
     )
     for reason in result.reasons:
-        console.print(Text(reason))
+        console.print(Text(log_line(reason, 2000)))
     console.print(_tasks(result))
-    console.print(Text("What this run could have seen: " + words.sensitivity(result)))
+    console.print(Text(log_line(f"What this run could have seen: {words.sensitivity(result)}", 2000)))
     spent = words.spending(result)
     if spent:
         console.print(Text(f"Alpha spending: {spent}"))
@@ -37,7 +37,7 @@ def print_result(result: Result, console: Console, flips: int = 5) -> None:
 
 
 def _label(side: Mapping[str, object]) -> str:
-    return log_line(str(side["label"]))
+    return log_line(str(side.get("label", "?")))
 
 
 def _tasks(result: Result) -> Table:

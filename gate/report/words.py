@@ -37,10 +37,14 @@ def sensitivity(result: Result) -> str:
     """Say what a PASS of this run could have seen."""
     seen = result.sensitivity
     times = f"{10 * seen.power:g} times in 10"
-    if seen.drop is None and all(task.test == "exact McNemar" for task in result.tasks if task.role == "gating"):
+    if seen.drop is None and all(
+        task.test == "exact McNemar" for task in result.tasks if task.role == "gating"
+    ):
         text = f"Too few items: even if every flip were for the worse, this run would fail less than {times}."
     elif seen.drop is None:
-        text = "For this mix of scores only each task's own detectable drop is known (`mde` in the JSON result)."
+        text = (
+            "For this mix of scores only each task's own detectable drop is known (`mde` in the JSON result)."
+        )
     else:
         text = f"A true drop of {100 * seen.drop:.2g} points on every task would have failed {times}."
     if seen.blind_tasks:

@@ -127,11 +127,12 @@ def _pair_task(
     name, notes = baseline.task, []
     _same_task(baseline, candidate)
     keys = []
+    repeated = any(pc.max(one.table.column("repeat")).as_py() for one in (baseline, candidate))
     for side, samples in (("baseline", baseline), ("candidate", candidate)):
         if samples.table.num_rows == 0:
             raise SampleError(f"task {name}: the {side} has no samples.")
-        _unique(samples, side)
-        keys.append(_keys(samples.table))
+        keys.append(_keys(samples.table, repeated))
+        _unique(name, keys[-1], side)
     a, b = baseline.table, candidate.table
     left_out = 0
     if not keys[0].equals(keys[1]):
@@ -144,7 +145,8 @@ def _pair_task(
                 raise SampleError(message, "Evaluate both on the same items, or pass --allow-partial.")
             notes.append(f"{message} They are left out.")
             a = a.filter(a_in_b)
-        b = b.take(pc.index_in(_keys(a), value_set=keys[1]))
+            keys[0] = keys[0].filter(a_in_b)
+        b = b.take(pc.index_in(keys[0], value_set=keys[1]))
     _equal_column(
         name, a, b, "prompt_hash", "prompts", "The same question asked in another way is never compared."
     )
@@ -169,22 +171,21 @@ def _same_task(baseline: TaskSamples, candidate: TaskSamples) -> None:
         )
 
 
-def _keys(table: pa.Table) -> pa.ChunkedArray:
-    """One text an answer: the item, and the number of the repeat where there are several."""
+def _keys(table: pa.Table, repeated: bool) -> pa.ChunkedArray:
+    """One text an answer: the item, and the number of the repeat where either side has several."""
     items, repeats = table.column("item_id"), table.column("repeat")
-    if pc.max(repeats).as_py() == 0:
+    if not repeated:
         return items
     return pc.binary_join_element_wise(items, pc.cast(repeats, pa.string()), "#")
 
 
-def _unique(samples: TaskSamples, side: str) -> None:
-    keys = _keys(samples.table)
+def _unique(task: str, keys: pa.ChunkedArray, side: str) -> None:
     if pc.count_distinct(keys).as_py() == len(keys):
         return
     counts = pc.value_counts(keys).to_pylist()
     twice = [entry["values"] for entry in counts if entry["counts"] > 1]
     raise SampleError(
-        f"task {samples.task}: the {side} has {len(twice)} item(s) more than once: {_first(twice)}.",
+        f"task {task}: the {side} has {len(twice)} item(s) more than once: {_first(twice)}.",
         "Each item may be answered once (or once a repeat): remove the copies.",
     )
 
@@ -215,7 +216,10 @@ def _mean_over_repeats(a: pa.Table, b: pa.Table) -> tuple[pa.Table, pa.Table, np
     cluster = a.column("cluster")
     if cluster.null_count == len(cluster):
         return a, b, None
-    return a, b, cluster.combine_chunks().dictionary_encode("encode").indices.to_numpy().astype(np.int64)
+    codes = pc.fill_null(cluster.combine_chunks().dictionary_encode().indices, -1).to_numpy().astype(np.int64)
+    alone = codes < 0  # an item without a cluster belongs to no other item
+    codes[alone] = codes.max() + 1 + np.arange(np.count_nonzero(alone))
+    return a, b, codes
 
 
 def _averaged(table: pa.Table) -> pa.Table:

@@ -102,6 +102,7 @@ class SetWriter:
     """
 
     def __init__(self, folder: Path) -> None:
+        _refuse_other(folder)
         self._folder = folder
         self._shards: list[Shard] = []
         with writing(folder):
@@ -142,7 +143,12 @@ class SetWriter:
             if self._folder.exists():
                 replaced = self._temporary.with_suffix(".old")
                 self._folder.rename(replaced)
-            self._temporary.rename(self._folder)
+            try:
+                self._temporary.rename(self._folder)
+            except BaseException:
+                if replaced is not None:
+                    replaced.rename(self._folder)
+                raise
             if replaced is not None:
                 shutil.rmtree(replaced, ignore_errors=True)
         return SampleSet(self._folder, manifest)
@@ -187,8 +193,9 @@ def read_sets(path: Path) -> ModelSamples | None:
     SampleError
         A set is damaged, or the folder holds one task twice.
     """
-    folders = [path] if (path / MANIFEST).is_file() else sorted(p.parent for p in path.glob(f"*/{MANIFEST}"))
-    folders = [folder for folder in folders if not folder.name.endswith((".tmp", ".old"))]
+    folders = (
+        [path] if (path / MANIFEST).is_file() else sorted(p.parent for p in path.glob(f"[!.]*/{MANIFEST}"))
+    )
     if not folders:
         return None
     sets = [open_set(folder) for folder in folders]
@@ -254,6 +261,19 @@ def writing(path: Path) -> Iterator[None]:
             f"{path} cannot be written: {'no space left' if full else error.strerror or error}.",
             "Free some space or choose another place; what was stored before is untouched.",
         ) from error
+
+
+def _refuse_other(folder: Path) -> None:
+    """Refuse to replace anything but a sample set, whole or damaged: it would be deleted."""
+    if not folder.exists():
+        return
+    names = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else [folder.name]
+    other = [name for name in names if name != MANIFEST and not re.fullmatch(r"shard-\d{5}\.parquet", name)]
+    if other:
+        raise SampleError(
+            f"{folder} is not a sample set (it holds {', '.join(other[:3])}) and is not replaced.",
+            "Name another place for the samples.",
+        )
 
 
 _AGAIN = "Delete the folder and evaluate again (`gate baseline --force` for a baseline)."
