@@ -4,10 +4,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --quiet --constraint constraints.txt
-RUNS ?= 20000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick lint types format bench clean
+.PHONY: help demo test quick lint types format bench calibration clean
 
 help:  ## this text
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -31,6 +30,13 @@ types: $(VENV)/.dev  ## mypy --strict on gate/
 format: $(VENV)/.dev  ## ruff, mending what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+bench: $(VENV)/.dev  ## speed of the statistics and of gate compare; about two minutes
+	$(BIN)/python benchmarks/stats_speed.py
+	$(BIN)/python benchmarks/compare_speed.py
+
+calibration: $(VENV)/.dev  ## size and power of every rule, and coverage of the intervals; about six minutes
+	$(BIN)/python benchmarks/calibration.py
 
 clean:  ## remove the virtual environment, caches and the demo's folder
 	rm -rf $(VENV) gate-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

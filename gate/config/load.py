@@ -69,6 +69,11 @@ def parse_config(text: str, path: Path) -> LoadedConfig:
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         data = None if node is None else _Constructor(text).construct_document(node)
+        lines = {} if node is None else dict(_key_lines(node, ()))
+    except RecursionError:
+        raise ConfigError(
+            f"{path}: not valid YAML: nested too deeply, or an alias stands inside what it names."
+        ) from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"{path}:{mark.line + 1}" if mark else str(path)
@@ -81,9 +86,6 @@ def parse_config(text: str, path: Path) -> LoadedConfig:
             f"{path}: expected keys such as version, baseline, candidate and tasks; found {found}.",
             "See the example in the README.",
         )
-    lines: dict[KeyPath, int] = {}
-    if node is not None:
-        lines.update(_key_lines(node, ()))
     try:
         return LoadedConfig(GateConfig.model_validate(data), path, lines)
     except ValidationError as error:
@@ -94,7 +96,15 @@ def parse_config(text: str, path: Path) -> LoadedConfig:
 
 
 class _Constructor(yaml.SafeLoader):
-    """SafeLoader that refuses a key given twice: YAML keeps the last one silently."""
+    """SafeLoader that refuses a key given twice (YAML keeps the last silently) and knows every error's line."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except ValueError as error:  # PyYAML lets those of int() and date() through, e.g. for 2024-13-45
+            raise yaml.constructor.ConstructorError(
+                problem=str(error), problem_mark=node.start_mark
+            ) from None
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()

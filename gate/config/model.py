@@ -22,7 +22,10 @@ OpenProportion = Annotated[float, Field(gt=0.0, lt=1.0)]
 
 
 class Section(BaseModel):
-    """A mapping in gate.yml: unknown keys are errors, values never change after loading."""
+    """A mapping in gate.yml: unknown keys are errors, values never change after loading.
+
+    Strict: `margin: true` would otherwise be a margin of 1.0, and nothing could ever fail.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 

@@ -22,12 +22,12 @@ def commit(settings: ModelSettings) -> str:
     if settings.revision is not None and re.fullmatch(r"[0-9a-f]{40}", settings.revision):
         return settings.revision
     from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.errors import HfHubHTTPError, HTTPError  # type: ignore[attr-defined]
 
     with _explained(settings):
         try:
             found = HfApi().model_info(settings.model, revision=settings.revision).sha
-        except (ConnectionError, OSError) as error:
+        except (OSError, HTTPError) as error:  # httpx's connection errors are no OSError
             if isinstance(error, HfHubHTTPError):
                 raise
             # offline: any file of the cached snapshot tells its commit
@@ -58,9 +58,10 @@ def download(settings: ModelSettings, revision: str | None, patterns: Sequence[s
 
 @contextmanager
 def _explained(settings: ModelSettings) -> Iterator[None]:
-    from huggingface_hub.errors import (
+    from huggingface_hub.errors import (  # type: ignore[attr-defined]
         GatedRepoError,
         HFValidationError,
+        HTTPError,
         RepositoryNotFoundError,
         RevisionNotFoundError,
     )
@@ -77,8 +78,9 @@ def _explained(settings: ModelSettings) -> Iterator[None]:
             f"{what}: there is neither a local folder nor a hub model of this name.",
             "Check the name; a private model needs HF_TOKEN; write a local folder as ./name.",
         ) from None
-    except (ConnectionError, OSError) as error:
+    except (OSError, HTTPError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ModelError(
-            f"{what} is not on this machine and the hub cannot be reached: {str(error).splitlines()[0]}",
+            f"{what} is not on this machine and the hub cannot be reached: {reason}",
             "Give a local folder, or check the network and HF_HUB_OFFLINE.",
         ) from None

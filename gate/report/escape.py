@@ -47,4 +47,5 @@ def _name(word: str) -> str:
 
 def log_line(text: str, limit: int = 200) -> str:
     """Return text for a workflow log: one line in which the runner finds no command (`::` at the start, `##[`)."""
-    return one_line(text, limit).replace("::", ": :").replace("##[", "# #[")
+    # every pair of colons is parted: a terminal may break the line at any space
+    return re.sub(":(?=:)", ": ", one_line(text, limit)).replace("##[", "# #[")

@@ -1,14 +1,55 @@
 """Power of the exact one-sided McNemar test on one task, and the two questions planning asks of it."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import special
 
 from gate.stats import _binomial, _validate
+from gate.stats._validate import FloatArray
 
 _SPREAD = 10.0  # standard deviations of the discordant count kept: the rest weighs less than 1e-20
 _LARGEST_N = 10**10
+_PRECISION = 1e-9  # of a detectable drop, relative to the flip rate
+
+
+@dataclass(frozen=True)
+class _Design:
+    """The test at every discordant count that n items may lead to: what does not depend on the drop."""
+
+    flip_rate: float
+    discordant: NDArray[np.int64]
+    weight: FloatArray
+    critical: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, n: int, flip_rate: float, alpha: float) -> "_Design":
+        mean = n * flip_rate
+        spread = _SPREAD * math.sqrt(mean * (1.0 - flip_rate)) + 50.0
+        discordant = np.arange(max(0, math.floor(mean - spread)), min(n, math.ceil(mean + spread)) + 1)
+        weight = np.exp(
+            special.gammaln(n + 1.0)
+            - special.gammaln(discordant + 1.0)
+            - special.gammaln(n - discordant + 1.0)
+            + special.xlogy(discordant, flip_rate)
+            + special.xlog1py(n - discordant, -flip_rate)
+        )
+        weight = weight / np.sum(weight)
+        kept = weight > 1e-20
+        discordant = discordant[kept]
+        return cls(flip_rate, discordant, weight[kept], _binomial.critical_count(discordant, alpha))
+
+    def power(self, drop: float) -> float:
+        """Probability of rejection at a true drop."""
+        share = min(max(0.5 + drop / (2.0 * self.flip_rate), 0.0), 1.0)
+        able = self.critical <= self.discordant
+        tail = special.betainc(
+            np.where(able, self.critical, 1), np.where(able, self.discordant - self.critical + 1, 1), share
+        )
+        tail = np.where(self.critical == 0, 1.0, tail)
+        return float(min(1.0, np.sum(self.weight * np.where(able, tail, 0.0))))
 
 
 def power(n: int, flip_rate: float, drop: float, alpha: float = 0.05) -> float:
@@ -56,26 +97,7 @@ def power(n: int, flip_rate: float, drop: float, alpha: float = 0.05) -> float:
     _validate.open_unit("alpha", alpha)
     if not abs(drop) <= flip_rate * (1 + 1e-12):
         raise ValueError(f"drop: expected a size of at most the flip rate {flip_rate}, found {drop}")
-    if flip_rate == 0.0 or n == 0:
-        return 0.0
-    regression_share = min(max(0.5 + drop / (2.0 * flip_rate), 0.0), 1.0)
-    mean = n * flip_rate
-    spread = _SPREAD * math.sqrt(mean * (1.0 - flip_rate)) + 50.0
-    discordant = np.arange(max(0, math.floor(mean - spread)), min(n, math.ceil(mean + spread)) + 1)
-    weight = np.exp(
-        special.gammaln(n + 1.0)
-        - special.gammaln(discordant + 1.0)
-        - special.gammaln(n - discordant + 1.0)
-        + special.xlogy(discordant, flip_rate)
-        + special.xlog1py(n - discordant, -flip_rate)
-    )
-    critical = _binomial.critical_count(discordant, alpha)
-    able = critical <= discordant
-    tail = special.betainc(
-        np.where(able, critical, 1), np.where(able, discordant - critical + 1, 1), regression_share
-    )
-    tail = np.where(critical == 0, 1.0, tail)
-    return float(min(1.0, np.sum(weight * np.where(able, tail, 0.0)) / np.sum(weight)))
+    return 0.0 if flip_rate == 0.0 or n == 0 else _Design.of(n, flip_rate, alpha).power(drop)
 
 
 def minimum_detectable_drop(n: int, flip_rate: float, alpha: float = 0.05, power: float = 0.8) -> float:
@@ -120,10 +142,11 @@ def minimum_detectable_drop(n: int, flip_rate: float, alpha: float = 0.05, power
     _validate.open_unit("power", power)
     if _power(n, flip_rate, flip_rate, alpha) < power:
         return math.nan
+    design = _Design.of(n, flip_rate, alpha)
     low, high = 0.0, flip_rate
-    while high - low > 1e-9 * flip_rate:
+    while high - low > _PRECISION * flip_rate:
         middle = 0.5 * (low + high)
-        if _power(n, flip_rate, middle, alpha) < power:
+        if design.power(middle) < power:
             low = middle
         else:
             high = middle

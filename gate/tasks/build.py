@@ -11,6 +11,7 @@ from gate.config import SampleSettings, TaskSettings
 from gate.errors import TaskError
 from gate.tasks.canonical import canonical_json, digest
 from gate.tasks.documents import Document, read_documents
+from gate.tasks.scoring import normalise
 from gate.tasks.task import Item, Message, Task
 from gate.tasks.templates import Template
 
@@ -122,6 +123,12 @@ class _Renderer:
             raise TaskError(
                 f"task {self.settings.name}: {where}: answer gave {_short(value)}; expected a text or a list of texts."
             )
+        if any(not normalise(one, self.settings.normalise) for one in answers):
+            # an empty generation would be right; the answer A under `articles` is such a case
+            raise TaskError(
+                f"task {self.settings.name}: {where}: answer gave {_short(value)}, of which normalise leaves nothing.",
+                f"Take a step out of normalise: {', '.join(self.settings.normalise)}.",
+            )
         return answers
 
 
@@ -134,18 +141,26 @@ def _examples(
     if settings.fewshot_file is not None:
         path = folder / settings.fewshot_file
         documents = read_documents(path, settings.name)
-    wanted = settings.fewshot + 1
+    # a file of examples alone needs no spare one, unless it holds an item: `_item` sees to that
+    wanted = settings.fewshot + (settings.fewshot_file is None)
     if len(documents) < wanted:
         raise TaskError(
             f"task {settings.name}: fewshot {settings.fewshot} needs {wanted} documents; {path} has {len(documents)}."
         )
-    drawn = random.Random(settings.fewshot_seed).sample(documents, wanted)  # noqa: S311 - not for security
+    count = min(settings.fewshot + 1, len(documents))
+    drawn = random.Random(settings.fewshot_seed).sample(documents, count)  # noqa: S311 - not for security
     return [renderer.render(document, f"{path}:{document.line}") for document in drawn]
 
 
 def _item(one: _Rendered, examples: Sequence[_Rendered], settings: TaskSettings, path: Path) -> Item:
     shots = [example for example in examples if example.document.item_id != one.document.item_id]
     shots = shots[: settings.fewshot]
+    if len(shots) < settings.fewshot:
+        raise TaskError(
+            f"task {settings.name}: {path}:{one.document.line}: the document is one of the only {settings.fewshot} "
+            "few-shot examples.",
+            f"Add an example to {settings.fewshot_file}, or take this document out of it.",
+        )
     context = ""
     messages: tuple[Message, ...] = ()
     if settings.chat_template:

@@ -96,7 +96,7 @@ def _jsonl(path: Path, task: str) -> Iterator[tuple[int, dict[str, Any]]]:
             if not line.strip():
                 continue
             try:
-                row = json.loads(line)
+                row = json.loads(line.rstrip())  # with the line break an error would be in the next line
             except json.JSONDecodeError as error:
                 raise TaskError(
                     f"task {task}: {path}:{number}: not valid JSON: {error.msg} at column {error.colno}.",
@@ -124,7 +124,10 @@ def _csv(path: Path, task: str) -> Iterator[tuple[int, dict[str, Any]]]:
                     )
                 yield reader.line_num, row
         except csv.Error as error:
-            raise TaskError(f"task {task}: {path}:{reader.line_num}: not valid CSV: {error}.") from None
+            line = (
+                reader.line_num + 1
+            )  # the first of the broken row: an open quote runs to the end of the file
+            raise TaskError(f"task {task}: {path}:{line}: not valid CSV: {error}.") from None
 
 
 def _parquet(path: Path, task: str) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -7,6 +7,7 @@ import string
 from collections.abc import Callable, Sequence
 from decimal import Decimal, InvalidOperation
 
+_MAX_DIGITS = 1000
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
@@ -38,7 +39,11 @@ def _number(text: str) -> str:
         value = Decimal(text.replace(",", "").strip().strip("$€£% ").strip())
     except InvalidOperation:
         return text
-    return f"{value.normalize():f}" if value.is_finite() else text
+    if not value.is_finite() or abs(value.adjusted()) > _MAX_DIGITS:  # 1e999999999 would not fit into memory
+        return text
+    plain = f"{value:f}"  # exact, unlike Decimal.normalize, which rounds to 28 digits
+    plain = plain.rstrip("0").rstrip(".") if "." in plain else plain
+    return "0" if plain == "-0" else plain
 
 
 _STEPS: dict[str, Callable[[str], str]] = {

@@ -13,7 +13,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from gate.errors import TaskError
 from gate.tasks.documents import Document
 
-_SINGLE_EXPRESSION = re.compile(r"\s*\{\{(?P<body>(?:(?!\{\{|\}\}).)*)\}\}\s*", re.DOTALL)
+_SINGLE_EXPRESSION = re.compile(r"\s*\{\{[-+]?(?P<body>(?:(?!\{\{|\}\}).)*?)-?\}\}\s*", re.DOTALL)
 
 
 def _environment() -> ImmutableSandboxedEnvironment:
@@ -50,7 +50,7 @@ class Template:
             self._value: Evaluate = self._render
             if single:
                 expression = _ENVIRONMENT.compile_expression(single["body"], undefined_to_none=False)
-                self._value = lambda fields: expression(**fields)
+                self._value = lambda fields: expression(fields)
         except TemplateSyntaxError as error:
             raise TaskError(
                 f"task {task}: {key} is not a valid Jinja2 template: {error.message} (line {error.lineno}).",

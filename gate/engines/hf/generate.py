@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
 
 from gate.engines.base import GenerateAnswer, GenerateRequest, Progress
 from gate.engines.hf.batching import BatchLimit, padded, run_in_batches
 from gate.engines.hf.load import LoadedModel
 from gate.engines.hf.score import free_memory, is_out_of_memory
 from gate.engines.hf.tokens import encode
+from gate.errors import EvaluationError
 
 _LOG = logging.getLogger(__name__)
 
@@ -36,7 +38,10 @@ def generate(
     if any((request.stop, request.max_tokens) != (stop, max_tokens) for request in requests):
         raise ValueError("requests of one call must agree in stop and max_tokens")
     room = max(1, max_length - max_tokens)
-    prompts = encode(loaded.tokenizer, [request.context for request in requests])
+    beginning = [_beginning(loaded.tokenizer)]
+    prompts = [
+        ids or beginning for ids in encode(loaded.tokenizer, [request.context for request in requests])
+    ]
     cut = sum(len(prompt) > room for prompt in prompts)
     if cut:
         _LOG.warning(
@@ -72,7 +77,7 @@ def _generate(
     inputs = torch.tensor([[pad] * gap + list(prompt) for gap, prompt in zip(gaps, prompts, strict=True)])
     mask = torch.tensor([[0] * gap + [1] * (width - gap) for gap in gaps])
     ends = _end_tokens(model, tokenizer)
-    options: dict[str, Any] = {"stop_strings": list(stop), "tokenizer": tokenizer} if stop else {}
+    criteria = StoppingCriteriaList([_Stopped(tokenizer, stop, width)] if stop else [])
     with torch.no_grad():
         output = model.generate(
             input_ids=inputs.to(loaded.device),
@@ -84,9 +89,42 @@ def _generate(
             top_k=None,
             eos_token_id=ends or None,
             pad_token_id=pad,
-            **options,
+            stopping_criteria=criteria,
+            logits_processor=LogitsProcessorList([_RefuseNan()]),
         )
-    return [_until_end(tokens, ends) for tokens in output[:, width:].tolist()]
+    return [_until_end(tokens, ends, pad) for tokens in output[:, width:].tolist()]
+
+
+class _Stopped(StoppingCriteria):  # type: ignore[misc]  # transformers is not typed
+    """Ends a row whose new text holds a stop string; transformers' own criterion also looks into the prompt."""
+
+    def __init__(self, tokenizer: Any, stop: tuple[str, ...], width: int) -> None:
+        self._tokenizer, self._stop, self._width = tokenizer, stop, width
+        # a token is at least a byte; the few more give the decoder whole characters to start with
+        self._reach = max(len(one.encode()) for one in stop) + 8
+
+    def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:  # noqa: ARG002 - the signature is given
+        tails = input_ids[:, self._width :][:, -self._reach :].tolist()
+        texts = self._tokenizer.batch_decode(tails, skip_special_tokens=True)
+        ended = [any(one in text for one in self._stop) for text in texts]
+        return torch.tensor(ended, dtype=torch.bool, device=input_ids.device)
+
+
+class _RefuseNan(LogitsProcessor):  # type: ignore[misc]  # transformers is not typed
+    """Refuses logits that are not numbers: their largest is token 0, a wrong answer that looks like one."""
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:  # noqa: ARG002
+        if bool(scores.isnan().any()):
+            raise EvaluationError(
+                "the model's logits are not numbers (NaN) while it generates.",
+                "The weights are broken or overflow in this dtype (try bfloat16 or float32); no verdict is possible.",
+            )
+        return scores
+
+
+def _beginning(tokenizer: Any) -> int:
+    """Return the token that an empty prompt becomes: BOS, else EOS, as for log-likelihoods."""
+    return int(tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id or 0)
 
 
 def _end_tokens(model: Any, tokenizer: Any) -> list[int]:
@@ -96,11 +134,15 @@ def _end_tokens(model: Any, tokenizer: Any) -> list[int]:
     return sorted(end for end in ends if end is not None)
 
 
-def _until_end(tokens: list[int], ends: Sequence[int]) -> list[int]:
+def _until_end(tokens: list[int], ends: Sequence[int], pad: int) -> list[int]:
+    """Return the tokens before the first end; without one, before the padding behind a stop string."""
     for place, token in enumerate(tokens):
         if token in ends:
             return tokens[:place]
-    return tokens
+    made = len(tokens)
+    while made and tokens[made - 1] == pad:
+        made -= 1
+    return tokens[:made]
 
 
 def _cut(text: str, stop: Sequence[str]) -> str:

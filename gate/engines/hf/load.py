@@ -88,7 +88,9 @@ def _load_weights(source: ModelSource, engine: EngineSettings, device: str) -> A
 
         options = {"gguf_file": settings.gguf_file, "quantization_config": GgufConfig(dequantize=True)}
     else:
-        options["use_safetensors"] = not settings.allow_pickle
+        options["use_safetensors"] = (
+            None if settings.allow_pickle else True
+        )  # None: pickle only as a last resort
     if engine.attn_implementation is not None:
         options["attn_implementation"] = engine.attn_implementation
     common = {"trust_remote_code": engine.trust_remote_code, "local_files_only": True}

@@ -100,15 +100,18 @@ def scoring_rows(
     grouped: dict[tuple[int, ...], list[Target]] = {}
     cut = 0
     for place, context, ids in zip(places, contexts, encode(tokenizer, texts), strict=True):
-        if context:
-            # a continuation keeps at least one token even where joining swallows its start
-            start = min(context_lengths[context], len(ids) - 1)
-        else:
+        # a continuation keeps at least one token even where joining swallows its start
+        start = min(context_lengths[context], len(ids) - 1) if context else 0
+        if start < 1:  # nothing comes before the continuation's first token
             prefix = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
             if prefix is not None and (not ids or ids[0] != prefix):
                 ids = [prefix, *ids]
             start = 1
         scored = tuple(ids[start:])
+        if not scored:
+            raise EvaluationError(
+                f"a continuation after {context[-40:]!r} has no token that could be scored."
+            )
         if len(scored) > max_length:
             raise EvaluationError(
                 f"a continuation has {len(scored)} tokens; the model reads at most {max_length}.",

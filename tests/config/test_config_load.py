@@ -1,0 +1,304 @@
+"""gate.yml: what is read, and the words, line and way out of every error."""
+
+from __future__ import annotations
+
+import re
+import types
+from pathlib import Path
+from typing import Any, Union, get_args, get_origin
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+from gate.config import DecisionSettings, GateConfig, load_config, parse_config
+from gate.errors import ConfigError, ExitCode
+
+GOOD = """\
+version: 1
+baseline:  {model: meta-llama/Llama-3.1-8B-Instruct, revision: 0e9e39f2, dtype: bfloat16}
+candidate: {model: ./out/llama-3.1-8b-awq}
+tasks:
+  - name: faq
+    file: evals/faq.jsonl
+    prompt: "{{ question }}"
+    choices: "{{ options }}"
+    answer: "{{ gold }}"
+"""
+
+
+def parse(text: str) -> GateConfig:
+    return parse_config(text, Path("gate.yml")).config
+
+
+def problem(text: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        parse(text)
+    assert caught.value.exit_code is ExitCode.USAGE
+    return caught.value.message
+
+
+def test_a_good_file_gives_typed_values_and_the_documented_defaults() -> None:
+    config = parse(GOOD)
+    assert config.baseline.revision == "0e9e39f2"
+    assert config.baseline.dtype == "bfloat16"
+    assert config.candidate.dtype == "auto"
+    assert (config.decision.alpha, config.decision.rule, config.decision.margin) == (0.05, "omnibus", 0.0)
+    assert (config.samples.store, config.samples.limit, config.samples.seed) == (".gate", None, 0)
+    assert config.engine.device == "auto"
+    assert config.engine.trust_remote_code is False
+    assert config.tasks[0].resolved_metric == "acc"
+    assert config.report.json_path == "gate-result.json"
+
+
+def test_every_key_of_the_design_example_is_known_and_unbuilt_features_say_so() -> None:
+    example = (
+        GOOD.replace("- name: faq", "- arc_challenge\n  - name: faq")
+        + """\
+engine:    {kind: transformers, device: auto, max_batch_tokens: auto, trust_remote_code: false}
+samples:   {store: .gate, limit: null, repeats: 1, seed: 0}
+decision:  {alpha: 0.05, rule: omnibus, margin: 0.0, certify: null, power: 0.8, on_inconclusive: pass}
+distance:  {kl: true, max_flip_rate: null, max_kl: null}
+report:    {markdown: gate-report.md, html: gate-report.html, json: gate-result.json, junit: null}
+"""
+    )
+    said = problem(example)
+    assert "unknown key" not in said
+    for line in said.splitlines():
+        assert "not available in this version" in line, line
+    assert "gate.yml:5: tasks.0: task 'arc_challenge' names no file" in said
+    built = example.replace("  - arc_challenge\n", "").replace("kl: true", "kl: false")
+    assert parse(built.replace("html: gate-report.html", "html: null")).report.markdown == "gate-report.md"
+
+
+def test_a_missing_file_says_how_to_write_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="does not exist") as caught:
+        load_config(tmp_path / "gate.yml")
+    assert "gate schema" in str(caught.value)
+
+
+@pytest.mark.parametrize("make", ["folder", "latin-1"])
+def test_an_unreadable_file_is_an_error_that_names_it(tmp_path: Path, make: str) -> None:
+    path = tmp_path / "gate.yml"
+    if make == "folder":
+        path.mkdir()
+    else:
+        path.write_bytes("version: 1 # é".encode("latin-1"))
+    with pytest.raises(ConfigError, match=r"gate\.yml cannot be read"):
+        load_config(path)
+
+
+def test_a_file_is_loaded_with_its_folder_and_the_line_of_every_key(tmp_path: Path) -> None:
+    path = tmp_path / "gate.yml"
+    path.write_text(GOOD, encoding="utf-8")
+    loaded = load_config(path)
+    assert loaded.folder == tmp_path
+    assert loaded.lines[("tasks", 0, "prompt")] == 7
+    assert loaded.lines[("baseline", "dtype")] == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "found an empty file"),
+        ("# only a comment\n", "found an empty file"),
+        ("- 1\n", "found a list"),
+        ("version", "found a str"),
+        ("version: 1\nbaseline: [\n", "gate.yml:3: not valid YAML"),
+        ("version: 1\n\tbaseline: 2\n", "gate.yml:2: not valid YAML"),
+        ("version: 1\n---\nversion: 1\n", "gate.yml:2: not valid YAML: but found another document"),
+        ("version: *nowhere\n", "gate.yml:1: not valid YAML: found undefined alias 'nowhere'"),
+        ("version: !!python/object:os.system {}\n", "gate.yml:1: not valid YAML: could not determine"),
+        ("version: 1\nx: \x01\n", "gate.yml: not valid YAML: unacceptable character"),
+        ("version: 1\nx: 2024-13-45\n", "gate.yml:2: not valid YAML: month must be in 1..12"),
+        ("version: 1\nx: !!int many\n", "gate.yml:2: not valid YAML: invalid literal for int()"),
+        ("version: 1\nx: &x {y: *x}\n", "an alias stands inside what it names"),
+        ("x: " + "[" * 5000, "nested too deeply"),
+    ],
+)
+def test_what_is_not_a_yaml_mapping_is_an_error(text: str, words: str) -> None:
+    assert words in problem(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "key"),
+    [
+        (GOOD + "version: 1\n", 10, "version"),
+        (GOOD + "decision: {alpha: 0.05, alpha: 0.5}\n", 10, "alpha"),
+        (GOOD + "    name: other\n", 10, "name"),
+    ],
+)
+def test_a_key_given_twice_is_an_error_with_the_line_of_the_second(text: str, line: int, key: str) -> None:
+    assert problem(text) == f"gate.yml:{line}: not valid YAML: the key '{key}' is given twice."
+
+
+def test_anchors_and_merge_keys_work() -> None:
+    text = GOOD.replace("{model: ./out/llama-3.1-8b-awq}", "{<<: *b, dtype: float16}")
+    config = parse(text.replace("baseline:  {", "baseline:  &b {"))
+    assert config.candidate.model == "meta-llama/Llama-3.1-8B-Instruct"
+    assert config.candidate.dtype == "float16"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (GOOD + "decison: {}\n", "gate.yml:10: decison: unknown key; did you mean decision?"),
+        (GOOD + "decision:\n  alhpa: 0.1\n", "gate.yml:11: decision.alhpa: unknown key; did you mean alpha?"),
+        (
+            GOOD.replace("prompt:", "promt:"),
+            "gate.yml:7: tasks.0.promt: unknown key; did you mean prompt?",
+        ),
+        (
+            GOOD + "report: {json_path: a}\n",
+            "gate.yml:10: report.json_path: unknown key; did you mean json?",
+        ),
+        (
+            GOOD.replace("{model: ./out", "{engine: {devise: cpu}, model: ./out"),
+            "gate.yml:3: candidate.engine.devise: unknown key; did you mean device?",
+        ),
+        (
+            GOOD + "distance: {zzzzzz: 1}\n",
+            "gate.yml:10: distance.zzzzzz: unknown key; known keys: max_flip_rate, kl, max_kl.",
+        ),
+    ],
+)
+def test_an_unknown_key_names_its_line_and_the_nearest_valid_key(text: str, message: str) -> None:
+    assert message in problem(text).splitlines()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (GOOD.replace("version: 1", "version: 2"), "gate.yml:1: version: Input should be 1; found 2."),
+        (GOOD.replace("version: 1\n", ""), "gate.yml:1: version: this key is required."),
+        (GOOD.replace("model: ./out", "revision: ./out"), "gate.yml:3: candidate.model: this key is required."),
+        (GOOD + "decision: 5\n", "gate.yml:10: decision: Input should be a valid dictionary"),
+        (GOOD + "decision: {margin: 1.5}\n", "gate.yml:10: decision.margin: Input should be less than or equal"),
+        (GOOD + "decision: {margin: true}\n", "gate.yml:10: decision.margin: Input should be a valid number"),
+        (GOOD + "decision: {alpha: 0}\n", "gate.yml:10: decision.alpha: Input should be greater than 0; found 0."),
+        (GOOD + "decision: {alpha: .nan}\n", "gate.yml:10: decision.alpha: Input should be less than 1; found nan."),
+        (GOOD + "decision: {rule: mcnemar}\n", "gate.yml:10: decision.rule: Input should be 'omnibus'"),
+        (GOOD + "samples: {limit: '5'}\n", "gate.yml:10: samples.limit: Input should be a valid integer; found '5'."),
+        (GOOD + "samples: {limit: true}\n", "gate.yml:10: samples.limit: Input should be a valid integer"),
+        (GOOD + "samples: {limit: 0}\n", "gate.yml:10: samples.limit: Input should be greater than or equal to 1"),
+        (GOOD + "samples: {repeats: 3}\n", "gate.yml:10: samples.repeats: Input should be 1; found 3."),
+        (GOOD + "engine: {device: gpu}\n", "gate.yml:10: engine.device: String should match pattern"),
+        (GOOD + "engine: {max_batch_tokens: 0}\n", "gate.yml:10: engine.max_batch_tokens: must be a positive number"),
+        (GOOD + "engine: {max_batch_tokens: all}\n", "gate.yml:10: engine.max_batch_tokens: Input should be 'auto'"),
+        (GOOD + "engine: {trust_remote_code: 'yes'}\n", "gate.yml:10: engine.trust_remote_code: Input should be a v"),
+        (GOOD + "distance: {max_kl: 0.1}\n", "gate.yml:10: distance.max_kl: not available in this version"),
+        (GOOD.replace("name: faq", "name: a/b"), "gate.yml:5: tasks.0.name: String should match pattern"),
+        (GOOD.replace('choices: "{{ options }}"', "choices: 3"), "gate.yml:8: tasks.0.choices: Input should be a valid"),
+        (GOOD.replace('    answer: "{{ gold }}"\n', ""), "gate.yml:5: tasks.0: a multiple_choice task needs answer"),
+        (GOOD + "    metric: exact_match\n", "gate.yml:5: tasks.0: metric exact_match does not fit a multiple_choice"),
+        (GOOD + "    system: Be brief.\n", "gate.yml:5: tasks.0: system needs chat_template: true"),
+        (GOOD + "    stop: [x]\n", "gate.yml:5: tasks.0: stop and extract belong to generate_until tasks"),
+        (GOOD + "    kind: generate_until\n    stop: ['']\n", "gate.yml:5: tasks.0: an empty stop string"),
+        (GOOD + "    kind: generate_until\n    extract: '('\n", "gate.yml:5: tasks.0: extract is not a regular expr"),
+        (GOOD + "    role: advisory\n", "gate.yml:1: the file: all tasks are advisory, so nothing could ever fail"),
+        (GOOD.replace("model: meta", "tokenizer: baseline, model: meta"), "gate.yml:1: the file: baseline.tokenizer"),
+        (GOOD[: GOOD.index("tasks:")] + "tasks: []\n", "gate.yml:4: tasks: List should have at least 1 item"),
+        (GOOD[: GOOD.index("tasks:")] + "tasks: arc\n", "gate.yml:4: tasks: Input should be a valid list"),
+    ],
+)  # fmt: skip
+def test_a_wrong_value_names_its_line_key_and_what_was_expected(text: str, message: str) -> None:
+    lines = problem(text).splitlines()
+    assert any(line.startswith(message) for line in lines), lines
+
+
+def test_task_names_must_be_unique() -> None:
+    twice = GOOD + GOOD[GOOD.index("  - name") :]
+    assert "task names must be unique; used twice: faq" in problem(twice)
+    assert len(parse(GOOD + GOOD[GOOD.index("  - name") :].replace("faq", "b")).tasks) == 2
+
+
+def test_all_problems_are_reported_together() -> None:
+    said = problem(GOOD.replace("version: 1", "version: 3") + "decison: {}\nsamples: {limit: x}\n")
+    assert [line.split(":")[1] for line in said.splitlines()] == ["1", "11", "10"]
+
+
+def test_a_model_overrides_only_the_engine_settings_it_names() -> None:
+    text = GOOD.replace("{model: ./out", "{engine: {max_batch_tokens: 64, device: cpu}, model: ./out")
+    config = parse(text + "engine: {device: cuda, pad_to_multiple_of: 8, trust_remote_code: true}\n")
+    ours, base = config.engine_of(config.candidate), config.engine_of(config.baseline)
+    assert base == config.engine
+    assert (ours.device, ours.max_batch_tokens) == ("cpu", 64)
+    assert (ours.pad_to_multiple_of, ours.trust_remote_code) == (8, True)
+
+
+def test_settings_never_change_after_loading() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        parse(GOOD).decision.alpha = 0.5  # type: ignore[misc]
+
+
+# every valid key with a text of gate.yml in which a wrong spelling of it can stand
+
+
+def sections() -> dict[tuple[str, ...], list[str]]:
+    """Return the keys of every mapping of gate.yml, by the path of the mapping; lists are left out of paths."""
+    found: dict[tuple[str, ...], list[str]] = {}
+
+    def model_of(annotation: Any) -> type[BaseModel] | None:
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            return annotation
+        if get_origin(annotation) in (list, Union, types.UnionType):
+            return next((m for a in get_args(annotation) if (m := model_of(a))), None)
+        return None
+
+    def walk(model: type[BaseModel], path: tuple[str, ...]) -> None:
+        found[path] = [field.alias or name for name, field in model.model_fields.items()]
+        for name, field in model.model_fields.items():
+            inner = model_of(field.annotation)
+            if inner is not None:
+                walk(inner, (*path, name))
+
+    walk(GateConfig, ())
+    return found
+
+
+SECTIONS = sections()
+KEYS = [(path, key) for path, keys in SECTIONS.items() for key in keys]
+LETTERS = "abcdefghijklmnopqrstuvwxyz_"
+
+
+@st.composite
+def misspelt(draw: st.DrawFn) -> tuple[tuple[str, ...], str, str]:
+    """A valid key and a wrong spelling of it: a letter dropped, doubled, swapped with its neighbour, or added."""
+    path, key = draw(st.sampled_from(KEYS))
+    place = draw(st.integers(0, len(key) - 1))
+    kind = draw(st.sampled_from(["drop", "double", "swap", "add"]))
+    wrong = {
+        "drop": key[:place] + key[place + 1 :],
+        "double": key[:place] + key[place] + key[place:],
+        "swap": key[:place] + key[place : place + 2][::-1] + key[place + 2 :],
+        "add": key[:place] + draw(st.sampled_from(LETTERS)) + key[place:],
+    }[kind]
+    return path, key, wrong
+
+
+@given(misspelt())
+@settings(max_examples=300, deadline=None, derandomize=True)
+def test_a_misspelt_key_always_suggests_the_right_one(case: tuple[tuple[str, ...], str, str]) -> None:
+    path, key, wrong = case
+    if wrong in SECTIONS[path]:
+        return
+    data = yaml.safe_load(GOOD)
+    place = data
+    for part in path:
+        place = place.setdefault(part, {})
+        place = place[0] if isinstance(place, list) else place
+    place[wrong] = None
+    said = [line for line in problem(yaml.safe_dump(data)).splitlines() if "unknown key" in line]
+    assert len(said) == 1
+    assert said[0].endswith(f"{wrong}: unknown key; did you mean {key}?")
+    assert re.match(r"gate\.yml:\d+: ", said[0])
+
+
+def test_the_misspellings_above_cover_every_section() -> None:
+    assert {path for path, _ in KEYS} >= {
+        (), ("baseline",), ("candidate", "engine"), ("engine",), ("tasks",), ("samples",), ("decision",),
+        ("distance",), ("report",),
+    }  # fmt: skip
+    assert set(SECTIONS[("decision",)]) == set(DecisionSettings.model_fields)

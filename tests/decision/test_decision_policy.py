@@ -1,0 +1,293 @@
+"""The policy: rule, margin, certification, roles, budgets; and what the reasons say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gate.config import DecisionSettings, DistanceSettings
+from gate.decision import Decision, decide
+from gate.errors import ConfigError
+from gate.samples import ModelSamples, PairedTask, pair
+from gate.samples.importers.build import task_samples
+from gate.stats import mcnemar_exact, noninferiority
+
+POLICY = DecisionSettings(draws=10_000)
+
+
+def scored(
+    task: str, baseline: list[float], candidate: list[float], clusters: list[str] | None = None
+) -> PairedTask:
+    sides = []
+    for scores in (baseline, candidate):
+        columns: dict[str, Any] = {"item_id": [f"i{n}" for n in range(len(scores))], "score": scores}
+        if clusters is not None:
+            columns["cluster"] = clusters
+        sides.append(ModelSamples("m", {task: task_samples(task, "acc", columns)}))
+    return pair(*sides).tasks[0]
+
+
+def counted(task: str, b: int, c: int, n: int) -> PairedTask:
+    """n right-or-wrong items: b regressions, c improvements, half of the others right."""
+    right = (n - b - c) // 2
+    wrong = n - b - c - right
+    baseline = [1.0] * b + [0.0] * c + [1.0] * right + [0.0] * wrong
+    candidate = [0.0] * b + [1.0] * c + [1.0] * right + [0.0] * wrong
+    return scored(task, baseline, candidate)
+
+
+def judged(*pairs: PairedTask, roles: Any = None, flips: float | None = None, **settings: Any) -> Decision:
+    policy = DecisionSettings(**{"draws": 10_000, **settings})
+    return decide(pairs, policy, DistanceSettings(max_flip_rate=flips), roles)
+
+
+def test_equal_answers_pass_with_p_1_and_the_blind_task_is_named() -> None:
+    decision = judged(counted("still", 0, 0, 50))
+    assert (decision.verdict, decision.exit_code, decision.p_value) == ("PASS", 0, 1.0)
+    (task,) = decision.tasks
+    assert (task.drop, task.flip_rate, task.p_exact, task.p_holm) == (0.0, 0.0, 1.0, 1.0)
+    assert not task.can_reject
+    assert decision.sensitivity.blind_tasks == ["still"]
+    assert decision.sensitivity.drop is not None
+    assert 0 < decision.sensitivity.drop < 1
+
+
+def test_a_task_with_few_flips_is_blind_and_one_with_many_is_not() -> None:
+    decision = judged(counted("few", 4, 0, 100), counted("many", 20, 15, 100))
+    assert [task.can_reject for task in decision.tasks] == [False, True]
+    assert decision.sensitivity.blind_tasks == ["few"]
+
+
+def test_a_damaged_candidate_fails_and_the_reason_names_test_p_and_task() -> None:
+    decision = judged(counted("broken", 30, 5, 200), counted("fine", 6, 6, 200))
+    assert (decision.verdict, decision.exit_code) == ("FAIL", 1)
+    (reason,) = decision.reasons
+    assert "omnibus test" in reason
+    assert "alpha = 0.05" in reason
+    assert f"{decision.p_value:.3g}" in reason
+    assert "Significant on its own: broken." in reason
+
+
+def test_an_improved_candidate_passes_however_large_the_improvement() -> None:
+    decision = judged(counted("better", 0, 60, 200))
+    assert decision.verdict == "PASS"
+    assert decision.tasks[0].drop == pytest.approx(-0.3)
+    assert decision.p_value == pytest.approx(1.0)
+
+
+def test_small_drops_in_many_tasks_add_up() -> None:
+    decision = judged(*(counted(f"t{n}", 14, 6, 100) for n in range(6)))
+    assert decision.verdict == "FAIL"
+    assert all(task.p_exact > 0.05 for task in decision.tasks)
+    assert "No single task is significant alone." in decision.reasons[0]
+
+
+@pytest.mark.parametrize("rule", ["omnibus", "pooled", "max", "fisher", "holm"])
+def test_each_rule_decides_by_its_own_p_and_all_are_reported(rule: str) -> None:
+    pairs = [counted("one", 12, 4, 100), counted("two", 9, 8, 100)]
+    decision = judged(*pairs, rule=rule)
+    assert decision.rule == rule
+    assert decision.p_value == getattr(decision.aggregate, rule).p
+    values = [getattr(decision.aggregate, name).p for name in ("omnibus", "pooled", "max", "fisher", "holm")]
+    assert len(set(values)) == 5
+    assert decision.verdict == ("FAIL" if decision.p_value <= 0.05 else "PASS")
+
+
+def test_rules_can_disagree_on_the_same_samples() -> None:
+    pairs = [counted("one", 14, 3, 100), *(counted(f"t{n}", 10, 14, 100) for n in range(3))]
+    assert judged(*pairs, rule="pooled").verdict == "PASS"
+    assert judged(*pairs, rule="holm").verdict == "FAIL"
+
+
+def test_alpha_is_the_border_itself_included() -> None:
+    pair_ = counted("one", 9, 2, 100)
+    p = mcnemar_exact(9, 2)
+    assert judged(pair_, rule="pooled", alpha=p).verdict == "FAIL"
+    assert judged(pair_, rule="pooled", alpha=p * 0.999).verdict == "PASS"
+
+
+def test_a_margin_tolerates_a_drop_below_it() -> None:
+    one = counted("one", 40, 10, 1000)
+    assert judged(one).verdict == "FAIL"
+    assert judged(one, margin=0.02).verdict == "FAIL"
+    tolerant = judged(one, margin=0.03)
+    assert tolerant.verdict == "PASS"
+    assert tolerant.tasks[0].test == "Tango score at the margin"
+    assert tolerant.tasks[0].p_mid is None
+    assert "by more than 2 points" in judged(one, margin=0.02).reasons[0]
+
+
+def test_a_candidate_proved_as_good_is_certified() -> None:
+    decision = judged(counted("one", 20, 20, 2000), certify=0.02)
+    certification = decision.certification
+    assert (decision.verdict, decision.exit_code) == ("PASS", 0)
+    assert certification is not None
+    assert certification.certified
+    assert certification.items_needed is None
+    assert certification.p_value == pytest.approx(noninferiority(20, 20, 2000, 0.02))
+    assert "Certified: the drop is below 2 points" in decision.reasons[1]
+
+
+@pytest.mark.parametrize(("policy", "code"), [("pass", 0), ("fail", 3)])
+def test_too_few_items_to_certify_is_inconclusive_and_says_how_many_would_do(policy: str, code: int) -> None:
+    decision = judged(counted("one", 10, 10, 200), certify=0.02, on_inconclusive=policy)
+    certification = decision.certification
+    assert (decision.verdict, decision.exit_code) == ("INCONCLUSIVE", code)
+    assert certification is not None
+    assert not certification.certified
+    # z(.95) + z(.8) = 2.4865; 10 % flips: .1 (2.4865 / .02)^2
+    assert certification.items_needed == 1546
+    assert "1,546 items" in decision.reasons[0]
+    assert f"{certification.p_value:.3g}" in decision.reasons[0]
+
+
+def test_the_items_needed_do_certify_at_the_stated_power() -> None:
+    needed = judged(counted("one", 10, 10, 200), certify=0.02).certification
+    assert needed is not None
+    assert needed.items_needed is not None
+    rng = np.random.default_rng(0)
+    n = needed.items_needed
+    flips = rng.binomial(n, 0.1, 2000)
+    b = rng.binomial(flips, 0.5)
+    certified = [noninferiority(int(x), int(m - x), n, 0.02) <= 0.05 for x, m in zip(b, flips, strict=True)]
+    assert 0.77 < np.mean(certified) < 0.84
+
+
+def test_degradation_comes_before_missing_proof() -> None:
+    decision = judged(counted("one", 30, 5, 200), certify=0.02, on_inconclusive="fail")
+    assert (decision.verdict, decision.exit_code) == ("FAIL", 1)
+
+
+def test_scores_that_are_not_right_or_wrong_cannot_be_certified() -> None:
+    graded = scored("graded", [0.5, 1.0], [0.5, 0.75])
+    with pytest.raises(ConfigError, match="right or wrong"):
+        judged(graded, certify=0.02)
+    decision = judged(graded, counted("one", 10, 10, 200), certify=0.5, roles={"graded": "advisory"})
+    assert decision.certification is not None
+
+
+def test_an_advisory_task_is_reported_and_never_decides() -> None:
+    pairs = [counted("watched", 50, 0, 100), counted("judge", 5, 5, 100)]
+    assert judged(*pairs).verdict == "FAIL"
+    decision = judged(*pairs, roles={"watched": "advisory"})
+    assert decision.verdict == "PASS"
+    watched, judge = decision.tasks
+    assert (watched.role, judge.role) == ("advisory", "gating")
+    assert watched.p_exact == pytest.approx(mcnemar_exact(50, 0))
+    assert watched.p_holm is None
+    assert judge.p_holm == judge.p_exact == decision.p_value
+
+
+def test_an_advisory_task_does_not_weigh_in_budgets() -> None:
+    pairs = [counted("watched", 50, 50, 100), counted("judge", 5, 5, 100)]
+    assert judged(*pairs, flips=0.2).verdict == "FAIL"
+    assert judged(*pairs, flips=0.2, roles={"watched": "advisory"}).verdict == "PASS"
+
+
+def test_without_a_gating_task_there_is_nothing_to_judge_by() -> None:
+    with pytest.raises(ConfigError, match="no gating task"):
+        judged(counted("one", 1, 1, 10), roles={"one": "advisory"})
+
+
+def test_a_flip_budget_fails_a_candidate_that_is_no_worse() -> None:
+    pairs = [counted("one", 10, 10, 100), counted("two", 0, 0, 100)]
+    assert judged(*pairs, flips=0.10).verdict == "PASS"
+    over = judged(*pairs, flips=0.0999)
+    assert (over.verdict, over.exit_code) == ("FAIL", 1)
+    assert over.reasons == ["10.00% of the answers flipped; the budget is 9.99%."]
+
+
+def test_both_reasons_to_fail_are_given() -> None:
+    assert len(judged(counted("one", 40, 2, 100), flips=0.1).reasons) == 2
+
+
+def test_graded_scores_are_judged_by_sign_flips() -> None:
+    """Eleven equal drops: p = 2 ** -11."""
+    decision = judged(scored("graded", [0.75] * 11 + [0.5], [0.5] * 11 + [0.5]))
+    (task,) = decision.tasks
+    assert decision.verdict == "FAIL"
+    assert task.test == "sign-flip permutation"
+    assert task.p_exact == pytest.approx(2.0**-11)
+    assert task.drop == pytest.approx(11 * 0.25 / 12)
+    assert task.drop_ci90[0] < task.drop < task.drop_ci90[1]
+    assert task.p_mid is None
+    assert decision.sensitivity.drop is None
+
+
+def test_the_interval_of_graded_scores_is_students() -> None:
+    from scipy.stats import ttest_1samp
+
+    rng = np.random.default_rng(1)
+    a, b = rng.random(40), rng.random(40)
+    (task,) = judged(scored("graded", a.tolist(), b.tolist())).tasks
+    expected = ttest_1samp(a - b, 0).confidence_interval(0.9)
+    assert task.drop_ci90 == pytest.approx((expected.low, expected.high))
+
+
+def test_items_of_one_cluster_count_once() -> None:
+    """Forty regressions in four clusters are four coins, not forty."""
+    clusters = [f"c{n // 10}" for n in range(40)]
+    alone = judged(scored("one", [1.0] * 40, [0.0] * 40))
+    together = judged(scored("one", [1.0] * 40, [0.0] * 40, clusters))
+    assert alone.p_value == pytest.approx(2.0**-40)
+    assert together.p_value == pytest.approx(2.0**-4)
+    assert (alone.verdict, together.verdict) == ("FAIL", "PASS")
+    assert together.tasks[0].regressions == 40
+    assert together.tasks[0].drop == 1.0
+    assert together.sensitivity.blind_tasks == ["one"]
+
+
+def test_a_cluster_of_one_item_each_changes_nothing_but_the_method() -> None:
+    pair_ = counted("one", 12, 4, 60)
+    own = scored("one", pair_.baseline_score.tolist(), pair_.candidate_score.tolist(), [str(n) for n in range(60)])
+    assert judged(own).p_value == pytest.approx(judged(pair_).p_value)
+
+
+def test_clusters_widen_the_interval_where_their_items_move_together() -> None:
+    baseline, candidate = [1.0] * 60, [0.0] * 30 + [1.0] * 30
+    (apart,) = judged(scored("one", baseline, candidate, [str(n) for n in range(60)])).tasks
+    (joined,) = judged(scored("one", baseline, candidate, [str(n // 10) for n in range(60)])).tasks
+    assert joined.drop_ci90[1] - joined.drop_ci90[0] > 2 * (apart.drop_ci90[1] - apart.drop_ci90[0])
+    assert joined.drop_ci90 != apart.drop_ci90
+
+
+def test_a_single_cluster_tells_nothing_and_claims_nothing() -> None:
+    decision = judged(scored("one", [1.0] * 9, [0.0] * 9, ["same"] * 9))
+    (task,) = decision.tasks
+    assert decision.verdict == "PASS"
+    assert task.drop_ci90 == (-1.0, 1.0)
+    assert task.mde is None
+
+
+def test_one_item_is_judged_too() -> None:
+    decision = judged(counted("one", 1, 0, 1))
+    assert (decision.verdict, decision.p_value) == ("PASS", 0.5)
+
+
+def test_kinds_of_scores_mix_in_one_decision() -> None:
+    decision = judged(counted("binary", 20, 6, 100), scored("graded", [0.9] * 8, [0.2] * 4 + [0.9] * 4))
+    assert [task.test for task in decision.tasks] == ["exact McNemar", "sign-flip permutation"]
+    assert decision.verdict == "FAIL"
+
+
+def test_the_same_samples_and_seed_give_the_same_decision_and_order_gives_the_same_verdict() -> None:
+    rng = np.random.default_rng(3)
+    pairs = [scored(f"t{n}", rng.random(50).tolist(), rng.random(50).tolist()) for n in range(3)]
+    assert judged(*pairs) == judged(*pairs)
+    turned = judged(*reversed(pairs))
+    assert turned.aggregate.pooled.p == pytest.approx(judged(*pairs).aggregate.pooled.p, rel=0.05)
+    assert [task.task for task in turned.tasks] == ["t2", "t1", "t0"]
+
+
+def test_the_sensitivity_is_a_drop_that_a_run_would_find_with_its_power() -> None:
+    """Simulated: drops of the stated size on both tasks fail about 8 times in 10."""
+    pairs = [counted("one", 20, 20, 200), counted("two", 20, 20, 200)]
+    drop = judged(*pairs, rule="pooled").sensitivity.drop
+    assert drop is not None
+    rng = np.random.default_rng(0)
+    flips = rng.binomial(200, 0.2, (2000, 2)).sum(axis=1)
+    b = rng.binomial(flips, 0.5 + drop / 0.4)
+    found = np.mean([mcnemar_exact(int(x), int(m - x)) <= 0.05 for x, m in zip(b, flips, strict=True)])
+    assert 0.74 < found < 0.86

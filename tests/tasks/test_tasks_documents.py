@@ -1,0 +1,171 @@
+"""Task files: the same documents in every format, and a message with file and line for every broken one."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gate.errors import ExitCode, TaskError
+from gate.tasks import canonical_json, digest, text_digest
+from gate.tasks.documents import read_documents
+
+ROWS: list[dict[str, Any]] = [
+    {"question": 'Größe, of a "cat"?', "gold": "0", "note": "two\nlines"},
+    {"question": "What is 日本?", "gold": "1", "note": " "},
+    {"question": "", "gold": "2", "note": "x,y"},
+]
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> Path:
+    if path.suffix in (".jsonl", ".ndjson"):
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    elif path.suffix == ".csv":
+        with path.open("w", newline="", encoding="utf-8") as handle:
+            writer = csv.DictWriter(handle, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+    else:
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    return path
+
+
+def refusal(path: Path) -> TaskError:
+    with pytest.raises(TaskError) as caught:
+        read_documents(path, "faq")
+    assert caught.value.exit_code is ExitCode.USAGE
+    assert caught.value.message.startswith("task faq: ")
+    return caught.value
+
+
+@pytest.mark.parametrize("ending", [".ndjson", ".csv", ".parquet", ".JSONL"])
+def test_every_format_gives_the_same_documents(tmp_path: Path, ending: str) -> None:
+    expected = read_documents(write(tmp_path / "a.jsonl", ROWS), "faq")
+    path = tmp_path / f"b{ending}"
+    write(path, ROWS) if ending != ".JSONL" else path.write_bytes((tmp_path / "a.jsonl").read_bytes())
+    found = read_documents(path, "faq")
+    assert [dict(one.fields) for one in found] == ROWS
+    assert [one.item_id for one in found] == [one.item_id for one in expected]
+
+
+def test_lists_and_numbers_have_the_same_identity_in_jsonl_and_parquet(tmp_path: Path) -> None:
+    rows = [{"q": "a", "options": ["x", "y"], "gold": 1, "p": 0.5, "deep": {"b": [1], "a": None}}]
+    ids = {
+        read_documents(write(tmp_path / name, rows), "faq")[0].item_id for name in ("a.jsonl", "a.parquet")
+    }
+    assert len(ids) == 1
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_field(tmp_path: Path) -> None:
+    for name in ("a.jsonl", "a.csv"):
+        path = write(tmp_path / name, ROWS)
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+        assert list(read_documents(path, "faq")[0].fields) == ["question", "gold", "note"]
+
+
+def test_blank_lines_are_no_documents_but_count_as_lines(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('\n{"a": 1}\n  \n{"a": 2}', encoding="utf-8")
+    assert [(one.line, one.fields["a"]) for one in read_documents(path, "faq")] == [(2, 1), (4, 2)]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("a.jsonl", b'{"a": 1}\n{"a": \n', "a.jsonl:2: not valid JSON: Expecting value at column 6"),
+        ("a.jsonl", b'{"a": 1}\n\n[1]\n', "a.jsonl:3: expected a JSON object, found a list"),
+        ("a.jsonl", b'{"a": 1} {"a": 2}\n', "a.jsonl:1: not valid JSON: Extra data"),
+        ("a.jsonl", b'{"a": "\xff"}\n', "cannot be read: 'utf-8' codec"),
+        ("a.jsonl", b"", "holds no documents"),
+        ("a.jsonl", b"\n \n", "holds no documents"),
+        ("a.csv", b"", "holds no documents"),
+        ("a.csv", b"q,a\n", "holds no documents"),
+        ("a.csv", b"q,a\n1,2\n3\n", "a.csv:3: the row does not have the 2 columns"),
+        ("a.csv", b"q,a\n1,2\n3,4,5\n", "a.csv:3: the row does not have the 2 columns"),
+        ("a.csv", b'q,a\n1,"2\n3,4\n', "a.csv:2: not valid CSV: unexpected end of data"),
+        ("a.csv", b"q,a\n\xe9,2\n", "cannot be read: 'utf-8' codec"),
+        ("a.parquet", b"", "is not a readable Parquet file"),
+        ("a.parquet", b"PAR1 but not really PAR1", "is not a readable Parquet file"),
+        ("a.txt", b"hello", "a.txt has the ending '.txt'"),
+        ("a", b"hello", "a has the ending '(none)'"),
+    ],
+)  # fmt: skip
+def test_a_broken_file_names_file_and_line(tmp_path: Path, name: str, content: bytes, words: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    assert words in refusal(path).message
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.parquet"])
+def test_a_missing_file_is_an_error_that_names_it(tmp_path: Path, name: str) -> None:
+    error = refusal(tmp_path / name)
+    assert error.message == f"task faq: the file {tmp_path / name} does not exist."
+    assert error.hint == "Check `file:` in gate.yml."
+
+
+def test_a_folder_is_not_a_task_file(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").mkdir()
+    assert "cannot be read" in refusal(tmp_path / "a.jsonl").message
+
+
+def test_a_parquet_file_without_rows_holds_no_documents(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"q": pa.array([], pa.string())}), tmp_path / "a.parquet")
+    assert "holds no documents" in refusal(tmp_path / "a.parquet").message
+
+
+@pytest.mark.parametrize("kept", [0.1, 0.5, 0.9, 0.99])
+def test_a_parquet_file_cut_short_is_refused(tmp_path: Path, kept: float) -> None:
+    path = write(tmp_path / "a.parquet", ROWS)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * kept)])
+    assert "is not a readable Parquet file" in refusal(path).message
+
+
+def test_duplicate_documents_are_named_by_line_whatever_their_key_order(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"a": 1, "b": 2}\n{"a": 2}\n{"b": 2, "a": 1}\n{"a":2}\n', encoding="utf-8")
+    error = refusal(path)
+    assert "has 2 duplicate document(s); equal lines: 1 = 3, 2 = 4." in error.message
+    assert "an id" in str(error.hint)
+
+
+def test_many_duplicates_are_counted_and_the_first_five_shown(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"a": 1}\n' * 9, encoding="utf-8")
+    assert "has 8 duplicate document(s); equal lines: 1 = 2, 1 = 3, 1 = 4, 1 = 5, 1 = 6, ...." in str(
+        refusal(path)
+    )
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.text(), JSON, max_size=5))
+@settings(max_examples=60, deadline=None, derandomize=True)
+def test_a_digest_does_not_depend_on_key_order_and_survives_json(row: dict[str, Any]) -> None:
+    assert digest(dict(reversed(row.items()))) == digest(row) == digest(json.loads(json.dumps(row)))
+
+
+@given(st.dictionaries(st.text(), st.text(), min_size=1, max_size=4), st.data())
+@settings(max_examples=60, deadline=None, derandomize=True)
+def test_a_digest_changes_with_any_value(row: dict[str, str], data: st.DataObject) -> None:
+    key = data.draw(st.sampled_from(sorted(row)))
+    assert digest({**row, key: row[key] + "x"}) != digest(row)
+    assert digest({**row, key: [row[key]]}) != digest(row)
+
+
+def test_digests_are_fixed_for_ever() -> None:
+    assert canonical_json({"b": [1, "é"], "a": None}) == '{"a":null,"b":[1,"é"]}'
+    assert text_digest("") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    assert digest({"a": "\ud800"}) != digest({"a": "\ud801"})
