@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 @click.option(
     "--max-flip-rate", type=click.FloatRange(0, 1), help="FAIL where a larger proportion of answers flips."
 )
+@click.option(
+    "--max-kl", type=click.FloatRange(0), help="FAIL where the mean KL divergence (nats) is larger."
+)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--json", "json_path", help="Write result.json here; - for standard output.")
 @click.option("--markdown", "markdown_path", help="Write the Markdown report here; - for standard output.")
@@ -65,6 +68,7 @@ def command(
     power: float,
     on_inconclusive: str,
     max_flip_rate: float | None,
+    max_kl: float | None,
     seed: int,
     json_path: str | None,
     markdown_path: str | None,
@@ -101,7 +105,7 @@ def command(
     decision = decide(
         pairing.tasks,
         settings,
-        DistanceSettings(max_flip_rate=max_flip_rate),
+        DistanceSettings(max_flip_rate=max_flip_rate, max_kl=max_kl),
         dict.fromkeys(advisory, "advisory"),
         seed,
     )

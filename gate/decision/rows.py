@@ -52,6 +52,7 @@ def task_row(
     pair = judged.pair
     b, c, n = pair.regressions, pair.improvements, pair.n
     exact = judged.evidence.is_binary
+    kl = pair.divergences
     baseline, candidate = float(pair.baseline_score.mean()), float(pair.candidate_score.mean())
     if exact:
         low, high = tango_interval(b, c, n, 0.9)
@@ -85,6 +86,10 @@ def task_row(
         p_holm=p_holm,
         can_reject=can_reject,
         mde=None if math.isnan(mde) else mde,
+        kl_mean=None if kl is None else float(kl.mean()),
+        kl_median=None if kl is None else float(np.median(kl)),
+        kl_p99=None if kl is None else float(np.quantile(kl, 0.99)),
+        same_top_rate=pair.same_top_rate,
     )
 
 

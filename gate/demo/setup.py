@@ -75,8 +75,15 @@ def write_models(folder: Path, say: Callable[[str], None]) -> None:
             candidate.make(baseline, place)
 
 
-def write_configs(folder: Path) -> dict[str, Path]:
-    """Write the task files and a gate.yml for each candidate; return the paths by candidate."""
+def write_configs(folder: Path, items: int | None = None) -> dict[str, Path]:
+    """Write the task files and a gate.yml for each candidate; return the paths by candidate.
+
+    Parameters
+    ----------
+    folder : Path
+    items : int, optional
+        Use only the first so many items of each task.
+    """
     tasks = [_task(task, folder) for task in write_suite(folder / "suite")]
     dtype = "bfloat16" if native_bfloat16() else "float32"
     paths = {}
@@ -87,6 +94,7 @@ def write_configs(folder: Path) -> dict[str, Path]:
             "candidate": {"dtype": dtype, **candidate.settings},
             "engine": {"kind": "transformers", "device": "cpu"},
             "tasks": tasks,
+            "samples": {"limit": items},
             "decision": {"alpha": 0.05, "rule": "omnibus"},
             "report": {"markdown": f"report-{candidate.name}.md", "json": f"result-{candidate.name}.json"},
         }

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from gate.config import EngineSettings
 from gate.engines.base import (
+    Distribution,
+    Divergence,
     Engine,
     GenerateAnswer,
     GenerateRequest,
@@ -30,6 +32,8 @@ def open_engine(source: ModelSource, settings: EngineSettings) -> Engine:
 
 
 __all__ = [
+    "Distribution",
+    "Divergence",
     "Engine",
     "GenerateAnswer",
     "GenerateRequest",

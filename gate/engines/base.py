@@ -13,11 +13,59 @@ Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True)
+class Distribution:
+    """A model's distribution of the next token, the likeliest tokens and the rest in one bucket.
+
+    Attributes
+    ----------
+    tokens : tuple of int
+        The k likeliest, likeliest first.
+    logprobs : tuple of float
+        Their log-probabilities (nats), rounded to float16 as they are stored.
+    tail : float
+        Probability of all other tokens together.
+    """
+
+    tokens: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    tail: float
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """How far a model's next-token distribution is from a reference.
+
+    Attributes
+    ----------
+    kl : float
+        Kullback-Leibler divergence reference || model over the reference's top k and its tail, in nats: a lower bound
+        of the divergence over the whole vocabulary (data processing inequality).
+    same_top : bool
+        Whether both find the same token likeliest.
+    """
+
+    kl: float
+    same_top: bool
+
+
+@dataclass(frozen=True)
 class LoglikelihoodRequest:
-    """How likely is each of `continuations` after `context`? Together, so that an engine can share the context."""
+    """How likely is each of `continuations` after `context`? Together, so that an engine can share the context.
+
+    Attributes
+    ----------
+    context : str
+    continuations : tuple of str
+    top : int
+        Return the distribution of the token after the context, so many tokens of it; 0 for none.
+    reference : Distribution or None
+        Return the divergence from it instead.
+    """
 
     context: str
     continuations: tuple[str, ...]
+    top: int = 0
+    reference: Distribution | None = None
 
 
 @dataclass(frozen=True)
@@ -27,6 +75,8 @@ class LoglikelihoodAnswer:
     loglikelihoods: tuple[float, ...]
     tokens_in: int
     tokens_out: int
+    distribution: Distribution | None = None
+    divergence: Divergence | None = None
 
 
 @dataclass(frozen=True)

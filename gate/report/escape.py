@@ -36,7 +36,7 @@ def markdown(text: str, limit: int = 200) -> str:
 def prose(text: str, limit: int = 2000) -> str:
     """Return a sentence for GitHub Markdown: plain words and numbers as they are, all else (names) as `markdown`."""
     words = one_line(text, limit).split(" ")
-    return " ".join(word if _PLAIN.fullmatch(word) else _name(word) for word in words)
+    return " ".join(word if _PLAIN.fullmatch(word) else _name(word) for word in words) or "(empty)"
 
 
 def _name(word: str) -> str:

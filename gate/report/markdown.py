@@ -24,6 +24,7 @@ def render_markdown(result: Result) -> str:
     tests = sorted({task.test for task in result.tasks})
     context: dict[str, Any] = {
         "r": result,
+        "kl": any(task.kl_mean is not None for task in result.tasks),
         "tests": " and ".join(tests),
         "worse": sum(task.regressions for task in result.tasks),
         "cell": lambda text: "-" if text is None else markdown(text),

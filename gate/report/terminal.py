@@ -45,6 +45,9 @@ def _tasks(result: Result) -> Table:
     table.add_column("task", overflow="fold")
     for name in ("n", "baseline", "candidate", "drop (90 % interval), points", "worse/better", "p", "Holm p"):
         table.add_column(name, justify="right")
+    measured = any(task.kl_mean is not None for task in result.tasks)
+    if measured:
+        table.add_column("KL, nats", justify="right")
     for task in result.tasks:
         table.add_row(
             Text(log_line(task.task) + (" (advisory)" if task.role == "advisory" else "")),
@@ -55,6 +58,7 @@ def _tasks(result: Result) -> Table:
             f"{task.regressions}/{task.improvements}",
             words.p_value(task.p_exact),
             words.p_value(task.p_holm),
+            *([words.p_value(task.kl_mean)] if measured else []),
         )
     return table
 

@@ -4,26 +4,43 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from gate import __version__
-from gate.engines import Engine, GenerateRequest, LoglikelihoodRequest, ModelIdentity, Progress
+from gate.engines import (
+    Distribution,
+    Engine,
+    GenerateRequest,
+    LoglikelihoodAnswer,
+    LoglikelihoodRequest,
+    ModelIdentity,
+    Progress,
+)
 from gate.errors import EvaluationError
 from gate.samples.manifest import Manifest, ModelRecord, Timings
-from gate.samples.record import SAMPLE_SCHEMA, SCHEMA_VERSION
+from gate.samples.record import SAMPLE_SCHEMA, SCHEMA_VERSION, TaskSamples
 from gate.samples.store import SampleSet, SetWriter
 from gate.tasks import Item, Task, exact_match, pick_choice, text_digest
 
+TOP_TOKENS = 128
+"""Tokens of the baseline's distribution that are kept: 6 bytes each, 768 an item before compression."""
 SHARD_ITEMS = 2048
 """Items a shard: enough for well-filled batches, few enough to lose little."""
 
 
 def evaluate(
-    task: Task, engine: Engine, identity: ModelIdentity, folder: Path, progress: Progress
+    task: Task,
+    engine: Engine,
+    identity: ModelIdentity,
+    folder: Path,
+    progress: Progress,
+    baseline: TaskSamples | None = None,
 ) -> SampleSet:
     """Answer every item of a task and write the answers as a sample set.
 
@@ -37,6 +54,9 @@ def evaluate(
         The set's folder; an older set there is replaced at the end, in one step.
     progress : callable
         Told of answered items.
+    baseline : TaskSamples, optional
+        Samples whose stored distributions the answers' are compared with (KL divergence). Without it the
+        distributions themselves are stored.
 
     Raises
     ------
@@ -45,9 +65,10 @@ def evaluate(
     """
     started = time.monotonic()
     tokens = [0, 0]
+    references = None if baseline is None else _references(baseline)
     with SetWriter(folder) as writer:
         for start in range(0, len(task.items), SHARD_ITEMS):
-            table = _answer(task, task.items[start : start + SHARD_ITEMS], engine, progress)
+            table = _answer(task, task.items[start : start + SHARD_ITEMS], engine, progress, references)
             for place, name in enumerate(("tokens_in", "tokens_out")):
                 tokens[place] += sum(table.column(name).to_pylist())
             writer.add(table)
@@ -88,10 +109,27 @@ def evaluate(
         return writer.finish(manifest)
 
 
-def _answer(task: Task, items: Sequence[Item], engine: Engine, progress: Progress) -> pa.Table:
+References = Mapping[str, Distribution]
+
+
+def _references(baseline: TaskSamples) -> References:
+    """Return the baseline's stored distributions by item; empty where it has none."""
+    columns = ("item_id", "top_tokens", "top_logprobs", "tail_mass")
+    rows = baseline.table.select(columns).filter(pc.is_valid(baseline.table.column("tail_mass"))).to_pylist()
+    return {
+        row["item_id"]: Distribution(
+            tuple(row["top_tokens"]), tuple(map(float, row["top_logprobs"])), row["tail_mass"]
+        )
+        for row in rows
+    }
+
+
+def _answer(
+    task: Task, items: Sequence[Item], engine: Engine, progress: Progress, references: References | None
+) -> pa.Table:
     contexts = [engine.render_chat(item.messages) if item.messages else item.context for item in items]
     rows = (_choose if task.settings.kind == "multiple_choice" else _generate)(
-        task, items, contexts, engine, progress
+        task, items, contexts, engine, progress, references
     )
     shared = [
         {
@@ -111,10 +149,20 @@ def _answer(task: Task, items: Sequence[Item], engine: Engine, progress: Progres
 
 
 def _choose(
-    task: Task, items: Sequence[Item], contexts: Sequence[str], engine: Engine, progress: Progress
+    task: Task,
+    items: Sequence[Item],
+    contexts: Sequence[str],
+    engine: Engine,
+    progress: Progress,
+    references: References | None,
 ) -> list[dict[str, object]]:
     requests = [
-        LoglikelihoodRequest(context, tuple(task.delimiter + choice for choice in item.choices))
+        LoglikelihoodRequest(
+            context,
+            tuple(task.delimiter + choice for choice in item.choices),
+            top=TOP_TOKENS if references is None else 0,
+            reference=None if references is None else references.get(item.item_id),
+        )
         for item, context in zip(items, contexts, strict=True)
     ]
     rows: list[dict[str, object]] = []
@@ -129,13 +177,32 @@ def _choose(
                 "choice_logprobs": list(answer.loglikelihoods),
                 "tokens_in": answer.tokens_in,
                 "tokens_out": answer.tokens_out,
+                **_distribution_columns(answer),
             }
         )
     return rows
 
 
+def _distribution_columns(answer: LoglikelihoodAnswer) -> dict[str, object]:
+    stored, divergence = answer.distribution, answer.divergence
+    columns: dict[str, object] = {}
+    if stored is not None:
+        columns["top_tokens"] = list(stored.tokens)
+        columns["top_logprobs"] = [np.float16(value) for value in stored.logprobs]
+        columns["tail_mass"] = stored.tail
+    if divergence is not None:
+        columns["kl"] = divergence.kl
+        columns["same_top"] = divergence.same_top
+    return columns
+
+
 def _generate(
-    task: Task, items: Sequence[Item], contexts: Sequence[str], engine: Engine, progress: Progress
+    task: Task,
+    items: Sequence[Item],
+    contexts: Sequence[str],
+    engine: Engine,
+    progress: Progress,
+    _: References | None,
 ) -> list[dict[str, object]]:
     settings = task.settings
     requests = [GenerateRequest(context, tuple(settings.stop), settings.max_tokens) for context in contexts]

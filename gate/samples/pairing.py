@@ -60,6 +60,18 @@ class PairedTask:
         return int(np.count_nonzero(self.candidate_score > self.baseline_score))
 
     @property
+    def divergences(self) -> FloatArray | None:
+        """KL divergence of each item's answer distribution from the baseline's, in nats; None where not measured."""
+        column = self.candidate.column("kl")
+        return column.to_numpy().astype(np.float64) if column.null_count == 0 else None
+
+    @property
+    def same_top_rate(self) -> float | None:
+        """Share of items whose likeliest first token is the baseline's; None where not measured."""
+        column = self.candidate.column("same_top")
+        return float(pc.mean(column).as_py()) if column.null_count == 0 else None
+
+    @property
     def changed_answers(self) -> int:
         """All flips: items whose score changed, or that went from one wrong answer to another."""
         moved = self.candidate_score != self.baseline_score

@@ -26,6 +26,13 @@ SAMPLE_SCHEMA = pa.schema(
         pa.field("tokens_out", pa.int32()),
         pa.field("prompt", pa.string()),  # the item's own question, for reports
         pa.field("choices", pa.list_(pa.string())),
+        # the baseline's distribution of the answer's first token: top k by falling probability, and the rest
+        pa.field("top_tokens", pa.list_(pa.int32())),
+        pa.field("top_logprobs", pa.list_(pa.float16())),  # nats
+        pa.field("tail_mass", pa.float32()),
+        # the candidate's divergence from it, in nats (a lower bound: top k and tail), and whether the top token agrees
+        pa.field("kl", pa.float32()),
+        pa.field("same_top", pa.bool_()),
     ]
 )
 """Columns of a shard. Files of other tools fill the required ones and leave the others null."""

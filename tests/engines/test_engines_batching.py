@@ -1,0 +1,120 @@
+"""Batches: every row once, within the bound, smaller after memory ran out. No model here."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gate.engines.hf.batching import BatchLimit, padded, run_in_batches
+from gate.engines.hf.score import is_out_of_memory
+from gate.errors import EvaluationError, ExitCode
+
+LENGTHS = st.lists(st.integers(1, 60), max_size=40)
+seeded = settings(max_examples=150, deadline=None, derandomize=True)
+
+
+def batches_of(
+    lengths: list[int], limit: BatchLimit, multiple: int = 1, fits: int | None = None
+) -> list[list[int]]:
+    """Run and return the batches that succeeded; a batch of more than `fits` rows runs out of memory."""
+    done: list[list[int]] = []
+
+    def forward(rows: list[int]) -> None:
+        if fits is not None and len(rows) > fits:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        done.append(rows)
+
+    run_in_batches(lengths, limit, forward, is_out_of_memory, multiple=multiple)
+    return done
+
+
+@given(LENGTHS, st.integers(1, 300), st.integers(1, 16))
+@seeded
+def test_every_row_is_done_once_within_the_bound_longest_first(
+    lengths: list[int], bound: int, multiple: int
+) -> None:
+    done = batches_of(lengths, BatchLimit(bound), multiple)
+    assert sorted(row for rows in done for row in rows) == list(range(len(lengths)))
+    for rows in done:
+        width = padded(max(lengths[row] for row in rows), multiple)
+        assert len(rows) == 1 or len(rows) * width <= bound
+    firsts = [lengths[row] for rows in done for row in rows]
+    assert firsts == sorted(lengths, reverse=True)
+
+
+@given(LENGTHS, st.integers(1, 400), st.integers(1, 8))
+@seeded
+def test_out_of_memory_shrinks_the_batches_and_loses_no_row(
+    lengths: list[int], bound: int, fits: int
+) -> None:
+    limit = BatchLimit(bound)
+    done = batches_of(lengths, limit, fits=fits)
+    assert sorted(row for rows in done for row in rows) == list(range(len(lengths)))
+    assert max(map(len, done), default=0) <= fits
+    assert 1 <= limit.tokens <= bound
+
+
+def test_batches_are_as_full_as_the_bound_allows() -> None:
+    assert batches_of([4, 4, 4, 4, 2, 2], BatchLimit(8)) == [[0, 1], [2, 3], [4, 5]]
+    assert batches_of([5, 3], BatchLimit(8), multiple=4) == [[0], [1]]
+
+
+def test_memory_is_freed_and_the_bound_halves_and_stays_halved(caplog: pytest.LogCaptureFixture) -> None:
+    limit, sizes, freed = BatchLimit(80), [], []
+
+    def forward(rows: list[int]) -> None:
+        sizes.append(len(rows))
+        if len(rows) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with caplog.at_level(logging.WARNING):
+        run_in_batches([10] * 8, limit, forward, is_out_of_memory, lambda: freed.append(1))
+    assert sizes == [8, 4, 2, 2, 2, 2]
+    assert len(freed) == 2
+    assert limit.tokens == 20
+    assert caplog.messages == [f"out of memory: batches are now at most {n} tokens" for n in (40, 20)]
+    assert batches_of([10] * 4, limit) == [[0, 1], [2, 3]]
+
+
+def test_a_bound_far_above_what_failed_is_cut_to_half_of_what_failed() -> None:
+    limit = BatchLimit(10**6)
+    batches_of([10] * 8, limit, fits=4)
+    assert limit.tokens == 40
+
+
+def test_a_single_row_that_does_not_fit_is_an_error_with_exit_code_4() -> None:
+    with pytest.raises(EvaluationError, match="out of memory with a single prompt of 24 tokens") as caught:
+        batches_of([20, 3], BatchLimit(100), multiple=8, fits=0)
+    assert caught.value.exit_code is ExitCode.EVALUATION
+
+
+def test_another_error_is_not_swallowed() -> None:
+    def forward(rows: list[int]) -> None:
+        raise RuntimeError("shapes do not fit")
+
+    with pytest.raises(RuntimeError, match="shapes"):
+        run_in_batches([1, 1], BatchLimit(10), forward, is_out_of_memory)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (torch.OutOfMemoryError("x"), True),
+        (MemoryError(), True),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory: you tried"), True),
+        (RuntimeError("CUDA error: out of memory"), True),
+        (RuntimeError("size mismatch"), False),
+        (ValueError("out of memory"), False),
+    ],
+)
+def test_an_out_of_memory_error_is_told_from_others(error: BaseException, expected: bool) -> None:
+    assert is_out_of_memory(error) is expected
+
+
+def test_lengths_are_padded_up() -> None:
+    assert [padded(n, 8) for n in (1, 8, 9)] == [8, 8, 16]
+    assert padded(7, 1) == 7

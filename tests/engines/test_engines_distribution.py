@@ -1,0 +1,82 @@
+"""KL divergence of the answer's first token: stored top k against the whole vocabulary, on real logits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from gate.config import EngineSettings, ModelSettings
+from gate.engines import Engine, LoglikelihoodRequest, fetch, locate, open_engine
+from gate.engines.hf.distribution import divergences, top_distributions
+
+
+def random_logprobs(seed: int, rows: int = 40, vocabulary: int = 1000) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.log_softmax(3 * torch.randn(rows, vocabulary, generator=generator), dim=1)
+
+
+def whole(p: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
+    return (p.exp() * (p - q)).sum(dim=1)
+
+
+def test_with_the_whole_vocabulary_the_divergence_is_exact() -> None:
+    p, q = random_logprobs(1), random_logprobs(2)
+    found = [one.kl for one in divergences(q, top_distributions(p, 1000))]
+    assert found == pytest.approx(whole(p, q).tolist(), rel=2e-3)
+
+
+@pytest.mark.parametrize("k", [1, 16, 128])
+def test_with_the_top_k_it_is_a_lower_bound(k: int) -> None:
+    p, q = random_logprobs(3), random_logprobs(4)
+    found = torch.tensor([one.kl for one in divergences(q, top_distributions(p, k))])
+    assert bool((found <= whole(p, q) + 1e-3).all())
+    assert bool((found > 0).all())
+
+
+def test_more_tokens_never_make_it_smaller() -> None:
+    p, q = random_logprobs(5), random_logprobs(6)
+    by_k = [torch.tensor([one.kl for one in divergences(q, top_distributions(p, k))]) for k in (4, 32, 256)]
+    assert bool((by_k[0] <= by_k[1] + 1e-3).all())
+    assert bool((by_k[1] <= by_k[2] + 1e-3).all())
+
+
+def test_a_model_is_at_no_distance_from_itself() -> None:
+    p = random_logprobs(7)
+    found = divergences(p, top_distributions(p, 128))
+    assert max(one.kl for one in found) < 1e-3
+    assert all(one.same_top for one in found)
+
+
+def test_a_vocabulary_smaller_than_k_has_no_tail() -> None:
+    (one,) = top_distributions(random_logprobs(8, rows=1, vocabulary=50), 128)
+    assert len(one.tokens) == 50
+    assert one.tail == pytest.approx(0.0, abs=2e-3)
+
+
+def open_cpu(folder: Path) -> Engine:
+    settings = EngineSettings(device="cpu")
+    source = fetch(locate(ModelSettings(model=str(folder)), folder), settings, folder, None)
+    return open_engine(source, settings)
+
+
+def test_an_engine_measures_the_distance_of_the_first_answer_token(
+    tiny_model: Path, other_tiny_model: Path
+) -> None:
+    texts = [
+        ("the cat", (" sees", " eats the fish")),
+        ("What colour is", (" red", " blue")),
+        ("Q: the dog\nA:", (" a", " b")),
+    ]
+    first, second = open_cpu(tiny_model), open_cpu(other_tiny_model)
+    stored = first.loglikelihood([LoglikelihoodRequest(c, a, top=128) for c, a in texts], lambda _: None)
+    references = [answer.distribution for answer in stored]
+    assert all(one is not None and len(one.tokens) == 128 for one in references)
+
+    asked = [LoglikelihoodRequest(c, a, reference=one) for (c, a), one in zip(texts, references, strict=True)]
+    same, other = (engine.loglikelihood(asked, lambda _: None) for engine in (first, second))
+    assert all(answer.divergence is not None and answer.divergence.kl < 1e-3 for answer in same)
+    assert all(answer.divergence is not None and answer.divergence.kl > 0.1 for answer in other)
+    flat = [[value for answer in answers for value in answer.loglikelihoods] for answers in (same, stored)]
+    assert flat[0] == pytest.approx(flat[1], abs=1e-4)

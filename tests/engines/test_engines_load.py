@@ -1,0 +1,280 @@
+"""Loading: whole checkpoints in their number format, and an error for everything that is not one."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from opened import loglikelihoods, open_model, silent
+from safetensors.torch import load_file, save_file
+
+from gate.config import EngineSettings, ModelSettings
+from gate.engines import GenerateRequest, ModelSource, fetch, locate, open_engine
+from gate.engines.hf.load import resolve_device
+from gate.errors import EvaluationError, ExitCode, ModelError, TaskError
+from gate.tasks import Message
+
+QUESTION = [("Q : What animal sees the cat ?", (" dog", " big fish"))]
+
+
+@pytest.fixture
+def model(tiny_model: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny_model, tmp_path / "model"))
+
+
+def change_weights(model: Path, change: Any) -> None:
+    weights = load_file(model / "model.safetensors")
+    change(weights)
+    save_file(weights, model / "model.safetensors", metadata={"format": "pt"})
+
+
+def change_json(path: Path, **values: Any) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | values), encoding="utf-8")
+
+
+def test_the_runtime_says_what_it_runs_on(tiny_model: Path) -> None:
+    runtime = open_model(tiny_model).runtime
+    assert (runtime.device, runtime.dtype) == ("cpu", "float32")
+    assert "CPU" in runtime.hardware
+    assert runtime.versions["torch"] == torch.__version__
+    assert len(runtime.tokenizer) == 64
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision_loads_and_scores_close_to_float32(tiny_model: Path, dtype: str) -> None:
+    engine = open_model(tiny_model, dtype=dtype)
+    assert engine.runtime.dtype == dtype
+    half, full = loglikelihoods(engine, QUESTION), loglikelihoods(open_model(tiny_model), QUESTION)
+    assert half[0] == pytest.approx(full[0], abs=0.5)
+    assert half[0] != full[0]
+
+
+def test_auto_takes_the_checkpoints_own_dtype(model: Path) -> None:
+    change_weights(model, lambda w: w.update({name: t.half() for name, t in w.items()}))
+    change_json(model / "config.json", dtype="float16")
+    assert open_model(model).runtime.dtype == "float16"
+    assert open_model(model, dtype="float32").runtime.dtype == "float32"
+
+
+def test_a_checkpoint_that_lacks_a_weight_is_an_error_and_never_random_numbers(model: Path) -> None:
+    change_weights(model, lambda w: w.pop("model.layers.1.mlp.up_proj.weight"))
+    with pytest.raises(ModelError, match="lacks 1 weights") as caught:
+        open_model(model)
+    assert "model.layers.1.mlp.up_proj.weight" in caught.value.message
+    assert caught.value.exit_code is ExitCode.USAGE
+
+
+def test_a_weight_of_another_shape_is_an_error_that_names_it(model: Path) -> None:
+    change_weights(model, lambda w: w.update({"model.norm.weight": torch.ones(16)}))
+    with pytest.raises(ModelError, match=r"model\.norm\.weight|another shape|size"):
+        open_model(model)
+
+
+def test_a_config_of_another_size_than_the_weights_is_an_error(model: Path) -> None:
+    change_json(model / "config.json", hidden_size=64)
+    with pytest.raises(ModelError, match="cannot be loaded|another shape"):
+        open_model(model)
+
+
+@pytest.mark.parametrize(
+    "content", ["{", "{}", '{"model_type": "no-such-architecture"}', '{"model_type": "vit"}']
+)
+def test_a_config_of_no_known_language_model_is_an_error(model: Path, content: str) -> None:
+    (model / "config.json").write_text(content, encoding="utf-8")
+    with pytest.raises(ModelError, match=str(model)):
+        open_model(model)
+
+
+def test_a_gguf_file_that_is_none_is_an_error(model: Path) -> None:
+    (model / "q4.gguf").write_bytes(b"GGUF" + bytes(64))
+    with pytest.raises(ModelError):
+        open_model(model, gguf_file="q4.gguf", tokenizer=str(model))
+
+
+def test_a_broken_tokenizer_is_an_error_that_names_its_folder(model: Path) -> None:
+    (model / "tokenizer.json").write_text('{"model": 3}', encoding="utf-8")
+    with pytest.raises(ModelError, match="the tokenizer in .* cannot be loaded"):
+        open_model(model)
+
+
+def test_nan_weights_give_nan_and_never_a_number_that_looks_right(model: Path) -> None:
+    change_weights(model, lambda w: w["model.norm.weight"].fill_(float("nan")))
+    engine = open_model(model)
+    assert all(math.isnan(value) for value in loglikelihoods(engine, QUESTION)[0])
+    with pytest.raises(EvaluationError, match="not numbers") as caught:
+        engine.generate_until([GenerateRequest("the cat", (), 4)], silent)
+    assert caught.value.exit_code is ExitCode.EVALUATION
+
+
+def test_allowed_pickle_is_loaded_where_there_is_no_safetensors(model: Path, tiny_model: Path) -> None:
+    torch.save(load_file(model / "model.safetensors"), model / "pytorch_model.bin")
+    (model / "model.safetensors").unlink()
+    pickled = loglikelihoods(open_model(model, allow_pickle=True), QUESTION)
+    assert pickled == loglikelihoods(open_model(tiny_model), QUESTION)
+
+
+def test_allowed_pickle_is_not_touched_where_there_is_safetensors(model: Path, tiny_model: Path) -> None:
+    (model / "pytorch_model.bin").write_bytes(b"not even a pickle")
+    allowed = loglikelihoods(open_model(model, allow_pickle=True), QUESTION)
+    assert allowed == loglikelihoods(open_model(tiny_model), QUESTION)
+
+
+def test_the_attention_implementation_is_passed_on(tiny_model: Path) -> None:
+    eager = loglikelihoods(open_model(tiny_model, {"attn_implementation": "eager"}), QUESTION)
+    assert eager[0] == pytest.approx(loglikelihoods(open_model(tiny_model), QUESTION)[0], abs=1e-4)
+    with pytest.raises(ModelError):
+        open_model(tiny_model, {"attn_implementation": "no-such-kernel"})
+
+
+# the device
+
+
+def test_the_cpu_is_taken_where_it_is_asked_for() -> None:
+    assert resolve_device("cpu") == "cpu"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_auto_is_the_cpu_on_a_machine_without_gpu() -> None:
+    assert resolve_device("auto") == "cpu"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+@pytest.mark.parametrize("device", ["cuda", "cuda:1", "balanced"])
+def test_a_gpu_that_is_not_there_ends_at_once_with_exit_code_4_and_both_remedies(
+    tiny_model: Path, device: str
+) -> None:
+    with pytest.raises(EvaluationError, match=f"engine.device is {device}, but no GPU is visible") as caught:
+        open_model(tiny_model, {"device": device})
+    assert caught.value.exit_code is ExitCode.EVALUATION
+    said = str(caught.value)
+    assert "'default-runtime': 'nvidia'" in said
+    assert "options: --gpus all" in said
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_scores_like_the_cpu_and_numbers_beyond_the_last_are_an_error(tiny_model: Path) -> None:
+    engine = open_model(tiny_model, {"device": "cuda"})
+    assert engine.runtime.device == "cuda:0"
+    on_cpu = loglikelihoods(open_model(tiny_model), QUESTION)
+    assert loglikelihoods(engine, QUESTION)[0] == pytest.approx(on_cpu[0], abs=1e-3)
+    with pytest.raises(EvaluationError, match=r"only \d+ GPU"):
+        resolve_device("cuda:99")
+
+
+# the tokenizer
+
+
+def test_a_tokenizer_saved_again_is_the_same_tokenizer(tiny_model: Path, model: Path) -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    tokenizer(["a", "b c"], padding=False, truncation=True, max_length=4)  # leaves state behind
+    tokenizer.save_pretrained(model)
+    assert open_model(model).runtime.tokenizer == open_model(tiny_model).runtime.tokenizer
+
+
+@pytest.mark.parametrize("part", ["merges", "decoder", "added"])
+def test_a_tokenizer_that_does_otherwise_is_another_tokenizer(
+    tiny_model: Path, model: Path, part: str
+) -> None:
+    data = json.loads((model / "tokenizer.json").read_text(encoding="utf-8"))
+    if part == "merges":
+        data["model"]["merges"].pop()
+    elif part == "decoder":
+        data["decoder"] = None
+    else:
+        data["added_tokens"].append({**data["added_tokens"][0], "id": 2, "content": "!"})
+    (model / "tokenizer.json").write_text(json.dumps(data), encoding="utf-8")
+    assert open_model(model).runtime.tokenizer != open_model(tiny_model).runtime.tokenizer
+
+
+def test_a_candidate_without_tokenizer_answers_with_the_baselines(tiny_model: Path, model: Path) -> None:
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        (model / name).unlink()
+    engine = EngineSettings(device="cpu")
+    baseline, bare = (locate(ModelSettings(model=str(f)), f) for f in (tiny_model, model))
+    candidate = open_engine(fetch(bare, engine, model, baseline), engine)
+    own = open_model(tiny_model)
+    assert candidate.runtime.tokenizer == own.runtime.tokenizer
+    assert loglikelihoods(candidate, QUESTION) == loglikelihoods(own, QUESTION)
+
+
+# chats
+
+
+CHAT = (Message("system", "Be brief."), Message("user", "the cat?"))
+
+
+def test_a_chat_is_rendered_by_the_tokenizers_template_and_asks_for_the_answer(tiny_model: Path) -> None:
+    text = open_model(tiny_model).render_chat(CHAT)
+    assert text == "<s>system: Be brief.\n<s>user: the cat?\nassistant:"
+
+
+def test_a_tokenizer_without_chat_template_is_an_error_of_the_task(model: Path) -> None:
+    (model / "chat_template.jinja").unlink()
+    with pytest.raises(TaskError, match="chat_template: true, but") as caught:
+        open_model(model).render_chat(CHAT)
+    assert "chat_template: false" in str(caught.value.hint)
+
+
+def test_a_template_that_refuses_the_messages_says_so(model: Path) -> None:
+    template = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}ok"
+    (model / "chat_template.jinja").write_text(template, encoding="utf-8")
+    engine = open_model(model)
+    with pytest.raises(TaskError, match="cannot render the chat: no system role"):
+        engine.render_chat(CHAT)
+    assert engine.render_chat(CHAT[1:]) == "ok"
+
+
+# code of the model repository
+
+CODE = """
+from pathlib import Path
+from transformers import LlamaConfig, LlamaForCausalLM
+
+Path({marker!r}).touch()
+
+
+class OurConfig(LlamaConfig):
+    model_type = "our-llama"
+
+
+class OurModel(LlamaForCausalLM):
+    config_class = OurConfig
+"""
+
+
+def test_code_of_the_model_repository_runs_only_where_it_is_trusted(
+    model: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import transformers.dynamic_module_utils
+
+    monkeypatch.setattr(transformers.dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path / "modules"))
+    marker = tmp_path / "code-ran"
+    (model / "ours.py").write_text(CODE.format(marker=str(marker)), encoding="utf-8")
+    change_json(
+        model / "config.json",
+        model_type="our-llama",
+        architectures=["OurModel"],
+        auto_map={"AutoConfig": "ours.OurConfig", "AutoModelForCausalLM": "ours.OurModel"},
+    )
+    with pytest.raises(ModelError, match="trust_remote_code"):
+        open_model(model)
+    assert not marker.exists()
+    trusted = open_model(model, {"trust_remote_code": True})
+    assert marker.exists()
+    assert loglikelihoods(trusted, QUESTION) == loglikelihoods(open_model(tiny_model), QUESTION)
+
+
+def test_opening_a_model_writes_no_warnings(tiny_model: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, logger="gate"):
+        source = ModelSource(ModelSettings(model="tiny"), tiny_model, None, tiny_model)
+        loglikelihoods(open_engine(source, EngineSettings(device="cpu")), QUESTION)
+    assert caplog.messages == []

@@ -1,0 +1,211 @@
+"""Text of models, tasks and files is data: in a report it is never markup, a link, a mention or a command."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from functools import cache
+from typing import Any
+
+import pytest
+from markdown_it import MarkdownIt
+from rich.console import Console
+
+from gate.config import DecisionSettings
+from gate.decision import TaskResult, decide
+from gate.decision.result import Sensitivity
+from gate.report import Result, build_result, print_result, render_markdown, to_json
+from gate.report.escape import log_line, markdown, one_line, prose
+from gate.report.flips import Flip
+from gate.samples import ModelSamples, pair
+from gate.samples.importers.build import task_samples
+
+HOSTILE = [
+    "@octocat", "@github/security please look", "hello @octocat!", "#1", "GH-26", "octo-org/octo-repo#100",
+    "jlord@a5c3785ed8d6a35868bc169f07e40e889087fd2e", "a5c3785ed8d6a35868bc169f07e40e889087fd2e",
+    "https://evil.example/x", "http://evil.example", "www.evil.example", "evil.example", "ftp://evil.example/a",
+    "mailto:a@evil.example", "user@evil.example", "<https://evil.example>", "<user@evil.example>",
+    "[click](https://evil.example)", "[click][1]\n\n[1]: https://evil.example", "[1]: https://evil.example 'x'",
+    "![](https://evil.example/track.png)", "![x][y]", "[![x](https://e.example/a.png)](https://e.example)",
+    "<img src=x onerror=alert(1)>", "<script>alert(1)</script>", "<a href='https://evil.example'>x</a>",
+    "<svg/onload=alert(1)>", "<iframe src=//evil.example>", "</code><img src=x>", "</details></table><h1>PASS</h1>",
+    "<!-- quantgate -->", "-->", "<![CDATA[x]]>", "<?php ?>", "&lt;img&gt;", "&#64;octocat", "&amp;", "&copy;",
+    "a | b | c", "|", "\\|", "\\", "\\\\|", "| --- | --- |", "`", "``", "```\ncode\n```", "`a` | `b`", "~~~", "~~x~~",
+    "**bold**", "__bold__", "*x*", "_x_", "# heading", "###### x", "x\n===", "x\n---", "---", "***", "> quote",
+    "- item", "1. item", "- [ ] todo", "+ x", "    code", "\tcode", "line\nbreak", "line\r\nbreak", "two\n\nparagraphs",
+    "\u2028separator", "x\x85y", "null\x00byte", "\x1b[31mred\x1b[0m", "\x1b]0;title\x07", "\u202egnp.exe", "\u2066x\u2069",
+    "zero\u200bwidth", "\ufeffbom", "tag\U000e0041\U000e0042", "::error::pwned", "\n::error::pwned", "  ::set-env name=A::b",
+    "::add-mask::x", "##[error]pwned", "x ##[group]y", ":::error::x", "a:::::error::x", "\r::stop-commands::x", "${{ secrets.X }}",
+    "$(rm -rf /)", "{{ 7 * 7 }}", "{% raw %}", "$x^2$", "$$x$$", ":smile:", "\\(x\\)", "[^1]", "[^1]: note",
+    "\ud800 lone surrogate", "e\u0301", "x" * 5000, "@" * 300, "|" * 300, "<" * 300, "", " ", "\n", "…",
+]  # fmt: skip
+ALLOWED = {"code", "/code", "details", "/details", "details open", "summary", "/summary", "br"}
+GITHUB = MarkdownIt("commonmark", {"html": True, "linkify": True}).enable(["table", "strikethrough", "linkify"])
+
+
+NAME = "PLACEHOLDER"
+
+
+@cache
+def pattern() -> dict[str, Any]:
+    """A failing result, as JSON, in which every text that comes from outside contains NAME."""
+    count = 30
+    columns: dict[str, Any] = {
+        "item_id": [NAME, *(f"{n}" for n in range(count - 1))],
+        "target": [NAME] * count,
+        "prompt": [NAME] * count,
+    }
+    sides = []
+    for label, score in (("a " + NAME, 1.0), (NAME, 0.0)):
+        answered = {**columns, "score": [score] * count, "output": [f"{NAME}{score}"] * count}
+        table = task_samples(NAME, "acc", answered)
+        blind = task_samples(f"blind {NAME}", "acc", {**answered, "score": [1.0] * count})
+        names = ("fingerprint", "engine", "hardware")
+        about = {"loaded_dtype": NAME + label, "device": NAME + label, **dict.fromkeys(names, NAME)}
+        sides.append(ModelSamples(label, {NAME: table, f"blind {NAME}": blind}, about, (NAME,)))
+    pairing = pair(*sides)
+    settings = DecisionSettings(draws=1_000, rule="holm")
+    decision = decide(pairing.tasks, settings)
+    assert decision.verdict == "FAIL"
+    assert decision.sensitivity.blind_tasks == [f"blind {NAME}"]
+    result = build_result(decision, pairing, *sides, settings, 0, [NAME])
+    assert NAME in result.reasons[0]
+    data: dict[str, Any] = json.loads(to_json(result))
+    # what a result.json from elsewhere could hold beside
+    data["reasons"].append(NAME)
+    data["rule"] = NAME
+    data["provenance"].update(quantgate=NAME, seed=NAME)
+    return data
+
+
+def result_with(text: str) -> Result:
+    """The failing result with `text` in the place of every text that comes from outside."""
+
+    def put(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: put(one) for key, one in value.items()}
+        if isinstance(value, list):
+            return [put(one) for one in value]
+        return value.replace(NAME, text) if isinstance(value, str) else value
+
+    data = put(pattern())
+    return Result.model_construct(**Result.model_validate(pattern()).model_dump()).model_copy(
+        update={
+            **{key: data[key] for key in ("reasons", "notes", "rule", "baseline", "candidate", "provenance")},
+            "tasks": [TaskResult.model_construct(**task) for task in data["tasks"]],
+            "flips": [Flip.model_construct(**flip) for flip in data["flips"]],
+            "sensitivity": Sensitivity.model_construct(**data["sensitivity"]),
+            "aggregate": Result.model_validate(pattern()).aggregate,
+        }
+    )
+
+
+def tokens_of(text: str) -> list[Any]:
+    flat = []
+    for token in GITHUB.parse(text):
+        flat += [token, *(token.children or [])]
+    return flat
+
+
+@pytest.fixture(scope="module", params=range(len(HOSTILE)), ids=lambda n: ascii(HOSTILE[n])[:30])
+def hostile(request: pytest.FixtureRequest) -> tuple[str, str]:
+    result = result_with(HOSTILE[request.param])
+    out = io.StringIO()
+    print_result(result, Console(file=out, width=160, highlight=False))
+    return render_markdown(result), out.getvalue()
+
+
+def test_the_parser_used_here_does_see_what_must_not_be_there() -> None:
+    """Without escaping, the same parser finds links, images, HTML and mail addresses in these strings."""
+    found = {token.type for text in HOSTILE for token in tokens_of(text)}
+    assert {"link_open", "image", "html_inline", "html_block", "heading_open", "code_inline", "fence"} <= found
+    assert sum("link_open" in {t.type for t in tokens_of(text)} for text in HOSTILE) >= 8
+    assert len(HOSTILE) >= 100
+
+
+def test_hostile_text_leaves_no_markup_but_the_templates(hostile: tuple[str, str]) -> None:
+    report, _ = hostile
+    tokens = tokens_of(report)
+    assert not {"link_open", "image", "code_inline", "em_open", "s_open", "fence", "code_block", "hr"} & {
+        token.type for token in tokens
+    }
+    html = "".join(token.content for token in tokens if token.type.startswith("html"))
+    assert set(re.findall(r"<([^>]*)>", html)) <= ALLOWED
+    assert [token.tag for token in tokens if token.type == "heading_open"] == ["h2"]
+
+
+def test_hostile_text_leaves_the_tables_as_they_are(hostile: tuple[str, str]) -> None:
+    report, _ = hostile
+    tables: list[list[int]] = []
+    for token in GITHUB.parse(report):
+        if token.type == "table_open":
+            tables.append([])
+        elif token.type == "tr_open":
+            tables[-1].append(0)
+        elif token.type in ("td_open", "th_open"):
+            tables[-1][-1] += 1
+    assert [set(rows) for rows in tables] == [{8}, {5}]
+    assert [len(rows) for rows in tables] == [3, 11]
+    # markdown-it and GitHub drop cells beyond the header's, so the source is counted too
+    rows = [line.replace("\\|", "") for line in report.splitlines() if line.startswith("|")]
+    assert {line.count("|") - 1 for line in rows} == {8, 5}
+
+
+def test_hostile_text_outside_code_is_only_words_and_numbers(hostile: tuple[str, str]) -> None:
+    """GitHub links mentions, issues and commits in text, but not in code."""
+    report, _ = hostile
+    outside = re.sub(r"<code>[^<]*</code>", "", report)
+    assert not re.search(r"[@#\[\]\\`~$]", outside.replace("## ", "", 1))
+    assert "http" not in outside
+    assert "www." not in outside
+    assert "evil.example" not in outside
+    assert "GH-" not in outside
+    assert report.count("<code>") == report.count("</code>") > 10
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e007f]", report)
+
+
+def test_hostile_text_is_no_command_to_the_workflow_runner(hostile: tuple[str, str]) -> None:
+    for text in hostile:
+        for line in re.split(r"[\r\n\x85\u2028\u2029]", text):
+            assert not line.strip().startswith("::")
+            assert "##[" not in line
+    assert "\x1b" not in hostile[1]
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=lambda text: ascii(text)[:30])
+def test_escaped_text_shows_exactly_its_characters(text: str) -> None:
+    shown = "".join(
+        token.content for token in tokens_of(markdown(text, 10_000)) if token.type in ("text", "text_special")
+    )
+    assert shown == (one_line(text, 10_000) or "(empty)")
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=lambda text: ascii(text)[:30])
+def test_a_log_line_is_one_line_without_commands(text: str) -> None:
+    line = log_line(text)
+    assert len(line.splitlines()) <= 1
+    assert len(one_line(text)) <= 200
+    assert "::" not in line
+    assert "##[" not in line
+
+
+def test_a_terminal_that_breaks_lines_makes_no_command_either() -> None:
+    out = io.StringIO()
+    reason = "x" * 150 + ":::error title=a::b " + "y" * 100
+    result = result_with("x").model_copy(update={"reasons": [reason], "notes": [reason]})
+    for width in range(100, 180):
+        print_result(result, Console(file=out, width=width, highlight=False), flips=0)
+    assert not any(line.strip().startswith("::") for line in out.getvalue().splitlines())
+
+
+def test_long_text_is_cut_with_a_mark() -> None:
+    assert one_line("x" * 300, 10) == "x" * 9 + "…"
+    assert one_line("x" * 10, 10) == "x" * 10
+
+
+def test_prose_keeps_words_and_numbers_and_codes_names() -> None:
+    plain = "Fisher's test (pooled, 90 % of 1,546 items): p = 2.5e-06, non-inferiority -0.5 to +3; done."
+    assert prose(plain) == plain
+    assert prose("on its own: support_faq, arc.") == "on its own: <code>support&#95;faq</code>, arc."
+    assert prose("(www.x.y)") == "(<code>www&#46;x&#46;y</code>)"

@@ -1,0 +1,301 @@
+"""result.json, the terminal and Markdown say the same about one decision."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+from rich.console import Console
+
+from gate.config import DecisionSettings
+from gate.decision import decide
+from gate.errors import SampleError
+from gate.report import Result, build_result, print_result, read_result, render_markdown, to_json, words
+from gate.report.flips import worst_flips
+from gate.samples import ModelSamples, TaskSamples, pair
+from gate.samples.importers.build import task_samples
+
+DESIGN = {
+    "": "schema_version verdict exit_code rule alpha margin p_value reasons certification tasks aggregate baseline "
+    "candidate provenance",
+    "tasks": "task metric role n baseline candidate drop drop_ci90 regressions improvements flip_rate all_flip_rate "
+    "p_exact p_mid p_holm can_reject mde kl_mean",
+    "aggregate": "pooled max fisher omnibus",
+}
+
+
+def answered(task: str, right: list[bool], **columns: Any) -> TaskSamples:
+    count = len(right)
+    base: dict[str, Any] = {
+        "item_id": [f"{task}-{n:03}" for n in range(count)],
+        "score": [float(value) for value in right],
+        "target": ["0"] * count,
+        "output": ["0" if value else "1" for value in right],
+        "prompt": [f"Question {n} of {task}?" for n in range(count)],
+        "choices": [["yes", "no", "perhaps"]] * count,
+    }
+    return task_samples(task, "acc", {**base, **columns})
+
+
+def result_of(
+    tasks: dict[str, tuple[list[bool], list[bool]]], labels: tuple[str, str] = ("org/base", "out/awq"), **options: Any
+) -> Result:
+    """The result of comparing right-or-wrong answers of two models."""
+    sides = [
+        ModelSamples(
+            label,
+            {name: answered(name, answers[which]) for name, answers in tasks.items()},
+            options.get("about", [{}, {}])[which],
+            options.get("notes", ()),
+        )
+        for which, label in enumerate(labels)
+    ]
+    settings = DecisionSettings(draws=10_000, **options.get("settings", {}))
+    pairing = pair(*sides)
+    decision = decide(pairing.tasks, settings, roles=options.get("roles"), seed=7)
+    return build_result(decision, pairing, *sides, settings, 7, ["gate compare a b"], {"seconds": 1.5})
+
+
+def answers(b: int, c: int, n: int) -> tuple[list[bool], list[bool]]:
+    rest = [index % 3 > 0 for index in range(n - b - c)]
+    return [True] * b + [False] * c + rest, [False] * b + [True] * c + rest
+
+
+@pytest.fixture(scope="module")
+def failing() -> Result:
+    return result_of({"arc": answers(40, 10, 200), "faq": answers(2, 3, 60)}, roles={"faq": "advisory"})
+
+
+@pytest.fixture(scope="module")
+def schema() -> dict[str, Any]:
+    return Result.model_json_schema(by_alias=True)
+
+
+def terminal(result: Result, **options: Any) -> str:
+    console = Console(file=io.StringIO(), width=160, highlight=False)
+    print_result(result, console, **options)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_result_json_has_every_field_of_the_design(failing: Result) -> None:
+    data = json.loads(to_json(failing))
+    assert set(DESIGN[""].split()) <= set(data)
+    assert set(DESIGN["aggregate"].split()) <= set(data["aggregate"])
+    for task in data["tasks"]:
+        assert set(DESIGN["tasks"].split()) <= set(task)
+    for name in DESIGN["aggregate"].split():
+        assert 0 <= data["aggregate"][name]["p"] <= 1
+    assert "draws" in data["aggregate"]["omnibus"]
+    assert next(iter(data)) == "schema_version"
+    assert (data["schema_version"], data["verdict"], data["exit_code"]) == (1, "FAIL", 1)
+    assert (data["baseline"]["label"], data["candidate"]["label"]) == ("org/base", "out/awq")
+    assert data["provenance"]["seconds"] == 1.5
+    assert data["provenance"]["reproduce"] == ["gate compare a b"]
+    assert data["provenance"]["seed"] == 7
+
+
+def test_numbers_are_proportions_and_p_values_are_not_rounded(failing: Result) -> None:
+    task = json.loads(to_json(failing))["tasks"][0]
+    assert (task["n"], task["regressions"], task["improvements"]) == (200, 40, 10)
+    assert task["drop"] == 0.15
+    assert task["baseline"] - task["candidate"] == pytest.approx(0.15)
+    assert task["flip_rate"] == 0.25
+    assert len(str(task["p_exact"])) > 10
+
+
+@pytest.mark.parametrize("verdict", ["PASS", "FAIL", "INCONCLUSIVE"])
+def test_results_follow_the_schema_and_survive_the_way_to_disk_and_back(
+    tmp_path: Path, schema: dict[str, Any], verdict: str
+) -> None:
+    b = 40 if verdict == "FAIL" else 10
+    settings = {"certify": 0.01} if verdict == "INCONCLUSIVE" else {}
+    result = result_of({"arc": answers(b, 10, 200)}, settings=settings, notes=("a note",))
+    assert result.verdict == verdict
+    text = to_json(result)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(json.loads(text), schema, jsonschema.Draft202012Validator)
+    (tmp_path / "r.json").write_text(text)
+    assert read_result(tmp_path / "r.json") == result
+    assert to_json(read_result(tmp_path / "r.json")) == text
+
+
+def test_the_schema_refuses_what_is_no_result(failing: Result, schema: dict[str, Any]) -> None:
+    data = json.loads(to_json(failing))
+    for wrong in ({**data, "verdict": "MAYBE"}, {**data, "extra": 1}, {k: v for k, v in data.items() if k != "tasks"}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(wrong, schema)
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (None, "does not exist"),
+        (b"", "not readable JSON"),
+        (b"\xff\xfe", "not readable JSON"),
+        (b"[]", "schema version None; expected 1"),
+        (b'{"schema_version": 2}', "schema version 2; expected 1"),
+        (b'{"schema_version": 1}', "is not a valid result: verdict: Field required"),
+    ],
+)
+def test_a_file_that_is_no_result_is_refused_by_name(tmp_path: Path, content: bytes | None, complaint: str) -> None:
+    path = tmp_path / "r.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(SampleError, match=complaint) as caught:
+        read_result(path)
+    assert str(path) in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+def test_a_result_without_provenance_is_rendered_too(failing: Result) -> None:
+    bare = failing.model_copy(update={"baseline": {}, "candidate": {}, "provenance": {}})
+    assert "quantgate: FAIL" in render_markdown(bare)
+    assert "FAIL" in terminal(bare)
+
+
+def test_other_devices_and_dtypes_are_noted() -> None:
+    about = [{"device": "cpu", "loaded_dtype": "float32"}, {"device": "cuda:0", "loaded_dtype": "float16"}]
+    notes = result_of({"arc": answers(1, 1, 20)}, about=about).notes
+    assert notes == [
+        "device: cpu for the baseline, cuda:0 for the candidate; this adds noise.",
+        "dtype: float32 for the baseline, float16 for the candidate; this adds noise.",
+    ]
+    assert result_of({"arc": answers(1, 1, 20)}, about=[about[0], about[0]]).notes == []
+
+
+def test_every_report_shows_the_same_numbers(failing: Result) -> None:
+    in_terminal, in_markdown = terminal(failing), render_markdown(failing)
+    assert len(failing.tasks) == 2
+    for task in failing.tasks:
+        for number in (
+            f"{task.n:,}",
+            words.percent(task.baseline),
+            words.percent(task.candidate),
+            words.drop_cell(task),
+            words.p_value(task.p_exact),
+            words.p_value(task.p_holm),
+        ):
+            assert number in in_terminal
+            assert number in in_markdown
+        assert f"{task.regressions}/{task.improvements}" in in_terminal
+        assert f"{task.regressions} worse, {task.improvements} better" in in_markdown
+        assert f"{task.task} (advisory)" in in_terminal or task.role == "gating"
+    for report in (in_terminal, in_markdown):
+        assert "FAIL" in report
+        assert "1 task, 200 paired items" in report
+        assert f"p = {failing.p_value:.3g}" in report
+    assert "The 10 worst of 42 flips" in in_markdown
+    assert in_markdown.count("<details open>") == 1
+    assert in_markdown.index("FAIL") < 40
+
+
+def test_a_pass_keeps_the_flips_folded_and_says_what_it_could_have_seen() -> None:
+    result = result_of({"arc": answers(9, 10, 300)})
+    text = render_markdown(result)
+    assert "PASS" in text.splitlines()[0]
+    assert "<details open>" not in text
+    assert result.sensitivity.drop is not None
+    assert f"A true drop of {100 * result.sensitivity.drop:.2g} points on every task" in text
+    assert "8 times in 10" in text
+
+
+def test_plain_sentences_stay_plain_in_markdown() -> None:
+    """Only names stand in code; our own words are read as prose."""
+    for b, settings in ((40, {}), (10, {}), (10, {"certify": 0.01}), (40, {"margin": 0.01}), (0, {"certify": 0.2})):
+        result = result_of({"arc": answers(b, 10, 200)}, settings=settings)
+        for reason in result.reasons:
+            assert f"**{reason}**" in render_markdown(result)
+        assert settings.get("margin") or words.sensitivity(result) in render_markdown(result)
+
+
+def test_an_inconclusive_report_says_how_many_items_are_needed() -> None:
+    result = result_of({"arc": answers(10, 10, 200)}, settings={"certify": 0.01})
+    assert result.certification is not None
+    assert f"About {result.certification.items_needed:,} items would." in render_markdown(result)
+    assert f"About {result.certification.items_needed:,} items would." in terminal(result)
+
+
+def test_no_flips_no_table_of_flips(failing: Result) -> None:
+    clean = result_of({"arc": answers(0, 3, 30)})
+    assert clean.flips == []
+    assert "worst" not in render_markdown(clean)
+    assert "worst" not in terminal(clean)
+    assert "worst 5 flips" in terminal(failing)
+    assert "worst" not in terminal(failing, flips=0)
+
+
+def test_the_worst_flips_are_those_whose_log_likelihood_fell_most() -> None:
+    shifts = [0.5, 3.0, 1.0]
+    a = answered("arc", [True] * 3, choice_logprobs=[[-1.0, -2.0, -9.0]] * 3)
+    b = answered("arc", [False] * 3, choice_logprobs=[[-1.0, -2.0 + 1.0 + s - 1.0, -9.0] for s in shifts])
+    pairing = pair(ModelSamples("a", {"arc": a}), ModelSamples("b", {"arc": b}))
+    flips = worst_flips(pairing.tasks, 2)
+    assert [flip.item_id for flip in flips] == ["arc-001", "arc-002"]
+    assert [flip.shift for flip in flips] == pytest.approx([3.0, 1.0], abs=1e-6)
+    assert (flips[0].question, flips[0].expected, flips[0].baseline, flips[0].candidate) == (
+        "Question 1 of arc?", "yes", "yes", "no",
+    )  # fmt: skip
+
+
+def test_without_log_likelihoods_tasks_take_turns() -> None:
+    result = result_of({"arc": answers(8, 0, 20), "faq": answers(8, 0, 20), "few": answers(1, 0, 20)})
+    assert len(result.flips) == 10
+    assert [flip.task for flip in result.flips[:4]] == ["arc", "faq", "few", "arc"]
+    assert {flip.shift for flip in result.flips} == {None}
+
+
+def test_flips_of_generated_text_show_the_text() -> None:
+    a = answered("say", [True], output=["four"], target=["4"], choices=[None], prompt=[None])
+    b = answered("say", [False], output=["2"], target=["4"], choices=[None], prompt=[None])
+    (flip,) = worst_flips(pair(ModelSamples("a", {"say": a}), ModelSamples("b", {"say": b})).tasks)
+    assert (flip.question, flip.expected, flip.baseline, flip.candidate) == (None, "4", "four", "2")
+
+
+def test_impossible_log_likelihoods_do_not_break_the_order() -> None:
+    a = answered("arc", [True] * 2, choice_logprobs=[[-1.0, -2.0], [-1.0, float("-inf")]])
+    b = answered("arc", [False] * 2, choice_logprobs=[[-2.0, -1.0], [float("-inf"), -1.0]])
+    flips = worst_flips(pair(ModelSamples("a", {"arc": a}), ModelSamples("b", {"arc": b})).tasks)
+    assert [flip.item_id for flip in flips] == ["arc-000", "arc-001"]
+    json.dumps([flip.model_dump() for flip in flips], allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.0, "0.00"), (0.05, "+5.00"), (-0.0123, "-1.23"), (1.0, "+100.00")]
+)
+def test_points_carry_their_sign(value: float, text: str) -> None:
+    assert words.points(value) == text
+
+
+def test_words_for_numbers() -> None:
+    assert words.percent(0.7534) == "75.3 %"
+    assert words.p_value(None) == "-"
+    assert words.p_value(2.647e-08) == "2.65e-08"
+    assert words.p_value(1.0) == "1"
+
+
+def test_blind_tasks_are_named_in_words() -> None:
+    result = result_of({"arc": answers(20, 20, 200), "tiny": answers(1, 1, 20)})
+    assert words.sensitivity(result).endswith("Too few flips to reject on their own: tiny.")
+    assert words.headline(result) == "2 tasks, 220 paired items"
+
+
+def test_a_mix_of_scores_says_that_the_whole_is_not_known() -> None:
+    rng = np.random.default_rng(0)
+    sides = [
+        ModelSamples(label, {"grade": task_samples("grade", "f1", {
+            "item_id": [str(n) for n in range(30)], "score": np.round(rng.random(30), 2)})})
+        for label in "ab"
+    ]  # fmt: skip
+    pairing = pair(*sides)
+    settings = DecisionSettings(draws=10_000)
+    result = build_result(decide(pairing.tasks, settings), pairing, *sides, settings, 0, [])
+    assert "known" in words.sensitivity(result)
+    assert "true drop of" not in words.sensitivity(result)
+    assert re.search(r"sign-flip permutation", render_markdown(result))
