@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import logging
+import os
 import sys
 import traceback
 
@@ -64,6 +65,7 @@ def cli() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with the documented code; never 1 for anything but degradation."""
+    os.environ.setdefault("TQDM_DISABLE", "1")  # libraries' bars beside ours; read when they are imported
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     for noisy in (
         "torchao",

@@ -68,7 +68,10 @@ def evaluate(
     references = None if baseline is None else _references(baseline)
     with SetWriter(folder) as writer:
         for start in range(0, len(task.items), SHARD_ITEMS):
-            table = _answer(task, task.items[start : start + SHARD_ITEMS], engine, progress, references)
+            try:
+                table = _answer(task, task.items[start : start + SHARD_ITEMS], engine, progress, references)
+            except EvaluationError as error:  # engines do not know what they are asked for
+                raise EvaluationError(f"task {task.name}: {error.message}", error.hint) from error
             for place, name in enumerate(("tokens_in", "tokens_out")):
                 tokens[place] += sum(table.column(name).to_pylist())
             writer.add(table)
@@ -167,7 +170,7 @@ def _choose(
     ]
     rows: list[dict[str, object]] = []
     for item, answer in zip(items, engine.loglikelihood(requests, progress), strict=True):
-        _refuse_nan(task, item, answer.loglikelihoods)
+        _refuse_nan(item, answer.loglikelihoods)
         choice = pick_choice(answer.loglikelihoods, item.choices, task.metric)
         rows.append(
             {
@@ -221,10 +224,10 @@ def _generate(
     return rows
 
 
-def _refuse_nan(task: Task, item: Item, loglikelihoods: Sequence[float]) -> None:
+def _refuse_nan(item: Item, loglikelihoods: Sequence[float]) -> None:
     if any(math.isnan(value) for value in loglikelihoods) or not any(map(math.isfinite, loglikelihoods)):
         raise EvaluationError(
-            f"task {task.name}: the model's log-likelihoods of item {item.item_id[:12]} "
+            f"the model's log-likelihoods of item {item.item_id[:12]} "
             f"({item.question.strip()[:60]!r}) are not numbers: {', '.join(f'{v:g}' for v in loglikelihoods)}.",
             "The weights are broken or overflow in this dtype (try bfloat16 or float32); no verdict is possible.",
         )

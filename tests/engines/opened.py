@@ -6,8 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from gate.config import EngineSettings, ModelSettings
 from gate.engines import Engine, LoglikelihoodRequest, fetch, locate, open_engine
+
+torch.set_num_threads(1)  # matrices this small only lose by threads
 
 
 def open_model(folder: Path, engine: dict[str, Any] | None = None, **model: Any) -> Engine:

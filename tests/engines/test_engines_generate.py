@@ -64,12 +64,18 @@ def test_the_text_is_that_of_greedy_decoding(
     assert generate(engine, [prompt]) == [expected]
 
 
-@pytest.mark.parametrize("stop", [(), ("e",), (" ", "\n")])
-@pytest.mark.parametrize("options", [{}, {"max_batch_tokens": 90}, {"pad_to_multiple_of": 16}])
+@pytest.mark.parametrize(
+    ("stop", "options"),
+    [
+        ((), {}),
+        (("e",), {"max_batch_tokens": 60}),
+        ((" ", "\n"), {"pad_to_multiple_of": 16}),
+    ],
+)
 def test_a_batch_gives_the_texts_and_counts_of_one_at_a_time(
     engine: Engine, tiny_model: Path, stop: tuple[str, ...], options: dict[str, int]
 ) -> None:
-    requests = [GenerateRequest(prompt, stop, 24) for prompt in PROMPTS]
+    requests = [GenerateRequest(prompt, stop, 12) for prompt in PROMPTS]
     together = open_model(tiny_model, options).generate_until(requests, silent)
     assert together == [engine.generate_until([request], silent)[0] for request in requests]
     assert len({answer.text for answer in together}) > 6
@@ -80,7 +86,7 @@ def test_padding_that_is_not_end_of_text_is_not_counted(tiny_model: Path, tmp_pa
     config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
     (folder / "tokenizer_config.json").write_text(json.dumps(config | {"pad_token": "<s>"}), encoding="utf-8")
     engine = open_model(folder)
-    requests = [GenerateRequest(prompt, ("e",), 24) for prompt in PROMPTS]
+    requests = [GenerateRequest(prompt, ("e",), 12) for prompt in PROMPTS]
     together = engine.generate_until(requests, silent)
     assert together == [engine.generate_until([request], silent)[0] for request in requests]
     assert len({answer.tokens_out for answer in together}) > 2
@@ -105,7 +111,7 @@ def test_generation_stops_soon_after_a_stop_string(engine: Engine) -> None:
 
 def test_a_stop_string_that_begins_in_the_prompt_does_not_stop(engine: Engine) -> None:
     (whole,) = generate(engine, ["the cat"])
-    straddling = "t" + whole[0]
+    straddling = "cat" + whole[0]
     assert straddling not in whole
     assert generate(engine, ["the cat"], straddling) == [whole]
 

@@ -78,7 +78,7 @@ def test_a_weight_of_another_shape_is_an_error_that_names_it(model: Path) -> Non
 
 def test_a_config_of_another_size_than_the_weights_is_an_error(model: Path) -> None:
     change_json(model / "config.json", hidden_size=64)
-    with pytest.raises(ModelError, match="cannot be loaded|another shape"):
+    with pytest.raises(ModelError, match=r"cannot be loaded|another shape"):
         open_model(model)
 
 
@@ -99,7 +99,7 @@ def test_a_gguf_file_that_is_none_is_an_error(model: Path) -> None:
 
 def test_a_broken_tokenizer_is_an_error_that_names_its_folder(model: Path) -> None:
     (model / "tokenizer.json").write_text('{"model": 3}', encoding="utf-8")
-    with pytest.raises(ModelError, match="the tokenizer in .* cannot be loaded"):
+    with pytest.raises(ModelError, match=r"the tokenizer in .* cannot be loaded"):
         open_model(model)
 
 
@@ -248,6 +248,9 @@ class OurConfig(LlamaConfig):
 
 class OurModel(LlamaForCausalLM):
     config_class = OurConfig
+
+    def forward(self, input_ids=None, use_cache=None):  # knows no logits_to_keep, as older code
+        return super().forward(input_ids=input_ids, use_cache=use_cache)
 """
 
 
@@ -270,7 +273,8 @@ def test_code_of_the_model_repository_runs_only_where_it_is_trusted(
     assert not marker.exists()
     trusted = open_model(model, {"trust_remote_code": True})
     assert marker.exists()
-    assert loglikelihoods(trusted, QUESTION) == loglikelihoods(open_model(tiny_model), QUESTION)
+    own = loglikelihoods(open_model(tiny_model), QUESTION)
+    assert loglikelihoods(trusted, QUESTION)[0] == pytest.approx(own[0], abs=1e-5)
 
 
 def test_opening_a_model_writes_no_warnings(tiny_model: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -13,11 +13,9 @@ from markdown_it import MarkdownIt
 from rich.console import Console
 
 from gate.config import DecisionSettings
-from gate.decision import TaskResult, decide
-from gate.decision.result import Sensitivity
+from gate.decision import decide
 from gate.report import Result, build_result, print_result, render_markdown, to_json
 from gate.report.escape import log_line, markdown, one_line, prose
-from gate.report.flips import Flip
 from gate.samples import ModelSamples, pair
 from gate.samples.importers.build import task_samples
 
@@ -82,6 +80,8 @@ def pattern() -> dict[str, Any]:
 def result_with(text: str) -> Result:
     """The failing result with `text` in the place of every text that comes from outside."""
 
+    text = text.encode("utf-8", "replace").decode()  # what a file can hold
+
     def put(value: Any) -> Any:
         if isinstance(value, dict):
             return {key: put(one) for key, one in value.items()}
@@ -89,16 +89,7 @@ def result_with(text: str) -> Result:
             return [put(one) for one in value]
         return value.replace(NAME, text) if isinstance(value, str) else value
 
-    data = put(pattern())
-    return Result.model_construct(**Result.model_validate(pattern()).model_dump()).model_copy(
-        update={
-            **{key: data[key] for key in ("reasons", "notes", "rule", "baseline", "candidate", "provenance")},
-            "tasks": [TaskResult.model_construct(**task) for task in data["tasks"]],
-            "flips": [Flip.model_construct(**flip) for flip in data["flips"]],
-            "sensitivity": Sensitivity.model_construct(**data["sensitivity"]),
-            "aggregate": Result.model_validate(pattern()).aggregate,
-        }
-    )
+    return Result.model_validate(put(pattern()))
 
 
 def tokens_of(text: str) -> list[Any]:

@@ -1,0 +1,343 @@
+"""The main job on a tiny real model: the cache, the verdicts, what is refused and what is kept."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import write_gate_yml, write_tiny_task
+
+from gate.cli.main import main
+from gate.samples import open_set, read_sets
+
+Code = tuple[int, str, str]
+
+
+def gate_command(capsys: pytest.CaptureFixture[str], *arguments: object) -> Code:
+    """Exit code, standard output and standard error of a command."""
+    with pytest.raises(SystemExit) as left:
+        main([str(argument) for argument in arguments])
+    out, err = capsys.readouterr()
+    assert isinstance(left.value.code, int)
+    return left.value.code, out, err
+
+
+@pytest.fixture
+def project(tmp_path: Path, tiny_model: Path, other_tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the models `base` and `other`, 24 questions and a gate.yml; the current folder."""
+    shutil.copytree(tiny_model, tmp_path / "base")
+    shutil.copytree(other_tiny_model, tmp_path / "other")
+    write_tiny_task(tmp_path / "items.jsonl")
+    write_gate_yml(tmp_path, "base", "other")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def configure(project: Path, **sections: Any) -> None:
+    """Replace sections of the project's gate.yml."""
+    path = project / "gate.yml"
+    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **sections}))
+
+
+def baseline_manifests(project: Path) -> dict[Path, int]:
+    """Each stored baseline set and when it was written."""
+    found = (project / ".gate" / "baseline").rglob("manifest.json")
+    return {path: path.stat().st_mtime_ns for path in found}
+
+
+def nan_weights(folder: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(folder / "model.safetensors")
+    weights["model.norm.weight"][:] = float("nan")
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def make_baseline_right(project: Path, capsys: pytest.CaptureFixture[str], count: int = 60) -> None:
+    """Write questions whose right answers are those that the model `base` gives."""
+    path = write_tiny_task(project / "items.jsonl", count)
+    assert gate_command(capsys, "evaluate", "base", "-o", "probe", "-q")[0] == 0
+    samples = read_sets(project / "probe")
+    assert samples is not None
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    for row, answer in zip(rows, samples.tasks["animals"].table.column("output").to_pylist(), strict=True):
+        row["gold"] = int(answer)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def test_the_second_run_takes_the_baseline_from_the_cache(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = gate_command(capsys, "run")
+    assert code == 0
+    assert "PASS" in out
+    assert "baseline base: evaluating animals" in err
+    first = baseline_manifests(project)
+    assert len(first) == 1
+
+    code, again, err = gate_command(capsys, "run")
+    assert code == 0
+    assert "baseline base: 1 task(s) from the cache (of 20" in err
+    assert "baseline base: evaluating" not in err
+    assert "candidate other: evaluating animals" in err
+    assert baseline_manifests(project) == first
+    assert again == out
+
+    code, _, err = gate_command(capsys, "run", "--force-baseline")
+    assert code == 0
+    assert "baseline base: evaluating animals" in err
+    forced = baseline_manifests(project)
+    assert forced.keys() == first.keys()
+    assert all(forced[path] > first[path] for path in first)
+
+
+def test_a_run_writes_the_reports_that_gate_yml_names(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, out, err = gate_command(capsys, "run")
+    result = json.loads((project / "gate-result.json").read_text())
+    assert result["verdict"] == "PASS"
+    assert result["provenance"]["reproduce"] == ["gate run --config gate.yml"]
+    assert result["provenance"]["seconds"] > 0
+    assert (project / "gate-report.md").read_text().startswith("## ✅ quantgate: PASS")
+    assert "wrote gate-report.md" in err
+    assert gate_command(capsys, "report", "gate-result.json")[1] == out
+    for name in ("gate-report.md", "gate-result.json"):
+        (project / name).unlink()
+    write_gate_yml(project, "base", "other", report={"markdown": None, "json": None})
+    assert gate_command(capsys, "run", "--quiet")[2] == ""
+    assert not (project / "gate-report.md").exists()
+    assert not (project / "gate-result.json").exists()
+
+
+def test_weights_changed_in_place_miss_the_cache(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    gate_command(capsys, "baseline")
+    first = baseline_manifests(project)
+    shutil.copy(project / "other" / "model.safetensors", project / "base" / "model.safetensors")
+    code, _, err = gate_command(capsys, "run")
+    assert code == 0
+    assert "baseline base: evaluating animals" in err
+    assert len(baseline_manifests(project)) == 2
+    assert first.items() <= baseline_manifests(project).items()
+    assert json.loads((project / "gate-result.json").read_text())["tasks"][0]["all_flip_rate"] == 0.0
+
+
+def test_changed_questions_miss_the_cache(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    gate_command(capsys, "baseline")
+    write_tiny_task(project / "items.jsonl", 25)
+    _, _, err = gate_command(capsys, "baseline")
+    assert "evaluating animals" in err
+    assert len(baseline_manifests(project)) == 2
+
+
+def test_what_a_candidate_answered_is_never_taken_for_a_baseline(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gate_command(capsys, "run")
+    write_gate_yml(project, "other", "base")
+    assert "baseline other: evaluating animals" in gate_command(capsys, "run")[2]
+
+
+def test_the_baseline_command_prints_its_sets_and_keeps_them(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, _ = gate_command(capsys, "baseline", "--quiet")
+    assert code == 0
+    (folder,) = map(Path, out.splitlines())
+    assert open_set(folder).manifest.items == 24
+    stamp = (folder / "manifest.json").stat().st_mtime_ns
+    assert gate_command(capsys, "baseline", "--quiet") == (0, out, "")
+    assert (folder / "manifest.json").stat().st_mtime_ns == stamp
+    gate_command(capsys, "baseline", "--force")
+    assert (folder / "manifest.json").stat().st_mtime_ns > stamp
+
+
+def test_a_damaged_candidate_fails_with_1_and_the_same_weights_pass(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_baseline_right(project, capsys)
+    code, out, _ = gate_command(capsys, "run")
+    result = json.loads((project / "gate-result.json").read_text())
+    assert code == 1
+    assert "FAIL" in out
+    assert result["tasks"][0]["baseline"] == 1.0
+    assert result["tasks"][0]["regressions"] > 10
+    assert result["flips"][0]["shift"] > 0
+    # the lossless candidate: the same weights in other batches and padding
+    other_batches = {"model": "base", "engine": {"max_batch_tokens": 64, "pad_to_multiple_of": 16}}
+    configure(project, candidate=other_batches)
+    assert gate_command(capsys, "run")[0] == 0
+    task = json.loads((project / "gate-result.json").read_text())["tasks"][0]
+    assert (task["regressions"], task["improvements"]) == (0, 0)
+
+
+def test_missing_proof_ends_with_3_where_the_policy_blocks(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_gate_yml(project, "base", "other", decision={"certify": 0.01, "on_inconclusive": "fail"})
+    code, out, _ = gate_command(capsys, "run")
+    assert code == 3
+    assert "INCONCLUSIVE" in out
+
+
+def test_evaluate_and_compare_give_what_run_gives(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_baseline_right(project, capsys)
+    run = gate_command(capsys, "run")
+    assert gate_command(capsys, "evaluate", "base", "-o", "sets/base")[0] == 0
+    code, out, _ = gate_command(capsys, "evaluate", "-o", "sets/other")
+    assert (code, out) == (0, "sets/other/animals\n")
+    compared = gate_command(capsys, "compare", "sets/base", "sets/other", "--json", "compared.json")
+
+    def table(text: str) -> list[list[str]]:
+        """The cells up to Holm's p; a distance between distributions needs more than stored answers."""
+        return [re.split("[│┃]", line)[1:9] for line in re.findall(r"^[│┃].*$", text, re.MULTILINE)]
+
+    assert compared[0] == run[0] == 1
+    assert table(compared[1]) == table(run[1])
+    assert len(table(run[1])) > 5
+    one, other = (json.loads((project / name).read_text()) for name in ("compared.json", "gate-result.json"))
+    for data in (one, other):
+        data["tasks"] = [{k: v for k, v in task.items() if not k.startswith("kl_")} for task in data["tasks"]]
+    for key in ("verdict", "p_value", "reasons", "tasks", "aggregate", "flips", "sensitivity"):
+        assert one[key] == other[key]
+
+
+def test_evaluate_takes_its_options(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(project / "other", project / "bare")
+    for file in (project / "bare").glob("*token*"):
+        file.unlink()
+    options = ["--dtype", "bfloat16", "--tokenizer", "baseline"]
+    code, _, _ = gate_command(capsys, "evaluate", "bare", "-o", "sets", *options)
+    assert code == 0
+    model = open_set(project / "sets" / "animals").manifest.model
+    assert (model.dtype, model.loaded_dtype, model.name) == ("bfloat16", "bfloat16", str(project / "bare"))
+
+
+def test_evaluate_never_replaces_a_folder_of_other_things(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / "animals").mkdir()
+    (project / "animals" / "photo.jpg").write_text("mine")
+    code, _, err = gate_command(capsys, "evaluate", "-o", ".")
+    assert code == 2
+    assert "animals is not a sample set" in err
+    assert (project / "animals" / "photo.jpg").read_text() == "mine"
+
+
+def test_a_candidate_with_another_tokenizer_is_refused_with_2(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = project / "other" / "tokenizer.json"
+    data: dict[str, Any] = json.loads(path.read_text())
+    vocabulary = data["model"]["vocab"]
+    vocabulary["a"], vocabulary["b"] = vocabulary["b"], vocabulary["a"]
+    path.write_text(json.dumps(data))
+    code, out, err = gate_command(capsys, "run")
+    assert code == 2
+    assert "tokenizer is not the baseline's" in err
+    assert "candidate.tokenizer: baseline" in err
+    assert out == ""
+    configure(project, candidate={"model": "other", "tokenizer": "baseline"})
+    assert gate_command(capsys, "run")[0] == 0
+
+
+def test_a_candidate_without_tokenizer_takes_the_baselines(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = gate_command(capsys, "run")
+    for file in (project / "other").glob("*token*"):
+        file.unlink()
+    assert gate_command(capsys, "run")[:2] == whole[:2]
+
+
+def test_a_candidate_of_nan_ends_with_4_names_the_task_and_loses_nothing(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gate_command(capsys, "run")
+    kept = {path: path.read_bytes() for path in (project / ".gate").rglob("*") if path.is_file()}
+    result = (project / "gate-result.json").read_bytes()
+    nan_weights(project / "other")
+    code, out, err = gate_command(capsys, "run")
+    assert code == 4
+    assert "task animals" in err
+    assert "not numbers" in err
+    assert out == ""
+    assert (project / "gate-result.json").read_bytes() == result
+    after = {path: path.read_bytes() for path in (project / ".gate").rglob("*") if path.is_file()}
+    assert after == kept
+
+
+def test_a_damaged_baseline_set_is_refused_before_the_candidate_is_evaluated(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gate_command(capsys, "baseline")
+    (shard,) = (project / ".gate").rglob("*.parquet")
+    shard.write_bytes(shard.read_bytes()[:-1])
+    code, _, err = gate_command(capsys, "run")
+    assert code == 2
+    assert shard.name in err
+    assert "gate baseline --force" in err
+    assert "candidate other: evaluating" not in err
+    assert gate_command(capsys, "run", "--force-baseline")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("sections", "words"),
+    [
+        ({"samples": {"store": "s3://bucket/x"}}, "remote stores are not available"),
+        ({"candidate": {"model": "./missing"}}, "does not exist"),
+        ({"tasks": []}, "tasks"),
+        ({"taks": []}, "did you mean tasks?"),
+    ],
+)
+def test_a_wrong_gate_yml_ends_with_2_before_anything_is_evaluated(
+    project: Path, capsys: pytest.CaptureFixture[str], sections: dict[str, Any], words: str
+) -> None:
+    configure(project, **sections)
+    code, out, err = gate_command(capsys, "run")
+    assert code == 2
+    assert words in err
+    assert out == ""
+    assert not (project / ".gate").exists()
+
+
+def test_a_store_of_another_version_ends_with_2(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (project / ".gate").mkdir()
+    (project / ".gate" / "store.json").write_text('{"schema_version": 99}')
+    code, _, err = gate_command(capsys, "run")
+    assert code == 2
+    assert "schema version 99" in err
+
+
+def test_an_advisory_task_of_gate_yml_does_not_fail_the_run(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_baseline_right(project, capsys)
+    shutil.copy(project / "items.jsonl", project / "hard.jsonl")
+    write_tiny_task(project / "easy.jsonl", 6)
+    shared = {"prompt": "Q: {{ question }}\nA:", "choices": "{{ choices }}", "answer": "{{ gold }}"}
+    tasks = [
+        {"name": "hard", "file": "hard.jsonl", "role": "advisory", **shared},
+        {"name": "easy", "file": "easy.jsonl", **shared},
+    ]
+    write_gate_yml(project, "base", "other", tasks=tasks)
+    code, out, _ = gate_command(capsys, "run")
+    assert code == 0
+    assert "hard (advisory)" in out
+
+
+def test_notices_quoting_a_model_name_are_no_commands_to_the_runner(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = "odd\n::error::pwned"
+    (project / "base").rename(project / name)
+    write_gate_yml(project, f"./{name}", "other")
+    code, out, err = gate_command(capsys, "run")
+    assert code == 0
+    assert "pwned" in err
+    assert not any(line.strip().startswith("::") for line in (out + err).splitlines())

@@ -1,0 +1,77 @@
+"""Commands start fast, import nothing heavy they do not use, and leave with the documented code."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+_LIST_MODULES = """
+import sys
+from gate.cli.main import main
+try:
+    main(sys.argv[1:])
+finally:
+    print("loaded:", *sorted({name.partition(".")[0] for name in sys.modules}), file=sys.stderr)
+"""
+
+
+def loaded(*arguments: str) -> tuple[int, set[str]]:
+    """Exit code, and the top-level packages that a command imports."""
+    done = subprocess.run(
+        [sys.executable, "-c", _LIST_MODULES, *arguments], capture_output=True, text=True, timeout=60, check=False
+    )
+    return done.returncode, set(done.stderr.rpartition("loaded:")[2].split())
+
+
+def files(folder: Path) -> list[str]:
+    paths = []
+    for name, right in (("a", "1"), ("b", "0")):
+        rows = "".join(f"arc,i{number},x,y,{right}\n" for number in range(50))
+        (folder / f"{name}.csv").write_text("task,item_id,output,target,correct\n" + rows)
+        paths.append(str(folder / f"{name}.csv"))
+    return paths
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["compare", "--help"]], ids=" ".join)
+def test_help_starts_under_a_second_and_imports_nothing_heavy(arguments: list[str]) -> None:
+    seconds = []
+    for _ in range(2):  # processor time, since the machine may be busy
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        code, modules = loaded(*arguments)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert code == 0
+    assert "gate" in modules
+    assert not {"torch", "transformers", "scipy", "numpy", "pyarrow", "pandas", "lm_eval"} & modules
+    assert min(seconds) < 1
+
+
+def test_compare_on_files_needs_no_model_library(tmp_path: Path) -> None:
+    code, modules = loaded("compare", *files(tmp_path))
+    assert code == 1
+    assert "pyarrow" in modules
+    assert not {"torch", "transformers", "accelerate", "lm_eval"} & modules
+
+
+@pytest.mark.parametrize("output", ["terminal", "json"])
+def test_a_reader_that_goes_away_is_no_verdict(tmp_path: Path, output: str) -> None:
+    """Exit code 1 means degradation; `gate compare A B | head -1` must not say so."""
+    options = ["--json", "-"] if output == "json" else []
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "gate", "compare", *files(tmp_path), *options],
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            timeout=60,
+            check=False,
+        )
+    finally:
+        os.close(writer)
+    assert done.returncode == 4, done.stderr
