@@ -3,8 +3,8 @@
     python benchmarks/compare_speed.py [--sizes 10000 100000 1000000 10000000] [--out benchmarks/results]
 
 Every figure is a whole process, start-up included: wall seconds (median of the runs) and peak memory. The script beside
-it only merges, tests each task exactly and corrects by Holm; the gate also checks targets and prompts, tests the omnibus
-null, computes intervals and detectable drops, and renders the report.
+it only merges, tests each task exactly and corrects by Holm. The gate also checks targets and prompts, tests the
+omnibus null, computes intervals and detectable drops, and renders the report.
 """
 
 from __future__ import annotations
