@@ -65,6 +65,8 @@ def cli() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with the documented code; never 1 for anything but degradation."""
+    # two threads that wait for each other by spinning lose most of a busy machine's time
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("TQDM_DISABLE", "1")  # libraries' bars beside ours; read when they are imported
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     for noisy in (

@@ -46,7 +46,9 @@ def base(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def same(tmp_path: Path) -> Path:
-    return write_csv(tmp_path / "same.csv", {"arc": [1] * 57 + [0] * 38 + [1] * 5, "faq": [1] * 10 + [0] * 10})
+    return write_csv(
+        tmp_path / "same.csv", {"arc": [1] * 57 + [0] * 38 + [1] * 5, "faq": [1] * 10 + [0] * 10}
+    )
 
 
 @pytest.fixture
@@ -54,7 +56,9 @@ def worse(tmp_path: Path) -> Path:
     return write_csv(tmp_path / "worse.csv", {"arc": [1] * 40 + [0] * 60, "faq": [1] * 10 + [0] * 10})
 
 
-def test_a_candidate_as_good_passes_with_0(base: Path, same: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_candidate_as_good_passes_with_0(
+    base: Path, same: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     code, out, _ = gate_command(capsys, "compare", base, same)
     assert code == 0
     assert "PASS" in out

@@ -23,7 +23,11 @@ finally:
 def loaded(*arguments: str) -> tuple[int, set[str]]:
     """Exit code, and the top-level packages that a command imports."""
     done = subprocess.run(
-        [sys.executable, "-c", _LIST_MODULES, *arguments], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", _LIST_MODULES, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     return done.returncode, set(done.stderr.rpartition("loaded:")[2].split())
 

@@ -241,7 +241,9 @@ def test_items_of_one_cluster_count_once() -> None:
 
 def test_a_cluster_of_one_item_each_changes_nothing_but_the_method() -> None:
     pair_ = counted("one", 12, 4, 60)
-    own = scored("one", pair_.baseline_score.tolist(), pair_.candidate_score.tolist(), [str(n) for n in range(60)])
+    own = scored(
+        "one", pair_.baseline_score.tolist(), pair_.candidate_score.tolist(), [str(n) for n in range(60)]
+    )
     assert judged(own).p_value == pytest.approx(judged(pair_).p_value)
 
 
@@ -291,3 +293,10 @@ def test_the_sensitivity_is_a_drop_that_a_run_would_find_with_its_power() -> Non
     b = rng.binomial(flips, 0.5 + drop / 0.4)
     found = np.mean([mcnemar_exact(int(x), int(m - x)) <= 0.05 for x, m in zip(b, flips, strict=True)])
     assert 0.74 < found < 0.86
+
+
+@pytest.mark.parametrize("rule", ["omnibus", "pooled", "max", "fisher", "holm"])
+def test_a_tiny_alpha_is_judged_at_once(rule: str) -> None:
+    decision = judged(counted("one", 45, 35, 600), counted("two", 45, 35, 600), rule=rule, alpha=1e-9)
+    assert decision.verdict == "PASS"
+    assert decision.sensitivity.drop is not None

@@ -130,7 +130,8 @@ def test_one_task_below_alpha_among_three_is_no_reason_to_fail(shared_data: Path
     """int8 loses 10 and wins 3 of social_iqa: p = .046 alone, .138 among three tasks."""
     folder = shared_data / "lm_eval"
     pairing = pair(
-        read_foreign(folder / f"{SMOL}bf16", metric="acc"), read_foreign(folder / f"{SMOL}bnb-int8", metric="acc")
+        read_foreign(folder / f"{SMOL}bf16", metric="acc"),
+        read_foreign(folder / f"{SMOL}bnb-int8", metric="acc"),
     )
     worst = min(decide(pairing.tasks, DecisionSettings()).tasks, key=lambda task: task.p_exact)
     assert worst.p_exact < 0.05 < (worst.p_holm or 0)

@@ -39,7 +39,9 @@ HOSTILE = [
     "\ud800 lone surrogate", "e\u0301", "x" * 5000, "@" * 300, "|" * 300, "<" * 300, "", " ", "\n", "…",
 ]  # fmt: skip
 ALLOWED = {"code", "/code", "details", "/details", "details open", "summary", "/summary", "br"}
-GITHUB = MarkdownIt("commonmark", {"html": True, "linkify": True}).enable(["table", "strikethrough", "linkify"])
+GITHUB = MarkdownIt("commonmark", {"html": True, "linkify": True}).enable(
+    ["table", "strikethrough", "linkify"]
+)
 
 
 NAME = "PLACEHOLDER"
@@ -110,7 +112,15 @@ def hostile(request: pytest.FixtureRequest) -> tuple[str, str]:
 def test_the_parser_used_here_does_see_what_must_not_be_there() -> None:
     """Without escaping, the same parser finds links, images, HTML and mail addresses in these strings."""
     found = {token.type for text in HOSTILE for token in tokens_of(text)}
-    assert {"link_open", "image", "html_inline", "html_block", "heading_open", "code_inline", "fence"} <= found
+    assert {
+        "link_open",
+        "image",
+        "html_inline",
+        "html_block",
+        "heading_open",
+        "code_inline",
+        "fence",
+    } <= found
     assert sum("link_open" in {t.type for t in tokens_of(text)} for text in HOSTILE) >= 8
     assert len(HOSTILE) >= 100
 
@@ -153,7 +163,10 @@ def test_hostile_text_outside_code_is_only_words_and_numbers(hostile: tuple[str,
     assert "evil.example" not in outside
     assert "GH-" not in outside
     assert report.count("<code>") == report.count("</code>") > 10
-    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e007f]", report)
+    assert not re.search(
+        "[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e007f]",
+        report,
+    )
 
 
 def test_hostile_text_is_no_command_to_the_workflow_runner(hostile: tuple[str, str]) -> None:

@@ -44,7 +44,9 @@ def answered(task: str, right: list[bool], **columns: Any) -> TaskSamples:
 
 
 def result_of(
-    tasks: dict[str, tuple[list[bool], list[bool]]], labels: tuple[str, str] = ("org/base", "out/awq"), **options: Any
+    tasks: dict[str, tuple[list[bool], list[bool]]],
+    labels: tuple[str, str] = ("org/base", "out/awq"),
+    **options: Any,
 ) -> Result:
     """The result of comparing right-or-wrong answers of two models."""
     sides = [
@@ -128,7 +130,11 @@ def test_results_follow_the_schema_and_survive_the_way_to_disk_and_back(
 
 def test_the_schema_refuses_what_is_no_result(failing: Result, schema: dict[str, Any]) -> None:
     data = json.loads(to_json(failing))
-    for wrong in ({**data, "verdict": "MAYBE"}, {**data, "extra": 1}, {k: v for k, v in data.items() if k != "tasks"}):
+    for wrong in (
+        {**data, "verdict": "MAYBE"},
+        {**data, "extra": 1},
+        {k: v for k, v in data.items() if k != "tasks"},
+    ):
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(wrong, schema)
 
@@ -144,7 +150,9 @@ def test_the_schema_refuses_what_is_no_result(failing: Result, schema: dict[str,
         (b'{"schema_version": 1}', "is not a valid result: verdict: Field required"),
     ],
 )
-def test_a_file_that_is_no_result_is_refused_by_name(tmp_path: Path, content: bytes | None, complaint: str) -> None:
+def test_a_file_that_is_no_result_is_refused_by_name(
+    tmp_path: Path, content: bytes | None, complaint: str
+) -> None:
     path = tmp_path / "r.json"
     if content is not None:
         path.write_bytes(content)
@@ -208,7 +216,13 @@ def test_a_pass_keeps_the_flips_folded_and_says_what_it_could_have_seen() -> Non
 
 def test_plain_sentences_stay_plain_in_markdown() -> None:
     """Only names stand in code; our own words are read as prose."""
-    for b, settings in ((40, {}), (10, {}), (10, {"certify": 0.01}), (40, {"margin": 0.01}), (0, {"certify": 0.2})):
+    for b, settings in (
+        (40, {}),
+        (10, {}),
+        (10, {"certify": 0.01}),
+        (40, {"margin": 0.01}),
+        (0, {"certify": 0.2}),
+    ):
         result = result_of({"arc": answers(b, 10, 200)}, settings=settings)
         for reason in result.reasons:
             assert f"**{reason}**" in render_markdown(result)

@@ -96,4 +96,6 @@ def test_a_full_disk_ends_a_run_with_4_and_keeps_the_older_samples(tmp_path: Pat
     assert "Traceback" not in done.stderr
     assert {path: path.read_bytes() for path in before} == before
     assert in_progress(tmp_path) == []
-    assert json.loads((folder / "manifest.json").read_text())["rows"] == open_set(folder).read().table.num_rows
+    assert (
+        json.loads((folder / "manifest.json").read_text())["rows"] == open_set(folder).read().table.num_rows
+    )

@@ -46,7 +46,11 @@ def refused(a: TaskSamples, b: TaskSamples, **options: Any) -> str:
 
 def rows_of(scores: list[float], **columns: list[Any]) -> list[Row]:
     return [
-        {"item_id": f"i{number}", "score": score, **{name: values[number] for name, values in columns.items()}}
+        {
+            "item_id": f"i{number}",
+            "score": score,
+            **{name: values[number] for name, values in columns.items()},
+        }
         for number, score in enumerate(scores)
     ]
 
@@ -72,9 +76,7 @@ def test_the_order_of_rows_does_not_matter(
 
     def by_item(paired: PairedTask) -> dict[str, tuple[float, float]]:
         ids = paired.baseline.column("item_id").to_pylist()
-        return dict(
-            zip(ids, zip(paired.baseline_score, paired.candidate_score, strict=True), strict=True)
-        )
+        return dict(zip(ids, zip(paired.baseline_score, paired.candidate_score, strict=True), strict=True))
 
     assert by_item(shuffled) == by_item(straight)
     assert shuffled.clusters is not None
@@ -185,7 +187,9 @@ def test_other_metrics_are_refused() -> None:
 def test_a_task_on_one_side_is_refused_or_left_out_with_a_note() -> None:
     facts, more, extra = (samples(rows_of([1.0]), task) for task in ("facts", "more", "extra"))
     a, b = side(facts, more), side(facts, extra)
-    with pytest.raises(SampleError, match=r"2 task\(s\) .*more \(not in the candidate\), extra \(not in the base"):
+    with pytest.raises(
+        SampleError, match=r"2 task\(s\) .*more \(not in the candidate\), extra \(not in the base"
+    ):
         pair(a, b)
     pairing = pair(a, b, allow_partial=True)
     assert [one.task for one in pairing.tasks] == ["facts"]
@@ -198,7 +202,10 @@ def test_a_task_on_one_side_is_refused_or_left_out_with_a_note() -> None:
 def test_tasks_come_in_the_order_asked_for_else_in_the_baselines() -> None:
     one, two = samples(rows_of([1.0]), "one"), samples(rows_of([1.0]), "two")
     assert [task.task for task in pair(side(two, one), side(one, two)).tasks] == ["two", "one"]
-    assert [task.task for task in pair(side(two, one), side(one, two), ["one", "two"]).tasks] == ["one", "two"]
+    assert [task.task for task in pair(side(two, one), side(one, two), ["one", "two"]).tasks] == [
+        "one",
+        "two",
+    ]
 
 
 def test_notes_of_both_readers_are_kept_once() -> None:

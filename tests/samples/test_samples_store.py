@@ -172,7 +172,9 @@ def test_a_set_of_another_schema_version_is_refused(tmp_path: Path, version: obj
 @pytest.mark.parametrize("version", [0, 2, None, "1"])
 def test_a_store_of_another_schema_version_is_refused(tmp_path: Path, version: object) -> None:
     (tmp_path / "store.json").write_text(json.dumps({"schema_version": version}))
-    with pytest.raises(SampleError, match=f"schema version {version}; this quantgate reads version 1") as caught:
+    with pytest.raises(
+        SampleError, match=f"schema version {version}; this quantgate reads version 1"
+    ) as caught:
         Store(tmp_path)
     assert str(tmp_path) in str(caught.value)
 
@@ -222,7 +224,8 @@ def test_a_shard_of_other_content_with_a_matching_hash_is_refused(
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{", b"[]", b"null", b'{"schema_version": 1}', b'{"schema_version": 1, "task": 3}', b"\xff"]
+    "content",
+    [b"", b"{", b"[]", b"null", b'{"schema_version": 1}', b'{"schema_version": 1, "task": 3}', b"\xff"],
 )
 def test_a_broken_manifest_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
     write_set(tmp_path / "set")
@@ -230,7 +233,9 @@ def test_a_broken_manifest_is_refused_by_name(tmp_path: Path, content: bytes) ->
     assert str(tmp_path / "set" / "manifest.json") in refused(tmp_path / "set")
 
 
-@pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "shard-0.parquet", "shard-00000.parquet/.."])
+@pytest.mark.parametrize(
+    "name", ["../../etc/passwd", "/etc/passwd", "shard-0.parquet", "shard-00000.parquet/.."]
+)
 def test_a_manifest_cannot_point_out_of_its_folder(tmp_path: Path, name: str) -> None:
     write_set(tmp_path / "set")
     shards = json.loads((tmp_path / "set" / "manifest.json").read_text())["shards"]
@@ -436,8 +441,12 @@ def test_the_store_marks_its_schema_version_once(tmp_path: Path) -> None:
     assert marker.stat().st_mtime_ns == stamp
 
 
-@pytest.mark.parametrize("model", ["org/model", "../../../etc", "..", "/abs/path", "a\nb c", "模型", "x" * 300])
-def test_a_set_has_its_place_inside_the_store_whatever_the_model_is_called(tmp_path: Path, model: str) -> None:
+@pytest.mark.parametrize(
+    "model", ["org/model", "../../../etc", "..", "/abs/path", "a\nb c", "模型", "x" * 300]
+)
+def test_a_set_has_its_place_inside_the_store_whatever_the_model_is_called(
+    tmp_path: Path, model: str
+) -> None:
     store = Store(tmp_path)
     place = store.folder("baseline", model, "f" * 64, "facts", "a" * 64)
     assert place.resolve().is_relative_to(tmp_path.resolve())
