@@ -121,7 +121,9 @@ def main() -> None:
         for candidate in ("baseline", "damaged"):
             started = time.monotonic()
             path = write_config(folder, data, models, candidate, options.items, dtype)
-            result = workflow.run(load_config(path), screen, ["gate", "run", "--config", path.name])
+            result = workflow.run(
+                load_config(path), screen, ["gate", "run", "--config", path.name], lambda _: None
+            )
             counts = " | ".join(f"({task.regressions}, {task.improvements})" for task in result.tasks)
             label = "lossless" if candidate == "baseline" else candidate
             seconds = time.monotonic() - started

@@ -57,9 +57,12 @@ def command(folder: Path, items: int | None, quiet: bool) -> int:
         begun = time.monotonic()
         path = configs[candidate.name]
         screen.say(f"\ngate run --config {path}")
-        result = workflow.run(load_config(path), screen, ["gate", "run", "--config", path.name])
-        if not quiet:
-            print_result(result, screen.out, flips=3)
+        result = workflow.run(
+            load_config(path),
+            screen,
+            ["gate", "run", "--config", path.name],
+            lambda found: None if quiet else print_result(found, screen.out, flips=3),
+        )
         if result.verdict != candidate.expected:
             surprises.append(candidate.name)
         table.add_row(

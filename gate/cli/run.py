@@ -25,7 +25,10 @@ def command(config_path: Path, force_baseline: bool, quiet: bool) -> int:
 
     screen = Screen(quiet)
     result = workflow.run(
-        load_config(config_path), screen, ["gate", "run", "--config", str(config_path)], force_baseline
+        load_config(config_path),
+        screen,
+        ["gate", "run", "--config", str(config_path)],
+        lambda found: print_result(found, screen.out, flips=0 if quiet else 5),
+        force_baseline,
     )
-    print_result(result, screen.out, flips=0 if quiet else 5)
     return result.exit_code

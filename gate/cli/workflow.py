@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -137,17 +138,20 @@ def candidate_sets(
 
 
 def judge(
-    plan: Plan, baseline: ModelSamples, candidate: ModelSamples, command: Sequence[str], seconds: float
+    plan: Plan,
+    baseline: ModelSamples,
+    candidate: ModelSamples,
+    past: Sequence[Record],
+    command: Sequence[str],
+    seconds: float,
 ) -> Result:
-    """Pair, test and decide, by the policy of the gate.yml."""
+    """Pair, test and decide, by the policy of the gate.yml and the earlier runs of its series."""
     config = plan.loaded.config
     pairing = pair(baseline, candidate, [task.name for task in plan.tasks])
     roles = {task.name: task.role for task in config.tasks}
-    series = _series(plan)
-    past = read_history(plan.store.root, series)
     spending = spend(config.decision, [record.p_value for record in past])
     decision = decide(pairing.tasks, config.decision, config.distance, roles, config.samples.seed, spending)
-    result = build_result(
+    return build_result(
         decision,
         pairing,
         baseline,
@@ -157,12 +161,26 @@ def judge(
         [shlex.join(command)],
         {"seconds": seconds},
     )
-    _remember(plan, series, result)
-    return result
 
 
-def run(loaded: LoadedConfig, screen: Screen, command: Sequence[str], force: bool = False) -> Result:
-    """Do the main job: baseline from the cache or built, candidate, verdict, report files.
+def run(
+    loaded: LoadedConfig,
+    screen: Screen,
+    command: Sequence[str],
+    show: Callable[[Result], None],
+    force: bool = False,
+) -> Result:
+    """Do the main job: baseline from the cache or built, candidate, verdict, history and report files.
+
+    Parameters
+    ----------
+    loaded, screen
+    command : sequence of str
+        The command line, for the report.
+    show : callable
+        Given the result before anything of it is written: a full disk must not hide a verdict.
+    force : bool
+        Evaluate the baseline even where it is cached.
 
     Raises
     ------
@@ -175,9 +193,12 @@ def run(loaded: LoadedConfig, screen: Screen, command: Sequence[str], force: boo
     # both are found before the first is evaluated: a misspelt candidate must not cost the baseline's GPU time
     baseline, candidate = planned.find(config.baseline), planned.find(config.candidate)
     base = baseline_sets(planned, baseline, force)
-    samples = as_samples(base)  # a damaged set shows before the candidate is evaluated
+    # a damaged set or history shows before the candidate is evaluated
+    samples, past = as_samples(base), read_history(planned.store.root, _series(planned))
     other = candidate_sets(planned, candidate, baseline, base)
-    result = judge(planned, samples, as_samples(other), command, time.monotonic() - started)
+    result = judge(planned, samples, as_samples(other), past, command, time.monotonic() - started)
+    show(result)
+    _remember(planned, result)
     write_reports(result, loaded, screen)
     return result
 
@@ -199,12 +220,12 @@ def _series(plan: Plan) -> str:
     )[:16]
 
 
-def _remember(plan: Plan, series: str, result: Result) -> None:
+def _remember(plan: Plan, result: Result) -> None:
     """Append the run to the store's history, which alpha spending reads."""
     gating = [task for task in result.tasks if task.role == "gating"]
     record = Record(
         time=datetime.now(UTC).isoformat(timespec="seconds"),
-        series=series,
+        series=_series(plan),
         verdict=result.verdict,
         p_value=result.p_value,
         alpha=result.alpha,
@@ -224,6 +245,7 @@ def _place(plan: Plan, role: str, found: Found, task: Task) -> Path:
 
 def _open(plan: Plan, found: Found, baseline: Found | None) -> Engine:
     plan.store.prepare()
+    gc.collect()  # the model before this one may hang in a cycle; two need not fit
     lender = None if baseline is None else baseline.source
     source = fetch(found.source, found.engine, plan.loaded.folder, lender)
     return open_engine(source, found.engine)

@@ -260,6 +260,12 @@ class GateConfig(Section):
             raise ValueError(f"task names must be unique; used twice: {', '.join(twice)}")
         if not any(task.role == "gating" for task in self.tasks):
             raise ValueError("all tasks are advisory, so nothing could ever fail; make at least one gating")
+        texts = [t.name for t in self.tasks if t.role == "gating" and t.kind == "generate_until"]
+        if self.distance.max_kl is not None and texts:
+            raise ValueError(
+                "distance.max_kl needs KL divergence, which is measured on multiple_choice tasks only; "
+                f"make advisory: {', '.join(texts)}"
+            )
         if self.baseline.tokenizer == "baseline":
             raise ValueError("baseline.tokenizer cannot be `baseline`")
         return self

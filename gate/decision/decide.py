@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from gate.config import DecisionSettings, DistanceSettings
+from gate.decision.certify import certify
 from gate.decision.result import (
     Aggregate,
-    Certification,
     Decision,
     OmnibusP,
     P,
@@ -22,7 +22,7 @@ from gate.decision.result import (
 from gate.decision.rows import Judged, Role, evidence_of, expected_flip_rate, task_row
 from gate.errors import ConfigError, ExitCode
 from gate.samples import PairedTask
-from gate.stats import JointResult, can_reject, joint_test, minimum_detectable_drop_joint, noninferiority
+from gate.stats import JointResult, can_reject, joint_test, minimum_detectable_drop_joint
 
 _RULES = {
     "omnibus": "omnibus test (pooled, max and Fisher under their joint null)",
@@ -74,7 +74,7 @@ def decide(
     gating = [one for one in judged if one.role == "gating"]
     if not gating:
         raise ConfigError("no gating task to judge by.", "At least one task must have role: gating.")
-    certification = _certify(gating, settings)
+    certification = certify(gating, settings)
     if spending is not None:
         settings = settings.model_copy(update={"alpha": spending.level})
     joint = joint_test(
@@ -190,36 +190,6 @@ def _failures(
         if kl > distance.max_kl:
             failures.append(f"The mean KL divergence is {kl:.3g} nats; the budget is {distance.max_kl:g}.")
     return failures
-
-
-def _certify(gating: Sequence[Judged], settings: DecisionSettings) -> Certification | None:
-    """Test non-inferiority of the pooled drop; needs right-or-wrong scores and independent items."""
-    if settings.certify is None:
-        return None
-    if not all(one.evidence.is_binary for one in gating):
-        raise ConfigError(
-            "decision.certify needs tasks whose scores are right or wrong, without clusters or repeats.",
-            "Make the other tasks advisory, or remove certify.",
-        )
-    b, c, n = (
-        sum(getattr(one.pair, name) for one in gating) for name in ("regressions", "improvements", "n")
-    )
-    p = noninferiority(b, c, n, settings.certify)
-    return Certification(
-        margin=settings.certify,
-        p_value=p,
-        certified=p <= settings.alpha,
-        items_needed=None if p <= settings.alpha else _items_to_certify(b + c, n, settings.certify, settings),
-    )
-
-
-def _items_to_certify(flips: int, n: int, margin: float, settings: DecisionSettings) -> int:
-    """Items for the given power if the true drop were 0, at the observed flip rate (normal approximation)."""
-    from scipy.special import ndtri
-
-    rate = max(expected_flip_rate(n, flips), margin)
-    z = float(ndtri(1 - settings.alpha) + ndtri(settings.power))
-    return math.ceil(rate * (z / margin) ** 2)
 
 
 def _sensitivity(

@@ -83,10 +83,13 @@ class Aggregate(Part):
 
 
 class Certification(Part):
-    """Non-inferiority of the pooled drop at `certify`."""
+    """Non-inferiority at `certify` of the drop over all items of the gating tasks."""
 
     margin: float
-    p_value: float = Field(description="Tango score test of drop >= margin, pooled over the gating tasks.")
+    p_value: float = Field(
+        description="Of drop >= margin: Tango's score test on the pooled counts, or, where items are clustered or not "
+        "right or wrong, a score test on the differences (both large-sample)."
+    )
     certified: bool
     items_needed: int | None = Field(
         description="Items that would prove it with the stated power if the candidate were as good as the baseline."

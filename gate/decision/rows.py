@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from scipy.special import ndtri
 
 from gate.config import DecisionSettings
 from gate.decision.result import TaskResult
@@ -56,12 +57,13 @@ def task_row(
     baseline, candidate = float(pair.baseline_score.mean()), float(pair.candidate_score.mean())
     if exact:
         low, high = tango_interval(b, c, n, 0.9)
-        mde = minimum_detectable_drop(n, expected_flip_rate(n, b + c), settings.alpha, settings.power)
+        error = math.sqrt(expected_flip_rate(n, b + c) / n)
     else:
         low, high, error = _mean_interval(pair)
-        from scipy.special import ndtri
-
-        mde = float(ndtri(1 - settings.alpha) + ndtri(settings.power)) * error
+    if exact and settings.margin == 0:
+        mde = minimum_detectable_drop(n, expected_flip_rate(n, b + c), settings.alpha, settings.power)
+    else:  # large-sample, like the test itself
+        mde = settings.margin + float(ndtri(1 - settings.alpha) + ndtri(settings.power)) * error
     return TaskResult(
         task=pair.task,
         metric=pair.metric,

@@ -37,7 +37,9 @@ def sensitivity(result: Result) -> str:
     """Say what a PASS of this run could have seen."""
     seen = result.sensitivity
     times = f"{10 * seen.power:g} times in 10"
-    if seen.drop is None and all(
+    if result.margin > 0:
+        text = "With a margin only each task's own detectable drop is known (`mde` in the JSON result)."
+    elif seen.drop is None and all(
         task.test == "exact McNemar" for task in result.tasks if task.role == "gating"
     ):
         text = f"Too few items: even if every flip were for the worse, this run would fail less than {times}."

@@ -9,6 +9,8 @@ import pytest
 
 from gate.config import DecisionSettings, DistanceSettings
 from gate.decision import Decision, decide
+from gate.decision.certify import certify
+from gate.decision.rows import Judged, evidence_of
 from gate.errors import ConfigError
 from gate.samples import ModelSamples, PairedTask, pair
 from gate.samples.importers.build import task_samples
@@ -160,12 +162,36 @@ def test_degradation_comes_before_missing_proof() -> None:
     assert (decision.verdict, decision.exit_code) == ("FAIL", 1)
 
 
-def test_scores_that_are_not_right_or_wrong_cannot_be_certified() -> None:
-    graded = scored("graded", [0.5, 1.0], [0.5, 0.75])
-    with pytest.raises(ConfigError, match="right or wrong"):
-        judged(graded, certify=0.02)
-    decision = judged(graded, counted("one", 10, 10, 200), certify=0.5, roles={"graded": "advisory"})
-    assert decision.certification is not None
+def test_clusters_of_one_item_are_certified_nearly_as_by_tango() -> None:
+    pair_ = counted("one", 30, 30, 1500)
+    own = scored(
+        "one", pair_.baseline_score.tolist(), pair_.candidate_score.tolist(), [str(n) for n in range(1500)]
+    )
+    by_counts, by_differences = (judged(one, certify=0.01).certification for one in (pair_, own))
+    assert by_counts is not None
+    assert by_differences is not None
+    assert by_differences.p_value == pytest.approx(by_counts.p_value, rel=0.15)
+
+
+def test_certification_of_graded_scores_is_rarely_wrong_at_its_margin() -> None:
+    """400 candidates exactly 2 points worse in the mean: about alpha of them are certified at 2 points."""
+    rng = np.random.default_rng(3)
+    wrong = 0
+    for _ in range(400):
+        differences = rng.choice([-0.5, 0.0, 0.5], 400, p=[0.08, 0.80, 0.12])
+        one = scored("graded", [0.5] * 400, (0.5 - differences).tolist())
+        found = certify([Judged(one, "gating", evidence_of(one, 0))], DecisionSettings(certify=0.02))
+        assert found is not None
+        wrong += found.certified
+    assert 0.01 < wrong / 400 <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 400)
+
+
+def test_tasks_of_any_kind_are_certified_together() -> None:
+    mixed = judged(
+        scored("graded", [0.5, 1.0] * 400, [0.5, 0.99] * 400), counted("one", 10, 10, 800), certify=0.03
+    )
+    assert mixed.certification is not None
+    assert mixed.certification.certified
 
 
 def test_an_advisory_task_is_reported_and_never_decides() -> None:
