@@ -76,7 +76,7 @@ class _Decision:
         self, n: NDArray[np.int64], flip_rates: FloatArray, alpha: float, rule: Rule, runs: int, seed: int
     ) -> None:
         self.flip_rates, self.seed = flip_rates, seed
-        strata = min(runs, 16 if n.size <= 8 else 8)
+        strata = min(runs, 16 if n.size <= 8 else 4)
         self.runs = math.ceil(runs / strata)
         generator = np.random.default_rng([seed, 0])
         counts = generator.binomial(n, flip_rates, (strata, n.size))
@@ -134,7 +134,7 @@ def decision_power(
 
     Notes
     -----
-    Discordant counts M_k ~ Bin(n_k, flip_k) are drawn 16 times (8 times beyond 8 tasks). For each draw the
+    Discordant counts M_k ~ Bin(n_k, flip_k) are drawn 16 times (4 times beyond 8 tasks). For each draw the
     rule's critical values are computed, for omnibus from 20,000 draws of the joint null (below alpha = .01
     alpha / 3 for each of its three parts instead), and regressions Bin(M_k, 1/2 + drop_k / (2 flip_k)) are
     tested.

@@ -12,7 +12,7 @@ from gate.stats._validate import FloatArray
 
 _SPREAD = 10.0  # standard deviations of the discordant count kept: the rest weighs less than 1e-20
 _LARGEST_N = 10**10
-_PRECISION = 1e-9  # of a detectable drop, relative to the flip rate
+_BRACKET = 1e-5  # bisection of a detectable drop ends at this share of the flip rate
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def minimum_detectable_drop(n: int, flip_rate: float, alpha: float = 0.05, power
 
     Notes
     -----
-    Bisection on `power`, which rises with the drop.
+    Bisection on `power`, which rises with the drop, then a straight line.
 
     References
     ----------
@@ -144,13 +144,16 @@ def minimum_detectable_drop(n: int, flip_rate: float, alpha: float = 0.05, power
         return math.nan
     design = _Design.of(n, flip_rate, alpha)
     low, high = 0.0, flip_rate
-    while high - low > _PRECISION * flip_rate:
+    below, above = alpha, design.power(high)
+    while high - low > _BRACKET * flip_rate:
         middle = 0.5 * (low + high)
-        if design.power(middle) < power:
-            low = middle
+        reached = design.power(middle)
+        if reached < power:
+            low, below = middle, reached
         else:
-            high = middle
-    return high
+            high, above = middle, reached
+    # so near, the power is a straight line
+    return high if above <= below else high - (high - low) * (above - power) / (above - below)
 
 
 def required_n(flip_rate: float, drop: float, alpha: float = 0.05, power: float = 0.8) -> int:
