@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gate.cli import options
+
 if TYPE_CHECKING:
     from gate.samples import ModelSamples
 
@@ -21,25 +23,15 @@ if TYPE_CHECKING:
 @click.option("--task", "tasks", multiple=True, help="Compare only this task; may be given several times.")
 @click.option("--advisory", multiple=True, help="Report this task but do not judge by it; may be repeated.")
 @click.option("--allow-partial", is_flag=True, help="Compare what both sides have, and say what is left out.")
-@click.option(
-    "--alpha", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.05, show_default=True
-)
-@click.option(
-    "--rule",
-    type=click.Choice(["omnibus", "pooled", "max", "fisher", "holm"]),
-    default="omnibus",
-    show_default=True,
-    help="The test that decides.",
-)
+@options.alpha
+@options.rule
 @click.option("--margin", type=click.FloatRange(0, 1), default=0.0, show_default=True, help="Tolerated drop.")
 @click.option(
     "--certify",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     help="PASS must prove that the drop is below this proportion.",
 )
-@click.option(
-    "--power", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.8, show_default=True
-)
+@options.power
 @click.option("--on-inconclusive", type=click.Choice(["pass", "fail"]), default="pass", show_default=True)
 @click.option(
     "--max-flip-rate", type=click.FloatRange(0, 1), help="FAIL where a larger proportion of answers flips."
@@ -76,8 +68,9 @@ def command(
 ) -> int:
     """Compare the samples in BASELINE and CANDIDATE and judge the candidate.
 
-    Each may be a folder that `gate evaluate` wrote, a file or folder of LM Evaluation Harness samples_*.jsonl, or a
-    CSV, JSONL or Parquet file with the columns task, item_id, output, target, correct (or score).
+    Each may be a folder that `gate evaluate` wrote, a file or folder of LM Evaluation Harness samples_*.jsonl, an
+    Inspect log, NeMo Evaluator's results.jsonl, or a CSV, JSONL or Parquet file with the columns task, item_id,
+    output, target, correct (or score).
     """
     from gate.cli.console import Screen
     from gate.config import DecisionSettings, DistanceSettings

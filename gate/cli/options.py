@@ -16,3 +16,24 @@ config = click.option(
     help="The configuration file.",
 )
 quiet = click.option("-q", "--quiet", is_flag=True, help="Print errors and the verdict only.")
+alpha = click.option(
+    "--alpha",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.05,
+    show_default=True,
+    help="False-alarm rate of the decision.",
+)
+power = click.option(
+    "--power",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.8,
+    show_default=True,
+    help="Power at which detectable drops are stated.",
+)
+rule = click.option(
+    "--rule",
+    type=click.Choice(["omnibus", "pooled", "max", "fisher", "holm"]),
+    default="omnibus",
+    show_default=True,
+    help="The test that decides.",
+)

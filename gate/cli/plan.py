@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gate.cli import options
 from gate.cli.compare import read_side
 
 if TYPE_CHECKING:
@@ -29,19 +30,9 @@ if TYPE_CHECKING:
 @click.option(
     "--drop", type=click.FloatRange(0, 1, min_open=True), help="Drop for which the needed items are wanted."
 )
-@click.option(
-    "--alpha", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.05, show_default=True
-)
-@click.option(
-    "--power", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.8, show_default=True
-)
-@click.option(
-    "--rule",
-    type=click.Choice(["omnibus", "pooled", "max", "fisher", "holm"]),
-    default="omnibus",
-    show_default=True,
-    help="The test that decides.",
-)
+@options.alpha
+@options.power
+@options.rule
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 def command(
     baseline: Path | None,
