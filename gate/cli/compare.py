@@ -25,20 +25,18 @@ if TYPE_CHECKING:
 @click.option("--allow-partial", is_flag=True, help="Compare what both sides have, and say what is left out.")
 @options.alpha
 @options.rule
-@click.option("--margin", type=click.FloatRange(0, 1), default=0.0, show_default=True, help="Tolerated drop.")
+@click.option("--margin", type=options.Number(0, 1), default=0.0, show_default=True, help="Tolerated drop.")
 @click.option(
     "--certify",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=options.Number(0, 1, min_open=True, max_open=True),
     help="PASS must prove that the drop is below this proportion.",
 )
 @options.power
 @click.option("--on-inconclusive", type=click.Choice(["pass", "fail"]), default="pass", show_default=True)
 @click.option(
-    "--max-flip-rate", type=click.FloatRange(0, 1), help="FAIL where a larger proportion of answers flips."
+    "--max-flip-rate", type=options.Number(0, 1), help="FAIL where a larger proportion of answers flips."
 )
-@click.option(
-    "--max-kl", type=click.FloatRange(0), help="FAIL where the mean KL divergence (nats) is larger."
-)
+@click.option("--max-kl", type=options.Number(0), help="FAIL where the mean KL divergence (nats) is larger.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--json", "json_path", help="Write result.json here; - for standard output.")
 @click.option("--markdown", "markdown_path", help="Write the Markdown report here; - for standard output.")

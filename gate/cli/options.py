@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import click
+
+
+class Number(click.FloatRange):
+    """A float in a range; unlike click's own, nan is in none."""
+
+    def convert(  # noqa: D102 - click's
+        self, value: float, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        number: float = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value!r} is not a number.", param, ctx)
+        return number
+
 
 config = click.option(
     "-c",
@@ -18,14 +32,14 @@ config = click.option(
 quiet = click.option("-q", "--quiet", is_flag=True, help="Print errors and the verdict only.")
 alpha = click.option(
     "--alpha",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=Number(0, 1, min_open=True, max_open=True),
     default=0.05,
     show_default=True,
     help="False-alarm rate of the decision.",
 )
 power = click.option(
     "--power",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=Number(0, 1, min_open=True, max_open=True),
     default=0.8,
     show_default=True,
     help="Power at which detectable drops are stated.",

@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--flip-rate",
-    type=click.FloatRange(0, 1, min_open=True),
+    type=options.Number(0, 1, min_open=True),
     help="Expected share of flips; default: as in AGAIN, else 0.02 (lossless), 0.05 (8 bit) and 0.1 (4 bit) in turn.",
 )
 @click.option(
-    "--drop", type=click.FloatRange(0, 1, min_open=True), help="Drop for which the needed items are wanted."
+    "--drop", type=options.Number(0, 1, min_open=True), help="Drop for which the needed items are wanted."
 )
 @options.alpha
 @options.power
@@ -79,6 +79,9 @@ def _design(
     settings: DecisionSettings,
 ) -> tuple[dict[str, int], dict[str, dict[str, float]]]:
     """Return the items of each task, and flip rates by what they stand for."""
+    import pyarrow.compute as pc
+
+    from gate.errors import ConfigError
     from gate.samples import pair
 
     given = {f"flip rate {rate:g}": rate for rate in ([flip_rate] if flip_rate else [0.02, 0.05, 0.1])}
@@ -88,10 +91,19 @@ def _design(
         sizes = {"suite": items or _enough(drop or 0.0, flip_rate or 0.0, settings)}
         return sizes, {label: dict.fromkeys(sizes, rate) for label, rate in given.items()}
     first = read_side(baseline, None, None)
-    sizes = {name: task.table.num_rows for name, task in first.tasks.items()}
+    # repeats of an item are not items
+    sizes = {
+        name: pc.count_distinct(task.table.column("item_id")).as_py() for name, task in first.tasks.items()
+    }
     if again is None:
         return sizes, {label: dict.fromkeys(sizes, rate) for label, rate in given.items()}
     pairs = pair(first, read_side(again, None, None)).tasks
+    for one in pairs:
+        if not one.binary or one.clusters is not None:
+            raise ConfigError(
+                f"task {one.task}: a flip rate needs scores that are right or wrong, and items without clusters.",
+                "Give --flip-rate instead of a second run, and take the figures as a guide for such tasks.",
+            )
     # a task without a flip in one pair of runs may still flip in the next: half a flip stands for none
     observed = {one.task: max(one.regressions + one.improvements, 0.5) / one.n for one in pairs}
     rates = dict.fromkeys(sizes, flip_rate) if flip_rate else observed

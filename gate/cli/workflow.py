@@ -16,9 +16,9 @@ from gate.decision import decide, spend
 from gate.engines import Engine, ModelIdentity, ModelSource, fetch, identify, locate, open_engine
 from gate.errors import ConfigError, ModelError
 from gate.report import Result, build_result, render_markdown, to_json
-from gate.samples import ModelSamples, SampleSet, Store, TaskSamples, as_samples, pair, write_text
+from gate.samples import ModelSamples, SampleSet, Store, as_samples, pair, write_text
 from gate.samples.evaluate import evaluate
-from gate.samples.history import Record, append_history, read_history
+from gate.samples.history import Record, append_history, history_lock, read_history
 from gate.tasks import Task, build_task, digest
 
 
@@ -76,7 +76,11 @@ def baseline_sets(plan: Plan, found: Found, force: bool = False) -> list[SampleS
     places = {task.name: _place(plan, "baseline", found, task) for task in plan.tasks}
     sets: dict[str, SampleSet] = {}
     for task in plan.tasks:
-        stored = None if force else plan.store.find(places[task.name])
+        stored = (
+            None
+            if force
+            else plan.store.find(places[task.name], found.identity.fingerprint, task.fingerprint)
+        )
         if stored is not None:
             sets[task.name] = stored
     missing = [task for task in plan.tasks if task.name not in sets]
@@ -128,11 +132,18 @@ def candidate_sets(
             "tokens, and the comparison would no longer be of the weights alone.",
             "Set candidate.tokenizer: baseline, or copy the baseline's tokenizer files into the candidate's folder.",
         )
+    generates = any(task.settings.kind == "generate_until" for task in plan.tasks)
+    if sets and generates and list(engine.runtime.end_tokens) != sets[0].manifest.model.end_tokens:
+        raise ModelError(
+            f"candidate {found.identity.name}: its texts end at the tokens {list(engine.runtime.end_tokens)}, the "
+            f"baseline's at {sets[0].manifest.model.end_tokens}; one would run on where the other stops.",
+            "Copy the baseline's generation_config.json into the candidate's folder.",
+        )
     measure = bool(sets) and plan.loaded.config.distance.kl
     done = []
     for index, task in enumerate(plan.tasks):
         place = _place(plan, "candidate", found, task) if folder is None else folder / task.name
-        reference = sets[index].read() if measure else None
+        reference = sets[index] if measure else None
         done.append(_evaluate(plan, task, engine, found.identity, place, reference))
     return done
 
@@ -194,12 +205,14 @@ def run(
     baseline, candidate = planned.find(config.baseline), planned.find(config.candidate)
     base = baseline_sets(planned, baseline, force)
     # a damaged set or history shows before the candidate is evaluated
-    samples, past = as_samples(base), read_history(planned.store.root, _series(planned))
-    other = candidate_sets(planned, candidate, baseline, base)
-    result = judge(planned, samples, as_samples(other), past, command, time.monotonic() - started)
-    show(result)
-    _remember(planned, result)
-    write_reports(result, loaded, screen)
+    samples = as_samples(base)
+    _past(planned)
+    other = as_samples(candidate_sets(planned, candidate, baseline, base))
+    with history_lock(planned.store.root):
+        result = judge(planned, samples, other, _past(planned), command, time.monotonic() - started)
+        show(result)
+        write_reports(result, loaded, screen)
+        _remember(planned, result)
     return result
 
 
@@ -218,6 +231,12 @@ def _series(plan: Plan) -> str:
     return digest(
         [sorted(task.fingerprint for task in plan.tasks if task.settings.role == "gating"), policy]
     )[:16]
+
+
+def _past(plan: Plan) -> list[Record]:
+    """Return the earlier runs of the series, where alpha is spent over them."""
+    spends = plan.loaded.config.decision.alpha_spending is not None
+    return read_history(plan.store.root, _series(plan)) if spends else []
 
 
 def _remember(plan: Plan, result: Result) -> None:
@@ -257,7 +276,7 @@ def _evaluate(
     engine: Engine,
     identity: ModelIdentity,
     folder: Path,
-    baseline: TaskSamples | None = None,
+    baseline: SampleSet | None = None,
 ) -> SampleSet:
     with plan.screen.progress(task.name, len(task.items)) as progress:
         done = evaluate(task, engine, identity, folder, progress, baseline)

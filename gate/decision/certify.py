@@ -23,7 +23,9 @@ def certify(gating: Sequence[Judged], settings: DecisionSettings) -> Certificati
     -----
     Independent right-or-wrong items: Tango's score test on the pooled counts. Else, with D the difference of an item
     and u = sum(D - d) over the items of a cluster (an item alone where there are none), z = sum(u) / sqrt(sum(u**2)) is
-    referred to the normal distribution; like Tango's, its variance is taken at the margin. Both are large-sample tests.
+    referred to the normal distribution. The variance is taken at the margin and never below the smallest that scores
+    from 0 to 1 with that mean drop can have, so that a run without flips proves nothing by itself. Both are
+    large-sample tests of the mean drop over all items: one task may have dropped by more.
     """
     margin = settings.certify
     if margin is None:
@@ -35,8 +37,10 @@ def certify(gating: Sequence[Judged], settings: DecisionSettings) -> Certificati
         p = noninferiority(b, c, n, margin)
     else:
         units = np.concatenate([_units(pair, margin) for pair in pairs])
-        scale = math.sqrt(float(np.dot(units, units)))
-        p = float(ndtr(units.sum() / scale)) if scale else 1.0
+        sizes = np.concatenate([_sizes(pair) for pair in pairs])
+        # a mean drop of d in scores from 0 to 1 comes with a variance of at least d (1 - d) an item
+        variance = max(float(np.dot(units, units)), float(np.dot(sizes, sizes)) * margin * (1.0 - margin))
+        p = float(ndtr(units.sum() / math.sqrt(variance)))
     proved = p <= settings.alpha
     needed = None if proved else _items_needed(pairs, n, margin, settings)
     return Certification(margin=margin, p_value=p, certified=proved, items_needed=needed)
@@ -46,6 +50,11 @@ def _units(pair: PairedTask, margin: float) -> FloatArray:
     """Return the differences less the margin, summed within clusters."""
     away = pair.baseline_score - pair.candidate_score - margin
     return away if pair.clusters is None else np.bincount(pair.clusters, away).astype(np.float64)
+
+
+def _sizes(pair: PairedTask) -> FloatArray:
+    """Return the number of items of each unit."""
+    return np.ones(pair.n) if pair.clusters is None else np.bincount(pair.clusters).astype(np.float64)
 
 
 def _items_needed(pairs: Sequence[PairedTask], n: int, margin: float, settings: DecisionSettings) -> int:

@@ -96,14 +96,14 @@ def decide(
         )
         reasons = [
             f"No significant drop (p {_p(joint)}), but these {_items(gating_rows):,} items do not prove that "
-            f"the drop is below {_points(certification.margin)} points (p = {certification.p_value:.3g}).{needed}"
+            f"the mean drop is below {_points(certification.margin)} points (p = {certification.p_value:.3g}).{needed}"
         ]
     else:
         reasons = [f"No significant drop: p {_p(joint)} is above alpha = {settings.alpha:g}."]
         if certification is not None:
             reasons.append(
-                f"Certified: the drop is below {_points(certification.margin)} points "
-                f"(p = {certification.p_value:.3g})."
+                f"Certified: the mean drop over all {_items(gating_rows):,} gating items is below "
+                f"{_points(certification.margin)} points (large-sample score test, p = {certification.p_value:.3g})."
             )
     return Decision(
         verdict=verdict,

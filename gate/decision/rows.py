@@ -109,8 +109,16 @@ def _mean_interval(pair: PairedTask) -> tuple[float, float, float]:
     if pair.clusters is not None:
         centred = np.bincount(pair.clusters, centred).astype(np.float64)
     units = len(centred)
+    moved = int(np.count_nonzero(differences))
+    # few differences say little about the variance: as for counts, assume at least ten flips
+    floor = math.sqrt(min(1.0, EXPECTED_FLIPS / units) / units)
     if units < 2:
         return -1.0, 1.0, math.nan
+    if moved == 0:
+        low, high = tango_interval(0, 0, units, 0.9)
+        return low, high, floor
     error = math.sqrt(float(np.dot(centred, centred)) * units / (units - 1)) / pair.n
+    if moved < EXPECTED_FLIPS:
+        error = max(error, floor)
     half = float(t.ppf(0.95, units - 1)) * error
     return mean - half, mean + half, error

@@ -46,4 +46,7 @@ def spend(settings: DecisionSettings, past: Sequence[float]) -> Spending | None:
             f"on a model that never changes, a false alarm ever has probability at most {settings.alpha / 2:g}; the "
             f"expected share of false alarms among alarms is at most {settings.alpha:g} for independent runs"
         )
+    if settings.margin > 0:
+        guarantee += " (in large samples, as the test at a margin is)"
+    guarantee += "; budgets on flips or KL come on top"
     return Spending(kind=policy.kind, level=level, run=len(past) + 1, alarms=alarms, guarantee=guarantee)

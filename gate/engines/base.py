@@ -137,6 +137,8 @@ class Runtime:
     dtype: str
     tokenizer: str
     """SHA-256 of the loaded tokenizer's behaviour; baseline and candidate must agree."""
+    end_tokens: tuple[int, ...] = ()
+    """Ids that end a generated text; baseline and candidate must agree where they generate."""
     versions: dict[str, str] = field(default_factory=dict)
 
 

@@ -7,7 +7,7 @@ import json
 import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from gate.config import EngineSettings, ModelSettings
@@ -20,6 +20,19 @@ _TOKENIZER = re.compile(r"(tokenizer.*|vocab\..*|merges\.txt|special_tokens_map\
                         r"|.*\.tiktoken|chat_template.*|sentencepiece.*)")  # fmt: skip
 _PICKLE = (".bin", ".pt", ".pth", ".ckpt")
 _READ = (".safetensors", ".json", ".jinja", ".txt", ".model", ".tiktoken")
+
+
+# what computes the numbers; the quantisers count where they are installed
+_LIBRARIES = (
+    "transformers",
+    "torch",
+    "tokenizers",
+    "torchao",
+    "bitsandbytes",
+    "compressed-tensors",
+    "gptqmodel",
+    "autoawq",
+)
 
 
 @dataclass(frozen=True)
@@ -119,7 +132,7 @@ def identify(source: ModelSource, engine: EngineSettings, base: Path) -> ModelId
         A file cannot be read.
     """
     settings = source.settings
-    libraries = ", ".join(f"{name} {version(name)}" for name in ("transformers", "torch"))
+    libraries = ", ".join(f"{name} {found}" for name in _LIBRARIES if (found := _version(name)) is not None)
     trust = " trust_remote_code" if engine.trust_remote_code else ""
     weights = tokenizer = f"hub {settings.model}@{source.revision}"
     if source.folder is not None:
@@ -241,8 +254,15 @@ def _hash_files(files: list[Path]) -> str:
         return digest(list(pool.map(one, files)))
 
 
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
 def _tokenizer_files(folder: Path) -> list[Path]:
-    return [file for file in sorted(folder.iterdir()) if _TOKENIZER.fullmatch(file.name)]
+    return [file for file in sorted(folder.iterdir()) if file.is_file() and _TOKENIZER.fullmatch(file.name)]
 
 
 def _patterns(settings: ModelSettings, engine: EngineSettings) -> list[str]:

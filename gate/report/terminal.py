@@ -29,7 +29,7 @@ def print_result(result: Result, console: Console, flips: int = 5) -> None:
     console.print(Text(log_line(f"What this run could have seen: {words.sensitivity(result)}", 2000)))
     spent = words.spending(result)
     if spent:
-        console.print(Text(f"Alpha spending: {spent}"))
+        console.print(Text(f"Alpha spending: {log_line(spent, 1000)}"))
     for note in result.notes:
         console.print(Text(f"Note: {log_line(note, 500)}", style="yellow"))
     if result.flips and flips:

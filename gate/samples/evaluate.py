@@ -40,7 +40,7 @@ def evaluate(
     identity: ModelIdentity,
     folder: Path,
     progress: Progress,
-    baseline: TaskSamples | None = None,
+    baseline: SampleSet | None = None,
 ) -> SampleSet:
     """Answer every item of a task and write the answers as a sample set.
 
@@ -54,8 +54,8 @@ def evaluate(
         The set's folder; an older set there is replaced at the end, in one step.
     progress : callable
         Told of answered items.
-    baseline : TaskSamples, optional
-        Samples whose stored distributions the answers' are compared with (KL divergence). Without it the
+    baseline : SampleSet, optional
+        Set whose stored distributions the answers' are compared with (KL divergence). Without it the
         distributions themselves are stored.
 
     Raises
@@ -65,7 +65,7 @@ def evaluate(
     """
     started = time.monotonic()
     tokens = [0, 0]
-    references = None if baseline is None else _references(baseline)
+    references = None if baseline is None else _references(baseline.read())
     with SetWriter(folder) as writer:
         for start in range(0, len(task.items), SHARD_ITEMS):
             try:
@@ -98,8 +98,10 @@ def evaluate(
                 hardware=runtime.hardware,
                 loaded_dtype=runtime.dtype,
                 loaded_tokenizer=runtime.tokenizer,
+                end_tokens=list(runtime.end_tokens),
                 versions=runtime.versions,
             ),
+            reference=None if baseline is None else baseline.manifest.model.fingerprint,
             timings=Timings(
                 seconds=seconds,
                 items_per_second=len(task.items) / max(seconds, 1e-9),

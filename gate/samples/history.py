@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
+from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gate.errors import SampleError
@@ -73,8 +75,21 @@ def append_history(root: Path, records: Sequence[Record]) -> None:
     path = root / HISTORY
     with writing(path):
         root.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8") as handle:
-            for record in records:
-                handle.write(json.dumps(record.model_dump()) + "\n")
-            handle.flush()
-            os.fsync(handle.fileno())
+        size = path.stat().st_size if path.exists() else 0
+        try:
+            with path.open("a", encoding="utf-8") as handle:
+                handle.write("".join(json.dumps(record.model_dump()) + "\n" for record in records))
+                handle.flush()
+                os.fsync(handle.fileno())
+        except OSError:
+            # half a line would make every later run refuse the file
+            with suppress(OSError):
+                os.truncate(path, size)
+            raise
+
+
+def history_lock(root: Path) -> FileLock:
+    """Return the lock to hold from reading the history to appending to it: two runs must not spend the same alpha."""
+    with writing(root):
+        root.mkdir(parents=True, exist_ok=True)
+    return FileLock(root / f"{HISTORY}.lock")

@@ -32,6 +32,8 @@ class ModelRecord(_Part):
     loaded_dtype: str
     loaded_tokenizer: str
     """SHA-256 of the loaded tokenizer's behaviour."""
+    end_tokens: list[int]
+    """Ids that end a generated text."""
     versions: dict[str, str]
 
 
@@ -56,6 +58,8 @@ class Manifest(_Part):
     task_fingerprint: str
     facets: dict[str, str]
     model: ModelRecord
+    reference: str | None
+    """Fingerprint of the model that KL divergence was measured against."""
     timings: Timings
     created: str
     quantgate: str

@@ -127,14 +127,16 @@ def pair(
         notes.append(f"{message}; they are left out.")
     paired = []
     for name in both:
-        one, note = _pair_task(baseline.tasks[name], candidate.tasks[name], allow_partial)
+        reference = candidate.tasks[name].reference
+        measured = reference is not None and reference == baseline.about.get("fingerprint")
+        one, note = _pair_task(baseline.tasks[name], candidate.tasks[name], allow_partial, measured)
         paired.append(one)
         notes += note
     return Pairing(tuple(paired), tuple(dict.fromkeys(notes)))
 
 
 def _pair_task(
-    baseline: TaskSamples, candidate: TaskSamples, allow_partial: bool
+    baseline: TaskSamples, candidate: TaskSamples, allow_partial: bool, measured: bool
 ) -> tuple[PairedTask, list[str]]:
     name, notes = baseline.task, []
     _same_task(baseline, candidate)
@@ -159,6 +161,11 @@ def _pair_task(
             a = a.filter(a_in_b)
             keys[0] = keys[0].filter(a_in_b)
         b = b.take(pc.index_in(keys[0], value_set=keys[1]))
+    if not measured:  # the divergence is from some other model than this baseline
+        for column in ("kl", "same_top"):
+            place = b.schema.get_field_index(column)
+            kind = b.schema.field(place)
+            b = b.set_column(place, kind, pa.nulls(len(b), kind.type))
     _equal_column(
         name, a, b, "prompt_hash", "prompts", "The same question asked in another way is never compared."
     )

@@ -50,12 +50,15 @@ class TaskSamples:
     facets : mapping of str to str
         What decided the questions and the scoring; two sets are compared only where the facets that both
         have agree. Empty for files that do not say.
+    reference : str or None
+        Fingerprint of the model that the columns `kl` and `same_top` were measured against.
     """
 
     task: str
     metric: str
     table: pa.Table
     facets: Mapping[str, str] = field(default_factory=dict)
+    reference: str | None = None
 
 
 @dataclass(frozen=True)

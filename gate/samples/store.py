@@ -43,7 +43,9 @@ class SampleSet:
         """
         tables = [_read_shard(self.folder / shard.file, shard) for shard in self.manifest.shards]
         table = pa.concat_tables(tables) if tables else SAMPLE_SCHEMA.empty_table()
-        return TaskSamples(self.manifest.task, self.manifest.metric, table, self.manifest.facets)
+        return TaskSamples(
+            self.manifest.task, self.manifest.metric, table, self.manifest.facets, self.manifest.reference
+        )
 
 
 class Store:
@@ -75,15 +77,23 @@ class Store:
         slug = re.sub(r"[^A-Za-z0-9._-]+", "-", model).strip("-.")[-60:] or "model"
         return self.root / role / f"{slug}-{fingerprint[:12]}" / f"{task}-{task_fingerprint[:12]}"
 
-    def find(self, folder: Path) -> SampleSet | None:
+    def find(self, folder: Path, fingerprint: str, task_fingerprint: str) -> SampleSet | None:
         """Return the complete set in a folder of this store, or None where there is none.
 
         Raises
         ------
         SampleError
-            There is one and it is damaged.
+            There is one and it is damaged, or it is of another model or task than its folder says.
         """
-        return open_set(folder) if (folder / MANIFEST).is_file() else None
+        if not (folder / MANIFEST).is_file():
+            return None
+        found = open_set(folder)
+        if (found.manifest.model.fingerprint, found.manifest.task_fingerprint) != (
+            fingerprint,
+            task_fingerprint,
+        ):
+            raise SampleError(f"{folder} holds samples of another model or task than its name says.", _AGAIN)
+        return found
 
     def prepare(self) -> None:
         """Create the store's folder and mark its schema version."""

@@ -11,7 +11,7 @@ from gate.config import SampleSettings, TaskSettings
 from gate.errors import TaskError
 from gate.tasks.canonical import canonical_json, digest
 from gate.tasks.documents import Document, read_documents
-from gate.tasks.scoring import normalise
+from gate.tasks.scoring import SCORING_VERSION, normalise
 from gate.tasks.task import Item, Message, Task
 from gate.tasks.templates import Template
 
@@ -208,6 +208,7 @@ def _facets(
     ids = [item.item_id for item in items]
     facets = {
         "kind": settings.kind,
+        "scoring_version": str(SCORING_VERSION),
         "metric": settings.resolved_metric,
         "documents": f"{len(ids)} items, sha256 {digest(ids)[:16]}",
         "prompt": str(settings.prompt),

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gate.errors import TaskError
-from gate.tasks.canonical import digest
+from gate.tasks.canonical import canonical_json, digest
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,16 @@ def read_documents(path: Path, task: str) -> list[Document]:
         ) from None
     if not rows:
         raise TaskError(f"task {task}: {path} holds no documents.", "Expected at least one row.")
-    documents = [Document(fields, line, digest(fields)) for line, fields in rows]
+    documents = []
+    for line, fields in rows:
+        try:
+            canonical_json(fields).encode("utf-8")
+        except (UnicodeEncodeError, RecursionError) as error:
+            raise TaskError(
+                f"task {task}: {path}:{line}: the document holds text that is not valid Unicode: {error}.",
+                "Half of a surrogate pair (such as \\ud800) stands alone; save the file again as UTF-8.",
+            ) from None
+        documents.append(Document(fields, line, digest(fields)))
     _refuse_duplicates(documents, path, task)
     return documents
 
@@ -102,6 +111,11 @@ def _jsonl(path: Path, task: str) -> Iterator[tuple[int, dict[str, Any]]]:
                     f"task {task}: {path}:{number}: not valid JSON: {error.msg} at column {error.colno}.",
                     "Each line must be one JSON object.",
                 ) from None
+            except (
+                ValueError,
+                RecursionError,
+            ) as error:  # a number of thousands of digits, thousands of brackets
+                raise TaskError(f"task {task}: {path}:{number}: JSON that cannot be read: {error}.") from None
             if not isinstance(row, dict):
                 raise TaskError(
                     f"task {task}: {path}:{number}: expected a JSON object, found a {type(row).__name__}.",

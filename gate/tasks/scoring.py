@@ -8,6 +8,9 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal, InvalidOperation
 
 _MAX_DIGITS = 1000
+SCORING_VERSION = 1
+"""Part of every task's fingerprint: raise it with any change that can change a score."""
+
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 

@@ -71,3 +71,20 @@ def test_a_stored_baseline_gives_the_items(tmp_path: Path, capsys: pytest.Captur
 )
 def test_a_plan_that_cannot_be_made_is_a_usage_error(arguments: list[str]) -> None:
     assert run(*arguments) == 2
+
+
+@pytest.mark.parametrize("option", ["--alpha", "--power", "--flip-rate", "--drop"])
+def test_nan_is_no_number(option: str) -> None:
+    assert run("plan", "--n", "100", option, "nan") == 2
+
+
+def test_repeats_of_an_item_are_not_items(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [
+        {"task": "t", "item_id": f"i{k}", "repeat": r, "output": "a", "target": "a", "correct": True}
+        for k in range(50)
+        for r in range(4)
+    ]
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    assert run("plan", str(path), "--flip-rate", "0.2", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["flip rate 0.2"]["tasks"][0]["n"] == 50

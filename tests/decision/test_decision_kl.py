@@ -12,7 +12,7 @@ from gate.errors import ConfigError
 from gate.samples import SAMPLE_SCHEMA, ModelSamples, PairedTask, TaskSamples, pair
 
 
-def paired(kl: list[float] | None, n: int = 40) -> PairedTask:
+def paired(kl: list[float] | None, n: int = 40, reference: str = "of the baseline") -> PairedTask:
     rows = [
         {
             "task": "t",
@@ -31,8 +31,9 @@ def paired(kl: list[float] | None, n: int = 40) -> PairedTask:
         for k, row in enumerate(rows)
     ]
     candidate = pa.Table.from_pylist(measured, schema=SAMPLE_SCHEMA)
+    about = {"fingerprint": "of the baseline"}
     sides = [
-        ModelSamples(name, {"t": TaskSamples("t", "acc", table)})
+        ModelSamples(name, {"t": TaskSamples("t", "acc", table, reference=reference)}, about)
         for name, table in (("a", baseline), ("b", candidate))
     ]
     (one,) = pair(*sides).tasks
@@ -61,3 +62,11 @@ def test_a_budget_decides_by_the_mean(budget: float, verdict: str) -> None:
 def test_a_budget_on_what_was_not_measured_is_an_error() -> None:
     with pytest.raises(ConfigError, match="not measured on: t"):
         decide([paired(None)], DecisionSettings(), DistanceSettings(max_kl=0.1))
+
+
+def test_a_divergence_from_another_baseline_is_not_shown_and_does_not_gate() -> None:
+    other = paired([0.7], reference="of another model")
+    (row,) = decide([other], DecisionSettings()).tasks
+    assert (row.kl_mean, row.same_top_rate) == (None, None)
+    with pytest.raises(ConfigError, match="not measured"):
+        decide([other], DecisionSettings(), DistanceSettings(max_kl=0.1))

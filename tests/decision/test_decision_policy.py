@@ -129,7 +129,7 @@ def test_a_candidate_proved_as_good_is_certified() -> None:
     assert certification.certified
     assert certification.items_needed is None
     assert certification.p_value == pytest.approx(noninferiority(20, 20, 2000, 0.02))
-    assert "Certified: the drop is below 2 points" in decision.reasons[1]
+    assert "Certified: the mean drop over all 2,000 gating items is below 2 points" in decision.reasons[1]
 
 
 @pytest.mark.parametrize(("policy", "code"), [("pass", 0), ("fail", 3)])
@@ -184,6 +184,17 @@ def test_certification_of_graded_scores_is_rarely_wrong_at_its_margin() -> None:
         assert found is not None
         wrong += found.certified
     assert 0.01 < wrong / 400 <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 400)
+
+
+def test_a_run_without_flips_certifies_no_more_in_clusters_than_alone() -> None:
+    rows = [1.0] * 30
+    clustered = judged(scored("one", rows, rows, [str(n // 2) for n in range(30)]), certify=0.001)
+    alone = judged(scored("one", rows, rows), certify=0.001)
+    assert clustered.verdict == alone.verdict == "INCONCLUSIVE"
+    (task,) = clustered.tasks
+    assert task.drop_ci90[0] < 0 < task.drop_ci90[1]
+    assert task.mde is not None
+    assert task.mde > 0.1
 
 
 def test_tasks_of_any_kind_are_certified_together() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -86,3 +88,27 @@ def test_a_damaged_history_is_refused_with_its_line(tmp_path: Path) -> None:
         handle.write("{broken\n")
     with pytest.raises(SampleError, match=r"history\.jsonl:2"):
         read_history(tmp_path)
+
+
+def test_a_full_disk_leaves_no_half_line(tmp_path: Path) -> None:
+    append_history(tmp_path, [record(0.1)])
+    size = (tmp_path / "history.jsonl").stat().st_size
+    code = (
+        "import resource, signal, sys; from pathlib import Path; from gate.samples.history import *\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({size + 50}, {size + 50}))\n"
+        "root = Path(sys.argv[1]); append_history(root, read_history(root))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert "no space left" in done.stderr
+    assert [one.p_value for one in read_history(tmp_path)] == [0.1]
+
+
+def test_a_margin_or_a_budget_is_not_promised_what_holds_without_it() -> None:
+    policy = DecisionSettings.model_validate({"alpha_spending": {"kind": "yearly"}, "margin": 0.01})
+    spent = spend(policy, [])
+    assert spent is not None
+    assert "in large samples" in spent.guarantee
+    assert "budgets on flips or KL come on top" in spent.guarantee

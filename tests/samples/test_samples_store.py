@@ -32,6 +32,7 @@ MODEL = ModelRecord(
     hardware="a CPU",
     loaded_dtype="float32",
     loaded_tokenizer="d" * 64,
+    end_tokens=[1],
     versions={"torch": "2"},
 )
 
@@ -58,6 +59,7 @@ def manifest(writer: SetWriter, task: str = "facts", **changes: Any) -> Manifest
         task_fingerprint="a" * 64,
         facets={"prompt": "Q"},
         model=MODEL,
+        reference=None,
         timings=Timings(seconds=2.0, items_per_second=rows / 2, tokens_in=1, tokens_out=1),
         created="2026-01-01T00:00:00+00:00",
         quantgate="0",
@@ -156,7 +158,7 @@ def test_a_folder_without_manifest_is_no_set(tmp_path: Path) -> None:
     message = refused(tmp_path / "set")
     assert str(tmp_path / "set") in message
     assert "no manifest.json" in message
-    assert Store(tmp_path).find(tmp_path / "set") is None
+    assert Store(tmp_path).find(tmp_path / "set", "f" * 64, "a" * 64) is None
 
 
 @pytest.mark.parametrize("version", [0, 2, None, "1"])
@@ -469,11 +471,19 @@ def test_models_tasks_and_roles_never_share_a_place(tmp_path: Path) -> None:
 
 def test_the_store_finds_a_whole_set_and_refuses_a_damaged_one(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    assert store.find(tmp_path / "set") is None
+    assert store.find(tmp_path / "set", "f" * 64, "a" * 64) is None
     write_set(tmp_path / "set")
-    found = store.find(tmp_path / "set")
+    found = store.find(tmp_path / "set", "f" * 64, "a" * 64)
     assert found is not None
     assert found.manifest.rows == 7
     (tmp_path / "set" / "shard-00000.parquet").unlink()
     with pytest.raises(SampleError, match="incomplete"):
-        store.find(tmp_path / "set")
+        store.find(tmp_path / "set", "f" * 64, "a" * 64)
+
+
+def test_a_set_of_another_model_or_task_is_not_found_under_a_name_that_looks_alike(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    write_set(tmp_path / "set")
+    for model, task in (("f" * 63 + "0", "a" * 64), ("f" * 64, "a" * 63 + "0")):
+        with pytest.raises(SampleError, match="another model or task"):
+            store.find(tmp_path / "set", model, task)

@@ -64,6 +64,7 @@ class TransformersEngine:
             hardware=hardware,
             dtype=str(self._loaded.model.dtype).removeprefix("torch."),
             tokenizer=self._loaded.tokenizer_digest,
+            end_tokens=self._loaded.end_tokens,
             versions={name: version(name) for name in names},
         )
 

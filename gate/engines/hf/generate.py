@@ -76,7 +76,7 @@ def _generate(
     gaps = [width - len(prompt) for prompt in prompts]
     inputs = torch.tensor([[pad] * gap + list(prompt) for gap, prompt in zip(gaps, prompts, strict=True)])
     mask = torch.tensor([[0] * gap + [1] * (width - gap) for gap in gaps])
-    ends = _end_tokens(model, tokenizer)
+    ends = loaded.end_tokens
     criteria = StoppingCriteriaList([_Stopped(tokenizer, stop, width)] if stop else [])
     with torch.no_grad():
         output = model.generate(
@@ -84,10 +84,6 @@ def _generate(
             attention_mask=mask.to(loaded.device),
             max_new_tokens=max_tokens,
             do_sample=False,
-            temperature=None,
-            top_p=None,
-            top_k=None,
-            eos_token_id=ends or None,
             pad_token_id=pad,
             stopping_criteria=criteria,
             logits_processor=LogitsProcessorList([_RefuseNan()]),
@@ -125,13 +121,6 @@ class _RefuseNan(LogitsProcessor):  # type: ignore[misc]  # transformers is not 
 def _beginning(tokenizer: Any) -> int:
     """Return the token that an empty prompt becomes: BOS, else EOS, as for log-likelihoods."""
     return int(tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id or 0)
-
-
-def _end_tokens(model: Any, tokenizer: Any) -> list[int]:
-    """Return the ids that end a text: the model's own list and the tokenizer's."""
-    own = getattr(model.generation_config, "eos_token_id", None)
-    ends = set(own if isinstance(own, list) else [own]) | {tokenizer.eos_token_id}
-    return sorted(end for end in ends if end is not None)
 
 
 def _until_end(tokens: list[int], ends: Sequence[int], pad: int) -> list[int]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 import transformers
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from gate.config import EngineSettings
 from gate.engines.source import ModelSource
@@ -31,6 +31,7 @@ class LoadedModel:
     tokenizer: Any
     device: torch.device
     tokenizer_digest: str
+    end_tokens: tuple[int, ...]
 
 
 def resolve_device(device: str) -> str:
@@ -77,7 +78,19 @@ def load(source: ModelSource, engine: EngineSettings) -> LoadedModel:
     model = _load_weights(source, engine, device)
     model.eval()
     where = next(model.parameters()).device if device == "balanced" else torch.device(device)
-    return LoadedModel(model, tokenizer, where, tokenizer_digest(tokenizer))
+    ends = _end_tokens(model, tokenizer)
+    # penalties, beams and sampling of the checkpoint's own generation_config.json must not reach the answers
+    model.generation_config = GenerationConfig(
+        eos_token_id=list(ends) or None, pad_token_id=tokenizer.pad_token_id
+    )
+    return LoadedModel(model, tokenizer, where, tokenizer_digest(tokenizer), ends)
+
+
+def _end_tokens(model: Any, tokenizer: Any) -> tuple[int, ...]:
+    """Return the ids that end a text: the model's own list and the tokenizer's."""
+    own = getattr(model.generation_config, "eos_token_id", None)
+    ends = set(own if isinstance(own, list) else [own]) | {tokenizer.eos_token_id}
+    return tuple(sorted(end for end in ends if end is not None))
 
 
 def _load_weights(source: ModelSource, engine: EngineSettings, device: str) -> Any:
