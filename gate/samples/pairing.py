@@ -146,10 +146,15 @@ def _pair_task(
         if samples.table.num_rows == 0:
             raise SampleError(f"task {name}: the {side} has no samples.")
         keys.append(_keys(samples.table, repeated))
-        _unique(name, keys[-1], side)
     a, b = baseline.table, candidate.table
     left_out = 0
-    if not keys[0].equals(keys[1]):
+    if keys[0].equals(keys[1]):
+        _unique(name, keys[0], "baseline")
+    elif (places := _one_to_one(keys[0], keys[1])) is not None:
+        b = b.take(places)
+    else:
+        for side, one in zip(("baseline", "candidate"), keys, strict=True):
+            _unique(name, one, side)
         a_in_b = pc.is_in(keys[0], value_set=keys[1])
         b_in_a = pc.is_in(keys[1], value_set=keys[0])
         left_out = int(len(a_in_b) - pc.sum(a_in_b).as_py()) + int(len(b_in_a) - pc.sum(b_in_a).as_py())
@@ -196,6 +201,19 @@ def _keys(table: pa.Table, repeated: bool) -> pa.ChunkedArray:
     if not repeated:
         return items
     return pc.binary_join_element_wise(items, pc.cast(repeats, pa.string()), "#")
+
+
+def _one_to_one(a: pa.ChunkedArray, b: pa.ChunkedArray) -> pa.Array | None:
+    """Return the row of `b` with the key of each row of `a`, where both hold the same keys once each; else None.
+
+    One hash table does for all three questions: which row, is any missing, is any there twice.
+    """
+    if len(a) != len(b):
+        return None
+    places = pc.index_in(a, value_set=b)
+    if places.null_count or np.bincount(places.to_numpy(), minlength=len(a)).max() > 1:
+        return None
+    return places
 
 
 def _unique(task: str, keys: pa.ChunkedArray, side: str) -> None:
