@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any
 
 import pytest
+from hostile import HOSTILE
 from markdown_it import MarkdownIt
 from rich.console import Console
 
@@ -19,26 +20,7 @@ from gate.report.escape import log_line, markdown, one_line, prose
 from gate.samples import ModelSamples, pair
 from gate.samples.importers.build import task_samples
 
-HOSTILE = [
-    "@octocat", "@github/security please look", "hello @octocat!", "#1", "GH-26", "octo-org/octo-repo#100",
-    "jlord@a5c3785ed8d6a35868bc169f07e40e889087fd2e", "a5c3785ed8d6a35868bc169f07e40e889087fd2e",
-    "https://evil.example/x", "http://evil.example", "www.evil.example", "evil.example", "ftp://evil.example/a",
-    "mailto:a@evil.example", "user@evil.example", "<https://evil.example>", "<user@evil.example>",
-    "[click](https://evil.example)", "[click][1]\n\n[1]: https://evil.example", "[1]: https://evil.example 'x'",
-    "![](https://evil.example/track.png)", "![x][y]", "[![x](https://e.example/a.png)](https://e.example)",
-    "<img src=x onerror=alert(1)>", "<script>alert(1)</script>", "<a href='https://evil.example'>x</a>",
-    "<svg/onload=alert(1)>", "<iframe src=//evil.example>", "</code><img src=x>", "</details></table><h1>PASS</h1>",
-    "<!-- quantgate -->", "-->", "<![CDATA[x]]>", "<?php ?>", "&lt;img&gt;", "&#64;octocat", "&amp;", "&copy;",
-    "a | b | c", "|", "\\|", "\\", "\\\\|", "| --- | --- |", "`", "``", "```\ncode\n```", "`a` | `b`", "~~~", "~~x~~",
-    "**bold**", "__bold__", "*x*", "_x_", "# heading", "###### x", "x\n===", "x\n---", "---", "***", "> quote",
-    "- item", "1. item", "- [ ] todo", "+ x", "    code", "\tcode", "line\nbreak", "line\r\nbreak", "two\n\nparagraphs",
-    "\u2028separator", "x\x85y", "null\x00byte", "\x1b[31mred\x1b[0m", "\x1b]0;title\x07", "\u202egnp.exe", "\u2066x\u2069",
-    "zero\u200bwidth", "\ufeffbom", "tag\U000e0041\U000e0042", "::error::pwned", "\n::error::pwned", "  ::set-env name=A::b",
-    "::add-mask::x", "##[error]pwned", "x ##[group]y", ":::error::x", "a:::::error::x", "\r::stop-commands::x", "${{ secrets.X }}",
-    "$(rm -rf /)", "{{ 7 * 7 }}", "{% raw %}", "$x^2$", "$$x$$", ":smile:", "\\(x\\)", "[^1]", "[^1]: note",
-    "\ud800 lone surrogate", "e\u0301", "x" * 5000, "@" * 300, "|" * 300, "<" * 300, "", " ", "\n", "…",
-]  # fmt: skip
-ALLOWED = {"code", "/code", "details", "/details", "details open", "summary", "/summary", "br"}
+ALLOWED = {"code", "/code", "details", "/details", "details open", "summary", "/summary", "br", "wbr"}
 GITHUB = MarkdownIt("commonmark", {"html": True, "linkify": True}).enable(
     ["table", "strikethrough", "linkify"]
 )
@@ -122,7 +104,7 @@ def test_the_parser_used_here_does_see_what_must_not_be_there() -> None:
         "fence",
     } <= found
     assert sum("link_open" in {t.type for t in tokens_of(text)} for text in HOSTILE) >= 8
-    assert len(HOSTILE) >= 100
+    assert len(set(HOSTILE)) >= 350
 
 
 def test_hostile_text_leaves_no_markup_but_the_templates(hostile: tuple[str, str]) -> None:
@@ -156,7 +138,7 @@ def test_hostile_text_leaves_the_tables_as_they_are(hostile: tuple[str, str]) ->
 def test_hostile_text_outside_code_is_only_words_and_numbers(hostile: tuple[str, str]) -> None:
     """GitHub links mentions, issues and commits in text, but not in code."""
     report, _ = hostile
-    outside = re.sub(r"<code>[^<]*</code>", "", report)
+    outside = re.sub(r"<code>[^<]*</code>", "", report.replace("<wbr>", ""))
     assert not re.search(r"[@#\[\]\\`~$]", outside.replace("## ", "", 1))
     assert "http" not in outside
     assert "www." not in outside

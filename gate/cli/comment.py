@@ -1,0 +1,49 @@
+"""`gate comment`: the second stage of a fork's check, with a token that may write."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("result", type=click.Path(path_type=Path))
+@click.option(
+    "--pr", type=click.IntRange(min=1), help="Number of the pull request; default: found by the commit."
+)
+@click.option(
+    "--name", default="quantgate", show_default=True, help="Name of the gate; one comment for each."
+)
+@click.option("--repo", help="owner/name; default: GITHUB_REPOSITORY.")
+@click.option("--sha", help="Commit that the result is of; default: the run's, from the workflow_run event.")
+@click.option("--status-context", help="Also set a commit status of this name.")
+@click.option("--dry-run", is_flag=True, help="Print the comment; send nothing.")
+def command(
+    result: Path,
+    pr: int | None,
+    name: str,
+    repo: str | None,
+    sha: str | None,
+    status_context: str | None,
+    dry_run: bool,
+) -> int:
+    """Post RESULT (a gate-result.json) as the pull request's comment, or update the one that is there.
+
+    For workflows started by workflow_run, after a fork's pull request uploaded its result: the file is taken as
+    hostile, checked, and rendered again. The token comes from GITHUB_TOKEN or GH_TOKEN. Exits with 0 whatever the
+    verdict, with 2 where the file or the pull request is refused, with 4 where GitHub does not take the comment.
+    """
+    import os
+
+    from gate.errors import ExitCode
+    from gate.github.second import Order, post_second
+
+    done = post_second(
+        Order(result, pr, name, repo, sha, status_context, dry_run),
+        os.environ,
+        lambda text: click.echo(text, err=True),
+    )
+    if done.text is not None:
+        click.echo(done.text, nl=False)
+    return ExitCode.PASS if done.complete else ExitCode.EVALUATION

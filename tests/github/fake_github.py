@@ -1,0 +1,228 @@
+"""A small GitHub that keeps what it is told: a real HTTP server in a thread, for what a mock from a schema cannot do."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
+from urllib.parse import parse_qsl, urlsplit
+
+TOKEN = "ghs_0123456789abcdefTOKENTOKENTOKENTOKEN"
+HOME = "Codertocat/Hello-World"
+HEAD = "ec26c3e57ca3a959ca5aad62de7213c562f8c821"
+BOT = "github-actions[bot]"
+
+
+@dataclass
+class Request:
+    method: str
+    path: str
+    query: dict[str, str]
+    headers: dict[str, str]
+    body: Any
+
+
+@dataclass
+class Answer:
+    status: int
+    body: Any = None
+    headers: dict[str, str] = field(default_factory=dict)
+    lost: bool = False
+    """The request is carried out, but the connection ends before the answer."""
+
+
+def pull(
+    number: int = 2, sha: str = HEAD, home: str = HOME, ref: str = "changes", **more: Any
+) -> dict[str, Any]:
+    """A pull request as GitHub tells it, with the fields that matter here."""
+    return {
+        "number": number,
+        "state": "open",
+        "head": {"ref": ref, "sha": sha, "repo": {"full_name": home}},
+        "base": {"ref": "main", "sha": "f" * 40, "repo": {"full_name": HOME}},
+        **more,
+    }
+
+
+class FakeGitHub:
+    """State and script of the fake.
+
+    `fail` puts an answer before the real one: the next request with that method and path gets it.
+    """
+
+    def __init__(self) -> None:
+        self.login = BOT
+        self.pulls: list[dict[str, Any]] = [pull()]
+        self.comments: list[dict[str, Any]] = []
+        self.statuses: list[dict[str, Any]] = []
+        self.requests: list[Request] = []
+        self.scripted: list[tuple[str, str, Answer]] = []
+        self.graphql = True
+        self._next = 1000
+        fake = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def handle_one_request(self) -> None:
+                try:
+                    super().handle_one_request()
+                except ConnectionError:
+                    self.close_connection = True
+
+            def do_GET(self) -> None:
+                length = int(self.headers.get("content-length") or 0)
+                text = self.rfile.read(length)
+                parts = urlsplit(self.path)
+                headers = {key.lower(): value for key, value in self.headers.items()}
+                body = json.loads(text) if text else None
+                request = Request(self.command, parts.path, dict(parse_qsl(parts.query)), headers, body)
+                fake.requests.append(request)
+                answer = fake.answer(request)
+                if answer.lost:
+                    self.close_connection = True
+                    return
+                data = b"" if answer.body is None else json.dumps(answer.body).encode()
+                self.send_response(answer.status)
+                self.send_header("content-type", "application/json; charset=utf-8")
+                self.send_header("content-length", str(len(data)))
+                for key, value in answer.headers.items():
+                    self.send_header(key, value)
+                self.end_headers()
+                self.wfile.write(data)
+
+            do_POST = do_PATCH = do_DELETE = do_GET  # noqa: N815
+
+            def log_message(self, *args: Any) -> None:
+                """Nothing on standard error."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def fail(self, method: str, path: str, *answers: Answer) -> None:
+        self.scripted += [(method, path, answer) for answer in answers]
+
+    def add_comment(self, body: str, login: str = BOT) -> dict[str, Any]:
+        self._next += 1
+        one = {
+            "id": self._next,
+            "html_url": f"https://github.com/{HOME}/pull/2#issuecomment-{self._next}",
+            "body": body,
+            "user": {"login": login},
+        }
+        self.comments.append(one)
+        return one
+
+    def sent(self, method: str) -> list[str]:
+        return [request.path for request in self.requests if request.method == method]
+
+    def answer(self, request: Request) -> Answer:
+        for entry in self.scripted:
+            method, path, answer = entry
+            if method == request.method and re.search(path, request.path):
+                self.scripted.remove(entry)
+                if answer.lost and answer.status < 400:
+                    self.real(request)
+                return answer
+        return self.real(request)
+
+    def real(self, request: Request) -> Answer:
+        if request.headers.get("authorization") != f"Bearer {TOKEN}":
+            return Answer(401, {"message": "Bad credentials"})
+        path = re.sub(r"^(/api/v3)?/(repositories/1|repos/[^/]+/[^/]+)/", "", request.path)
+        routes: list[tuple[str, str, Callable[..., Answer]]] = [
+            ("GET", r"issues/(\d+)/comments", self._list),
+            ("POST", r"issues/(\d+)/comments", self._post),
+            ("PATCH", r"issues/comments/(\d+)", self._patch),
+            ("DELETE", r"issues/comments/(\d+)", self._delete),
+            ("GET", r"pulls/(\d+)", self._pull),
+            ("GET", r"pulls", self._pulls),
+            ("GET", r"commits/([0-9a-f]+)/pulls", self._of_commit),
+            ("POST", r"statuses/([0-9a-f]+)", self._status),
+            ("POST", r"(?:/api)?/graphql", self._viewer),
+            ("GET", r"(?:/api/v3)?/user", self._user),
+        ]
+        for method, pattern, route in routes:
+            found = re.fullmatch(pattern, path)
+            if found and method == request.method:
+                return route(request, *found.groups())
+        return Answer(404, {"message": "Not Found"})
+
+    def _list(self, request: Request, number: str) -> Answer:
+        size, page = int(request.query.get("per_page", 30)), int(request.query.get("page", 1))
+        more = page * size < len(self.comments)
+        link = f'<{self.url}{request.path}?per_page={size}&page={page + 1}>; rel="next"'
+        return Answer(200, self.comments[(page - 1) * size : page * size], {"link": link} if more else {})
+
+    def _post(self, request: Request, number: str) -> Answer:
+        if number not in {str(one["number"]) for one in self.pulls}:
+            return Answer(404, {"message": "Not Found"})
+        if len(request.body["body"]) > 65_536:
+            return Answer(422, {"message": "Validation Failed"})
+        return Answer(201, self.add_comment(request.body["body"], self.login))
+
+    def _patch(self, request: Request, number: str) -> Answer:
+        for one in self.comments:
+            if one["id"] == int(number):
+                one["body"] = request.body["body"]
+                return Answer(200, one)
+        return Answer(404, {"message": "Not Found"})
+
+    def _delete(self, request: Request, number: str) -> Answer:
+        kept = [one for one in self.comments if one["id"] != int(number)]
+        gone = len(kept) < len(self.comments)
+        self.comments = kept
+        return Answer(204) if gone else Answer(404, {"message": "Not Found"})
+
+    def _pull(self, request: Request, number: str) -> Answer:
+        for one in self.pulls:
+            if one["number"] == int(number):
+                return Answer(200, one)
+        return Answer(404, {"message": "Not Found"})
+
+    def _pulls(self, request: Request) -> Answer:
+        owner, _, ref = request.query["head"].partition(":")
+        fits = [
+            one
+            for one in self.pulls
+            if one["state"] == "open"
+            and one["head"]["ref"] == ref
+            and (one["head"]["repo"] or {"full_name": "/"})["full_name"].split("/")[0] == owner
+        ]
+        return Answer(200, fits)
+
+    def _of_commit(self, request: Request, sha: str) -> Answer:
+        return Answer(200, [one for one in self.pulls if one["head"]["sha"] == sha])
+
+    def _status(self, request: Request, sha: str) -> Answer:
+        if len(request.body["description"]) > 140:
+            return Answer(422, {"message": "Validation Failed"})
+        self.statuses.append({"sha": sha, **request.body})
+        return Answer(201, request.body)
+
+    def _viewer(self, request: Request) -> Answer:
+        if not self.graphql:
+            return Answer(200, {"data": None, "errors": [{"message": "no"}]})
+        return Answer(200, {"data": {"viewer": {"login": self.login}}})
+
+    def _user(self, request: Request) -> Answer:
+        if self.login.endswith("[bot]"):
+            return Answer(403, {"message": "Resource not accessible by integration"})
+        return Answer(200, {"login": self.login})

@@ -1,0 +1,248 @@
+"""`gate action` on tiny real models and a fake GitHub: outputs, summary, comment, exit codes, nobody's token."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from fake_github import HOME, TOKEN, Answer, FakeGitHub
+from gate_project import write_gate_yml, write_tiny_task
+from test_inputs import as_runner
+from test_outputs import read_back
+
+from gate.cli.main import main
+from gate.samples import read_sets
+
+PAYLOADS = Path(__file__).parent / "payloads"
+
+
+class Job:
+    """One step of a job: a workspace, the runner's files and variables."""
+
+    def __init__(self, workspace: Path, runner: Path, monkeypatch: pytest.MonkeyPatch, api: str) -> None:
+        self.workspace, self.output, self.summary = workspace, runner / "output", runner / "summary"
+        self._patch = monkeypatch
+        runner.mkdir()
+        event = runner / "event.json"
+        shutil.copy(PAYLOADS / "pull_request.json", event)
+        self.environment = {
+            "GITHUB_ACTIONS": "true",
+            "GITHUB_EVENT_NAME": "pull_request",
+            "GITHUB_EVENT_PATH": str(event),
+            "GITHUB_REPOSITORY": HOME,
+            "GITHUB_SHA": "c" * 40,
+            "GITHUB_API_URL": api,
+            "GITHUB_SERVER_URL": "https://github.com",
+            "GITHUB_RUN_ID": "77",
+            "GITHUB_WORKSPACE": str(workspace),
+            "GITHUB_OUTPUT": str(self.output),
+            "GITHUB_STEP_SUMMARY": str(self.summary),
+        }
+
+    def step(self, **inputs: str) -> int:
+        for name in [name for name in os.environ if name.startswith(("GITHUB_", "INPUT_", "GH_"))]:
+            self._patch.delenv(name)
+        self.output.write_text("")
+        self.summary.write_text("")
+        for name, text in (self.environment | as_runner(**{"github_token": TOKEN} | inputs)).items():
+            self._patch.setenv(name, text)
+        with pytest.raises(SystemExit) as left:
+            main(["action"])
+        assert isinstance(left.value.code, int)
+        return left.value.code
+
+    @property
+    def outputs(self) -> dict[str, str]:
+        return read_back(self.output)
+
+
+@pytest.fixture
+def job(
+    tmp_path: Path,
+    tiny_model: Path,
+    other_tiny_model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    github: FakeGitHub,
+) -> Job:
+    workspace = tmp_path / "workspace"
+    workspace.mkdir()
+    shutil.copytree(tiny_model, workspace / "base")
+    shutil.copytree(other_tiny_model, workspace / "other")
+    write_tiny_task(workspace / "items.jsonl")
+    write_gate_yml(workspace, "base", "other")
+    monkeypatch.chdir(workspace)
+    return Job(workspace, tmp_path / "runner", monkeypatch, github.url)
+
+
+def make_baseline_right(job: Job, count: int = 60) -> None:
+    """Write questions whose right answers are the baseline's own."""
+    path = write_tiny_task(job.workspace / "items.jsonl", count)
+    assert job.step(candidate="base", comment="false") == 0
+    (stored,) = (job.workspace / ".gate" / "baseline").iterdir()
+    samples = read_sets(stored)
+    assert samples is not None
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    for row, answer in zip(rows, samples.tasks["animals"].table.column("output").to_pylist(), strict=True):
+        row["gold"] = int(answer)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def test_a_pass_sets_the_outputs_and_shows_itself_everywhere(
+    job: Job, github: FakeGitHub, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert job.step(candidate="base") == 0
+    outputs = job.outputs
+    assert outputs["verdict"] == "PASS"
+    assert outputs["exit-code"] == "0"
+    assert float(outputs["p-value"]) == 1.0
+    assert (outputs["result-path"], outputs["report-path"]) == ("gate-result.json", "gate-report.md")
+    assert json.loads((job.workspace / outputs["result-path"]).read_text())["verdict"] == "PASS"
+    assert outputs["comment-url"] == github.comments[0]["html_url"]
+    assert "PASS" in github.comments[0]["body"]
+    assert "PASS" in job.summary.read_text()
+    out, err = capfd.readouterr()
+    assert TOKEN not in (out + err).replace(f"::add-mask::{TOKEN}\n", "")
+    assert out.startswith(f"::add-mask::{TOKEN}\n")  # before anything else could print it
+    assert out.index("::group::Evaluation") < out.index("::endgroup::") < out.index("PASS base against base")
+
+
+def test_a_fail_is_exit_code_1(job: Job, github: FakeGitHub) -> None:
+    make_baseline_right(job)
+    assert job.step() == 1
+    assert job.outputs["verdict"] == "FAIL"
+    assert float(job.outputs["p-value"]) < 0.05
+    assert "FAIL" in github.comments[0]["body"]
+
+
+def test_inconclusive_blocks_where_the_input_says_so(job: Job) -> None:
+    assert job.step(certify="0.001") == 0
+    assert job.outputs["verdict"] == "INCONCLUSIVE"
+    assert job.step(certify="0.001", on_inconclusive="fail") == 3
+    assert job.outputs["exit-code"] == "3"
+
+
+@pytest.mark.parametrize("status", [403, 404, 422])
+def test_a_comment_that_cannot_be_posted_changes_no_verdict(
+    job: Job, github: FakeGitHub, status: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    make_baseline_right(job)
+    github.fail(
+        "POST", r"/comments$", *[Answer(status, {"message": "Resource not accessible by integration"})] * 3
+    )
+    assert job.step() == 1
+    assert job.outputs["comment-url"] == ""
+    assert job.outputs["verdict"] == "FAIL"
+    assert "FAIL" in job.summary.read_text()
+    assert "warning" in "".join(capfd.readouterr())
+
+
+def test_a_github_that_is_not_there_changes_no_verdict(job: Job) -> None:
+    job.environment["GITHUB_API_URL"] = "http://127.0.0.1:9"
+    assert job.step(candidate="base") == 0
+    assert job.outputs["verdict"] == "PASS"
+    assert job.outputs["comment-url"] == ""
+
+
+def test_an_output_file_that_cannot_be_written_changes_no_verdict(
+    job: Job, capfd: pytest.CaptureFixture[str]
+) -> None:
+    job.environment["GITHUB_OUTPUT"] = str(job.workspace)  # a folder
+    assert job.step(candidate="base") == 0
+    assert "the outputs cannot be written" in capfd.readouterr().err
+
+
+def test_nothing_is_sent_where_all_is_switched_off(job: Job, github: FakeGitHub) -> None:
+    assert job.step(candidate="base", comment="false", summary="false", annotations="false") == 0
+    assert github.requests == []
+    assert job.summary.read_text() == ""
+
+
+@pytest.mark.parametrize(
+    ("inputs", "code", "said"),
+    [
+        ({"candidate": ""}, 2, "input candidate: empty"),
+        ({"candidate": "./nowhere"}, 2, "nowhere"),
+        ({"alpha": "2"}, 2, "input alpha"),
+        ({"working_directory": "nowhere"}, 2, "input working-directory: nowhere is no folder"),
+        ({"name": "two\nlines"}, 2, "name"),
+        ({"device": "cuda"}, 4, "default-runtime"),
+    ],
+)
+def test_without_a_verdict_the_outputs_say_so(
+    job: Job, inputs: dict[str, str], code: int, said: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    import torch
+
+    if "device" in inputs and torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    assert job.step(**inputs) == code
+    assert job.outputs["verdict"] == "ERROR"
+    assert job.outputs["exit-code"] == str(code)
+    out, err = capfd.readouterr()
+    assert said in err
+    (line,) = [line for line in out.splitlines() if line.startswith("::error ")]
+    assert said in line
+    assert "quantgate: no verdict" in job.summary.read_text()
+    assert not (job.workspace / ".gate").exists()  # nothing was evaluated
+
+
+def test_no_gpu_is_said_before_anything_is_read(job: Job, capfd: pytest.CaptureFixture[str]) -> None:
+    """The tasks' file is missing, too; on a GPU runner's time, the GPU comes first."""
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    (job.workspace / "items.jsonl").unlink()
+    assert job.step(device="cuda") == 4
+    err = capfd.readouterr().err
+    assert "default-runtime" in err
+    assert "--gpus all" in err
+
+
+def test_the_model_and_tasks_may_come_from_inputs_alone(job: Job) -> None:
+    config = yaml.safe_load((job.workspace / "gate.yml").read_text())
+    (job.workspace / "gate.yml").unlink()
+    tasks = yaml.safe_dump(config["tasks"])
+    code = job.step(baseline="base", candidate="base", tasks=tasks, device="cpu", result_path="out/r.json")
+    assert code == 0
+    assert job.outputs["result-path"] == "out/r.json"
+    again = json.loads((job.workspace / "out/r.json").read_text())["provenance"]["reproduce"][0]
+    assert again.startswith("env INPUT_BASELINE=base INPUT_CANDIDATE=base")
+    assert again.endswith("gate action")
+    assert TOKEN not in again
+
+
+def test_a_project_in_a_folder(job: Job) -> None:
+    inner = job.workspace / "ml"
+    inner.mkdir()
+    for name in ("base", "other", "items.jsonl", "gate.yml"):
+        (job.workspace / name).rename(inner / name)
+    assert job.step(working_directory="ml", candidate="base") == 0
+    assert job.outputs["report-path"] == "ml/gate-report.md"
+    assert (inner / ".gate").is_dir()
+
+
+def test_outside_of_github_it_runs_and_publishes_nothing(
+    job: Job, github: FakeGitHub, capfd: pytest.CaptureFixture[str]
+) -> None:
+    job.environment = {}
+    assert job.step(candidate="base") == 0
+    assert github.requests == []
+    out = capfd.readouterr().out
+    assert "::" not in out  # a terminal has no use for the runner's commands, and must not show the token
+    assert TOKEN not in out
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give files away")
+def test_files_are_given_to_the_workspaces_owner(job: Job) -> None:
+    """Otherwise the next checkout on a self-hosted runner cannot delete them."""
+    os.chown(job.workspace, 1001, 1001)
+    assert job.step(candidate="base", report_path="reports/new/r.md") == 0
+    mine = ["gate-result.json", "reports", "reports/new", "reports/new/r.md", ".gate"]
+    written = [job.workspace / name for name in mine] + list((job.workspace / ".gate").rglob("*"))
+    assert {path.stat().st_uid for path in written} == {1001}
+    assert job.step(candidate="./nowhere") == 2

@@ -1,0 +1,181 @@
+"""Every request that the client sends is valid by GitHub's own OpenAPI description.
+
+The flows run against the fake; each distinct request is then sent, as it was, to a mock server (Prism) that GitHub's
+description (`@octokit/openapi`) was given to, and that answers 4xx with its reasons where it does not allow the request.
+Our client must also understand what the mock answers, which are GitHub's own examples. The one request beyond the
+REST description is the GraphQL query `viewer { login }`.
+
+Needs node: `cd tests/github/node && npm ci`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fake_github import BOT, HOME, TOKEN, Answer, FakeGitHub, Request, pull
+from results import example
+
+from gate.github import publish
+from gate.github.client import Client
+from gate.github.comment import Comment, marker
+from gate.github.context import PullRequest
+
+NODE = Path(__file__).parent / "node"
+PRISM = NODE / "node_modules" / ".bin" / "prism"
+SPEC = NODE / "node_modules" / "@octokit" / "openapi" / "generated" / "api.github.com.json"
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed"),
+    pytest.mark.skipif(not PRISM.exists(), reason="run `npm ci` in tests/github/node first"),
+]
+
+
+def used_part(spec: dict[str, Any]) -> dict[str, Any]:
+    """Only the paths below repos/{owner}/{repo} and /user: the whole description takes a minute to load."""
+    kept = re.compile(r"/user|/repos/\{owner\}/\{repo\}/(pulls|issues|commits|statuses)\b.*")
+    return {**spec, "paths": {path: item for path, item in spec["paths"].items() if kept.fullmatch(path)}}
+
+
+@pytest.fixture(scope="module")
+def prism(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("prism")
+    (folder / "github.json").write_text(json.dumps(used_part(json.loads(SPEC.read_text(encoding="utf-8")))))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    with (folder / "log").open("w") as log:
+        command = [str(PRISM), "mock", "-h", "127.0.0.1", "-p", str(port), str(folder / "github.json")]
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            end = time.monotonic() + 180
+            while time.monotonic() < end:
+                try:
+                    httpx.get(f"{url}/user", timeout=30)
+                    break
+                except httpx.TransportError:
+                    assert process.poll() is None, (folder / "log").read_text()[-2_000:]
+                    time.sleep(0.2)
+            yield url
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+@pytest.fixture
+def sent(github: FakeGitHub, event: Callable[..., Path], tmp_path: Path) -> list[Request]:
+    """Every kind of request, from the real flows against the fake."""
+    environment = {
+        "GITHUB_ACTIONS": "true",
+        "GITHUB_REPOSITORY": HOME,
+        "GITHUB_SHA": "9" * 40,
+        "GITHUB_API_URL": github.url,
+        "GITHUB_RUN_ID": "77",
+    }
+
+    def run(name: str, payload: Path | None, verdict: str = "FAIL") -> None:
+        environment["GITHUB_EVENT_NAME"] = name
+        environment.pop("GITHUB_EVENT_PATH", None)
+        if payload is not None:
+            environment["GITHUB_EVENT_PATH"] = str(payload)
+        publish(
+            example(verdict),
+            config_path=None,
+            task_lines={},
+            name="nightly",
+            comment=True,
+            status_context="quantgate",
+            summary=False,
+            annotations=False,
+            token=TOKEN,
+            environment=environment,
+        )
+
+    def fork(data: Any) -> None:
+        data["workflow_run"] |= {"pull_requests": [], "head_branch": "fix/a b&c"}
+        data["workflow_run"]["head_repository"]["full_name"] = "stranger/Hello-World"
+
+    for number in range(205):
+        github.add_comment(str(number), "octocat")
+    github.add_comment(f"{marker('nightly')}\none", BOT)
+    github.add_comment(f"{marker('nightly')}\ntwo", BOT)
+    github.pulls = [pull(2), pull(104), pull(3, "9" * 40)]
+    run("pull_request", event("pull_request"))  # update, remove a duplicate
+    github.comments.clear()
+    for verdict in ("PASS", "FAIL", "INCONCLUSIVE"):
+        run("push", event("push"), verdict)  # create, then update
+    run("workflow_run", event("workflow_run"))
+    run("workflow_run", event("workflow_run", fork))
+    run("merge_group", event("merge_group"))
+    run("workflow_dispatch", event("workflow_dispatch"))
+    run("schedule", None)
+    github.fail("POST", "graphql", Answer(401, {"message": "no"}))
+    run("push", event("push"))  # asks GET /user instead
+    return github.requests
+
+
+def test_every_request_is_valid_by_githubs_description(prism: str, sent: list[Request]) -> None:
+    rest = [one for one in sent if one.path != "/graphql"]
+    kinds = {(one.method, re.sub(r"/[0-9a-f]{40}|/\d+", "/*", one.path)) for one in rest}
+    repo = f"/repos/{HOME}"
+    assert kinds == {
+        ("GET", "/user"),
+        ("GET", f"{repo}/pulls"),
+        ("GET", f"{repo}/pulls/*"),
+        ("GET", f"{repo}/commits/*/pulls"),
+        ("GET", f"{repo}/issues/*/comments"),
+        ("POST", f"{repo}/issues/*/comments"),
+        ("PATCH", f"{repo}/issues/comments/*"),
+        ("DELETE", f"{repo}/issues/comments/*"),
+        ("POST", f"{repo}/statuses/*"),
+    }
+    distinct = {json.dumps([one.method, one.path, one.query, one.body]): one for one in rest}
+    with httpx.Client(base_url=prism, timeout=60) as mock:
+        for one in distinct.values():
+            headers = {
+                key: value
+                for key, value in one.headers.items()
+                if key in ("accept", "content-type", "authorization", "user-agent", "x-github-api-version")
+            }
+            content = None if one.body is None else json.dumps(one.body)
+            answer = mock.request(one.method, one.path, params=one.query, headers=headers, content=content)
+            assert answer.status_code < 300, (one.method, one.path, answer.text[:500])
+            # the mock's own example answers have violations too; those are not ours
+            assert '"request"' not in answer.headers.get("sl-violations", ""), answer.headers["sl-violations"]
+    assert len(distinct) > 15
+
+
+def test_the_mock_does_refuse_what_github_would(prism: str) -> None:
+    """Else the test above could not fail."""
+    status = f"{prism}/repos/{HOME}/statuses/{'a' * 40}"
+    assert httpx.post(status, json={"state": "worse"}, timeout=60).status_code == 422
+    assert httpx.post(status, json={}, timeout=60).status_code == 422
+    assert (
+        httpx.post(f"{prism}/repos/{HOME}/issues/2/comments", json={"text": "x"}, timeout=60).status_code
+        == 422
+    )
+    assert httpx.get(f"{prism}/repos/{HOME}/pulls?state=opened", timeout=60).status_code == 422
+    assert httpx.get(f"{prism}/repos/{HOME}/pull/2", timeout=60).status_code == 404
+
+
+def test_githubs_own_examples_are_understood(prism: str) -> None:
+    with Client(prism, TOKEN) as client:
+        assert client.get("repos/octocat/Hello-World/pulls/1347", PullRequest).number == 1347
+        repo = "repos/octocat/Hello-World"  # the examples' next pages are on api.github.com and not asked for
+        assert next(client.pages(f"{repo}/pulls", PullRequest)).head.ref == "new-topic"
+        assert next(client.pages(f"{repo}/commits/{'a' * 40}/pulls", PullRequest)).number == 1347
+        assert next(client.pages(f"{repo}/issues/1347/comments", Comment)).body == "Me too"
+        created = client.post(f"{repo}/issues/1347/comments", {"body": "x"}, Comment, repeatable=False)
+        assert created.html_url.startswith("https://github.com/")
+        client.delete(f"{repo}/issues/comments/1")

@@ -1,0 +1,259 @@
+"""The whole way of a verdict to GitHub: refusals are warnings and never change anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_github import HEAD, HOME, TOKEN, Answer, FakeGitHub, pull
+from results import example
+
+from gate.errors import ConfigError
+from gate.github import Published, publish
+from gate.github.comment import marker
+
+Write = Callable[..., Path]
+MARK = marker("nightly")
+DENIED = {"message": "Resource not accessible by integration"}
+
+
+@pytest.fixture
+def environment(github: FakeGitHub, event: Write, tmp_path: Path) -> dict[str, str]:
+    (tmp_path / "summary.md").touch()
+    return {
+        "GITHUB_ACTIONS": "true",
+        "GITHUB_EVENT_NAME": "pull_request",
+        "GITHUB_EVENT_PATH": str(event("pull_request")),
+        "GITHUB_REPOSITORY": HOME,
+        "GITHUB_SHA": "9" * 40,
+        "GITHUB_API_URL": github.url,
+        "GITHUB_RUN_ID": "77",
+        "GITHUB_WORKSPACE": str(tmp_path),
+        "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md"),
+    }
+
+
+@pytest.fixture
+def show(environment: dict[str, str], tmp_path: Path) -> Callable[..., Published]:
+    def run(verdict: str = "FAIL", **options: Any) -> Published:
+        settings: dict[str, Any] = {
+            "config_path": tmp_path / "ci" / "gate.yml",
+            "task_lines": {"addition": 12, "multiplication": 20},
+            "name": "nightly",
+            "comment": True,
+            "status_context": "quantgate / nightly",
+            "summary": True,
+            "annotations": True,
+            "token": TOKEN,
+            "environment": environment,
+            **options,
+        }
+        return publish(example(verdict), **settings)
+
+    return run
+
+
+def test_everything_at_once(
+    show: Callable[..., Published], github: FakeGitHub, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done = show()
+    assert done == Published(github.comments[0]["html_url"])
+    assert github.comments[0]["body"].startswith(f"{MARK}\n## ❌ quantgate <code>nightly</code>: FAIL\n")
+    run = f"https://github.com/{HOME}/actions/runs/77"
+    assert f"[Whole report and log]({run})" in github.comments[0]["body"]
+    assert github.statuses == [
+        {
+            "sha": HEAD,
+            "state": "failure",
+            "context": "quantgate / nightly",
+            "description": f"FAIL: 3 tasks, 820 paired items, p = {example('FAIL').p_value:.3g}, 1 worse on its own",
+            "target_url": run,
+        }
+    ]
+    assert "quantgate <code>nightly</code>: FAIL" in (tmp_path / "summary.md").read_text(encoding="utf-8")
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith(
+        "::error file=ci/gate.yml,line=1,title=quantgate%3A FAIL::The candidate is worse than"
+    )
+    assert second.startswith(
+        "::error file=ci/gate.yml,line=12,title=quantgate%3A addition is worse::85.0 %25 to 72.5 %25, drop +12.50"
+    )
+
+
+def test_a_second_run_updates_the_comment(show: Callable[..., Published], github: FakeGitHub) -> None:
+    assert show("FAIL").comment_url == show("PASS").comment_url
+    assert len(github.comments) == 1
+    assert "PASS" in github.comments[0]["body"]
+    assert [one["state"] for one in github.statuses] == ["failure", "success"]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "state"), [("PASS", "success"), ("FAIL", "failure"), ("INCONCLUSIVE", "failure")]
+)
+def test_states(show: Callable[..., Published], github: FakeGitHub, verdict: str, state: str) -> None:
+    show(verdict)
+    assert github.statuses[0]["state"] == state
+
+
+def test_a_token_that_may_only_read_is_a_warning_that_names_the_way_out(
+    show: Callable[..., Published],
+    github: FakeGitHub,
+    environment: dict[str, str],
+    event: Write,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fork(data: Any) -> None:
+        data["pull_request"]["head"]["repo"]["full_name"] = "stranger/Hello-World"
+
+    environment["GITHUB_EVENT_PATH"] = str(event("pull_request", fork))
+    github.fail("POST", ".", Answer(403, DENIED), Answer(403, DENIED))
+    done = show()
+    assert done.comment_url is None
+    assert len(done.warnings) == 2
+    for text in done.warnings:
+        assert "workflow_run" in text
+        assert "gate comment" in text
+        assert "The verdict stands." in text
+    assert "quantgate" in (tmp_path / "summary.md").read_text(encoding="utf-8")
+    assert capsys.readouterr().out.count("::warning title=quantgate::") == 2
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_missing_permissions_are_named(
+    show: Callable[..., Published], github: FakeGitHub, status: int
+) -> None:
+    github.fail("POST", ".", Answer(status, DENIED), Answer(status, DENIED))
+    done = show()
+    assert "permissions: statuses: write" in done.warnings[0]
+    assert "permissions: pull-requests: write" in done.warnings[1]
+
+
+@pytest.mark.parametrize("status", [409, 410, 422, 500])
+def test_any_other_refusal_is_a_warning_too(
+    show: Callable[..., Published], github: FakeGitHub, status: int
+) -> None:
+    github.fail("GET", "issues", *[Answer(status, {"message": "no"})] * 9)
+    done = show()
+    assert done.comment_url is None
+    assert [f"HTTP {status}" in text for text in done.warnings] == [True]
+    assert len(github.statuses) == 1
+
+
+def test_a_rate_limit_is_no_missing_permission(show: Callable[..., Published], github: FakeGitHub) -> None:
+    end = {"retry-after": "3600"}
+    github.fail("GET", "issues", Answer(403, {"message": "You have exceeded a secondary rate limit"}, end))
+    assert "rate limit" in show().warnings[0]
+    assert not any("permissions" in text for text in show().warnings)
+
+
+def test_no_pull_request_is_said_and_the_rest_goes_on(
+    show: Callable[..., Published], github: FakeGitHub, environment: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "event.json").write_text('{"schedule": "0 3 * * *"}', encoding="utf-8")
+    environment |= {"GITHUB_EVENT_NAME": "schedule", "GITHUB_EVENT_PATH": str(tmp_path / "event.json")}
+    done = show()
+    assert done == Published(None, (), ("No pull-request comment: a schedule belongs to no pull request.",))
+    assert github.statuses[0]["sha"] == "9" * 40
+
+
+def test_the_merge_queue_gets_its_status_even_where_the_pull_request_cannot_be_read(
+    show: Callable[..., Published], github: FakeGitHub, environment: dict[str, str], event: Write
+) -> None:
+    github.pulls = [pull(104)]
+    environment |= {"GITHUB_EVENT_NAME": "merge_group", "GITHUB_EVENT_PATH": str(event("merge_group"))}
+    github.fail("GET", "pulls/104", Answer(403, DENIED))
+    assert len(show("PASS").warnings) == 1
+    assert github.statuses[0]["sha"] == "2ffea6db159f6b6c47a24e778fb9ef40cf6b1c7d"
+    assert show("PASS").comment_url is not None
+
+
+def test_without_a_token_nothing_is_sent(show: Callable[..., Published], github: FakeGitHub) -> None:
+    for token in (None, ""):
+        assert "no GitHub token" in show(token=token).warnings[0]
+    assert github.requests == []
+
+
+def test_a_broken_token_address_or_event_is_a_warning(
+    show: Callable[..., Published], environment: dict[str, str], tmp_path: Path
+) -> None:
+    assert "spaces, line breaks" in show(token="ghs_secret\nX: y").warnings[0]
+    assert "ghs_secret" not in str(show(token="ghs_secret\nX: y"))
+    environment["GITHUB_API_URL"] = "nonsense"
+    assert "GITHUB_API_URL" in show().warnings[0]
+    (tmp_path / "event.json").write_text("[", encoding="utf-8")
+    assert "Nothing was published" in show().warnings[0]
+
+
+def test_nothing_is_done_outside_of_github(
+    show: Callable[..., Published], github: FakeGitHub, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert show(environment={"CI": "true"}).notices
+    assert github.requests == []
+    assert capsys.readouterr().out == ""
+
+
+def test_what_is_switched_off_is_not_done(
+    show: Callable[..., Published], github: FakeGitHub, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert show(comment=False, status_context=None, summary=False, annotations=False) == Published()
+    assert github.requests == []
+    assert (tmp_path / "summary.md").read_text() == ""
+    assert capsys.readouterr().out == ""
+
+
+def test_a_summary_that_cannot_be_written_is_a_warning(
+    show: Callable[..., Published], environment: dict[str, str], tmp_path: Path
+) -> None:
+    environment["GITHUB_STEP_SUMMARY"] = str(tmp_path)
+    assert "job summary" in show().warnings[0]
+    del environment["GITHUB_STEP_SUMMARY"]
+    assert "GITHUB_STEP_SUMMARY" in show().warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("name", "a-->"), ("status_context", " "), ("status_context", "a\nb")]
+)
+def test_wrong_options_are_errors_before_anything_is_sent(
+    show: Callable[..., Published], github: FakeGitHub, option: str, value: str
+) -> None:
+    with pytest.raises(ConfigError):
+        show(**{option: value})
+    assert github.requests == []
+
+
+def test_a_report_address_that_cannot_be_linked_is_not(
+    show: Callable[..., Published], github: FakeGitHub
+) -> None:
+    for bad in ("javascript:alert(1)", "https://x/a b", "https://x/)[y](https://z", "https://x/\n"):
+        assert "cannot be linked" in show(report_url=bad).warnings[0]
+        assert "actions/runs/77" in github.comments[0]["body"]
+    show(report_url="https://storage.example/reports/7.html?v=1")
+    assert "(https://storage.example/reports/7.html?v=1)" in github.comments[0]["body"]
+
+
+def test_secrets_of_the_environment_are_never_published(
+    show: Callable[..., Published],
+    github: FakeGitHub,
+    environment: dict[str, str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Even where a model says one, or a command line holds it."""
+    environment["HF_TOKEN"] = "hf_" + "s3cr3t" * 5
+    flip = example("FAIL").flips[0].model_copy(update={"candidate": f"my token: {environment['HF_TOKEN']}"})
+    provenance = {"reproduce": [f"GITHUB_TOKEN={TOKEN} gate run"]}
+    result = example("FAIL").model_copy(
+        update={"flips": [flip], "provenance": provenance, "reasons": [f"because {TOKEN}"]}
+    )
+    monkeypatch.setattr("test_publish.example", lambda verdict: result)
+    show()
+    told = capsys.readouterr()
+    everything = f"{github.comments}{github.statuses}{(tmp_path / 'summary.md').read_text()}{told}"
+    plain = everything.replace("&#95;", "_")
+    assert "s3cr3t" not in plain
+    assert TOKEN not in plain
+    assert "&#42;&#42;&#42;" in github.comments[0]["body"]

