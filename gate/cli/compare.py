@@ -10,6 +10,7 @@ import click
 from gate.cli import options
 
 if TYPE_CHECKING:
+    from gate.report import Form
     from gate.samples import ModelSamples
 
 
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--json", "json_path", help="Write result.json here; - for standard output.")
 @click.option("--markdown", "markdown_path", help="Write the Markdown report here; - for standard output.")
+@click.option("--html", "html_path", help="Write the HTML report here.")
+@click.option("--junit", "junit_path", help="Write JUnit XML here.")
 @click.option("-q", "--quiet", is_flag=True, help="Print the verdict and the table only.")
 @click.pass_context
 def command(
@@ -62,6 +65,8 @@ def command(
     seed: int,
     json_path: str | None,
     markdown_path: str | None,
+    html_path: str | None,
+    junit_path: str | None,
     quiet: bool,
 ) -> int:
     """Compare the samples in BASELINE and CANDIDATE and judge the candidate.
@@ -74,7 +79,7 @@ def command(
     from gate.config import DecisionSettings, DistanceSettings
     from gate.decision import decide
     from gate.errors import ConfigError
-    from gate.report import build_result, print_result, render_markdown, to_json
+    from gate.report import build_result, print_result, render
     from gate.samples import pair, write_text
 
     sides = [read_side(path, metric, filter_name) for path in (baseline, candidate)]
@@ -102,12 +107,18 @@ def command(
     )
     result = build_result(decision, pairing, sides[0], sides[1], settings, seed, [_again(context)])
     screen = Screen(quiet)
-    for place, render in ((json_path, to_json), (markdown_path, render_markdown)):
+    places: dict[Form, str | None] = {
+        "json": json_path,
+        "markdown": markdown_path,
+        "html": html_path,
+        "junit": junit_path,
+    }
+    for form, place in places.items():
         if place == "-":
-            click.echo(render(result), nl=False)
+            click.echo(render(form, result, pairing), nl=False)
         elif place is not None:
-            write_text(Path(place), render(result))
-    if "-" not in (json_path, markdown_path):
+            write_text(Path(place), render(form, result, pairing))
+    if "-" not in places.values():
         print_result(result, screen.out, flips=0 if quiet else 5)
     return result.exit_code
 
@@ -133,6 +144,8 @@ def _again(context: click.Context) -> str:
         elif isinstance(parameter, click.Option) and parameter.name not in (
             "json_path",
             "markdown_path",
+            "html_path",
+            "junit_path",
             "quiet",
         ):
             if value in (None, (), False) or value == parameter.default:

@@ -3,27 +3,39 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import click
+
+if TYPE_CHECKING:
+    from gate.report import Form
 
 
 @click.command()
 @click.argument("result", type=click.Path(path_type=Path))
 @click.option(
-    "-f", "--format", "form", type=click.Choice(["terminal", "markdown", "json"]), default="terminal"
+    "-f",
+    "--format",
+    "form",
+    type=click.Choice(["terminal", "markdown", "json", "html", "junit", "attestation"]),
+    default="terminal",
 )
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="File to write; default standard output.")
 def command(result: Path, form: str, out: Path | None) -> int:
-    """Render RESULT (a result.json) as Markdown, JSON, or in the terminal. Exits with 0 whatever the verdict."""
+    """Render RESULT (a result.json) in another form. Exits with 0 whatever the verdict.
+
+    HTML made from a result alone has the worst flips only; `gate run` and `gate compare` write it with all of them. An
+    attestation is an unsigned in-toto Statement.
+    """
     from gate.cli.console import Screen
-    from gate.report import print_result, read_result, render_markdown, to_json
+    from gate.report import print_result, read_result, render
     from gate.samples import write_text
 
     found = read_result(result)
     if form == "terminal":
         print_result(found, Screen().out)
         return 0
-    text = render_markdown(found) if form == "markdown" else to_json(found)
+    text = render(cast("Form", form), found)
     if out is None:
         click.echo(text, nl=False)
     else:

@@ -57,6 +57,9 @@ def build_result(
         Further provenance.
     """
     notes = list(pairing.notes)
+    for name, samples in baseline.tasks.items():
+        if "items" in samples.facets:
+            notes.append(f"task {name}: {samples.facets['items']}.")
     for what in ("device", "loaded_dtype"):
         a, b = baseline.about.get(what), candidate.about.get(what)
         if a is not None and b is not None and a != b:

@@ -1,0 +1,48 @@
+"""Every form that a result can be written in, by its name in gate.yml."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from gate.report.result import Result
+from gate.samples import Pairing
+
+Form = Literal["markdown", "json", "html", "junit", "attestation"]
+
+
+def render(form: Form, result: Result, pairing: Pairing | None = None) -> str:
+    """Return a result in a form.
+
+    Parameters
+    ----------
+    form : str
+    result : Result
+    pairing : Pairing, optional
+        The samples behind it; without them the HTML report has the worst flips only.
+
+    Raises
+    ------
+    SampleError
+        An attestation of a result that does not say what it is about.
+    """
+    # imported where used: none of them is needed to show a verdict
+    if form == "markdown":
+        from gate.report.markdown import render_markdown
+
+        return render_markdown(result)
+    if form == "html":
+        from gate.report.detail import build_detail
+        from gate.report.html import render_html
+
+        return render_html(result, None if pairing is None else build_detail(pairing))
+    if form == "junit":
+        from gate.report.junit import render_junit
+
+        return render_junit(result)
+    if form == "attestation":
+        from gate.report.attestation import render_statement
+
+        return render_statement(result)
+    from gate.report.result import to_json
+
+    return to_json(result)

@@ -1,0 +1,117 @@
+"""The flips as data inside the HTML report: JSON that no text can break out of, small enough to open and to mail."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gate.report.detail import KINDS, Detail, FlipDetail
+
+BUDGET = 12_000_000
+"""Bytes that the flips may take; with everything else the file stays under 15 MB."""
+
+_PLAIN = 300_000  # larger data is compressed
+_LIMITS = (4000, 2000, 1000, 500, 250)  # characters of a text that are kept, tried in turn
+_CHOICE = 300
+# controls other than line feed and tab, and marks that reorder or hide text: the reader sees their names instead
+_HIDDEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f\ud800-\udfff]"
+)
+_ESCAPED = "<>&\u2028\u2029"
+
+
+@dataclass(frozen=True)
+class Payload:
+    """What goes into the file.
+
+    Attributes
+    ----------
+    text : str
+        JSON: an object with the rows, or with `gzip`, the same compressed, in base64.
+    limit : int
+        Characters kept of each text.
+    flips : int
+        Flips kept, the first of the detail's.
+    """
+
+    text: str
+    limit: int
+    flips: int
+
+
+def script_json(data: object) -> str:
+    """Return JSON for an HTML script element: without characters that could end it."""
+    text = _json(data)
+    for char in _ESCAPED:
+        text = text.replace(char, f"\\u{ord(char):04x}")
+    return text
+
+
+def flips_payload(detail: Detail, budget: int = BUDGET) -> Payload:
+    """Return the flips, with texts cut, and at last flips left out, until they fit.
+
+    Parameters
+    ----------
+    detail : Detail
+    budget : int
+        Bytes that the text may take.
+    """
+    kept, limit = detail.flips, _LIMITS[0]
+    while True:
+        text = _encode(kept, limit)
+        if len(text) <= budget or not kept:
+            return Payload(text, limit, len(kept))
+        if limit > _LIMITS[-1]:
+            # a limit so high that the size would hardly fall enough is not tried
+            hopeless = 1.5 * limit * budget / len(text)
+            limit = next((one for one in _LIMITS if one < limit and one <= hopeless), _LIMITS[-1])
+        else:
+            kept = kept[: len(kept) // 2]
+
+
+def visible(text: str | None, limit: int) -> str | None:
+    """Return a text with hidden characters named and what is beyond `limit` characters cut, with a note."""
+    if text is None:
+        return None
+    rest = len(text) - limit
+    cut = text if rest <= 0 else f"{text[:limit]}… [{rest:,} more characters]"
+    return _HIDDEN.sub(lambda match: f"[U+{ord(match.group()):04X}]", cut.replace("\r\n", "\n"))
+
+
+def _encode(flips: Sequence[FlipDetail], limit: int) -> str:
+    tasks = {name: place for place, name in enumerate(dict.fromkeys(flip.task for flip in flips))}
+    rows = [_row(flip, tasks[flip.task], limit) for flip in flips]
+    content = {"tasks": [visible(task, 200) for task in tasks], "rows": rows}
+    data = _json(content).encode("utf-8")
+    if len(data) <= _PLAIN:
+        return script_json(content)
+    return script_json({"gzip": base64.b64encode(gzip.compress(data, 5, mtime=0)).decode("ascii")})
+
+
+def _json(data: object) -> str:
+    return json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def _row(flip: FlipDetail, task: int, limit: int) -> list[object]:
+    """Return a flip as a list; the order is that of `Row` in web/src/data.ts."""
+    logprobs = flip.logprobs or ((), ())
+    return [
+        task,
+        visible(flip.item_id, 200),
+        KINDS.index(flip.kind),
+        visible(flip.prompt, limit),
+        visible(flip.target, limit),
+        visible(flip.baseline, limit),
+        visible(flip.candidate, limit),
+        flip.scores,
+        None if flip.shift is None else round(flip.shift, 4),
+        [visible(choice, _CHOICE) for choice in flip.choices],
+        flip.picked,
+        flip.right,
+        [[round(value, 4) for value in side] for side in logprobs],
+        None if flip.kl is None else float(f"{flip.kl:.4g}"),
+    ]

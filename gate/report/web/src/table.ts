@@ -1,0 +1,30 @@
+// Sorting the table of tasks: a button in each header, the order said by aria-sort.
+
+import { ascending, descending } from "d3-array";
+import { element, find } from "./dom";
+
+export function sortable(): void {
+  const body = find<HTMLTableSectionElement>(".tasks tbody");
+  const headers = [...document.querySelectorAll<HTMLTableCellElement>(".tasks thead th")];
+  headers.forEach((header, column) => {
+    const type = header.dataset.sort;
+    if (type === undefined) return;
+    const button = element("button", "", ...header.childNodes);
+    button.type = "button";
+    header.append(button);
+    button.addEventListener("click", () => {
+      // numbers start with the largest, which is what one looks for
+      const first = type === "number" ? "descending" : "ascending";
+      const other = type === "number" ? "ascending" : "descending";
+      const order = header.getAttribute("aria-sort") === first ? other : first;
+      for (const one of headers) one.removeAttribute("aria-sort");
+      header.setAttribute("aria-sort", order);
+      const value = (row: HTMLTableRowElement): string | number => {
+        const text = row.cells[column]?.dataset.v ?? "";
+        return type === "number" ? Number(text) : text;
+      };
+      const compare = order === "ascending" ? ascending : descending;
+      body.append(...[...body.rows].sort((a, b) => compare(value(a), value(b))));
+    });
+  });
+}

@@ -1,0 +1,137 @@
+"""JUnit XML and the in-toto Statement: read back by the libraries that consume them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import pytest
+from google.protobuf.json_format import ParseDict
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from in_toto_attestation.predicates.test_result.v0 import test_result_pb2
+from in_toto_attestation.v1 import statement_pb2
+from in_toto_attestation.v1.statement import Statement as Reference
+from junitparser import Failure, JUnitXml, Skipped
+from test_report_result import result_of
+
+from gate.errors import SampleError
+from gate.report import Result, to_json
+from gate.report.attestation import build_statement, render_statement
+from gate.report.junit import render_junit
+
+WORSE = ([True] * 80, [True] * 40 + [False] * 40)
+SAME = ([True] * 80, [True] * 79 + [False])
+
+
+def about(letter: str, **other: Any) -> dict[str, Any]:
+    sets = {name: {"task_fingerprint": digit * 64} for name, digit in (("arc", "1"), ("mmlu", "2"))}
+    return {"weights": letter * 64, "revision": None, "dtype": "float32", "sets": sets, **other}
+
+
+def judged(**tasks: tuple[list[bool], list[bool]]) -> Result:
+    return result_of(tasks, about=[about("a"), about("b")])
+
+
+def cases(result: Result) -> dict[str, Any]:
+    (suite,) = JUnitXml.fromstring(render_junit(result).encode())
+    return {case.name: case for case in suite}
+
+
+def test_a_significant_task_fails_its_case_and_the_decision() -> None:
+    found = cases(judged(arc=WORSE, mmlu=SAME))
+    assert list(found) == ["arc", "mmlu", "decision"]
+    assert isinstance(found["arc"].result[0], Failure)
+    assert "40 worse and 0 better of 80" in found["arc"].result[0].message
+    assert found["mmlu"].result == []
+    assert isinstance(found["decision"].result[0], Failure)
+
+
+def test_counts_add_up_and_a_pass_has_no_failure() -> None:
+    document = JUnitXml.fromstring(render_junit(judged(arc=SAME, mmlu=SAME)).encode())
+    assert (document.tests, document.failures, document.errors) == (3, 0, 0)
+
+
+def test_an_advisory_task_never_fails() -> None:
+    result = judged(arc=WORSE, mmlu=SAME)
+    rows = [row.model_copy(update={"role": "advisory", "p_holm": None}) for row in result.tasks]
+    assert cases(result.model_copy(update={"tasks": rows}))["arc"].result == []
+
+
+@pytest.mark.parametrize(("code", "kind"), [(0, Skipped), (3, Failure)])
+def test_inconclusive_is_skipped_unless_it_blocks(code: int, kind: type) -> None:
+    result = judged(arc=SAME).model_copy(update={"verdict": "INCONCLUSIVE", "exit_code": code})
+    assert isinstance(cases(result)["decision"].result[0], kind)
+
+
+@pytest.fixture(scope="module")
+def failing() -> Result:
+    return judged(arc=WORSE)
+
+
+@settings(max_examples=200, deadline=None)
+@given(text=st.text(max_size=60))
+def test_any_text_gives_xml_that_can_be_read(failing: Result, text: str) -> None:
+    result = failing
+    rows = [row.model_copy(update={"task": text}) for row in result.tasks]
+    hostile = result.model_copy(update={"tasks": rows, "reasons": [text], "candidate": {"label": text}})
+    (suite,) = JUnitXml.fromstring(render_junit(hostile).encode())
+    assert len(list(suite)) == 2
+
+
+def statement(result: Result) -> dict[str, Any]:
+    text: dict[str, Any] = json.loads(render_statement(result))
+    return text
+
+
+def test_the_reference_library_accepts_the_statement() -> None:
+    data = statement(judged(arc=WORSE, mmlu=SAME))
+    Reference.copy_from_pb(ParseDict(data, statement_pb2.Statement())).validate()
+    predicate = ParseDict(data["predicate"], test_result_pb2.TestResult())
+    assert predicate.result == "FAILED"
+    assert list(predicate.failed_tests) == ["arc", "decision"]
+    assert list(predicate.passed_tests) == []
+    assert list(predicate.warned_tests) == ["mmlu"]  # one flip: it could not have rejected
+
+
+def test_the_subject_is_the_candidate_and_the_configuration_the_rest() -> None:
+    result = judged(arc=WORSE, mmlu=SAME)
+    data = statement(result)
+    assert data["subject"][0]["digest"] == {"sha256": "b" * 64}
+    digests = {one["name"]: one["digest"] for one in data["predicate"]["configuration"]}
+    assert digests["org/base"] == {"sha256": "a" * 64}
+    assert digests["task mmlu"] == {"sha256": "2" * 64}
+    assert digests["gate-result.json"] == {"sha256": hashlib.sha256(to_json(result).encode()).hexdigest()}
+
+
+@pytest.mark.parametrize(
+    ("verdict", "code", "expected"),
+    [
+        ("PASS", 0, "PASSED"),
+        ("INCONCLUSIVE", 0, "WARNED"),
+        ("INCONCLUSIVE", 3, "FAILED"),
+        ("FAIL", 1, "FAILED"),
+    ],
+)
+def test_each_verdict_has_its_word(verdict: str, code: int, expected: str) -> None:
+    result = judged(arc=SAME).model_copy(update={"verdict": verdict, "exit_code": code})
+    built = build_statement(result).predicate
+    assert built.result == expected
+    everywhere = [*built.passed_tests, *built.warned_tests, *built.failed_tests]
+    assert sorted(everywhere) == ["arc", "decision"]
+
+
+def test_a_hub_model_is_named_by_its_commit() -> None:
+    result = judged(arc=SAME)
+    hub = {**result.candidate, "weights": "hub org/model@" + "c" * 40, "revision": "c" * 40}
+    data = statement(result.model_copy(update={"candidate": hub}))
+    assert data["subject"][0]["digest"] == {"gitCommit": "c" * 40}
+
+
+@pytest.mark.parametrize("lost", ["weights", "sets"])
+def test_what_nobody_hashed_is_not_attested(lost: str) -> None:
+    result = judged(arc=SAME)
+    baseline = {key: value for key, value in result.baseline.items() if key != lost}
+    with pytest.raises(SampleError, match="does not say"):
+        build_statement(result.model_copy(update={"baseline": baseline}))

@@ -1,0 +1,120 @@
+"""The history of a store as a table, JSON lines and a badge; and the command."""
+
+from __future__ import annotations
+
+import html
+import io
+import json
+import re
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from gate.cli.main import main
+from gate.report.history import alpha_spent, print_history, render_badge, render_history_lines
+from gate.report.history_html import render_history_html
+from gate.samples.history import Record, append_history
+
+
+def night(
+    day: int, verdict: str = "PASS", p: float = 0.5, series: str = "aaaa0000", **other: object
+) -> Record:
+    values: dict[str, object] = {
+        "time": f"2026-11-{day:02}T02:00:00+00:00",
+        "series": series,
+        "verdict": verdict,
+        "p_value": p,
+        "alpha": 0.01,
+        "drop": 0.004,
+        "flip_rate": 0.03,
+        "baseline": "b" * 64,
+        "candidate": "c" * 64,
+        **other,
+    }
+    return Record.model_validate(values)
+
+
+def test_alpha_is_summed_run_by_run() -> None:
+    assert alpha_spent([night(1), night(2), night(3)]) == pytest.approx([0.01, 0.02, 0.03])
+
+
+def test_lines_hold_every_run_and_the_alpha_spent() -> None:
+    lines = [
+        json.loads(line) for line in render_history_lines([night(1), night(2, "FAIL", 0.001)]).splitlines()
+    ]
+    assert [line["verdict"] for line in lines] == ["PASS", "FAIL"]
+    assert lines[1]["alpha_spent"] == pytest.approx(0.02)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "colour", "error"),
+    [("PASS", "brightgreen", False), ("FAIL", "red", True), ("INCONCLUSIVE", "yellow", False)],
+)
+def test_the_badge_is_of_the_last_run(verdict: str, colour: str, error: bool) -> None:
+    badge = json.loads(render_badge([night(1), night(2, verdict, 0.0123)]))
+    # the fields of https://shields.io/badges/endpoint-badge
+    assert badge == {
+        "schemaVersion": 1,
+        "label": "quantgate",
+        "message": f"{verdict}, drop +0.40 points, p 0.0123",
+        "color": colour,
+        "isError": error,
+    }
+
+
+def test_the_table_names_every_night() -> None:
+    out = io.StringIO()
+    print_history([night(1), night(2, "FAIL", 1e-5)], Console(file=out, width=140))
+    text = out.getvalue()
+    assert "2026-11-02 02:00" in text
+    assert "1e-05" in text
+    assert "2 run(s), 1 FAIL" in text
+
+
+def test_the_page_has_a_point_for_every_run_in_both_plots_and_loads_nothing() -> None:
+    page = render_history_html([night(1), night(2, "FAIL", 1e-5), night(3, "INCONCLUSIVE")])
+    assert [page.count(f'class="{name}"') for name in ("PASS", "FAIL", "INCONCLUSIVE")] == [2, 2, 2]
+    assert "default-src 'none'" in html.unescape(page)
+    assert "<script" not in page
+    assert not re.search(r'(src|href)="(?!#)', page)
+
+
+@pytest.mark.parametrize("count", [1, 2, 400])
+def test_the_page_can_be_drawn_for_any_number_of_runs(count: int) -> None:
+    records = [
+        night(1, p=1.0, drop=0.0, time=(date(2025, 1, 1) + timedelta(n)).isoformat() + "T00:00:00")
+        for n in range(count)
+    ]
+    assert render_history_html(records).count("<tr>") == count + 1
+
+
+def test_hostile_text_in_a_history_stays_text() -> None:
+    page = render_history_html(
+        [night(1, candidate="<script>alert(1)</script>", series="<img src=x>"), night(2)]
+    )
+    assert "<script" not in page
+    assert "<img" not in page
+
+
+def run(*words: str) -> int:
+    with pytest.raises(SystemExit) as left:
+        main(["history", *words])
+    return int(left.value.code or 0)
+
+
+def test_the_command_reads_a_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    append_history(tmp_path, [night(1), night(2), night(3, series="bbbb1111")])
+    assert run("--store", str(tmp_path), "-f", "jsonl", "--series", "aaaa", "--last", "1") == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert json.loads(line)["time"] == "2026-11-02T02:00:00+00:00"
+    assert run("--store", str(tmp_path), "-f", "badge", "-o", str(tmp_path / "badge.json")) == 0
+    assert json.loads((tmp_path / "badge.json").read_text())["schemaVersion"] == 1
+
+
+def test_an_empty_store_is_an_error_that_says_where_history_comes_from(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("--store", str(tmp_path)) == 2
+    assert "remembers no run" in capsys.readouterr().err

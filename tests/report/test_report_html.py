@@ -1,0 +1,289 @@
+"""The HTML report without a browser: what it says, what it holds, and that nothing breaks out of it."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from html_samples import choices_task, compared, texts_task
+from test_report_hostile import HOSTILE, result_with
+
+from gate.report import read_result, to_json
+from gate.report.curves import power_curves
+from gate.report.detail import Detail, FlipDetail, build_detail, detail_of_result
+from gate.report.figures import Scale, decade, pooled
+from gate.report.html import render_html
+from gate.report.payload import flips_payload, script_json, visible
+from gate.samples import Pairing
+from gate.stats import power, tango_interval
+
+
+class Page(HTMLParser):
+    """Every tag with its attributes, the text that is shown, and the contents of scripts and styles."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.inert: list[tuple[str, str]] = []
+        self.text = ""
+        self._inside = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self._inside = tag
+
+    def handle_endtag(self, tag: str) -> None:
+        self._inside = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._inside in ("script", "style"):
+            self.inert.append((self._inside, data))
+        else:
+            self.text += data
+
+    def embedded(self, which: int) -> dict[str, object]:
+        found: dict[str, object] = json.loads([data for name, data in self.inert if name == "script"][which])
+        return found
+
+
+@pytest.fixture(scope="module")
+def failing() -> tuple[object, Pairing]:
+    return compared(choices_task("winds", 400, 60, 20, 10, 0), texts_task("sums", 200, 12), certify=0.01)
+
+
+def test_the_first_screen_says_what_the_result_says(failing) -> None:
+    result, pairing = failing
+    text = " ".join(Page(render_html(result, build_detail(pairing))).text.split())
+    assert "models/candidate against models/base" in text
+    assert result.verdict == "FAIL"
+    assert result.reasons[0] in text
+    assert "winds" in text
+    assert "+10.00" in text  # 60 worse, 20 better of 400
+    assert "72 answers became worse, 20 better, 10 went from one wrong answer to another." in text
+    assert "gate compare base candidate" in text
+
+
+def test_nothing_is_loaded_and_only_our_script_and_style_may_run(failing) -> None:
+    result, pairing = failing
+    page = Page(render_html(result, build_detail(pairing)))
+    for tag, attributes in page.tags:
+        assert "src" not in attributes
+        assert "style" not in attributes
+        assert not [name for name in attributes if name.startswith("on")]
+        assert (attributes.get("href") or "#")[0] == "#" or attributes["href"].startswith("data:"), tag
+    policy = next(a["content"] for t, a in page.tags if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy.startswith("default-src 'none'; ")
+    assert "unsafe" not in policy
+    for name in ("script", "style"):
+        ours = [data for kind, data in page.inert if kind == name][-1]
+        digest = base64.b64encode(hashlib.sha256(ours.encode()).digest()).decode()
+        assert f"{name}-src 'sha256-{digest}'" in policy
+
+
+def test_all_names_that_the_policy_and_the_plots_have_are_there_without_javascript(failing) -> None:
+    result, pairing = failing
+    html = render_html(result, build_detail(pairing))
+    assert html.count('<svg class="strip') == 3  # two tasks and all items
+    assert 'class="certify"' in html
+    assert '<polyline class="chance" points="0,' in html
+    # divergences were measured on one task of two, and its bars are drawn
+    assert html.count('<rect class="all"') == html.count('<rect class="flipped"') >= 8
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=lambda text: ascii(text)[:30])
+def test_hostile_text_leaves_no_markup_but_the_template(text: str) -> None:
+    tame, wild = (Page(render_html(result_with(one))) for one in ("PLACEHOLDER", text))
+    assert [tag for tag, _ in wild.tags] == [tag for tag, _ in tame.tags]
+    assert [set(attributes) for _, attributes in wild.tags] == [
+        set(attributes) for _, attributes in tame.tags
+    ]
+    hidden = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
+    assert not hidden.search(wild.text)
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=lambda text: ascii(text)[:30])
+def test_hostile_text_comes_back_whole_from_the_data(text: str) -> None:
+    flip = FlipDetail(text, text, "worse", text, text, text, text, choices=(text, text))
+    payload = flips_payload(Detail((flip,), {"worse": 1, "better": 0, "other": 0}))
+    assert not re.search("[<>&\u2028\u2029]", payload.text)
+    row = json.loads(payload.text)["rows"][0]
+    assert row[3] == visible(text, 4000)
+    assert row[9] == [visible(text, 300)] * 2
+
+
+def test_hidden_characters_are_named_and_long_texts_cut_with_a_note() -> None:
+    assert visible("a\u202eb\x00c\ud800", 100) == "a[U+202E]b[U+0000]c[U+D800]"
+    assert visible("two\r\nlines\tand a tab", 100) == "two\nlines\tand a tab"
+    assert visible("x" * 1500, 1000) == "x" * 1000 + "… [500 more characters]"
+    assert visible(None, 5) is None
+
+
+def test_the_flips_are_those_of_the_pairing(failing) -> None:
+    _, pairing = failing
+    detail = build_detail(pairing)
+    assert detail.totals == {"worse": 72, "better": 20, "other": 10}
+    assert detail.left_out == 0
+    assert len(detail.flips) == sum(task.changed_answers for task in pairing.tasks)
+    kinds = [flip.kind for flip in detail.flips]
+    assert kinds == sorted(kinds, key=("worse", "better", "other").index)
+    flip = next(flip for flip in detail.flips if flip.kind == "worse" and flip.choices)
+    assert flip.scores == (1.0, 0.0)
+    assert flip.right == flip.picked[0] != flip.picked[1]
+    assert (flip.target, flip.baseline) == (flip.choices[flip.right], flip.choices[flip.right])
+    before, after = flip.logprobs
+    rest = [place for place in range(4) if place != flip.right]
+    shift = (before[flip.right] - max(before[p] for p in rest)) - (
+        after[flip.right] - max(after[p] for p in rest)
+    )
+    assert flip.shift == pytest.approx(shift)
+    # the largest shift first
+    shifts = [one.shift for one in detail.flips if one.kind == "worse" and one.choices]
+    assert shifts == sorted(shifts, reverse=True)
+
+
+def test_a_bound_keeps_the_worst_and_says_how_many_are_left_out(failing) -> None:
+    result, pairing = failing
+    every, some = build_detail(pairing), build_detail(pairing, most_flips=30)
+    assert some.flips == every.flips[:30]
+    assert {flip.kind for flip in some.flips} == {"worse"}
+    assert some.left_out == 72
+    assert "The 30 worst are here; 72 more are left out" in Page(render_html(result, some)).text
+
+
+def test_tasks_without_shifts_take_turns() -> None:
+    _, pairing = compared(texts_task("sums", 50, 10), texts_task("differences", 50, 10))
+    flips = build_detail(pairing, most_flips=6).flips
+    assert [flip.task for flip in flips] == ["sums", "differences"] * 3
+
+
+def test_histograms_count_every_item_once(failing) -> None:
+    _, pairing = failing
+    (histogram,) = build_detail(pairing).histograms
+    assert histogram.task == "winds"
+    assert sum(histogram.counts) == 400
+    assert sum(histogram.flipped) == 80
+    assert all(flipped <= count for flipped, count in zip(histogram.flipped, histogram.counts, strict=True))
+
+
+def test_a_result_alone_shows_its_flips_and_says_what_is_missing(failing, tmp_path: Path) -> None:
+    result, _ = failing
+    path = tmp_path / "result.json"
+    path.write_text(to_json(result), encoding="utf-8")
+    again = read_result(path)
+    detail = detail_of_result(again)
+    assert detail.totals == {"worse": 72, "better": 20, "other": 10}
+    page = Page(render_html(again))
+    assert "made from result.json alone, which holds the 10 worst" in page.text
+    assert len(page.embedded(1)["rows"]) == 10
+
+
+def test_no_flip_needs_no_explorer() -> None:
+    result, pairing = compared(texts_task("sums", 50, 0))
+    html = render_html(result, build_detail(pairing))
+    assert 'id="explorer"' not in html
+    assert "0 answers became worse" in html
+
+
+def test_large_data_is_compressed_and_stays_in_its_budget() -> None:
+    generator = np.random.default_rng(0)
+    flips = tuple(
+        FlipDetail("t", str(n), "worse", generator.bytes(2500).hex(), "a", "b", "c") for n in range(400)
+    )
+    detail = Detail(flips, {"worse": 400, "better": 0, "other": 0})
+    whole = flips_payload(detail)
+    rows = json.loads(gzip.decompress(base64.b64decode(json.loads(whole.text)["gzip"])))["rows"]
+    assert [row[1] for row in rows] == [str(n) for n in range(400)]
+    assert (whole.limit, whole.flips) == (4000, 400)
+    tight = flips_payload(detail, budget=600_000)
+    assert len(tight.text) <= 600_000
+    assert tight.limit < whole.limit
+    assert tight.flips == 400
+    tiny = flips_payload(detail, budget=20_000)
+    assert len(tiny.text) <= 20_000
+    assert 0 < tiny.flips < 400
+    assert flips_payload(detail) == whole  # and the same every time
+
+
+def test_json_in_a_script_element_ends_no_script() -> None:
+    text = script_json({"a": "</script><!--<script>&\u2028"})
+    assert not re.search("[<>&\u2028]", text)
+    assert json.loads(text) == {"a": "</script><!--<script>&\u2028"}
+
+
+def test_one_task_has_the_exact_power_curve() -> None:
+    result, _ = compared(choices_task("winds", 400, 30, 25, 0, 0))
+    curves = power_curves(result)
+    assert curves.exact
+    assert curves.decision[0] == pytest.approx(power(400, 55 / 400, 0.0), abs=1e-12)
+    for drop, chance in zip(curves.drops, curves.decision, strict=True):
+        assert chance == pytest.approx(power(400, 55 / 400, min(drop, 55 / 400)), abs=1e-12)
+    assert list(curves.decision) == sorted(curves.decision)
+    assert curves.decision[-1] > 0.95
+
+
+def test_several_tasks_curve_agrees_with_the_detectable_drop(failing) -> None:
+    result, _ = failing
+    curves = power_curves(result)
+    assert not curves.exact
+    assert set(curves.tasks) == {"winds", "sums"}
+    near = min(range(len(curves.drops)), key=lambda k: abs(curves.drops[k] - result.sensitivity.drop))
+    assert curves.decision[near] == pytest.approx(0.8, abs=0.12)
+    assert curves.decision[0] <= 0.06
+
+
+@pytest.mark.parametrize("policy", [{"margin": 0.02}, {}])
+def test_no_curve_is_drawn_where_no_exact_test_decides(policy: dict[str, float]) -> None:
+    a, b = texts_task("sums", 60, 6)
+    if not policy:  # scores between right and wrong
+        a, b = (
+            type(side)(side.task, side.metric, side.table.set_column(
+                side.table.schema.get_field_index("score"), "score", [[0.5 * x.as_py() for x in side.table["score"]]]
+            ))
+            for side in (a, b)
+        )  # fmt: skip
+    result, pairing = compared((a, b), **policy)
+    assert power_curves(result) is None
+    html = render_html(result, build_detail(pairing))
+    assert 'id="power-plot"' not in html
+    assert "What each task finds on its own" in html
+
+
+def test_all_items_together_have_tangos_interval_only_where_each_task_has(failing) -> None:
+    result, _ = failing
+    both = pooled(result)
+    assert both.drop == pytest.approx((72 - 20) / 600)
+    assert both.interval == pytest.approx(tango_interval(72, 20, 600, 0.9))
+    wider = result.tasks[0].model_copy(update={"drop_ci90": (-0.2, 0.4)})
+    assert pooled(result.model_copy(update={"tasks": [wider, result.tasks[1]]})).interval is None
+    assert pooled(result.model_copy(update={"tasks": result.tasks[:1]})) is None
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [
+        (-0.021, 0.043, [-0.02, 0.0, 0.02, 0.04]),
+        (0.0, 1.0, [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]),
+        (-3e-4, 3e-4, None),
+    ],
+)
+def test_ticks_are_round_and_on_the_axis(low: float, high: float, ticks: list[float] | None) -> None:
+    scale = Scale(low, high)
+    found = scale.ticks(5)
+    assert 2 <= len(found) <= 6
+    assert all(low <= tick <= high for tick in found)
+    assert ticks is None or found == pytest.approx(ticks)
+    assert (scale.at(low), scale.at(high)) == (0.0, 100.0)
+
+
+def test_decades_are_written_as_people_write_them() -> None:
+    assert [decade(place) for place in (0, 8, 16, 24, 32, 40, 48, 56, 64)] == [
+        "10⁻⁶", "10⁻⁵", "10⁻⁴", "0.001", "0.01", "0.1", "1", "10", "100",
+    ]  # fmt: skip
