@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -46,7 +47,8 @@ class Screen:
     def say(self, text: str) -> None:
         """Print a line about what happens."""
         if not self.quiet:
-            harmless = text.replace("::", ": :").replace("##[", "# #[")  # no commands to the workflow runner
+            # no commands to the workflow runner
+            harmless = re.sub(":(?=:)", ": ", text).replace("##[", "# #[")
             self.err.print(Text(harmless), soft_wrap=True)
 
     @contextmanager

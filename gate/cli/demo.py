@@ -35,7 +35,7 @@ def command(folder: Path, items: int | None, quiet: bool) -> int:
     from rich.text import Text
 
     os.environ["HF_HUB_OFFLINE"] = "1"
-    from gate.cli import workflow
+    from gate.cli import job
     from gate.cli.console import Screen
     from gate.config import load_config
     from gate.demo.setup import CANDIDATES, write_configs, write_models
@@ -57,7 +57,7 @@ def command(folder: Path, items: int | None, quiet: bool) -> int:
         begun = time.monotonic()
         path = configs[candidate.name]
         screen.say(f"\ngate run --config {path}")
-        result = workflow.run(
+        result = job.run(
             load_config(path),
             screen,
             ["gate", "run", "--config", path.name],
@@ -75,7 +75,9 @@ def command(folder: Path, items: int | None, quiet: bool) -> int:
             f"{time.monotonic() - begun:.0f}",
         )
     screen.out.print(table)
-    screen.out.print(Text(f"Reports: {folder}/report-*.md. Total: {time.monotonic() - started:.0f} s."))
+    screen.out.print(
+        Text(f"Reports: {folder}/report-*.html and .md. Total: {time.monotonic() - started:.0f} s.")
+    )
     if surprises:
         screen.err.print(Text(f"not the expected verdict: {', '.join(surprises)}"))
         return int(ExitCode.EVALUATION)

@@ -6,6 +6,7 @@ import difflib
 import importlib
 import logging
 import os
+import re
 import sys
 import traceback
 
@@ -23,6 +24,13 @@ _COMMANDS = {
     "plan": ("gate.cli.plan", "How many items are needed, or what drop can be seen."),
     "report": ("gate.cli.report", "Render a result.json again."),
     "demo": ("gate.cli.demo", "The whole job on a real small model on a laptop CPU."),
+    "comment": ("gate.cli.comment", "Post or update the pull-request comment of a result.json."),
+    "fingerprint": ("gate.cli.fingerprint", "Print the key of the baseline's cache."),
+    "merge": ("gate.cli.merge", "Put the shards of a workflow matrix together."),
+    "curate": ("gate.cli.curate", "Choose the items that carry signal, from the baseline alone."),
+    "history": ("gate.cli.history", "The nights so far: drops, flips, p-values, alpha spent."),
+    "doctor": ("gate.cli.doctor", "What this machine has, and what that means for a run."),
+    "action": ("gate.cli.action", "The GitHub Action's entry point: inputs, run, outputs, comment."),
     "schema": ("gate.cli.schema", "Print the JSON Schema of gate.yml."),
 }
 
@@ -36,6 +44,7 @@ class _Commands(click.Group):
             return None
         command = importlib.import_module(_COMMANDS[cmd_name][0]).command
         assert isinstance(command, click.Command)  # noqa: S101 - for the type checker
+        command.name = cmd_name
         return command
 
     def resolve_command(
@@ -97,4 +106,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _say(text: str) -> None:
     # a message may quote foreign files: no line of it may be a command to the workflow runner
-    click.echo(text.replace("::", ": :").replace("##[", "# #["), err=True)
+    click.echo(re.sub(":(?=:)", ": ", text).replace("##[", "# #["), err=True)

@@ -18,13 +18,13 @@ def command(config_path: Path, force_baseline: bool, quiet: bool) -> int:
 
     Writes the report files that gate.yml names and exits with the verdict's code.
     """
-    from gate.cli import workflow
+    from gate.cli import job
     from gate.cli.console import Screen
     from gate.config import load_config
     from gate.report import print_result
 
     screen = Screen(quiet)
-    result = workflow.run(
+    result = job.run(
         load_config(config_path),
         screen,
         ["gate", "run", "--config", str(config_path)],

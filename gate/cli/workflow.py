@@ -1,25 +1,33 @@
-"""The steps that commands share: tasks, baseline from the cache or built, candidate, verdict, files."""
+"""The steps that commands share: tasks, baseline from the cache or built, candidate. The whole job is in `job`."""
 
 from __future__ import annotations
 
 import gc
-import shlex
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from gate.cli.console import Screen
+from gate.cli.watched import Watched, evaluate_watched
 from gate.config import EngineSettings, LoadedConfig, ModelSettings
-from gate.decision import decide, spend
-from gate.engines import Engine, ModelIdentity, ModelSource, fetch, identify, locate, open_engine
-from gate.errors import ConfigError, ModelError
-from gate.report import Result, build_result, render_markdown, to_json
-from gate.samples import ModelSamples, SampleSet, Store, as_samples, pair, write_text
-from gate.samples.evaluate import evaluate
-from gate.samples.history import Record, append_history, history_lock, read_history
-from gate.tasks import Task, build_task, digest
+from gate.decision import EarlyStopping
+from gate.engines import (
+    Engine,
+    ModelIdentity,
+    ModelSource,
+    Progress,
+    fetch,
+    identify,
+    locate,
+    open_engine,
+)
+from gate.errors import ModelError
+from gate.samples import SampleSet, Store
+from gate.samples.evaluate import Steps, evaluation, finish
+from gate.samples.remote import open_store
+from gate.tasks import Item, Task, build_task
 
 
 @dataclass(frozen=True)
@@ -43,7 +51,7 @@ class Plan:
     def find(self, settings: ModelSettings) -> Found:
         """Find and identify a model."""
         engine = self.loaded.config.engine_of(settings)
-        source = locate(settings, self.loaded.folder)
+        source = locate(settings, self.loaded.folder, engine)
         return Found(source, identify(source, engine, self.loaded.folder), engine)
 
 
@@ -56,13 +64,10 @@ def plan(loaded: LoadedConfig, screen: Screen) -> Plan:
         A task file, the store, or its place is wrong.
     """
     config = loaded.config
-    if "://" in config.samples.store:
-        raise ConfigError(
-            f"samples.store: {config.samples.store}: remote stores are not available in this version.",
-            "Name a folder.",
-        )
-    tasks = tuple(build_task(task, config.samples, loaded.folder) for task in config.tasks)
-    return Plan(loaded, tasks, Store(loaded.folder / config.samples.store), screen)
+    tasks = tuple(
+        build_task(task, config.samples, loaded.folder, config.include_path) for task in config.tasks
+    )
+    return Plan(loaded, tasks, open_store(config.samples.store, loaded.folder, screen.say), screen)
 
 
 def baseline_sets(plan: Plan, found: Found, force: bool = False) -> list[SampleSet]:
@@ -93,8 +98,17 @@ def baseline_sets(plan: Plan, found: Found, force: bool = False) -> list[SampleS
         )
         engine = _open(plan, found, None)
         for task in missing:
-            sets[task.name] = _evaluate(plan, task, engine, found.identity, places[task.name])
+            sets[task.name] = _Job(plan, task, engine, found, places[task.name]).run()
+            plan.store.publish(sets[task.name])  # at once: a later task may be stopped
     return [sets[task.name] for task in plan.tasks]
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A candidate's sets, in the order of the tasks that were evaluated, and what watching them found."""
+
+    sets: list[SampleSet]
+    early: EarlyStopping | None = None
 
 
 def candidate_sets(
@@ -103,7 +117,9 @@ def candidate_sets(
     baseline: Found | None,
     sets: Sequence[SampleSet] = (),
     folder: Path | None = None,
-) -> list[SampleSet]:
+    part: tuple[int, int] | None = None,
+    watch: bool = False,
+) -> Answered:
     """Evaluate a model afresh on every task.
 
     Parameters
@@ -116,144 +132,83 @@ def candidate_sets(
         measured from the distributions that they hold.
     folder : Path, optional
         Where the sets go, `<folder>/<task>`; default: the store.
+    part : (index, of), optional
+        Only a part of the items; see `gate.samples.evaluate.evaluate`.
+    watch : bool
+        Stop early where the gate.yml asks for it; needs `sets`.
 
     Raises
     ------
     ModelError, EvaluationError
         The model cannot be loaded or evaluated, or its tokenizer is not the baseline's.
     """
-    plan.screen.say(
-        f"candidate {found.identity.name}: evaluating {', '.join(task.name for task in plan.tasks)}"
-    )
+    names = ", ".join(task.name for task in plan.tasks)
+    plan.screen.say(f"candidate {found.identity.name}: evaluating {names}")
     engine = _open(plan, found, baseline)
-    if sets and engine.runtime.tokenizer != sets[0].manifest.model.loaded_tokenizer:
+    if sets:
+        _check_alike(plan, engine, found, sets)
+    measure = bool(sets) and plan.loaded.config.distance.kl
+    jobs = [
+        _Job(
+            plan,
+            task,
+            engine,
+            found,
+            _place(plan, "candidate", found, task) if folder is None else folder / task.name,
+            sets[index] if measure else None,
+            part,
+        )
+        for index, task in enumerate(plan.tasks)
+    ]
+    if watch and plan.loaded.config.decision.early_stop is not None:
+        return _watch(plan, jobs, sets)
+    return Answered([job.run() for job in jobs])
+
+
+def _watch(plan: Plan, jobs: Sequence[_Job], sets: Sequence[SampleSet]) -> Answered:
+    """Evaluate the gating tasks side by side while their flips are watched, then the others, if it goes on."""
+    config = plan.loaded.config
+    assert config.decision.early_stop is not None  # noqa: S101 - for the type checker
+    gating = [index for index, job in enumerate(jobs) if job.task.settings.role == "gating"]
+    with ExitStack() as stack:
+        watched = []
+        for index in gating:
+            progress = stack.enter_context(
+                plan.screen.progress(jobs[index].task.name, len(jobs[index].task.items))
+            )
+            watched.append(Watched(jobs[index].task, sets[index], partial(jobs[index].steps, progress)))
+        done, early = evaluate_watched(watched, config.decision.early_stop, config.samples.seed)
+    found = dict(zip(gating, done, strict=True))
+    if early.stopped:
+        plan.screen.say(f"  stopped after {early.items:,} of {early.of:,} items: the candidate is worse")
+    else:
+        found |= {index: job.run() for index, job in enumerate(jobs) if index not in found}
+    return Answered([found[index] for index in sorted(found)], early)
+
+
+def _check_alike(plan: Plan, engine: Engine, found: Found, sets: Sequence[SampleSet]) -> None:
+    """Refuse a candidate that reads or ends texts in another way than the baseline did."""
+    baseline, runtime = sets[0].manifest.model, engine.runtime
+    # a server may not say which tokenizer it has; the report then notes it
+    known = bool(runtime.tokenizer and baseline.loaded_tokenizer)
+    if known and runtime.tokenizer != baseline.loaded_tokenizer:
         raise ModelError(
             f"candidate {found.identity.name}: its tokenizer is not the baseline's; the same text would become other "
             "tokens, and the comparison would no longer be of the weights alone.",
             "Set candidate.tokenizer: baseline, or copy the baseline's tokenizer files into the candidate's folder.",
         )
-    generates = any(task.settings.kind == "generate_until" for task in plan.tasks)
-    if sets and generates and list(engine.runtime.end_tokens) != sets[0].manifest.model.end_tokens:
+    if not known:
+        plan.screen.say(
+            "  the engine does not say which tokenizer it has; it is not compared with the baseline's"
+        )
+    generates = any(task.generates for task in plan.tasks)
+    ends = list(runtime.end_tokens)
+    if generates and ends and baseline.end_tokens and ends != baseline.end_tokens:
         raise ModelError(
-            f"candidate {found.identity.name}: its texts end at the tokens {list(engine.runtime.end_tokens)}, the "
-            f"baseline's at {sets[0].manifest.model.end_tokens}; one would run on where the other stops.",
+            f"candidate {found.identity.name}: its texts end at the tokens {ends}, the "
+            f"baseline's at {baseline.end_tokens}; one would run on where the other stops.",
             "Copy the baseline's generation_config.json into the candidate's folder.",
         )
-    measure = bool(sets) and plan.loaded.config.distance.kl
-    done = []
-    for index, task in enumerate(plan.tasks):
-        place = _place(plan, "candidate", found, task) if folder is None else folder / task.name
-        reference = sets[index] if measure else None
-        done.append(_evaluate(plan, task, engine, found.identity, place, reference))
-    return done
-
-
-def judge(
-    plan: Plan,
-    baseline: ModelSamples,
-    candidate: ModelSamples,
-    past: Sequence[Record],
-    command: Sequence[str],
-    seconds: float,
-) -> Result:
-    """Pair, test and decide, by the policy of the gate.yml and the earlier runs of its series."""
-    config = plan.loaded.config
-    pairing = pair(baseline, candidate, [task.name for task in plan.tasks])
-    roles = {task.name: task.role for task in config.tasks}
-    spending = spend(config.decision, [record.p_value for record in past])
-    decision = decide(pairing.tasks, config.decision, config.distance, roles, config.samples.seed, spending)
-    return build_result(
-        decision,
-        pairing,
-        baseline,
-        candidate,
-        config.decision,
-        config.samples.seed,
-        [shlex.join(command)],
-        {"seconds": seconds},
-    )
-
-
-def run(
-    loaded: LoadedConfig,
-    screen: Screen,
-    command: Sequence[str],
-    show: Callable[[Result], None],
-    force: bool = False,
-) -> Result:
-    """Do the main job: baseline from the cache or built, candidate, verdict, history and report files.
-
-    Parameters
-    ----------
-    loaded, screen
-    command : sequence of str
-        The command line, for the report.
-    show : callable
-        Given the result before anything of it is written: a full disk must not hide a verdict.
-    force : bool
-        Evaluate the baseline even where it is cached.
-
-    Raises
-    ------
-    GateError
-        Whatever keeps it from a verdict; see the steps.
-    """
-    started = time.monotonic()
-    planned = plan(loaded, screen)
-    config = loaded.config
-    # both are found before the first is evaluated: a misspelt candidate must not cost the baseline's GPU time
-    baseline, candidate = planned.find(config.baseline), planned.find(config.candidate)
-    base = baseline_sets(planned, baseline, force)
-    # a damaged set or history shows before the candidate is evaluated
-    samples = as_samples(base)
-    _past(planned)
-    other = as_samples(candidate_sets(planned, candidate, baseline, base))
-    with history_lock(planned.store.root):
-        result = judge(planned, samples, other, _past(planned), command, time.monotonic() - started)
-        show(result)
-        write_reports(result, loaded, screen)
-        _remember(planned, result)
-    return result
-
-
-def write_reports(result: Result, loaded: LoadedConfig, screen: Screen) -> None:
-    """Write the report files that gate.yml names, relative to its folder."""
-    settings = loaded.config.report
-    for name, text in ((settings.markdown, render_markdown(result)), (settings.json_path, to_json(result))):
-        if name is not None:
-            write_text(loaded.folder / name, text)
-            screen.say(f"wrote {loaded.folder / name}")
-
-
-def _series(plan: Plan) -> str:
-    """Identify what is tested again and again: the gating tasks and the policy, not the models."""
-    policy = plan.loaded.config.decision.model_dump(exclude={"draws", "power", "certify", "on_inconclusive"})
-    return digest(
-        [sorted(task.fingerprint for task in plan.tasks if task.settings.role == "gating"), policy]
-    )[:16]
-
-
-def _past(plan: Plan) -> list[Record]:
-    """Return the earlier runs of the series, where alpha is spent over them."""
-    spends = plan.loaded.config.decision.alpha_spending is not None
-    return read_history(plan.store.root, _series(plan)) if spends else []
-
-
-def _remember(plan: Plan, result: Result) -> None:
-    """Append the run to the store's history, which alpha spending reads."""
-    gating = [task for task in result.tasks if task.role == "gating"]
-    record = Record(
-        time=datetime.now(UTC).isoformat(timespec="seconds"),
-        series=_series(plan),
-        verdict=result.verdict,
-        p_value=result.p_value,
-        alpha=result.alpha,
-        drop=sum(task.drop * task.n for task in gating) / result.items,
-        flip_rate=sum(task.regressions + task.improvements for task in gating) / result.items,
-        baseline=str(result.baseline["fingerprint"]),
-        candidate=str(result.candidate["fingerprint"]),
-    )
-    append_history(plan.store.root, [record])
 
 
 def _place(plan: Plan, role: str, found: Found, task: Task) -> Path:
@@ -270,17 +225,41 @@ def _open(plan: Plan, found: Found, baseline: Found | None) -> Engine:
     return open_engine(source, found.engine)
 
 
-def _evaluate(
-    plan: Plan,
-    task: Task,
-    engine: Engine,
-    identity: ModelIdentity,
-    folder: Path,
-    baseline: SampleSet | None = None,
-) -> SampleSet:
-    with plan.screen.progress(task.name, len(task.items)) as progress:
-        done = evaluate(task, engine, identity, folder, progress, baseline)
-    timings = done.manifest.timings
-    rate = f"{timings.items_per_second:.1f} items/s"
-    plan.screen.say(f"  {task.name}: {done.manifest.items} items in {timings.seconds:.1f} s ({rate})")
-    return done
+@dataclass(frozen=True)
+class _Job:
+    """One task to be put to an engine, and where the set goes."""
+
+    plan: Plan
+    task: Task
+    engine: Engine
+    found: Found
+    folder: Path
+    reference: SampleSet | None = None
+    part: tuple[int, int] | None = None
+
+    def steps(self, progress: Progress, shards: Sequence[Sequence[Item]] | None = None) -> Steps:
+        """Evaluate shard by shard."""
+        return evaluation(
+            self.task,
+            self.engine,
+            self.found.identity,
+            self.folder,
+            progress,
+            self.reference,
+            part=self.part,
+            shards=shards,
+            top_tokens=self.plan.loaded.config.distance.kl_top if self.plan.loaded.config.distance.kl else 0,
+            say=lambda text: self.plan.screen.say(f"  {text}"),
+        )
+
+    def run(self) -> SampleSet:
+        """Evaluate all of it and say how fast it went."""
+        items = len(self.task.items) if self.part is None else -(-len(self.task.items) // self.part[1])
+        with self.plan.screen.progress(self.task.name, items) as progress:
+            done = finish(self.steps(progress))
+        timings = done.manifest.timings
+        rate = f"{timings.items_per_second:.1f} items/s"
+        self.plan.screen.say(
+            f"  {self.task.name}: {done.manifest.items} items in {timings.seconds:.1f} s ({rate})"
+        )
+        return done

@@ -12,6 +12,7 @@ from gate.decision.certify import certify
 from gate.decision.result import (
     Aggregate,
     Decision,
+    EarlyStopping,
     OmnibusP,
     P,
     Sensitivity,
@@ -40,6 +41,7 @@ def decide(
     roles: Mapping[str, Role] | None = None,
     seed: int = 0,
     spending: Spending | None = None,
+    early: EarlyStopping | None = None,
 ) -> Decision:
     """Judge a candidate.
 
@@ -57,6 +59,9 @@ def decide(
         Of the Monte-Carlo draws.
     spending : Spending, optional
         Level of this run out of a history of runs; replaces alpha for the FAIL decision, not for `certify`.
+    early : EarlyStopping, optional
+        What was seen while the candidate was evaluated; the final test then has alpha less early's part, so that both
+        together keep alpha (Bonferroni).
 
     Returns
     -------
@@ -77,12 +82,16 @@ def decide(
     certification = certify(gating, settings)
     if spending is not None:
         settings = settings.model_copy(update={"alpha": spending.level})
+    if early is not None:
+        settings = settings.model_copy(update={"alpha": settings.alpha - early.alpha})
     joint = joint_test(
         [one.evidence for one in gating], settings.rule, settings.margin, settings.draws, seed, settings.alpha
     )
     rows = _rows(judged, gating, joint, settings, seed)
     gating_rows = [row for row in rows if row.role == "gating"]
     failures = _failures(joint, gating_rows, settings, distance or DistanceSettings())
+    if early is not None and early.stopped:
+        failures.insert(0, _stopped(early))
     verdict: Verdict = "PASS"
     reasons = failures
     if failures:
@@ -111,9 +120,11 @@ def decide(
         rule=settings.rule,
         alpha=settings.alpha,
         margin=settings.margin,
-        p_value=joint.p_value,
+        # 1/e is a p-value whenever the run stops (Ville); the tests' own are not
+        p_value=math.exp(-early.log_e_value) if early is not None and early.stopped else joint.p_value,
         reasons=reasons,
         spending=spending,
+        early_stop=early,
         certification=certification,
         sensitivity=_sensitivity(gating, gating_rows, settings, seed),
         tasks=rows,
@@ -190,6 +201,14 @@ def _failures(
         if kl > distance.max_kl:
             failures.append(f"The mean KL divergence is {kl:.3g} nats; the budget is {distance.max_kl:g}.")
     return failures
+
+
+def _stopped(early: EarlyStopping) -> str:
+    return (
+        f"The candidate is worse than the baseline: stopped after {early.items:,} of {early.of:,} items, when the "
+        f"evidence reached {math.exp(min(early.log_e_value, 700)):.3g} to 1; {1 / early.alpha:g} to 1 was enough (an "
+        f"e-process at alpha = {early.alpha:g}). p-values of single tasks are of these items and ignore the stopping."
+    )
 
 
 def _sensitivity(

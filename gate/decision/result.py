@@ -116,6 +116,16 @@ class Spending(Part):
     guarantee: str
 
 
+class EarlyStopping(Part):
+    """What looking at the flips during the evaluation found (an e-process over the gating tasks)."""
+
+    alpha: float = Field(description="Part of decision.alpha that it may spend; the final test has the rest.")
+    log_e_value: float = Field(description="Natural logarithm of the evidence at the last look.")
+    stopped: bool = Field(description="Whether the evidence reached 1 / alpha, which ended the evaluation.")
+    items: int = Field(description="Items of the gating tasks that were answered.")
+    of: int = Field(description="Items of the gating tasks.")
+
+
 class Decision(Part):
     """The verdict and all it rests on."""
 
@@ -127,6 +137,7 @@ class Decision(Part):
     p_value: float
     reasons: list[str]
     spending: Spending | None = None
+    early_stop: EarlyStopping | None = None
     certification: Certification | None
     sensitivity: Sensitivity
     tasks: list[TaskResult]

@@ -96,7 +96,14 @@ def write_configs(folder: Path, items: int | None = None) -> dict[str, Path]:
             "tasks": tasks,
             "samples": {"limit": items},
             "decision": {"alpha": 0.05, "rule": "omnibus"},
-            "report": {"markdown": f"report-{candidate.name}.md", "json": f"result-{candidate.name}.json"},
+            "report": {
+                form: f"{kind}-{candidate.name}.{end}"
+                for form, kind, end in (
+                    ("markdown", "report", "md"),
+                    ("html", "report", "html"),
+                    ("json", "result", "json"),
+                )
+            },
         }
         path = folder / f"gate-{candidate.name}.yml"
         path.write_text(

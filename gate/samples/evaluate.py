@@ -1,37 +1,38 @@
-"""Putting a task to an engine and keeping every answer."""
+"""Putting a task to an engine and keeping every answer, shard by shard, so that a killed run loses little."""
 
 from __future__ import annotations
 
-import math
+import dataclasses
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from gate import __version__
-from gate.engines import (
-    Distribution,
-    Engine,
-    GenerateRequest,
-    LoglikelihoodAnswer,
-    LoglikelihoodRequest,
-    ModelIdentity,
-    Progress,
-)
+from gate.engines import Engine, ModelIdentity, Progress, Runtime
 from gate.errors import EvaluationError
-from gate.samples.manifest import Manifest, ModelRecord, Timings
-from gate.samples.record import SAMPLE_SCHEMA, SCHEMA_VERSION, TaskSamples
-from gate.samples.store import SampleSet, SetWriter
-from gate.tasks import Item, Task, exact_match, pick_choice, text_digest
+from gate.samples.answer import TOP_TOKENS, answer_items, stored_references
+from gate.samples.lock import one_writer
+from gate.samples.manifest import Manifest, ModelRecord, PartRecord, Timings
+from gate.samples.record import SCHEMA_VERSION
+from gate.samples.resume import Finished, PartialSet
+from gate.samples.store import SampleSet
+from gate.tasks import Item, Task, canonical_json, digest
 
-TOP_TOKENS = 128
-"""Tokens of the baseline's distribution that are kept: 6 bytes each, 768 an item before compression."""
-SHARD_ITEMS = 2048
-"""Items a shard: enough for well-filled batches, few enough to lose little."""
+SHARD_ITEMS = 512
+"""Items a shard: enough for well-filled batches, few enough that a kill loses a minute or so."""
+_SHARD_TOKENS = 131_072
+_FEWEST_ANSWERS = 128
+_LEARNT = "scoring"
+"""Entry among the versions that an engine knows only once it has scored: how it does."""
+
+
+Steps = Generator[pa.Table, bool | None, SampleSet]
+"""Yields each shard's rows when they are on the disk, those of an earlier call included; returns the set."""
 
 
 def evaluate(
@@ -41,8 +42,15 @@ def evaluate(
     folder: Path,
     progress: Progress,
     baseline: SampleSet | None = None,
+    *,
+    part: tuple[int, int] | None = None,
+    top_tokens: int | Literal["whole"] = TOP_TOKENS,
+    say: Callable[[str], None] = lambda _: None,
 ) -> SampleSet:
     """Answer every item of a task and write the answers as a sample set.
+
+    Where an earlier call of the same settings was stopped, by whatever it was, its finished shards are kept and only
+    the others are made.
 
     Parameters
     ----------
@@ -53,183 +61,198 @@ def evaluate(
     folder : Path
         The set's folder; an older set there is replaced at the end, in one step.
     progress : callable
-        Told of answered items.
+        Told of answered items; at once of those that an earlier call had answered.
     baseline : SampleSet, optional
         Set whose stored distributions the answers' are compared with (KL divergence). Without it the
         distributions themselves are stored.
+    part : (index, of), optional
+        Answer items index, index + of, ... (counted from 1) only; `gate merge` puts the parts together.
+    top_tokens : int or "whole"
+        Tokens of each distribution that are stored.
+    say : callable
+        Told what is continued and what is not.
 
     Raises
     ------
     EvaluationError
-        NaN log-likelihoods, out of memory, no space left. Nothing partial remains.
+        NaN log-likelihoods, out of memory, no space left, another process writes this set. Finished shards are kept.
+    SampleError
+        `folder` holds something else than a sample set.
     """
-    started = time.monotonic()
-    tokens = [0, 0]
-    references = None if baseline is None else _references(baseline.read())
-    with SetWriter(folder) as writer:
-        for start in range(0, len(task.items), SHARD_ITEMS):
+    return finish(
+        evaluation(
+            task, engine, identity, folder, progress, baseline, part=part, top_tokens=top_tokens, say=say
+        )
+    )
+
+
+def finish(steps: Steps) -> SampleSet:
+    """Go through the rest of an evaluation and return its set."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            found: SampleSet = done.value
+            return found
+
+
+def evaluation(
+    task: Task,
+    engine: Engine,
+    identity: ModelIdentity,
+    folder: Path,
+    progress: Progress,
+    baseline: SampleSet | None = None,
+    *,
+    part: tuple[int, int] | None = None,
+    shards: Sequence[Sequence[Item]] | None = None,
+    top_tokens: int | Literal["whole"] = TOP_TOKENS,
+    say: Callable[[str], None] = lambda _: None,
+) -> Steps:
+    """Do what `evaluate` does, shard by shard: `send(True)` ends the set with the shards that are done.
+
+    Parameters
+    ----------
+    shards : sequence of sequences of Item, optional
+        All items of the task in another order and cut; default: in the task's order.
+
+    Other parameters, errors: see `evaluate`. Closing the generator early keeps the finished shards for the next call.
+    """
+    size = shard_items(task)
+    items = task.items if part is None else task.items[part[0] - 1 :: part[1]]
+    plan = [items[start : start + size] for start in range(0, len(items), size)]
+    if shards is not None:
+        plan = [tuple(shard) for shard in shards]
+        items = tuple(item for shard in plan for item in shard)
+    settings = _settings(task, plan, identity, engine.runtime, baseline, part, top_tokens)
+    with (
+        one_writer(folder, say),
+        PartialSet(folder, settings, [len(shard) for shard in plan], say) as partial,
+    ):
+        progress(partial.items)
+        references = None if baseline is None or not partial.missing else stored_references(baseline.read())
+
+        def answer(index: int) -> pa.Table:
+            started = time.monotonic()
             try:
-                table = _answer(task, task.items[start : start + SHARD_ITEMS], engine, progress, references)
+                table = answer_items(task, plan[index], engine, progress, references, top_tokens)
             except EvaluationError as error:  # engines do not know what they are asked for
                 raise EvaluationError(f"task {task.name}: {error.message}", error.hint) from error
-            for place, name in enumerate(("tokens_in", "tokens_out")):
-                tokens[place] += sum(table.column(name).to_pylist())
-            writer.add(table)
-        seconds = time.monotonic() - started
-        runtime = engine.runtime
+            _check(task, plan[index], table)
+            partial.add(index, table, time.monotonic() - started, engine.runtime.versions.get(_LEARNT, ""))
+            return table
+
+        if partial.finished and partial.missing:
+            # how the engine scores shows with its first answers, and decides whether the earlier ones can stay
+            answer(partial.missing[0])
+            partial.drop_other_methods(engine.runtime.versions.get(_LEARNT, ""))
+        done = len(plan)
+        for index in range(len(plan)):
+            stop = yield answer(index) if index in partial.missing else partial.read(index)
+            if stop:
+                done = index + 1
+                break
+        finished = partial.finished[:done]
+        answered = sum(one.items for one in finished)
+        seconds = sum(one.seconds for one in finished)
         manifest = Manifest(
             schema_version=SCHEMA_VERSION,
             task=task.name,
             metric=task.metric,
-            items=len(task.items),
-            rows=len(task.items),
-            shards=writer.shards,
+            items=answered,
+            rows=sum(one.shard.rows for one in finished),
+            shards=[one.shard for one in finished],
             task_fingerprint=task.fingerprint,
             facets=dict(task.facets),
-            model=ModelRecord(
-                name=identity.name,
-                revision=identity.revision,
-                weights=identity.weights,
-                tokenizer=identity.tokenizer,
-                dtype=identity.dtype,
-                engine=identity.engine,
-                fingerprint=identity.fingerprint,
-                device=runtime.device,
-                hardware=runtime.hardware,
-                loaded_dtype=runtime.dtype,
-                loaded_tokenizer=runtime.tokenizer,
-                end_tokens=list(runtime.end_tokens),
-                versions=runtime.versions,
-            ),
+            model=_model_record(task, identity, engine.runtime, finished),
             reference=None if baseline is None else baseline.manifest.model.fingerprint,
             timings=Timings(
                 seconds=seconds,
-                items_per_second=len(task.items) / max(seconds, 1e-9),
-                tokens_in=tokens[0],
-                tokens_out=tokens[1],
+                items_per_second=answered / max(seconds, 1e-9),
+                tokens_in=sum(one.tokens_in for one in finished),
+                tokens_out=sum(one.tokens_out for one in finished),
             ),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             quantgate=__version__,
+            part=None
+            if part is None
+            else PartRecord(index=part[0], of=part[1], items=len(task.items), shard_items=size),
+            stopped_of=len(items) if answered < len(items) else None,
         )
-        return writer.finish(manifest)
+        return partial.finish(manifest)
 
 
-References = Mapping[str, Distribution]
+def shard_items(task: Task) -> int:
+    """Return how many items a shard of the task has: fewer where each may take a long text."""
+    if not task.generates:
+        return SHARD_ITEMS
+    answers = max(_FEWEST_ANSWERS, _SHARD_TOKENS // task.settings.max_tokens)
+    return max(1, min(SHARD_ITEMS, answers // task.repeats))
 
 
-def _references(baseline: TaskSamples) -> References:
-    """Return the baseline's stored distributions by item; empty where it has none."""
-    columns = ("item_id", "top_tokens", "top_logprobs", "tail_mass")
-    rows = baseline.table.select(columns).filter(pc.is_valid(baseline.table.column("tail_mass"))).to_pylist()
+def _settings(
+    task: Task,
+    plan: Sequence[Sequence[Item]],
+    identity: ModelIdentity,
+    runtime: Runtime,
+    baseline: SampleSet | None,
+    part: tuple[int, int] | None,
+    top_tokens: int | Literal["whole"],
+) -> dict[str, str]:
+    """Name everything that the rows depend on: shards are only continued where all of it is the same."""
+    found = dataclasses.asdict(runtime)
+    del found["versions"]
+    found["device"] = runtime.device.partition(":")[0]  # which of several equal GPUs does not matter
     return {
-        row["item_id"]: Distribution(
-            tuple(row["top_tokens"]), tuple(map(float, row["top_logprobs"])), row["tail_mass"]
-        )
-        for row in rows
+        "model": identity.fingerprint,
+        "task": task.fingerprint,
+        "items": digest([[item.item_id for item in shard] for shard in plan]),
+        "items a shard": str(max(map(len, plan), default=0)),
+        "part": "whole" if part is None else f"{part[0]}/{part[1]}",
+        # the distributions are those of one evaluation, not of one model
+        "baseline": "none"
+        if baseline is None
+        else digest([shard.sha256 for shard in baseline.manifest.shards]),
+        "top tokens": str(top_tokens),
+        "quantgate": __version__,
+        **{name: value if isinstance(value, str) else canonical_json(value) for name, value in found.items()},
+        **_libraries(runtime),
     }
 
 
-def _answer(
-    task: Task, items: Sequence[Item], engine: Engine, progress: Progress, references: References | None
-) -> pa.Table:
-    contexts = [engine.render_chat(item.messages) if item.messages else item.context for item in items]
-    rows = (_choose if task.settings.kind == "multiple_choice" else _generate)(
-        task, items, contexts, engine, progress, references
-    )
-    shared = [
-        {
-            "task": task.name,
-            "item_id": item.item_id,
-            "repeat": 0,
-            "prompt_hash": text_digest(context),
-            "metric": task.metric,
-            "target": item.target,
-            "cluster": item.cluster,
-            "prompt": item.question,
-            "choices": list(item.choices) or None,
-        }
-        for item, context in zip(items, contexts, strict=True)
-    ]
-    return pa.Table.from_pylist([a | b for a, b in zip(shared, rows, strict=True)], schema=SAMPLE_SCHEMA)
+def _libraries(runtime: Runtime) -> dict[str, str]:
+    return {name: version for name, version in runtime.versions.items() if name != _LEARNT}
 
 
-def _choose(
-    task: Task,
-    items: Sequence[Item],
-    contexts: Sequence[str],
-    engine: Engine,
-    progress: Progress,
-    references: References | None,
-) -> list[dict[str, object]]:
-    requests = [
-        LoglikelihoodRequest(
-            context,
-            tuple(task.delimiter + choice for choice in item.choices),
-            top=TOP_TOKENS if references is None else 0,
-            reference=None if references is None else references.get(item.item_id),
-        )
-        for item, context in zip(items, contexts, strict=True)
-    ]
-    rows: list[dict[str, object]] = []
-    for item, answer in zip(items, engine.loglikelihood(requests, progress), strict=True):
-        _refuse_nan(item, answer.loglikelihoods)
-        choice = pick_choice(answer.loglikelihoods, item.choices, task.metric)
-        rows.append(
-            {
-                "score": float(choice == item.gold),
-                "correct": choice == item.gold,
-                "output": str(choice),
-                "choice_logprobs": list(answer.loglikelihoods),
-                "tokens_in": answer.tokens_in,
-                "tokens_out": answer.tokens_out,
-                **_distribution_columns(answer),
-            }
-        )
-    return rows
-
-
-def _distribution_columns(answer: LoglikelihoodAnswer) -> dict[str, object]:
-    stored, divergence = answer.distribution, answer.divergence
-    columns: dict[str, object] = {}
-    if stored is not None:
-        columns["top_tokens"] = list(stored.tokens)
-        columns["top_logprobs"] = [np.float16(value) for value in stored.logprobs]
-        columns["tail_mass"] = stored.tail
-    if divergence is not None:
-        columns["kl"] = divergence.kl
-        columns["same_top"] = divergence.same_top
-    return columns
-
-
-def _generate(
-    task: Task,
-    items: Sequence[Item],
-    contexts: Sequence[str],
-    engine: Engine,
-    progress: Progress,
-    _: References | None,
-) -> list[dict[str, object]]:
-    settings = task.settings
-    requests = [GenerateRequest(context, tuple(settings.stop), settings.max_tokens) for context in contexts]
-    rows: list[dict[str, object]] = []
-    for item, answer in zip(items, engine.generate_until(requests, progress), strict=True):
-        correct = exact_match(answer.text, item.answers, settings.extract, settings.normalise)
-        rows.append(
-            {
-                "score": float(correct),
-                "correct": correct,
-                "output": answer.text,
-                "tokens_in": answer.tokens_in,
-                "tokens_out": answer.tokens_out,
-            }
-        )
-    return rows
-
-
-def _refuse_nan(item: Item, loglikelihoods: Sequence[float]) -> None:
-    if any(math.isnan(value) for value in loglikelihoods) or not any(map(math.isfinite, loglikelihoods)):
+def _check(task: Task, items: Sequence[Item], table: pa.Table) -> None:
+    """Refuse rows that are not exactly those of the items that were asked for."""
+    counts = pc.value_counts(table.column("item_id").combine_chunks()).to_pylist()
+    rows = {entry["values"]: entry["counts"] for entry in counts}
+    if rows.keys() != {item.item_id for item in items} or len(set(rows.values())) > 1:
         raise EvaluationError(
-            f"the model's log-likelihoods of item {item.item_id[:12]} "
-            f"({item.question.strip()[:60]!r}) are not numbers: {', '.join(f'{v:g}' for v in loglikelihoods)}.",
-            "The weights are broken or overflow in this dtype (try bfloat16 or float32); no verdict is possible.",
+            f"task {task.name}: the engine's answers are not one for each of the {len(items)} items of a shard.",
+            "This is a bug in quantgate or in the engine; please report it.",
         )
+
+
+def _model_record(
+    task: Task, identity: ModelIdentity, runtime: Runtime, finished: Sequence[Finished]
+) -> ModelRecord:
+    versions = _libraries(runtime)
+    if not task.generates and finished and finished[-1].method:
+        versions[_LEARNT] = finished[-1].method
+    return ModelRecord(
+        name=identity.name,
+        revision=identity.revision,
+        weights=identity.weights,
+        tokenizer=identity.tokenizer,
+        dtype=identity.dtype,
+        engine=identity.engine,
+        fingerprint=identity.fingerprint,
+        device=runtime.device,
+        hardware=runtime.hardware,
+        loaded_dtype=runtime.dtype,
+        loaded_tokenizer=runtime.tokenizer,
+        end_tokens=list(runtime.end_tokens),
+        versions=versions,
+    )

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict, Field
 
 
-class _Part(BaseModel):
+class _Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Shard(_Part):
+class Shard(_Record):
     """One Parquet file of a set."""
 
     file: str = Field(pattern=r"^shard-\d{5}\.parquet$")
@@ -17,7 +17,7 @@ class Shard(_Part):
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
-class ModelRecord(_Part):
+class ModelRecord(_Record):
     """Which model answered (identity) and what it ran on."""
 
     name: str
@@ -37,8 +37,8 @@ class ModelRecord(_Part):
     versions: dict[str, str]
 
 
-class Timings(_Part):
-    """How long the set took: seconds of wall time, and tokens."""
+class Timings(_Record):
+    """What the set took: seconds of work, over all runs and machines that it took part in, and tokens."""
 
     seconds: float
     items_per_second: float
@@ -46,7 +46,21 @@ class Timings(_Part):
     tokens_out: int
 
 
-class Manifest(_Part):
+class PartRecord(_Record):
+    """Which part of a task's items a set holds: items index, index + of, index + 2 of, ... (counted from 1)."""
+
+    index: int = Field(ge=1)
+    of: int = Field(ge=1)
+    items: int = Field(ge=0)
+    """Number of items of the whole task."""
+    shard_items: int = Field(ge=1)
+    """Items in each shard of the whole set."""
+
+    def __str__(self) -> str:
+        return f"part {self.index} of {self.of}"
+
+
+class Manifest(_Record):
     """Everything about a sample set but its rows; written last, so that its presence means: complete."""
 
     schema_version: int
@@ -63,3 +77,7 @@ class Manifest(_Part):
     timings: Timings
     created: str
     quantgate: str
+    part: PartRecord | None = None
+    """Set where other parts are to be merged with this one before it can be compared."""
+    stopped_of: int | None = None
+    """Number of items of the whole task, where the evaluation was stopped early on purpose."""

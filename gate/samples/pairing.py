@@ -160,9 +160,17 @@ def _pair_task(
         left_out = int(len(a_in_b) - pc.sum(a_in_b).as_py()) + int(len(b_in_a) - pc.sum(b_in_a).as_py())
         if left_out:
             message = _unpaired(name, keys[0].filter(pc.invert(a_in_b)), keys[1].filter(pc.invert(b_in_a)))
-            if not allow_partial or left_out == len(a) + len(b):
+            # items that nobody has answered because the gate stopped are no surprise; any other missing one is
+            items = pc.count_distinct(a.column("item_id")).as_py()
+            stopped = candidate.stopped_of == items and pc.all(b_in_a).as_py()
+            if not (allow_partial or stopped) or left_out == len(a) + len(b):
                 raise SampleError(message, "Evaluate both on the same items, or pass --allow-partial.")
-            notes.append(f"{message} They are left out.")
+            answered = pc.count_distinct(b.column("item_id")).as_py()
+            notes.append(
+                f"task {name}: stopped early after {answered:,} of {items:,} items."
+                if stopped
+                else f"{message} They are left out."
+            )
             a = a.filter(a_in_b)
             keys[0] = keys[0].filter(a_in_b)
         b = b.take(pc.index_in(keys[0], value_set=keys[1]))

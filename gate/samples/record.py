@@ -52,6 +52,8 @@ class TaskSamples:
         have agree. Empty for files that do not say.
     reference : str or None
         Fingerprint of the model that the columns `kl` and `same_top` were measured against.
+    stopped_of : int or None
+        Number of items of the whole task, where the evaluation was stopped early on purpose.
     """
 
     task: str
@@ -59,6 +61,7 @@ class TaskSamples:
     table: pa.Table
     facets: Mapping[str, str] = field(default_factory=dict)
     reference: str | None = None
+    stopped_of: int | None = None
 
 
 @dataclass(frozen=True)

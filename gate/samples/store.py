@@ -1,4 +1,4 @@
-"""Sample sets on disk: Parquet shards and a manifest, written so that a set is complete or is not there."""
+"""Sample sets on disk: Parquet shards and a manifest; a set is complete or it is not one."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -21,8 +19,10 @@ from pydantic import ValidationError
 from gate.errors import EvaluationError, SampleError
 from gate.samples.manifest import Manifest, Shard
 from gate.samples.record import SAMPLE_SCHEMA, SCHEMA_VERSION, ModelSamples, TaskSamples
+from gate.samples.trust import KEY, is_signed, sign, store_key
 
 MANIFEST = "manifest.json"
+SIGNATURE = "manifest.sig"
 _STORE_FILE = "store.json"
 
 
@@ -41,11 +41,10 @@ class SampleSet:
         SampleError
             A shard is missing, cut short or altered.
         """
-        tables = [_read_shard(self.folder / shard.file, shard) for shard in self.manifest.shards]
+        tables = [read_shard(self.folder / shard.file, shard) for shard in self.manifest.shards]
         table = pa.concat_tables(tables) if tables else SAMPLE_SCHEMA.empty_table()
-        return TaskSamples(
-            self.manifest.task, self.manifest.metric, table, self.manifest.facets, self.manifest.reference
-        )
+        about = self.manifest
+        return TaskSamples(about.task, about.metric, table, about.facets, about.reference, about.stopped_of)
 
 
 class Store:
@@ -83,7 +82,8 @@ class Store:
         Raises
         ------
         SampleError
-            There is one and it is damaged, or it is of another model or task than its folder says.
+            There is one and it is damaged, a part of one, of another model or task than its folder says, or (where
+            there is a key) signed with another one.
         """
         if not (folder / MANIFEST).is_file():
             return None
@@ -93,7 +93,48 @@ class Store:
             task_fingerprint,
         ):
             raise SampleError(f"{folder} holds samples of another model or task than its name says.", _AGAIN)
-        return found
+        refuse_part(found)
+        return found if self._trusted(found) else None
+
+    def publish(self, found: SampleSet) -> None:
+        """Make a baseline's set known to those who use the store: sign it where there is a key (`GATE_STORE_KEY`).
+
+        Raises
+        ------
+        EvaluationError
+            The store cannot be written.
+        """
+        key = store_key()
+        if key is not None:
+            content = (found.folder / MANIFEST).read_bytes()
+            write_text(
+                self._signature_file(found.folder), sign(key, self._place(found.folder), content) + "\n"
+            )
+
+    def _trusted(self, found: SampleSet) -> bool:
+        """Check a baseline's signature where there is a key. One without counts as not there: it is made again."""
+        key, place = store_key(), self._place(found.folder)
+        if key is None or not place.startswith("baseline/"):
+            return True
+        path = self._signature_file(found.folder)
+        if not path.is_file():
+            return False
+        if not is_signed(
+            key, place, (found.folder / MANIFEST).read_bytes(), path.read_text(errors="replace")
+        ):
+            raise SampleError(
+                f"{found.folder} is not signed with the key in {KEY}: it was altered, moved, or signed with another.",
+                "Find out who wrote it; then delete the folder and evaluate the baseline again.",
+            )
+        return True
+
+    def _place(self, folder: Path) -> str:
+        """Return a set's place in the store: role, model, task."""
+        return folder.relative_to(self.root).as_posix()
+
+    @staticmethod
+    def _signature_file(folder: Path) -> Path:
+        return folder / SIGNATURE
 
     def prepare(self) -> None:
         """Create the store's folder and mark its schema version."""
@@ -104,68 +145,14 @@ class Store:
                 write_text(marker, json.dumps({"schema_version": SCHEMA_VERSION}) + "\n")
 
 
-class SetWriter:
-    """Writes one set: shards into a temporary folder beside `folder`, then the manifest, then one rename.
-
-    Used as a context manager; leaving it without `finish` (an error, Ctrl-C) removes what was written and
-    leaves an older set in `folder` as it was.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        _refuse_other(folder)
-        self._folder = folder
-        self._shards: list[Shard] = []
-        with writing(folder):
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            self._temporary = Path(
-                tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent)
-            )
-            self._temporary.chmod(0o755)
-
-    def __enter__(self) -> SetWriter:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        shutil.rmtree(self._temporary, ignore_errors=True)
-
-    @property
-    def shards(self) -> list[Shard]:
-        """The shards written so far."""
-        return list(self._shards)
-
-    def add(self, table: pa.Table) -> None:
-        """Write a table in `SAMPLE_SCHEMA` as the next shard."""
-        path = self._temporary / f"shard-{len(self._shards):05d}.parquet"
-        with writing(path):
-            sink = pa.BufferOutputStream()
-            pq.write_table(table, sink, compression="zstd")
-            content = sink.getvalue().to_pybytes()
-            _write_bytes(path, content)
-        self._shards.append(
-            Shard(file=path.name, rows=table.num_rows, sha256=hashlib.sha256(content).hexdigest())
-        )
-
-    def finish(self, manifest: Manifest) -> SampleSet:
-        """Write the manifest and put the set in its place, instead of an older one."""
-        with writing(self._folder):
-            _write_bytes(self._temporary / MANIFEST, manifest.model_dump_json(indent=1).encode() + b"\n")
-            replaced = None
-            if self._folder.exists():
-                replaced = self._temporary.with_suffix(".old")
-                self._folder.rename(replaced)
-            try:
-                self._temporary.rename(self._folder)
-            except BaseException:
-                if replaced is not None:
-                    replaced.rename(self._folder)
-                raise
-            if replaced is not None:
-                shutil.rmtree(replaced, ignore_errors=True)
-        return SampleSet(self._folder, manifest)
-
-
-def open_set(folder: Path) -> SampleSet:
+def open_set(folder: Path, shards: bool = True) -> SampleSet:
     """Open a sample set and check that it is complete; shard contents are checked when they are read.
+
+    Parameters
+    ----------
+    folder : Path
+    shards : bool
+        Expect the shards beside the manifest.
 
     Raises
     ------
@@ -188,11 +175,40 @@ def open_set(folder: Path) -> SampleSet:
         where = ".".join(map(str, first["loc"]))
         raise SampleError(f"{path} is not a valid manifest: {where}: {first['msg']}.", _AGAIN) from None
     for shard in manifest.shards:
-        if not (folder / shard.file).is_file():
+        if shards and not (folder / shard.file).is_file():
             raise SampleError(f"{folder} is incomplete: {shard.file} is missing.", _AGAIN)
     if sum(shard.rows for shard in manifest.shards) != manifest.rows:
         raise SampleError(f"{path} does not add up: shards and total disagree on the number of rows.", _AGAIN)
     return SampleSet(folder, manifest)
+
+
+def refuse_part(found: SampleSet) -> None:
+    """Refuse a set that holds a part of its task's items.
+
+    Raises
+    ------
+    SampleError
+    """
+    part = found.manifest.part
+    if part is not None:
+        raise SampleError(
+            f"{found.folder} is {part} of task {found.manifest.task}, not the whole set.",
+            "Put all parts together first: `gate merge PART... -o OUT`.",
+        )
+
+
+def open_sets(path: Path) -> list[SampleSet]:
+    """Open the sample set in a folder, or the sets in the folders inside it; empty where there is none.
+
+    Raises
+    ------
+    SampleError
+        A set is damaged.
+    """
+    folders = (
+        [path] if (path / MANIFEST).is_file() else sorted(p.parent for p in path.glob(f"[!.]*/{MANIFEST}"))
+    )
+    return [open_set(folder) for folder in folders]
 
 
 def read_sets(path: Path) -> ModelSamples | None:
@@ -201,14 +217,13 @@ def read_sets(path: Path) -> ModelSamples | None:
     Raises
     ------
     SampleError
-        A set is damaged, or the folder holds one task twice.
+        A set is damaged or a part of one, or the folder holds one task twice.
     """
-    folders = (
-        [path] if (path / MANIFEST).is_file() else sorted(p.parent for p in path.glob(f"[!.]*/{MANIFEST}"))
-    )
-    if not folders:
+    sets = open_sets(path)
+    if not sets:
         return None
-    sets = [open_set(folder) for folder in folders]
+    for one in sets:
+        refuse_part(one)
     by_task: dict[str, SampleSet] = {}
     for one in sets:
         other = by_task.setdefault(one.manifest.task, one)
@@ -253,11 +268,19 @@ def write_text(path: Path, text: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
-            _write_bytes(temporary, text.encode("utf-8", "replace"))
+            write_bytes(temporary, text.encode("utf-8", "replace"))
             temporary.replace(path)
         finally:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file; its content is on the disk when the call returns."""
+    with path.open("wb") as handle:
+        handle.write(content)
+        handle.flush()
+        os.fsync(handle.fileno())
 
 
 @contextmanager
@@ -273,19 +296,6 @@ def writing(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _refuse_other(folder: Path) -> None:
-    """Refuse to replace anything but a sample set, whole or damaged: it would be deleted."""
-    if not folder.exists():
-        return
-    names = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else [folder.name]
-    other = [name for name in names if name != MANIFEST and not re.fullmatch(r"shard-\d{5}\.parquet", name)]
-    if other:
-        raise SampleError(
-            f"{folder} is not a sample set (it holds {', '.join(other[:3])}) and is not replaced.",
-            "Name another place for the samples.",
-        )
-
-
 _AGAIN = "Delete the folder and evaluate again (`gate baseline --force` for a baseline)."
 
 
@@ -297,7 +307,14 @@ def _check_schema(found: object, where: Path) -> None:
         )
 
 
-def _read_shard(path: Path, shard: Shard) -> pa.Table:
+def read_shard(path: Path, shard: Shard) -> pa.Table:
+    """Read the rows of a shard, after a check of its hash.
+
+    Raises
+    ------
+    SampleError
+        The file is missing, cut short or altered.
+    """
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -313,10 +330,3 @@ def _read_shard(path: Path, shard: Shard) -> pa.Table:
             f"{path} does not have the columns or the {shard.rows} rows that it should.", _AGAIN
         )
     return table
-
-
-def _write_bytes(path: Path, content: bytes) -> None:
-    with path.open("wb") as handle:
-        handle.write(content)
-        handle.flush()
-        os.fsync(handle.fileno())

@@ -46,6 +46,11 @@ def broken(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Opened
 
 def choosing(folder: Path, **settings: Any) -> Task:
     write_tiny_task(folder / "items.jsonl")
+    return choosing_from(folder, **settings)
+
+
+def choosing_from(folder: Path, **settings: Any) -> Task:
+    """Build the task of the `items.jsonl` in the folder."""
     given = {
         "name": "animals",
         "file": "items.jsonl",
@@ -56,17 +61,17 @@ def choosing(folder: Path, **settings: Any) -> Task:
     return build_task(TaskSettings(**{**given, **settings}), SampleSettings(), folder)
 
 
-def writing(folder: Path) -> Task:
-    return choosing(
-        folder,
-        name="say",
-        kind="generate_until",
-        choices=None,
-        answer="{{ [choices[gold], 'cat'] }}",
-        max_tokens=4,
-        normalise=["strip", "lower"],
-        cluster="gold",
-    )
+def writing(folder: Path, **settings: Any) -> Task:
+    given = {
+        "name": "say",
+        "kind": "generate_until",
+        "choices": None,
+        "answer": "{{ [choices[gold], 'cat'] }}",
+        "max_tokens": 4,
+        "normalise": ["strip", "lower"],
+        "cluster": "gold",
+    }
+    return choosing(folder, **{**given, **settings})
 
 
 def evaluate(task: Task, model: Opened, folder: Path) -> tuple[SampleSet, list[int]]:
@@ -167,7 +172,7 @@ def test_loglikelihoods_that_are_not_numbers_name_task_and_item_and_keep_the_old
     assert "task animals" in message
     assert task.items[0].item_id[:12] in message
     assert "nan" in message
-    assert [entry.name for entry in (tmp_path / "sets").iterdir()] == ["animals"]
+    assert {entry.name for entry in (tmp_path / "sets").iterdir()} == {"animals", ".animals.lock"}
     assert open_set(tmp_path / "sets" / "animals").read().table.num_rows == 24
 
 

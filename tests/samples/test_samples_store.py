@@ -18,7 +18,7 @@ from gate.errors import EvaluationError, SampleError
 from gate.samples import SAMPLE_SCHEMA, SampleSet, Store, as_samples, open_set, read_sets, write_text
 from gate.samples.importers.build import task_samples
 from gate.samples.manifest import Manifest, ModelRecord, Timings
-from gate.samples.store import SetWriter
+from gate.samples.writer import SetWriter
 
 MODEL = ModelRecord(
     name="org/model",

@@ -1,0 +1,78 @@
+"""`gate merge`: the parts of a workflow matrix become whole sets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gate.cli import options
+
+if TYPE_CHECKING:
+    from gate.cli.console import Screen
+    from gate.samples import Store
+    from gate.samples.manifest import Manifest
+
+
+@click.command()
+@click.argument("parts", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder for the whole sets, one a task.")
+@click.option(
+    "--into-store", is_flag=True, help="Put the sets into the store of gate.yml, as those of the baseline."
+)
+@options.config
+@options.quiet
+def command(
+    parts: tuple[Path, ...], out: Path | None, into_store: bool, config_path: Path, quiet: bool
+) -> int:
+    """Put the PARTS that `gate evaluate --shard i/n` wrote together: one whole set a task.
+
+    Each of PARTS is the --out folder of one shard. All parts of a task must be there, each once, from the same model
+    asked in the same way. `gate compare` reads --out.
+    """
+    from gate.cli.console import Screen
+    from gate.errors import ConfigError
+    from gate.samples.merge import merge, read_parts
+
+    if (out is None) == (not into_store):
+        raise ConfigError("gate merge needs a place: either --out or --into-store.")
+    screen = Screen(quiet)
+    tasks = read_parts(parts)
+    store = _store(config_path, screen) if into_store else None
+    places = {
+        task: (out or Path()) / task if store is None else _in_store(store, task, sets[0].manifest)
+        for task, sets in tasks.items()
+    }
+    for task, sets in tasks.items():
+        done = merge(sets, places[task], screen.say)
+        screen.say(f"  {task}: {done.manifest.items} items from {len(sets)} parts")
+        if store is not None:
+            store.publish(done)
+        click.echo(done.folder)
+    return 0
+
+
+def _store(config_path: Path, screen: Screen) -> Store:
+    """Return the store of a gate.yml, ready to be written."""
+    from gate.config import load_config
+    from gate.samples.remote import open_store
+
+    loaded = load_config(config_path)
+    store = open_store(loaded.config.samples.store, loaded.folder, screen.say)
+    store.prepare()
+    return store
+
+
+def _in_store(store: Store, task: str, part: Manifest) -> Path:
+    """Return where the baseline's set belongs that a part is of, after a check that it can be the baseline's."""
+    from gate.errors import SampleError
+
+    if part.reference is not None:
+        raise SampleError(
+            f"task {task}: the parts hold KL divergences from another model, not the distributions that a baseline "
+            "stores.",
+            "Evaluate them with `gate evaluate --baseline --shard i/n`.",
+        )
+    model = part.model
+    return store.folder("baseline", model.name, model.fingerprint, task, part.task_fingerprint)

@@ -1,0 +1,160 @@
+"""A workflow matrix on a tiny real model: parts, merged, compared, and a baseline made in parts."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import write_gate_yml, write_tiny_task
+
+from gate.cli.main import main
+from gate.samples import open_set, read_sets
+
+
+@pytest.fixture
+def project(
+    tmp_path: Path, tiny_model: Path, other_tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """A folder with the models `base` and `other`, 24 questions and a gate.yml; the current folder."""
+    shutil.copytree(tiny_model, tmp_path / "base")
+    shutil.copytree(other_tiny_model, tmp_path / "other")
+    write_tiny_task(tmp_path / "items.jsonl")
+    write_gate_yml(tmp_path, "base", "other")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def gate_command(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of a command."""
+    with pytest.raises(SystemExit) as left:
+        main([str(argument) for argument in arguments])
+    out, err = capsys.readouterr()
+    assert isinstance(left.value.code, int)
+    return left.value.code, out, err
+
+
+def done(capsys: pytest.CaptureFixture[str], *arguments: object) -> list[str]:
+    """Lines on standard output of a command that succeeds."""
+    code, out, err = gate_command(capsys, *arguments)
+    assert code == 0, err
+    return out.splitlines()
+
+
+def test_a_matrix_of_shards_gives_what_one_machine_gives(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done(capsys, "evaluate", "-o", "whole")
+    for index in (1, 2, 3):
+        (folder,) = done(capsys, "evaluate", "--shard", f"{index}/3", "-o", f"part{index}")
+        assert Path(folder) == Path(f"part{index}/animals")
+        assert open_set(Path(folder)).manifest.items == 8
+    code, out, err = gate_command(capsys, "merge", "part2", "part3", "part1", "-o", "out")
+    assert code == 0, err
+    assert out.splitlines() == ["out/animals"]
+    assert "animals: 24 items from 3 parts" in err
+    whole, merged = (open_set(project / name / "animals").read().table for name in ("whole", "out"))
+    for name in ("item_id", "output", "correct", "prompt_hash", "tokens_out", "top_tokens"):
+        assert merged[name].to_pylist() == whole[name].to_pylist()
+    # other items in a batch, other order of float32 sums
+    for one, other in zip(
+        merged["choice_logprobs"].to_pylist(), whole["choice_logprobs"].to_pylist(), strict=True
+    ):
+        assert one == pytest.approx(other, abs=1e-3)
+    assert gate_command(capsys, "compare", "whole", "out")[0] == 0
+
+
+def test_the_baseline_in_parts_fills_the_store(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for index in (1, 2):
+        done(capsys, "evaluate", "--baseline", "--shard", f"{index}/2", "-o", f"part{index}")
+    (folder,) = done(capsys, "merge", "part1", "part2", "--into-store")
+    assert Path(folder).is_relative_to(Path(".gate", "baseline"))
+    code, _, err = gate_command(capsys, "run")
+    assert code == 0
+    assert "1 task(s) from the cache" in err
+    result = json.loads((project / "gate-result.json").read_text())
+    assert result["tasks"][0]["kl_mean"] > 0
+
+
+def test_divergence_is_measured_in_parts(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = gate_command(capsys, "evaluate", "--kl", "--shard", "1/2", "-o", "part1")
+    assert code == 2
+    assert "no samples of the baseline base for task animals" in err
+    assert "gate baseline" in err
+    (baseline,) = done(capsys, "baseline")
+    done(capsys, "run")
+    expected = json.loads((project / "gate-result.json").read_text())["tasks"][0]["kl_mean"]
+    for index in (1, 2):
+        done(capsys, "evaluate", "--kl", "--shard", f"{index}/2", "-o", f"part{index}")
+    done(capsys, "merge", "part1", "part2", "-o", "out")
+    code, out, err = gate_command(capsys, "compare", Path(baseline).parent, "out", "--json", "-")
+    assert json.loads(out)["tasks"][0]["kl_mean"] == pytest.approx(expected, rel=1e-3)
+    code, _, err = gate_command(capsys, "merge", "part1", "part2", "--into-store")
+    assert code == 2
+    assert "not the distributions that a baseline stores" in err
+
+
+def test_a_part_alone_is_refused(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    done(capsys, "evaluate", "-o", "whole")
+    done(capsys, "evaluate", "--shard", "2/4", "-o", "part2")
+    code, _, err = gate_command(capsys, "compare", "whole", "part2")
+    assert code == 2
+    assert "part2/animals is part 2 of 4 of task animals, not the whole set" in err
+    assert "gate merge" in err
+    code, _, err = gate_command(capsys, "merge", "part2", "-o", "out")
+    assert code == 2
+    assert "3 are missing: 1, 3, 4" in err
+    assert not (project / "out").exists()
+
+
+@pytest.mark.parametrize("part", ["0/4", "5/4", "1", "1/0", "a/b", "-1/4", "1/4/2", "1 /4", "1/4x", "¹/4"])
+def test_a_shard_that_is_none_is_wrong_usage(
+    project: Path, capsys: pytest.CaptureFixture[str], part: str
+) -> None:
+    code, _, err = gate_command(capsys, "evaluate", f"--shard={part}", "-o", "out")
+    assert code == 2
+    assert "is not a part such as 1/4" in err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["merge", "part1"],
+        ["merge", "part1", "-o", "out", "--into-store"],
+        ["merge", "-o", "out"],
+        ["evaluate", "other", "--baseline", "-o", "out"],
+        ["evaluate", "--kl", "--baseline", "-o", "out"],
+    ],
+    ids=" ".join,
+)
+def test_contradictions_are_wrong_usage(
+    project: Path, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    assert gate_command(capsys, *arguments)[0] == 2
+
+
+@pytest.mark.slow
+def test_the_same_command_goes_on_after_kill_9(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_tiny_task(project / "items.jsonl", 1200)  # three shards
+    arguments = [sys.executable, "-m", "gate", "evaluate", "-o", "out"]
+    process = subprocess.Popen(
+        arguments, stderr=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    journal: list[Path] = []
+    while process.poll() is None:
+        journal = list((project / "out").glob(".animals.partial-*/journal.json"))
+        if journal and '"0"' in journal[0].read_text():
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+    assert process.returncode == -signal.SIGKILL
+    code, _, err = gate_command(capsys, "evaluate", "-o", "out")
+    assert code == 0
+    assert "animals: going on with 512 of 1200 items done" in err
+    samples = read_sets(project / "out")
+    assert samples is not None
+    assert samples.tasks["animals"].table.num_rows == 1200
