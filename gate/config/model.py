@@ -7,16 +7,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-
-def _refuse(value: Any) -> Any:
-    if value not in (None, False):
-        raise ValueError("not available in this version; remove the key or set it to null")
-    return value
-
-
-# Keys of the documented gate.yml whose feature is not built yet: an honest error, never a silent no-op.
-NotYet = Annotated[Literal[False] | None, BeforeValidator(_refuse)]
-
 Proportion = Annotated[float, Field(ge=0.0, le=1.0)]
 OpenProportion = Annotated[float, Field(gt=0.0, lt=1.0)]
 
@@ -33,7 +23,28 @@ class Section(BaseModel):
 class EngineSettings(Section):
     """Who answers, and how."""
 
-    kind: Literal["transformers"] = Field("transformers", description="The engine that runs the model.")
+    kind: Literal["transformers", "openai"] = Field(
+        "transformers",
+        description="transformers (loads the weights itself), or openai (a server that speaks OpenAI's protocol).",
+    )
+    base_url: str | None = Field(
+        None,
+        pattern=r"^https?://",
+        description="openai: the server's address, e.g. http://localhost:8000/v1.",
+    )
+    api_key_env: str = Field(
+        "OPENAI_API_KEY",
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
+        description="openai: variable that holds the key.",
+    )
+    concurrency: int = Field(16, ge=1, le=1024, description="openai: requests under way at a time.")
+    timeout: float = Field(300.0, gt=0, description="openai: seconds that one request may take.")
+    replicas: int = Field(
+        1, ge=1, le=1024, description="Copies of the model, on Ray workers where more than 1."
+    )
+    address: str | None = Field(
+        None, description="Address of a Ray cluster; default: start one on this machine."
+    )
     device: str = Field(
         "auto",
         pattern=r"^(auto|cpu|cuda(:\d+)?|balanced)$",
@@ -46,6 +57,16 @@ class EngineSettings(Section):
     attn_implementation: str | None = Field(None, description="Passed to transformers: sdpa, eager, ...")
     trust_remote_code: bool = Field(False, description="Run Python code that the model repository ships.")
 
+    @model_validator(mode="after")
+    def _fits(self) -> EngineSettings:
+        if self.kind == "openai" and self.base_url is None:
+            raise ValueError("an openai engine needs base_url, e.g. http://localhost:8000/v1")
+        if self.kind != "openai" and self.base_url is not None:
+            raise ValueError(f"base_url belongs to kind: openai, not {self.kind}")
+        if self.kind == "openai" and self.replicas > 1:
+            raise ValueError("replicas belong to kind: transformers; a server brings its own")
+        return self
+
     @field_validator("max_batch_tokens")
     @classmethod
     def _positive(cls, value: int | str) -> int | str:
@@ -57,7 +78,13 @@ class EngineSettings(Section):
 class EngineOverride(Section):
     """Engine settings of one model alone; what is not set here comes from the top-level `engine`."""
 
-    kind: Literal["transformers"] | None = None
+    kind: Literal["transformers", "openai"] | None = None
+    base_url: str | None = Field(None, pattern=r"^https?://")
+    api_key_env: str | None = Field(None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    concurrency: int | None = Field(None, ge=1, le=1024)
+    timeout: float | None = Field(None, gt=0)
+    replicas: int | None = Field(None, ge=1, le=1024)
+    address: str | None = None
     device: str | None = Field(None, pattern=r"^(auto|cpu|cuda(:\d+)?|balanced)$")
     max_batch_tokens: int | Literal["auto"] | None = None
     pad_to_multiple_of: int | None = Field(None, ge=1, le=4096)
@@ -66,7 +93,12 @@ class EngineOverride(Section):
 
     def over(self, base: EngineSettings) -> EngineSettings:
         """Return `base` with the values that are set here."""
-        return EngineSettings(**{**base.model_dump(), **self.model_dump(exclude_none=True)})
+        own = self.model_dump(exclude_none=True)
+        below = base.model_dump()
+        if own.get("kind", base.kind) != base.kind:
+            # a server's address means nothing to another kind of engine, and its replicas neither
+            below |= {"base_url": None, "replicas": 1}
+        return EngineSettings(**{**below, **own})
 
 
 class ModelSettings(Section):
@@ -88,10 +120,29 @@ class ModelSettings(Section):
     engine: EngineOverride | None = Field(None, description="Engine settings for this model alone.")
 
 
-class TaskSettings(Section):
-    """One task: what is asked, from which file, and how it is scored."""
+_REGISTRY_KEYS = frozenset(
+    [
+        "name",
+        "metric",
+        "filter",
+        "fewshot",
+        "fewshot_seed",
+        "chat_template",
+        "system",
+        "role",
+        "limit",
+        "items",
+    ]
+)
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}$", description="Unique name of the task.")
+
+class TaskSettings(Section):
+    """One task: a name in the registry of LM Evaluation Harness, or questions from a file and how they are scored."""
+
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}$",
+        description="Unique name of the task; without `file` its name in the registry of LM Evaluation Harness.",
+    )
     file: str | None = Field(None, description="JSONL, CSV or Parquet file with a document a row.")
     kind: Literal["multiple_choice", "generate_until"] = "multiple_choice"
     prompt: str | None = Field(
@@ -104,13 +155,28 @@ class TaskSettings(Section):
         None,
         description="Jinja2 expression: index or text of the right choice; accepted answer(s) of a generation.",
     )
-    metric: Literal["acc", "acc_norm", "exact_match"] | None = Field(
-        None, description="acc or acc_norm (multiple_choice, default acc), exact_match (generate_until)."
+    metric: str | None = Field(
+        None,
+        min_length=1,
+        description="acc or acc_norm (multiple_choice, default acc), exact_match (generate_until); of a registry task "
+        "any of its metrics that has one score a document.",
+    )
+    filter: str | None = Field(
+        None,
+        min_length=1,
+        description="Registry task: which of its filters reads the answer, e.g. strict-match.",
     )
     description: str = Field("", description="Text before the few-shot examples.")
-    fewshot: int = Field(0, ge=0, le=100, description="Number of solved examples before each question.")
+    fewshot: int = Field(
+        0,
+        ge=0,
+        le=100,
+        description="Number of solved examples before each question; of a registry task by default its own.",
+    )
     fewshot_file: str | None = Field(None, description="File of the examples; default: the task's own file.")
-    fewshot_seed: int = Field(0, description="Seed of the choice of examples.")
+    fewshot_seed: int = Field(
+        0, description="Seed of the choice of examples; of a registry task by default lm-eval's 1234."
+    )
     fewshot_delimiter: str = "\n\n"
     target_delimiter: str = " "
     chat_template: bool = Field(False, description="Wrap the prompt in the tokenizer's chat template.")
@@ -127,15 +193,29 @@ class TaskSettings(Section):
     )
     cluster: str | None = Field(None, description="Field whose equal values mark items that belong together.")
     role: Literal["gating", "advisory"] = "gating"
-    limit: int | None = Field(None, ge=1, description="Use the first N documents; overrides samples.limit.")
+    items: str | None = Field(None, description="File of `gate curate`: use only the items that it keeps.")
+    limit: int | None = Field(
+        None,
+        ge=1,
+        description="Use the first N documents (of each subtask of a group); overrides samples.limit.",
+    )
 
     @model_validator(mode="after")
     def _complete(self) -> TaskSettings:
+        if self.system is not None and not self.chat_template:
+            raise ValueError("system needs chat_template: true")
         if self.file is None:
-            raise ValueError(
-                f"task {self.name!r} names no file; tasks by LM Evaluation Harness registry name are not "
-                "available in this version: give file, prompt, choices and answer"
-            )
+            foreign = [
+                key for key in type(self).model_fields if key in self.model_fields_set - _REGISTRY_KEYS
+            ]
+            if foreign:
+                raise ValueError(
+                    f"task {self.name!r} names no file, so it is one of LM Evaluation Harness's, which bring their own "
+                    f"{', '.join(foreign)}: give file, or remove {'it' if len(foreign) == 1 else 'them'}"
+                )
+            return self
+        if self.filter is not None:
+            raise ValueError("filter belongs to tasks of LM Evaluation Harness; use extract and normalise")
         wanted = ["prompt", "answer"] + (["choices"] if self.kind == "multiple_choice" else [])
         missing = [key for key in wanted if getattr(self, key) is None]
         if missing:
@@ -145,8 +225,6 @@ class TaskSettings(Section):
             raise ValueError(
                 f"metric {self.metric} does not fit a {self.kind} task; use {' or '.join(metrics)}"
             )
-        if self.system is not None and not self.chat_template:
-            raise ValueError("system needs chat_template: true")
         if self.kind == "multiple_choice" and (self.stop or self.extract is not None):
             raise ValueError("stop and extract belong to generate_until tasks")
         if any(not stop for stop in self.stop):
@@ -159,6 +237,11 @@ class TaskSettings(Section):
         return self
 
     @property
+    def is_registry_task(self) -> bool:
+        """Whether the task comes from LM Evaluation Harness, by its name."""
+        return self.file is None
+
+    @property
     def resolved_metric(self) -> str:
         """The metric in force: the one that is set, else the kind's default."""
         return self.metric or ("acc" if self.kind == "multiple_choice" else "exact_match")
@@ -167,10 +250,23 @@ class TaskSettings(Section):
 class SampleSettings(Section):
     """Where per-sample outputs are kept, and how many are taken."""
 
-    store: str = Field(".gate", min_length=1, description="Folder of the sample store.")
+    store: str = Field(
+        ".gate",
+        min_length=1,
+        description="The sample store: a folder, or s3://, gs://, hf:// through fsspec.",
+    )
     limit: int | None = Field(None, ge=1, description="Use the first N documents of every task.")
-    repeats: Literal[1] = Field(1, description="Answers per item; only 1 in this version (greedy decoding).")
+    repeats: int = Field(1, ge=1, le=100, description="Answers per item of generate_until tasks.")
+    temperature: float = Field(
+        0.0, ge=0, le=10, description="Sampling temperature of generate_until tasks; 0 is greedy."
+    )
     seed: int = Field(0, ge=0, description="Seed of everything random.")
+
+    @model_validator(mode="after")
+    def _sampled(self) -> SampleSettings:
+        if self.repeats > 1 and self.temperature == 0:
+            raise ValueError("repeats need a temperature above 0: greedy answers are the same each time")
+        return self
 
 
 class AlphaSpending(Section):
@@ -184,6 +280,15 @@ class AlphaSpending(Section):
         1.0, gt=0, description="yearly: false alarms accepted in expectation over `runs` runs."
     )
     runs: int = Field(365, ge=1, description="yearly: number of runs in the period, e.g. nights in a year.")
+
+
+class EarlyStop(Section):
+    """Stop a candidate that is clearly worse before every item is answered."""
+
+    alpha: OpenProportion = Field(
+        0.01, description="Part of decision.alpha that early stopping may spend; the final test has the rest."
+    )
+    every: int = Field(256, ge=1, description="Look after so many more items of the gating tasks together.")
 
 
 class DecisionSettings(Section):
@@ -202,9 +307,26 @@ class DecisionSettings(Section):
     alpha_spending: AlphaSpending | None = Field(
         None, description="For nightly runs: spend alpha over the history instead of anew each time."
     )
+    early_stop: EarlyStop | None = Field(
+        None,
+        description="Look at the flips while the candidate is evaluated, and FAIL as soon as they prove it.",
+    )
     draws: int = Field(
         1_000_000, ge=1_000, le=100_000_000, description="Monte-Carlo draws of the omnibus test."
     )
+
+    @model_validator(mode="after")
+    def _split(self) -> DecisionSettings:
+        if self.early_stop is not None:
+            if self.early_stop.alpha >= self.alpha:
+                raise ValueError(
+                    f"early_stop.alpha must be below alpha ({self.alpha:g}), of which it is a part"
+                )
+            if self.margin > 0:
+                raise ValueError("early_stop tests for any drop and cannot be used with a margin")
+            if self.alpha_spending is not None:
+                raise ValueError("early_stop and alpha_spending cannot be used together")
+        return self
 
 
 class DistanceSettings(Section):
@@ -212,6 +334,9 @@ class DistanceSettings(Section):
 
     max_flip_rate: Proportion | None = Field(None, description="FAIL where more answers flip (proportion).")
     kl: bool = Field(True, description="Measure KL divergence of the answer's first token (multiple_choice).")
+    kl_top: Annotated[int, Field(ge=1, le=10_000)] | Literal["whole"] = Field(
+        128, description="Tokens of the baseline's distribution that are kept for it; whole keeps all."
+    )
     max_kl: float | None = Field(
         None, ge=0, description="FAIL where the mean KL divergence over the gating tasks is larger (nats)."
     )
@@ -228,8 +353,16 @@ class ReportSettings(Section):
 
     markdown: str | None = "gate-report.md"
     json_path: str | None = Field("gate-result.json", alias="json")
-    html: NotYet = Field(None, description="HTML report (not available yet).")
-    junit: NotYet = Field(None, description="JUnit XML (not available yet).")
+    html: str | None = Field("gate-report.html", description="Self-contained HTML report.")
+    junit: str | None = Field(None, description="JUnit XML, a test case per task.")
+    attestation: str | None = Field(None, description="in-toto Statement of the verdict, unsigned.")
+
+    @property
+    def files(self) -> dict[Literal["markdown", "html", "json", "junit", "attestation"], str]:
+        """The files that are wanted, by form."""
+        names = {"markdown": self.markdown, "html": self.html, "json": self.json_path}
+        names |= {"junit": self.junit, "attestation": self.attestation}
+        return {form: name for form, name in names.items() if name is not None}  # type: ignore[misc]
 
 
 def _names_to_tasks(value: Any) -> Any:
@@ -246,6 +379,11 @@ class GateConfig(Section):
     baseline: ModelSettings
     candidate: ModelSettings
     engine: EngineSettings = EngineSettings()
+    include_path: list[str] = Field(
+        default_factory=list,
+        description="Folders with LM Evaluation Harness task files (YAML) of your own, relative to this file. Python "
+        "functions that they name are run.",
+    )
     tasks: Annotated[list[TaskSettings], BeforeValidator(_names_to_tasks)] = Field(min_length=1)
     samples: SampleSettings = SampleSettings()
     decision: DecisionSettings = DecisionSettings()
@@ -265,6 +403,12 @@ class GateConfig(Section):
             raise ValueError(
                 "distance.max_kl needs KL divergence, which is measured on multiple_choice tasks only; "
                 f"make advisory: {', '.join(texts)}"
+            )
+        clustered = [t.name for t in self.tasks if t.role == "gating" and t.cluster is not None]
+        if self.decision.early_stop is not None and clustered:
+            raise ValueError(
+                "early_stop counts items one by one and cannot be used with clusters; make advisory: "
+                f"{', '.join(clustered)}"
             )
         if self.baseline.tokenizer == "baseline":
             raise ValueError("baseline.tokenizer cannot be `baseline`")

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from gate.config import EngineSettings, ModelSettings
 from gate.engines import hub
 from gate.engines.base import ModelIdentity
+from gate.engines.files import (
+    TOKENIZER_PATTERNS,
+    check_weights,
+    hash_files,
+    model_files,
+    patterns,
+    ships_tokenizer,
+    tokenizer_files,
+)
+from gate.engines.hf import SCORING
 from gate.errors import ModelError
-from gate.tasks import digest
-
-_TOKENIZER = re.compile(r"(tokenizer.*|vocab\..*|merges\.txt|special_tokens_map\.json|added_tokens\.json|.*\.model"
-                        r"|.*\.tiktoken|chat_template.*|sentencepiece.*)")  # fmt: skip
-_PICKLE = (".bin", ".pt", ".pth", ".ckpt")
-_READ = (".safetensors", ".json", ".jinja", ".txt", ".model", ".tiktoken")
-
 
 # what computes the numbers; the quantisers count where they are installed
 _LIBRARIES = (
@@ -37,7 +36,7 @@ _LIBRARIES = (
 
 @dataclass(frozen=True)
 class ModelSource:
-    """A model that was found: a local folder, or a commit on the hub.
+    """A model that was found: a local folder, a commit on the hub, or a name that a server serves.
 
     Attributes
     ----------
@@ -47,13 +46,20 @@ class ModelSource:
     revision : str or None
         The hub commit that they are.
     tokenizer_folder : Path or None
-        Where the tokenizer comes from: the model's own folder, or one that stands in for it; set by `fetch`.
+        Where the tokenizer comes from: the model's own folder, or one that stands in for it; set by `fetch`. None
+        for a served model whose texts the server tokenises.
+    tokenizer_revision : str or None
+        The hub commit of a tokenizer that `tokenizer:` names on the hub.
+    served : bool
+        Whether a server holds it.
     """
 
     settings: ModelSettings
     folder: Path | None
     revision: str | None
     tokenizer_folder: Path | None = None
+    tokenizer_revision: str | None = None
+    served: bool = False
 
     @property
     def gguf_tokenizer(self) -> bool:
@@ -61,7 +67,7 @@ class ModelSource:
         return self.settings.gguf_file is not None and self.tokenizer_folder == self.folder
 
 
-def locate(settings: ModelSettings, base: Path) -> ModelSource:
+def locate(settings: ModelSettings, base: Path, engine: EngineSettings | None = None) -> ModelSource:
     """Find a model, without downloading it, and check that a local one is whole.
 
     Parameters
@@ -69,17 +75,23 @@ def locate(settings: ModelSettings, base: Path) -> ModelSource:
     settings : ModelSettings
     base : Path
         Folder that a relative model path starts from.
+    engine : EngineSettings, optional
+        In force for the model; where it is a server's, the model is a name there, which `identify` asks for.
 
     Raises
     ------
     ModelError
         No such model; no weights, truncated weights, or pickled weights that were not allowed.
     """
+    named = _named_tokenizer(settings)
+    commit = None if named is None or _local(named, base) is not None else hub.commit(named)
+    if engine is not None and engine.kind == "openai":
+        return ModelSource(settings, None, None, None, commit, served=True)
     folder = _local(settings, base)
     if folder is None:
-        return ModelSource(settings, None, hub.commit(settings))
+        return ModelSource(settings, None, hub.commit(settings), None, commit)
     check_weights(folder, settings)
-    return ModelSource(settings, folder, None)
+    return ModelSource(settings, folder, None, None, commit)
 
 
 def fetch(
@@ -104,154 +116,106 @@ def fetch(
     """
     settings = source.settings
     folder = source.folder
-    if folder is None:
-        folder = hub.download(settings, source.revision, _patterns(settings, engine))
+    if folder is None and not source.served:
+        folder = hub.download(settings, source.revision, patterns(settings, engine))
         check_weights(folder, settings)
-    ships = settings.gguf_file is not None or _ships_tokenizer(folder)
+    ships = folder is not None and (settings.gguf_file is not None or ships_tokenizer(folder))
     if settings.tokenizer == "baseline" or (settings.tokenizer is None and not ships):
+        if baseline is None and source.served and settings.tokenizer is None:
+            return source
         if baseline is None:
             raise ModelError(
-                f"model {settings.model}: no tokenizer files in {folder}.",
+                f"model {settings.model}: no tokenizer files in {folder or 'the server'}.",
                 "Add the tokenizer's files to the folder, or set `tokenizer:` to a folder or hub name.",
             )
-        lender = baseline if baseline.tokenizer_folder else fetch(baseline, engine, base, None)
-        return ModelSource(settings, folder, source.revision, lender.tokenizer_folder)
-    if settings.tokenizer is None:
-        return ModelSource(settings, folder, source.revision, folder)
-    other = ModelSettings(model=settings.tokenizer)
-    tokenizer = _local(other, base) or hub.download(other, None, ["*.json", "*.txt", "*.model", "*.jinja"])
-    return ModelSource(settings, folder, source.revision, tokenizer)
+        tokenizer = _lent_tokenizer(baseline, engine, base)
+    elif settings.tokenizer is None:
+        tokenizer = folder
+    else:
+        tokenizer = _fetch_named(source, base)
+    return replace(source, folder=folder, tokenizer_folder=tokenizer)
 
 
 def identify(source: ModelSource, engine: EngineSettings, base: Path) -> ModelIdentity:
     """Identify a model by what it consists of: its hub commit, or the contents of its files.
 
+    A served model is asked; see `gate.engines.openai.identity`.
+
     Raises
     ------
     ModelError
-        A file cannot be read.
+        A file cannot be read; the server serves another model.
+    EvaluationError
+        The server cannot be reached.
     """
     settings = source.settings
+    if source.served:
+        from gate.engines.openai.identity import identify_served
+
+        return identify_served(settings, engine, _tokenizer_identity(source, base))
     libraries = ", ".join(f"{name} {found}" for name in _LIBRARIES if (found := _version(name)) is not None)
     trust = " trust_remote_code" if engine.trust_remote_code else ""
+    attention = engine.attn_implementation or "default"
     weights = tokenizer = f"hub {settings.model}@{source.revision}"
     if source.folder is not None:
-        weights = _hash_files(_model_files(source.folder, settings, engine))
-        tokenizer = _hash_files(_tokenizer_files(source.folder))
+        weights = hash_files(source.folder, model_files(source.folder, settings, engine))
+        tokenizer = hash_files(source.folder, tokenizer_files(source.folder))
     elif settings.gguf_file is not None:
         weights += f"/{settings.gguf_file}"
-    if settings.tokenizer is not None:
-        own = (
-            None
-            if settings.tokenizer == "baseline"
-            else _local(ModelSettings(model=settings.tokenizer), base)
-        )
-        tokenizer = settings.tokenizer if own is None else _hash_files(_tokenizer_files(own))
     return ModelIdentity(
         name=settings.model,
         revision=source.revision,
         weights=weights,
-        tokenizer=tokenizer,
+        tokenizer=_tokenizer_identity(source, base) or tokenizer,
         dtype=settings.dtype,
-        engine=f"{engine.kind}({libraries}, attention {engine.attn_implementation or 'default'}{trust})",
+        engine=f"{engine.kind}({libraries}, scoring {SCORING}, attention {attention}{trust})",
     )
 
 
-def check_weights(folder: Path, settings: ModelSettings) -> None:
-    """Refuse a folder without weights, with truncated safetensors, or with pickle only.
+def _tokenizer_identity(source: ModelSource, base: Path) -> str:
+    """Return what stands for the tokenizer that `tokenizer:` names; empty where it names none."""
+    named = _named_tokenizer(source.settings)
+    if named is None:
+        return source.settings.tokenizer or ""
+    own = _local(named, base)
+    return (
+        f"hub {named.model}@{source.tokenizer_revision}"
+        if own is None
+        else hash_files(own, tokenizer_files(own))
+    )
 
-    Raises
-    ------
-    ModelError
-    """
-    name = settings.model
+
+def _named_tokenizer(settings: ModelSettings) -> ModelSettings | None:
+    """Return the folder or hub name that `tokenizer:` holds, as if it were a model's."""
+    return None if settings.tokenizer in (None, "baseline") else ModelSettings(model=settings.tokenizer)
+
+
+def _fetch_named(source: ModelSource, base: Path) -> Path:
+    named = _named_tokenizer(source.settings)
+    if named is None:
+        raise ValueError("no tokenizer is named")
+    return _local(named, base) or hub.download(named, source.tokenizer_revision, TOKENIZER_PATTERNS)
+
+
+def _lent_tokenizer(baseline: ModelSource, engine: EngineSettings, base: Path) -> Path | None:
+    """Return the baseline's tokenizer without downloading its weights; None where only its server has it."""
+    if baseline.tokenizer_folder is not None:
+        return baseline.tokenizer_folder
+    if baseline.settings.tokenizer is not None:
+        return _fetch_named(baseline, base)
+    if baseline.served:
+        return None
+    settings = baseline.settings
     if settings.gguf_file is not None:
-        if not (folder / settings.gguf_file).is_file():
-            found = ", ".join(sorted(file.name for file in folder.glob("*.gguf"))) or "none"
-            raise ModelError(
-                f"model {name}: no file {settings.gguf_file} in {folder}; GGUF files there: {found}."
-            )
-        return
-    if not (folder / "config.json").is_file():
-        gguf = sorted(file.name for file in folder.glob("*.gguf"))
-        hint = f"Set gguf_file: {gguf[0]}." if gguf else "Expected a folder that save_pretrained wrote."
-        if (folder / "adapter_config.json").is_file():
-            hint = "It holds a PEFT adapter: merge it into its base model first."
-        raise ModelError(f"model {name}: no config.json in {folder}.", hint)
-    weights = _safetensors(folder, name)
-    for file in weights:
-        _check_safetensors(file, name)
-    if weights:
-        return
-    pickles = sorted(file.name for file in folder.iterdir() if file.suffix in _PICKLE)
-    if pickles and not settings.allow_pickle:
+        return fetch(baseline, engine, base, None).tokenizer_folder
+    wanted = [*TOKENIZER_PATTERNS, *(["*.py"] if engine.trust_remote_code else [])]
+    folder = baseline.folder or hub.download(settings, baseline.revision, wanted)
+    if not ships_tokenizer(folder):
         raise ModelError(
-            f"model {name}: {folder} has only pickled weights ({', '.join(pickles[:3])}), which can run code.",
-            "Convert them (save_pretrained writes safetensors), or set allow_pickle: true if you trust the source.",
+            f"model {settings.model}: no tokenizer files in {folder}, so that it has none to lend.",
+            "Set `tokenizer:` to a folder or hub name.",
         )
-    if not pickles:
-        raise ModelError(
-            f"model {name}: no weights in {folder}.",
-            "Expected model.safetensors, or model.safetensors.index.json with its shards.",
-        )
-
-
-def _safetensors(folder: Path, name: str) -> list[Path]:
-    index = folder / "model.safetensors.index.json"
-    if not index.is_file():
-        return sorted(folder.glob("*.safetensors"))
-    try:
-        shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise ModelError(f"model {name}: {index} is not a readable index of shards: {error}.") from None
-    missing = [shard for shard in shards if not (folder / shard).is_file()]
-    if missing:
-        raise ModelError(
-            f"model {name}: {len(missing)} of {len(shards)} weight files are missing: {', '.join(missing[:3])}.",
-            "Copy or download the model again.",
-        )
-    return [folder / shard for shard in shards]
-
-
-def _check_safetensors(file: Path, name: str) -> None:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(file, framework="np"):  # reads the header and compares it with the file's length
-            pass
-    except (SafetensorError, OSError) as error:
-        raise ModelError(
-            f"model {name}: {file} ({file.stat().st_size} bytes) is truncated or broken: {error}.",
-            "Copy or download the file again.",
-        ) from None
-
-
-def _ships_tokenizer(folder: Path) -> bool:
-    return any(
-        (folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
-    )
-
-
-def _model_files(folder: Path, settings: ModelSettings, engine: EngineSettings) -> list[Path]:
-    if settings.gguf_file is not None:
-        return [folder / settings.gguf_file]
-    kinds = (
-        _READ + (_PICKLE if settings.allow_pickle else ()) + ((".py",) if engine.trust_remote_code else ())
-    )
-    files = [file for file in sorted(folder.iterdir()) if file.suffix in kinds]
-    return [file for file in files if file.is_file() and not _TOKENIZER.fullmatch(file.name)]
-
-
-def _hash_files(files: list[Path]) -> str:
-    def one(file: Path) -> tuple[str, str]:
-        try:
-            with file.open("rb") as handle:
-                return file.name, hashlib.file_digest(handle, "sha256").hexdigest()
-        except OSError as error:
-            raise ModelError(f"{file} cannot be read: {error}.") from None
-
-    with ThreadPoolExecutor() as pool:  # hashlib releases the interpreter lock
-        return digest(list(pool.map(one, files)))
+    return folder
 
 
 def _version(name: str) -> str | None:
@@ -259,19 +223,6 @@ def _version(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
-
-
-def _tokenizer_files(folder: Path) -> list[Path]:
-    return [file for file in sorted(folder.iterdir()) if file.is_file() and _TOKENIZER.fullmatch(file.name)]
-
-
-def _patterns(settings: ModelSettings, engine: EngineSettings) -> list[str]:
-    """Return which files of a hub repository are needed."""
-    if settings.gguf_file is not None:
-        patterns = [settings.gguf_file, "*.json"]
-    else:
-        patterns = [f"*{ending}" for ending in _READ + (_PICKLE if settings.allow_pickle else ())]
-    return [*patterns, "*.py"] if engine.trust_remote_code else patterns
 
 
 def _local(settings: ModelSettings, base: Path) -> Path | None:

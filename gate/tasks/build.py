@@ -10,9 +10,13 @@ from pathlib import Path
 from gate.config import SampleSettings, TaskSettings
 from gate.errors import TaskError
 from gate.tasks.canonical import canonical_json, digest
+from gate.tasks.curation import select_items
 from gate.tasks.documents import Document, read_documents
+from gate.tasks.file_task import FileTask
+from gate.tasks.harness import build_harness_task
+from gate.tasks.requests import Message
 from gate.tasks.scoring import SCORING_VERSION, normalise
-from gate.tasks.task import Item, Message, Task
+from gate.tasks.task import Item, Sampling, Task
 from gate.tasks.templates import Template
 
 
@@ -27,8 +31,10 @@ class _Rendered:
     answers: tuple[str, ...]
 
 
-def build_task(settings: TaskSettings, samples: SampleSettings, folder: Path) -> Task:
-    """Read, check and render a task.
+def build_task(
+    settings: TaskSettings, samples: SampleSettings, folder: Path, include_path: Sequence[str | Path] = ()
+) -> Task:
+    """Read, check and render a task: from its file, or by its name in the registry of LM Evaluation Harness.
 
     Parameters
     ----------
@@ -37,12 +43,22 @@ def build_task(settings: TaskSettings, samples: SampleSettings, folder: Path) ->
         For `limit`, `repeats` and `seed`.
     folder : Path
         Where relative file names start.
+    include_path : sequence of str or Path
+        Folders (relative ones to `folder`) with LM Evaluation Harness task files of the user's own.
 
     Raises
     ------
     TaskError
-        The file or one of its documents does not fit the settings.
+        The file or one of its documents does not fit the settings; no such registry task.
     """
+    if settings.is_registry_task:
+        task: Task = build_harness_task(settings, samples, [folder / one for one in include_path])
+    else:
+        task = _file_task(settings, samples, folder)
+    return task if settings.items is None else select_items(task, folder / settings.items)
+
+
+def _file_task(settings: TaskSettings, samples: SampleSettings, folder: Path) -> Task:
     path = folder / str(settings.file)
     renderer = _Renderer(settings)
     documents = read_documents(path, settings.name)
@@ -50,7 +66,9 @@ def build_task(settings: TaskSettings, samples: SampleSettings, folder: Path) ->
     rendered = [renderer.render(document, f"{path}:{document.line}") for document in used]
     examples = _examples(settings, path, documents, folder, renderer)
     items = tuple(_item(one, examples, settings, path) for one in rendered)
-    return Task(settings.name, settings, items, _facets(settings, samples, items, examples))
+    sampling = Sampling.of(samples) if settings.kind == "generate_until" else Sampling()
+    facets = _facets(settings, items, examples) | sampling.facets
+    return FileTask(settings.name, settings, items, facets, sampling)
 
 
 class _Renderer:
@@ -202,9 +220,7 @@ def _cluster(document: Document, settings: TaskSettings, where: str) -> str | No
     return str(document.fields[settings.cluster])
 
 
-def _facets(
-    settings: TaskSettings, samples: SampleSettings, items: tuple[Item, ...], examples: list[_Rendered]
-) -> dict[str, str]:
+def _facets(settings: TaskSettings, items: tuple[Item, ...], examples: list[_Rendered]) -> dict[str, str]:
     ids = [item.item_id for item in items]
     facets = {
         "kind": settings.kind,
@@ -219,7 +235,6 @@ def _facets(
         "fewshot": canonical_json(
             [settings.fewshot, settings.fewshot_delimiter, [e.document.item_id[:16] for e in examples]]
         ),
-        "repeats": str(samples.repeats),
         "cluster": str(settings.cluster),
     }
     if settings.kind == "multiple_choice":

@@ -1,20 +1,15 @@
-"""What a task is: its items, how they are scored, and the fingerprint of both."""
+"""What a task is: its items, what an engine is asked about each, how answers are scored, and the fingerprint."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-from gate.config import TaskSettings
+from gate.config import SampleSettings, TaskSettings
 from gate.tasks.canonical import digest
-
-
-@dataclass(frozen=True)
-class Message:
-    """One turn of a chat: role `system`, `user` or `assistant`, and its text."""
-
-    role: str
-    content: str
+from gate.tasks.requests import Answer, Message, Render, Request
 
 
 @dataclass(frozen=True)
@@ -39,6 +34,8 @@ class Item:
         Accepted answers; for multiple_choice the right choice's text alone.
     cluster : str or None
         Items with the same value belong together.
+    subtask : str or None
+        Which part of a group of tasks the item is of; None where the task has no parts.
     """
 
     item_id: str
@@ -49,6 +46,7 @@ class Item:
     gold: int | None
     answers: tuple[str, ...]
     cluster: str | None
+    subtask: str | None = None
 
     @property
     def target(self) -> str:
@@ -57,8 +55,59 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Task:
-    """A named list of items and how they are scored.
+class Scored:
+    """An answer and its score: what a sample keeps of it.
+
+    Attributes
+    ----------
+    score : float
+        Larger is better.
+    correct : bool or None
+        None where an answer is not simply right or wrong.
+    output : str or None
+        The text, or the index of the choice.
+    loglikelihoods : tuple of float
+        Of the choices, in nats; empty where a text was generated.
+    """
+
+    score: float
+    correct: bool | None
+    output: str | None
+    loglikelihoods: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How often, how freely and from which seed texts are generated.
+
+    Attributes
+    ----------
+    repeats : int
+        Answers per item.
+    temperature : float
+        0 is greedy.
+    seed : int
+    """
+
+    repeats: int = 1
+    temperature: float = 0.0
+    seed: int = 0
+
+    @classmethod
+    def of(cls, samples: SampleSettings) -> Sampling:
+        """Return what `samples` of gate.yml asks of a task that generates."""
+        return cls(samples.repeats, samples.temperature, samples.seed)
+
+    @property
+    def facets(self) -> dict[str, str]:
+        """The part of a task's fingerprint; a seed matters only where something is drawn."""
+        facets = {"repeats": str(self.repeats), "temperature": f"{self.temperature:g}"}
+        return facets | ({"sampling_seed": str(self.seed)} if self.temperature > 0 else {})
+
+
+@dataclass(frozen=True)
+class Task(ABC):
+    """A named list of items, what is asked about each, and how answers are scored.
 
     Attributes
     ----------
@@ -71,16 +120,55 @@ class Task:
     settings: TaskSettings
     items: tuple[Item, ...]
     facets: Mapping[str, str]
+    sampling: Sampling
 
     @property
+    @abstractmethod
     def metric(self) -> str:
-        """Name of the metric: acc, acc_norm or exact_match."""
-        return self.settings.resolved_metric
+        """Name of the metric that `score` gives; larger is better."""
 
     @property
-    def delimiter(self) -> str:
-        """What stands between context and choice; a chat template brings its own."""
-        return "" if self.settings.chat_template else self.settings.target_delimiter
+    @abstractmethod
+    def generates(self) -> bool:
+        """Whether texts are generated: the tokens that end a text then matter."""
+
+    @property
+    @abstractmethod
+    def max_tokens(self) -> int:
+        """Longest text that is generated for an item, in tokens; 0 where none is."""
+
+    @property
+    @abstractmethod
+    def measures_kl(self) -> bool:
+        """Whether every item has a distribution after its prompt that two models can be compared by."""
+
+    @abstractmethod
+    def requests(self, item: Item, repeat: int, render: Render) -> tuple[Request, ...]:
+        """Return what an engine is asked for one answer to an item; the first request carries the item's prompt.
+
+        Parameters
+        ----------
+        item : Item
+            One of `items`.
+        repeat : int
+            0 to `repeats` - 1.
+        render : callable
+            Makes a chat a prompt.
+        """
+
+    @abstractmethod
+    def score(self, item: Item, answers: Sequence[Answer]) -> Scored:
+        """Score the answers to `requests`, one a request, in their order."""
+
+    @property
+    def repeats(self) -> int:
+        """Answers per item."""
+        return self.sampling.repeats
+
+    @property
+    def role(self) -> Literal["gating", "advisory"]:
+        """Whether the task can fail the gate."""
+        return self.settings.role
 
     @property
     def fingerprint(self) -> str:

@@ -62,7 +62,7 @@ def test_a_good_file_gives_typed_values_and_the_documented_defaults() -> None:
     assert config.report.json_path == "gate-result.json"
 
 
-def test_every_key_of_the_design_example_is_known_or_said_to_be_not_built_yet() -> None:
+def test_every_key_of_the_design_example_is_known() -> None:
     example = (
         GOOD.replace("- name: faq", "- arc_challenge\n  - name: faq")
         + """\
@@ -73,7 +73,7 @@ distance:  {kl: true, max_flip_rate: null, max_kl: null}
 report:    {markdown: gate-report.md, html: gate-report.html, json: gate-result.json, junit: null}
 """
     )
-    assert [line for line in problems(example) if "not available in this version" not in line] == []
+    assert problems(example) == []
     assert any("unknown key" in line for line in problems(example.replace("certify", "certfy")))
 
 
@@ -188,7 +188,15 @@ def test_an_unknown_key_names_its_line_and_the_nearest_valid_key(text: str, mess
         (GOOD + "samples: {limit: '5'}\n", "gate.yml:10: samples.limit: Input should be a valid integer; found '5'."),
         (GOOD + "samples: {limit: true}\n", "gate.yml:10: samples.limit: Input should be a valid integer"),
         (GOOD + "samples: {limit: 0}\n", "gate.yml:10: samples.limit: Input should be greater than or equal to 1"),
-        (GOOD + "samples: {repeats: 3}\n", "gate.yml:10: samples.repeats: Input should be 1; found 3."),
+        (GOOD + "samples: {repeats: 0}\n", "gate.yml:10: samples.repeats: Input should be greater than or equal to 1"),
+        (GOOD + "samples: {repeats: 3}\n", "gate.yml:10: samples: repeats need a temperature above 0"),
+        (GOOD + "samples: {temperature: -1}\n", "gate.yml:10: samples.temperature: Input should be greater than or"),
+        (GOOD + "distance: {kl_top: 0}\n", "gate.yml:10: distance.kl_top: Input should be greater than or equal to 1"),
+        (GOOD + "distance: {kl_top: all}\n", "gate.yml:10: distance.kl_top: Input should be 'whole'"),
+        (GOOD + "    filter: strict-match\n", "gate.yml:5: tasks.0: filter belongs to tasks of LM Evaluation Harness"),
+        (GOOD + "  - {name: gsm8k, prompt: p}\n", "gate.yml:10: tasks.1: task 'gsm8k' names no file, so it is one of LM"),
+        (GOOD + "  - {name: gsm8k, system: s}\n", "gate.yml:10: tasks.1: system needs chat_template: true"),
+        (GOOD + "include_path: evals\n", "gate.yml:10: include_path: Input should be a valid list"),
         (GOOD + "engine: {device: gpu}\n", "gate.yml:10: engine.device: String should match pattern"),
         (GOOD + "engine: {max_batch_tokens: 0}\n", "gate.yml:10: engine.max_batch_tokens: must be a positive number"),
         (GOOD + "engine: {max_batch_tokens: all}\n", "gate.yml:10: engine.max_batch_tokens: Input should be 'auto'"),
@@ -211,6 +219,33 @@ def test_an_unknown_key_names_its_line_and_the_nearest_valid_key(text: str, mess
 def test_a_wrong_value_names_its_line_key_and_what_was_expected(text: str, message: str) -> None:
     lines = problem(text).splitlines()
     assert any(line.startswith(message) for line in lines), lines
+
+
+def test_a_task_is_named_by_its_name_in_the_registry_alone_or_with_settings() -> None:
+    text = GOOD.replace("- name: faq", "- arc_challenge\n  - name: faq") + (
+        "  - {name: gsm8k, fewshot: 5, limit: 10, metric: exact_match, filter: strict-match, chat_template: true}\n"
+        "include_path: [evals, ../shared]\n"
+    )
+    config = parse(text)
+    assert [task.is_registry_task for task in config.tasks] == [True, False, True]
+    assert [task.name for task in config.tasks] == ["arc_challenge", "faq", "gsm8k"]
+    assert "fewshot" not in config.tasks[0].model_fields_set
+    assert config.tasks[2].filter == "strict-match"
+    assert config.include_path == ["evals", "../shared"]
+    assert parse(GOOD).include_path == []
+
+
+def test_a_task_that_forgot_its_file_is_told_which_keys_need_one() -> None:
+    said = problem(GOOD.replace("    file: evals/faq.jsonl\n", ""))
+    assert "task 'faq' names no file" in said
+    assert "which bring their own prompt, choices, answer: give file, or remove them" in said
+
+
+def test_repeats_and_the_width_of_distributions() -> None:
+    config = parse(GOOD + "samples: {repeats: 4, temperature: 0.7, seed: 3}\ndistance: {kl_top: whole}\n")
+    assert (config.samples.repeats, config.samples.temperature) == (4, 0.7)
+    assert config.distance.kl_top == "whole"
+    assert parse(GOOD).distance.kl_top == 128
 
 
 def test_task_names_must_be_unique() -> None:

@@ -122,3 +122,23 @@ def test_two_files_of_one_hub_model_and_two_commits_are_different_models(cache: 
         cache, tmp_path, tiny, tiny | {"gguf_file": "a.gguf"}, tiny | {"gguf_file": "b.gguf"},
     )  # fmt: skip
     assert len({answer["fingerprint"] for answer in answers}) == 3
+
+
+def test_a_tokenizer_named_on_the_hub_is_the_commit_that_the_name_means(
+    cache: Path, tmp_path: Path, tiny_model: Path
+) -> None:
+    shutil.copytree(tiny_model, tmp_path / "mine")
+    asking = {"model": "./mine", "tokenizer": "org/tiny"}
+    (first,) = ask(cache, tmp_path, asking)
+    assert first["tokenizer"] == str(cache / "models--org--tiny" / "snapshots" / MAIN)
+    (again,) = ask(cache, tmp_path, asking)
+    assert again == first
+    # the name moves on to another commit
+    moved = tmp_path / "moved"
+    shutil.copytree(cache, moved, symlinks=True)
+    (moved / "models--org--tiny" / "refs" / "main").write_text(OLD, encoding="utf-8")
+    (other,) = ask(moved, tmp_path, asking)
+    assert other["weights"] == first["weights"]
+    assert other["fingerprint"] != first["fingerprint"]
+    (missing,) = ask(cache, tmp_path, asking | {"tokenizer": "org/nothing"})
+    assert missing["exit"] == 2

@@ -178,6 +178,29 @@ def test_a_change_of_any_file_that_reaches_the_numbers_is_another_model(model: P
     assert (after.tokenizer != before.tokenizer) is (name in TOKENIZER_FILES)
 
 
+def test_shards_in_folders_below_are_part_of_the_model(model: Path) -> None:
+    weights = load_file(model / "model.safetensors")
+    names = sorted(weights)
+    (model / "weights").mkdir()
+    for shard, held in (("a", names[:5]), ("b", names[5:])):
+        tensors = {name: weights[name] for name in held}
+        save_file(tensors, model / "weights" / f"{shard}.safetensors", metadata={"format": "pt"})
+    (model / "model.safetensors").unlink()
+    placed = {name: f"weights/{'a' if name in names[:5] else 'b'}.safetensors" for name in names}
+    index = {"metadata": {}, "weight_map": placed}
+    (model / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
+    before = identity(find(model).folder or model)
+    shard = model / "weights" / "b.safetensors"
+    content = bytearray(shard.read_bytes())
+    content[-1] ^= 1
+    shard.write_bytes(content)
+    assert identity(model).weights != before.weights
+    (model / "old-checkpoint").mkdir()
+    changed = identity(model)
+    (model / "old-checkpoint" / "model.safetensors").write_bytes(b"not of this model")
+    assert identity(model) == changed
+
+
 def test_a_readme_and_a_log_are_no_part_of_the_model(model: Path) -> None:
     before = identity(model)
     (model / "README.md").write_text("hello", encoding="utf-8")
@@ -256,3 +279,41 @@ def test_no_tokenizer_anywhere_is_an_error_with_both_ways_out(model: Path, tmp_p
 def test_a_gguf_file_brings_its_tokenizer(tmp_path: Path) -> None:
     (tmp_path / "q8.gguf").write_bytes(b"GGUF")
     assert fetch(find(tmp_path, gguf_file="q8.gguf"), ENGINE, tmp_path, None).gguf_tokenizer
+
+
+# served models
+
+
+SERVED = EngineSettings(kind="openai", base_url="http://127.0.0.1:9/v1")
+
+
+def served(folder: Path, **options: Any) -> ModelSource:
+    return locate(ModelSettings(model="org/any-name", **options), folder, SERVED)
+
+
+def test_a_served_model_is_a_name_and_needs_no_files(tmp_path: Path) -> None:
+    source = served(tmp_path)
+    assert source.served
+    assert fetch(source, SERVED, tmp_path, None) == source
+    assert source.folder is source.tokenizer_folder is None
+
+
+def test_a_served_candidate_uses_the_baselines_tokenizer(model: Path, tmp_path: Path) -> None:
+    for options in ({}, {"tokenizer": "baseline"}):
+        assert fetch(served(tmp_path, **options), SERVED, tmp_path, find(model)).tokenizer_folder == model
+    with pytest.raises(ModelError, match="no tokenizer files in the server"):
+        fetch(served(tmp_path, tokenizer="baseline"), SERVED, tmp_path, None)
+
+
+def test_a_served_model_may_name_a_tokenizer(model: Path, tmp_path: Path) -> None:
+    source = served(model.parent, tokenizer="./model")
+    assert fetch(source, SERVED, model.parent, None).tokenizer_folder == model
+    # a served baseline lends the one that it names, or none
+    assert fetch(served(tmp_path), SERVED, model.parent, source).tokenizer_folder == model
+    assert fetch(served(tmp_path), SERVED, model.parent, served(tmp_path)).tokenizer_folder is None
+
+
+def test_a_baseline_without_tokenizer_has_none_to_lend(model: Path, tmp_path: Path) -> None:
+    bare = without_tokenizer(model, tmp_path / "bare")
+    with pytest.raises(ModelError, match="so that it has none to lend"):
+        fetch(served(tmp_path), SERVED, tmp_path, find(bare))

@@ -1,0 +1,176 @@
+"""Replicas on a local Ray cluster of two CPU workers: the same answers, also where a worker is killed half-way."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from opened import open_model, silent
+
+from gate.config import EngineSettings, ModelSettings
+from gate.engines import (
+    Engine,
+    GenerateRequest,
+    LoglikelihoodRequest,
+    RollingRequest,
+    fetch,
+    locate,
+    open_engine,
+)
+from gate.engines.replicas import ReplicaEngine, split
+from gate.errors import ConfigError, EvaluationError, ModelError
+from gate.tasks import Message
+
+ray = pytest.importorskip("ray")
+slow = pytest.mark.slow
+
+CHOICES = [
+    LoglikelihoodRequest(f"Q: Which animal is number {number}?\nA:", (" cat", " dog", " big bird"), top=5)
+    for number in range(200)
+]
+
+
+class LethalRequest(LoglikelihoodRequest):
+    """Stops the process that unpacks it, as a request that needs too much memory would."""
+
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        return eval, ("__import__('os').kill(__import__('os').getpid(), 9)",)
+
+
+@pytest.fixture(scope="module")
+def one(tiny_model: Path) -> Engine:
+    return open_model(tiny_model)
+
+
+@pytest.fixture(scope="module")
+def two(tiny_model: Path) -> Iterator[ReplicaEngine]:
+    engine = cast(ReplicaEngine, open_model(tiny_model, {"replicas": 2}))
+    yield engine
+    engine.close()
+
+
+@given(count=st.integers(0, 5000), replicas=st.integers(1, 64))
+def test_chunks_cover_every_request_once_in_order(count: int, replicas: int) -> None:
+    chunks = split(count, replicas)
+    assert [number for chunk in chunks for number in range(chunk.start, chunk.stop)] == list(range(count))
+    sizes = [chunk.stop - chunk.start for chunk in chunks]
+    assert not sizes or (min(sizes) >= 1 and max(sizes) - min(sizes) <= 1 and max(sizes) <= 256)
+    assert len(chunks) >= min(count, replicas)
+
+
+# first, before the fixture connects
+@slow
+def test_a_cluster_that_is_not_there_is_an_error(tiny_model: Path) -> None:
+    with pytest.raises(EvaluationError, match=r"the Ray cluster 127\.0\.0\.1:9 cannot be reached"):
+        open_model(tiny_model, {"replicas": 2, "address": "127.0.0.1:9"})
+
+
+@slow
+def test_replicas_answer_as_one_engine_does(one: Engine, two: ReplicaEngine) -> None:
+    done: list[int] = []
+    ours, theirs = one.loglikelihood(CHOICES, silent), two.loglikelihood(CHOICES, done.append)
+    for a, b in zip(ours, theirs, strict=True):
+        assert b.loglikelihoods == pytest.approx(a.loglikelihoods, abs=1e-4)
+        assert (a.tokens_in, a.tokens_out, a.greedy) == (b.tokens_in, b.tokens_out, b.greedy)
+        assert a.distribution is not None
+        assert b.distribution is not None
+        assert b.distribution.logprobs == pytest.approx(a.distribution.logprobs, abs=0.02)
+    assert sum(done) == len(CHOICES)
+    texts = [
+        GenerateRequest(f"the {animal}", ("\n",), 8) for animal in ("cat", "dog", "bird", "fish", "cat runs")
+    ]
+    assert two.generate_until(texts, silent) == one.generate_until(texts, silent)
+    whole = [RollingRequest("the cat sees a dog"), RollingRequest("one two")]
+    for a, b in zip(
+        one.loglikelihood_rolling(whole, silent), two.loglikelihood_rolling(whole, silent), strict=True
+    ):
+        assert b.loglikelihood == pytest.approx(a.loglikelihood, abs=1e-3)
+        assert b.tokens == a.tokens
+    assert two.loglikelihood([], silent) == []
+    chat = [Message("user", "What is one?")]
+    assert two.render_chat(chat) == one.render_chat(chat)
+
+
+@slow
+def test_the_runtime_says_that_there_are_replicas(one: Engine, two: ReplicaEngine) -> None:
+    assert two.runtime.hardware.startswith("2 replicas, each ")
+    assert two.runtime.tokenizer == one.runtime.tokenizer
+    assert two.runtime.end_tokens == one.runtime.end_tokens
+    assert two.runtime.versions["ray"] == ray.__version__
+    assert len(set(two.pids)) == 2
+
+
+@slow
+def test_a_killed_workers_requests_are_done_again_by_another(
+    one: Engine, two: ReplicaEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    before, done = list(two.pids), []
+
+    def kill(count: int) -> None:
+        if not done:
+            # both are busy with their next requests by now, or will be at once
+            os.kill(before[0], signal.SIGKILL)
+        done.append(count)
+
+    theirs = two.loglikelihood(CHOICES, kill)
+    for a, b in zip(one.loglikelihood(CHOICES, silent), theirs, strict=True):
+        assert b.loglikelihoods == pytest.approx(a.loglikelihoods, abs=1e-4)
+    assert sum(done) == len(CHOICES)
+    assert two.pids[0] != before[0]
+    assert two.pids[1] == before[1]
+    assert "another does its requests" in caplog.text
+    assert len(two.loglikelihood(CHOICES, silent)) == len(CHOICES)
+
+
+@slow
+def test_requests_that_kill_every_worker_are_an_error_that_names_them(two: ReplicaEngine) -> None:
+    with pytest.raises(EvaluationError, match="3 Ray workers in turn stopped over the requests 1 to 1 of 1"):
+        two.loglikelihood([LethalRequest("the poisoned cat", (" runs",))], silent)
+    assert len(two.loglikelihood(CHOICES[:4], silent)) == 4
+
+
+@slow
+def test_an_error_for_the_user_comes_through_as_itself(two: ReplicaEngine) -> None:
+    asked = [LoglikelihoodRequest("the", (" cat" * 400,))]
+    with pytest.raises(EvaluationError, match="the model reads at most") as caught:
+        two.loglikelihood(asked, silent)
+    assert caught.value.hint == "Shorten the choices or use a model with a longer context."
+
+
+@slow
+def test_a_model_that_cannot_be_loaded_is_the_same_error_as_without_ray(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = Path(shutil.copytree(tiny_model, tmp_path / "model"))
+    tensors = load_file(folder / "model.safetensors")
+    tensors.pop("model.norm.weight")
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match="the checkpoint lacks 1 weights"):
+        open_model(folder, {"replicas": 2})
+
+
+@slow
+def test_more_replicas_on_gpus_than_there_are_gpus_is_an_error(tiny_model: Path) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("has GPUs")
+    with pytest.raises(EvaluationError, match=r"engine\.replicas is 2, but Ray has 0 GPUs"):
+        open_model(tiny_model, {"replicas": 2, "device": "cuda"})
+
+
+@pytest.mark.parametrize("device", ["balanced", "cuda:1"])
+def test_devices_that_replicas_cannot_have(tiny_model: Path, device: str) -> None:
+    settings = EngineSettings(replicas=2, device=device)
+    source = fetch(locate(ModelSettings(model=str(tiny_model)), tiny_model), settings, tiny_model, None)
+    with pytest.raises(ConfigError, match="each of 2 replicas has one GPU of its own"):
+        open_engine(source, settings)

@@ -1,0 +1,27 @@
+"""llama.cpp's own server (from the wheel xllamacpp) on a GGUF file: `python llamacpp_server.py FILE` prints its address."""
+
+from __future__ import annotations
+
+import sys
+import threading
+
+import xllamacpp
+
+
+def main() -> None:
+    params = xllamacpp.CommonParams()
+    params.model.path = sys.argv[1]
+    params.model_alias = {"smollm2-q4"}
+    params.n_ctx = 1024
+    params.n_parallel = 2
+    params.cpuparams.n_threads = 1  # threads wait for each other by spinning, which a busy machine punishes
+    params.hostnames = ["127.0.0.1"]
+    params.port = 0
+    params.warmup = False
+    server = xllamacpp.Server(params)
+    print(server.listening_address, flush=True)
+    threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,269 @@
+"""llama.cpp's own server on the 4-bit GGUF of SmolLM2: next-token log-probabilities only, so choices are forced."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from asking import ask_server, served_identity, silent
+
+from gate.cli.main import main
+from gate.config import EngineSettings, ModelSettings, SampleSettings, TaskSettings
+from gate.demo.models import find_gguf, write_baseline
+from gate.engines import (
+    Engine,
+    GenerateRequest,
+    LoglikelihoodRequest,
+    RollingRequest,
+    fetch,
+    identify,
+    locate,
+    open_engine,
+)
+from gate.errors import EvaluationError, ModelError
+from gate.samples import as_samples, pair
+from gate.samples.evaluate import evaluate
+from gate.tasks import Message, build_task
+
+pytest.importorskip("xllamacpp")
+pytestmark = pytest.mark.slow
+
+NAME = "smollm2-q4"
+QUESTIONS = [
+    LoglikelihoodRequest("Q: What is the capital of France?\nA:", (" Paris", " London", " Rome")),
+    LoglikelihoodRequest("The cat sat on", (" the mat", " a small dog", " the moon and sang")),
+    LoglikelihoodRequest("Which animal barks?\nA. cat\nB. dog\nC. cow\nAnswer:", (" A", " B", " C")),
+]
+FACTS = [
+    ("What colour is the sky on a clear day?", ["blue", "red", "green"], 0),
+    ("Which animal barks?", ["cow", "dog", "hen"], 1),
+    ("What is the capital of Italy?", ["Rome", "Oslo", "Lima"], 0),
+    ("How many legs has a spider?", ["two", "four", "eight"], 2),
+    ("Which is a fruit?", ["an apple", "a chair", "a stone"], 0),
+    ("What do bees make?", ["milk", "honey", "silk"], 1),
+    ("Which is the largest?", ["an ant", "a cat", "a whale"], 2),
+    ("What is frozen water called?", ["ice", "steam", "rain"], 0),
+]
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    """The server's address, once it has loaded the model."""
+    script = Path(__file__).with_name("llamacpp_server.py")
+    process = subprocess.Popen(
+        [sys.executable, str(script), str(find_gguf())],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    deadline = threading.Timer(120, process.kill)  # reading its first line would wait for ever
+    deadline.start()
+    try:
+        assert process.stdout is not None
+        address = process.stdout.readline().strip()
+        deadline.cancel()
+        assert address.startswith("http://"), "the server did not start"
+        yield f"{address}/v1"
+    finally:
+        deadline.cancel()
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("smollm2") / "baseline"
+    write_baseline(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def plain(weights: Path) -> Engine:
+    """The unquantised activations' engine; float32 is fast on any processor."""
+    settings = EngineSettings(device="cpu")
+    source = locate(ModelSettings(model=str(weights), dtype="float32"), weights)
+    return open_engine(fetch(source, settings, weights, None), settings)
+
+
+@pytest.fixture(scope="module")
+def served(url: str, weights: Path) -> Engine:
+    return ask_server(url, NAME, weights)
+
+
+def whole_list(url: str, prompt: list[int]) -> dict[int, float]:
+    """The server's log-probability of every token of the vocabulary after a prompt."""
+    body = {"prompt": prompt, "n_predict": 1, "n_probs": 49152, "temperature": 0}
+    answer = httpx.post(f"{url.removesuffix('/v1')}/completion", json=body, timeout=120).json()
+    return {one["id"]: one["logprob"] for one in answer["completion_probabilities"][0]["top_logprobs"]}
+
+
+def test_forced_tokens_score_as_in_the_servers_list_of_all_tokens(url: str, served: Engine) -> None:
+    from transformers import AutoTokenizer
+
+    context, choice = QUESTIONS[1].context, QUESTIONS[1].continuations[1]
+    tokenizer = AutoTokenizer.from_pretrained(find_gguf().parent, gguf_file=find_gguf().name)
+    before, ids = tokenizer(context)["input_ids"], tokenizer(context + choice)["input_ids"]
+    expected = 0.0
+    for place in range(len(before), len(ids)):
+        listed = whole_list(url, ids[:place])
+        assert sum(map(math.exp, listed.values())) == pytest.approx(1, abs=1e-3)
+        expected += listed[ids[place]]
+    (answer,) = served.loglikelihood([LoglikelihoodRequest(context, (choice,))], silent)
+    assert len(ids) - len(before) == answer.tokens_out == 3
+    assert answer.loglikelihoods[0] == pytest.approx(expected, abs=0.01)
+
+
+def test_scores_are_near_those_of_the_model_that_was_quantised(served: Engine, plain: Engine) -> None:
+    ours, theirs = plain.loglikelihood(QUESTIONS, silent), served.loglikelihood(QUESTIONS, silent)
+    for one, other in zip(ours, theirs, strict=True):
+        assert other.loglikelihoods == pytest.approx(one.loglikelihoods, abs=1.0)
+        assert (other.tokens_in, other.tokens_out) == (one.tokens_in, one.tokens_out)
+    assert served.runtime.versions["scoring"] == "token by token, each forced by a bias"
+    assert served.runtime.dtype == "Q4_1"
+    assert served.runtime.tokenizer == plain.runtime.tokenizer
+
+
+def test_the_servers_own_tokenizer_gives_the_same_scores(url: str, served: Engine) -> None:
+    with_ours, with_its = (
+        served.loglikelihood(QUESTIONS, silent),
+        ask_server(url, NAME).loglikelihood(QUESTIONS, silent),
+    )
+    for one, other in zip(with_ours, with_its, strict=True):
+        assert other.loglikelihoods == pytest.approx(one.loglikelihoods, abs=0.01)
+
+
+def test_divergence_of_the_same_weights_in_other_arithmetic_is_small(served: Engine, plain: Engine) -> None:
+    asked = [LoglikelihoodRequest(q.context, q.continuations, top=128) for q in QUESTIONS]
+    stored = [answer.distribution for answer in plain.loglikelihood(asked, silent)]
+    asked = [
+        LoglikelihoodRequest(q.context, q.continuations, reference=one)
+        for q, one in zip(QUESTIONS, stored, strict=True)
+    ]
+    for answer in served.loglikelihood(asked, silent):
+        assert answer.divergence is not None
+        assert 0 < answer.divergence.kl < 0.05
+        assert answer.divergence.same_top
+
+
+def test_whole_texts_score_near_those_of_the_model_that_was_quantised(served: Engine, plain: Engine) -> None:
+    asked = [RollingRequest("The quick brown fox jumps over the lazy dog.")]
+    (ours,), (theirs,) = (
+        plain.loglikelihood_rolling(asked, silent),
+        served.loglikelihood_rolling(asked, silent),
+    )
+    assert theirs.tokens == ours.tokens
+    assert theirs.loglikelihood == pytest.approx(ours.loglikelihood, rel=0.05)
+
+
+def test_texts_stop_and_are_the_same_each_time(served: Engine) -> None:
+    greedy = GenerateRequest("Q: What is the capital of France?\nA:", ("\n",), 20)
+    drawn = [GenerateRequest("Once upon a time", (), 8, temperature=1.0, seed=seed) for seed in (1, 1, 2)]
+    text = served.generate_until([greedy], silent)[0].text
+    assert "Paris" in text
+    assert "\n" not in text
+    one, same, other = (answer.text for answer in served.generate_until(drawn, silent))
+    assert one == same
+    assert one != other
+
+
+def test_chats_are_rendered_by_the_server_where_there_is_no_tokenizer(
+    url: str, served: Engine, plain: Engine
+) -> None:
+    messages = [Message("user", "What is one and one?")]
+    assert served.render_chat(messages) == plain.render_chat(messages)
+    assert ask_server(url, NAME).render_chat(messages) == plain.render_chat(messages)
+
+
+def test_another_tokenizer_and_another_model_are_refused(url: str, tiny_model: Path) -> None:
+    with pytest.raises(ModelError, match="tokenises 'The capital of France"):
+        ask_server(url, NAME, tiny_model)
+    with pytest.raises(ModelError, match=f"it serves: {NAME}"):
+        ask_server(url, "smollm2-q8")
+
+
+def test_a_choice_longer_than_the_servers_context_is_an_error(served: Engine) -> None:
+    with pytest.raises(EvaluationError, match="the server reads at most"):
+        served.loglikelihood([LoglikelihoodRequest("The", (" cat" * 3000,))], silent)
+
+
+def test_a_context_longer_than_the_servers_is_cut_on_the_left(
+    served: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    (answer,) = served.loglikelihood([LoglikelihoodRequest("The cat sat. " * 500, (" The", " Dog"))], silent)
+    assert all(map(math.isfinite, answer.loglikelihoods))
+    assert "cut on the left" in caplog.text
+
+
+def test_identity_holds_until_the_user_names_a_revision(url: str) -> None:
+    one = served_identity(url, NAME)
+    assert one == served_identity(url, NAME)
+    assert one.engine.startswith("openai(llama.cpp ")
+    assert served_identity(url, NAME, revision="2026-01").fingerprint != one.fingerprint
+
+
+def test_the_gguf_is_paired_with_the_model_that_it_was_made_from(
+    url: str, weights: Path, plain: Engine, tmp_path: Path
+) -> None:
+    rows: list[dict[str, Any]] = [{"q": q, "options": options, "gold": gold} for q, options, gold in FACTS]
+    (tmp_path / "facts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    task = build_task(
+        TaskSettings(
+            name="facts",
+            file="facts.jsonl",
+            prompt="Question: {{ q }}\nAnswer:",
+            choices="{{ options }}",
+            answer="{{ gold }}",
+        ),
+        SampleSettings(),
+        tmp_path,
+    )
+    cpu = EngineSettings(device="cpu")
+    baseline = locate(ModelSettings(model=str(weights), dtype="float32"), tmp_path)
+    first = evaluate(task, plain, identify(baseline, cpu, tmp_path), tmp_path / "a", silent)
+    server = EngineSettings(kind="openai", base_url=url)
+    source = locate(ModelSettings(model=NAME), tmp_path, server)
+    engine = open_engine(fetch(source, server, tmp_path, baseline), server)
+    second = evaluate(task, engine, identify(source, server, tmp_path), tmp_path / "b", silent, first)
+    pairing = pair(as_samples([first]), as_samples([second]), ["facts"])
+    assert len(pairing.tasks) == 1
+    kl = second.read().table.column("kl").to_pylist()
+    assert len(kl) == len(FACTS)
+    assert 0 < sum(kl) / len(kl) < 0.05
+    outputs = [one.read().table.column("output").to_pylist() for one in (first, second)]
+    assert sum(a == b for a, b in zip(*outputs, strict=True)) >= len(FACTS) - 1
+
+
+def test_gate_run_judges_a_served_candidate(url: str, weights: Path, tmp_path: Path) -> None:
+    rows = [{"question": text, "options": options, "gold": gold} for text, options, gold in FACTS]
+    (tmp_path / "facts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    config = {
+        "version": 1,
+        "baseline": {"model": str(weights), "dtype": "float32"},
+        "candidate": {"model": NAME, "engine": {"kind": "openai", "base_url": url}},
+        "engine": {"device": "cpu"},
+        "tasks": [
+            {
+                "name": "facts",
+                "file": "facts.jsonl",
+                "prompt": "Q: {{ question }}\nA:",
+                "choices": "{{ options }}",
+                "answer": "{{ gold }}",
+            }
+        ],
+    }
+    (tmp_path / "gate.yml").write_text(json.dumps(config), encoding="utf-8")  # JSON is YAML
+    with pytest.raises(SystemExit) as left:
+        main(["run", "-c", str(tmp_path / "gate.yml"), "-q"])
+    assert left.value.code == 0
+    result = json.loads((tmp_path / "gate-result.json").read_text(encoding="utf-8"))
+    assert result["tasks"][0]["n"] == len(FACTS)
+    assert result["candidate"]["label"] == NAME
+    assert result["tasks"][0]["baseline"] > 0.6
