@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick lint types format bench calibration clean
+.PHONY: help demo test quick lint types format bench bench-real calibration docs web node clean
 
 help:  ## this text
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -20,9 +20,10 @@ test: $(VENV)/.dev  ## all tests, with line coverage of gate/
 quick: $(VENV)/.dev  ## the tests that take seconds
 	$(BIN)/python -m pytest -m "not slow"
 
-lint: $(VENV)/.dev  ## ruff
+lint: $(VENV)/.dev  ## ruff; workflows, action.yml, Dockerfile and scripts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/lint-actions.sh
 
 types: $(VENV)/.dev  ## mypy --strict on gate/
 	$(BIN)/mypy
@@ -35,11 +36,21 @@ bench: $(VENV)/.dev  ## speed of the statistics and of gate compare; about two m
 	$(BIN)/python benchmarks/stats_speed.py
 	$(BIN)/python benchmarks/compare_speed.py
 
+docs: $(VENV)/.dev  ## the documentation site, into site/
+	DISABLE_MKDOCS_2_WARNING=true NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
+node:  ## what some tests take from npm: GitHub's API description, axe-core (needs node; without it they are skipped)
+	cd tests/github/node && npm ci --ignore-scripts --no-audit --no-fund --silent
+	cd gate/report/web && npm ci --ignore-scripts --no-audit --no-fund --silent
+
+web: node  ## rebuild the HTML report's script and style
+	cd gate/report/web && npx --no-install tsc --noEmit && node build.mjs
+
 calibration: $(VENV)/.dev  ## size and power of every rule, and coverage of the intervals; about six minutes
 	$(BIN)/python benchmarks/calibration.py
 
 clean:  ## remove the virtual environment, caches and the demo's folder
-	rm -rf $(VENV) gate-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) gate-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage site
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit("quantgate needs Python 3.11 or newer, found " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
@@ -57,5 +68,5 @@ $(VENV)/.demo: pyproject.toml constraints.txt $(VENV)/.torch
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.demo
-	$(INSTALL) --editable '.[demo,dev,lm-eval,inspect]'
+	$(INSTALL) --editable '.[demo,dev,docs,inspect,lm-eval,ray,s3]'
 	@touch $@
