@@ -23,7 +23,7 @@ from gate.engines import (
     locate,
     open_engine,
 )
-from gate.errors import ModelError
+from gate.errors import ConfigError, ModelError
 from gate.samples import SampleSet, Store
 from gate.samples.evaluate import Steps, evaluation, finish
 from gate.samples.remote import open_store
@@ -67,6 +67,12 @@ def plan(loaded: LoadedConfig, screen: Screen) -> Plan:
     tasks = tuple(
         build_task(task, config.samples, loaded.folder, config.include_path) for task in config.tasks
     )
+    blind = [task.name for task in tasks if task.settings.role == "gating" and not task.measures_kl]
+    if config.distance.max_kl is not None and blind:
+        raise ConfigError(
+            f"distance.max_kl needs KL divergence, which these tasks do not measure: {', '.join(blind)}.",
+            "Make them advisory, or remove max_kl.",
+        )
     return Plan(loaded, tasks, open_store(config.samples.store, loaded.folder, screen.say), screen)
 
 

@@ -20,7 +20,7 @@ from gate.decision.result import (
     TaskResult,
     Verdict,
 )
-from gate.decision.rows import Judged, Role, evidence_of, expected_flip_rate, task_row
+from gate.decision.rows import Judged, Role, evidence_of, expected_flip_rate, subtasks_of, task_row
 from gate.errors import ConfigError, ExitCode
 from gate.samples import PairedTask
 from gate.stats import JointResult, can_reject, joint_test, minimum_detectable_drop_joint
@@ -154,20 +154,24 @@ def _rows(
     for one in judged:
         index = place.get(one.pair.task)
         if index is None:
-            alone = joint_test([one.evidence], "holm", settings.margin, settings.draws, seed)
-            row = task_row(
-                one,
-                settings,
-                float(alone.tasks[0]),
-                None,
-                bool(can_reject(one.evidence.discordant, settings.alpha)[0]),
-            )
+            row = _alone(one, settings, seed)
         else:
             row = task_row(
                 one, settings, float(joint.tasks[index]), float(joint.tasks_holm[index]), bool(able[index])
             )
-        rows.append(row)
+        parts = [Judged(part, "advisory", evidence_of(part, seed)) for part in subtasks_of(one.pair)]
+        below = [_alone(part, settings, seed) for part in parts]
+        rows.append(row.model_copy(update={"subtasks": below}) if below else row)
     return rows
+
+
+def _alone(one: Judged, settings: DecisionSettings, seed: int) -> TaskResult:
+    """Return the row of a task that decides nothing: its own test, adjusted for nothing."""
+    fewest = 1_000  # draws are for the omnibus rule, which a task alone does not need
+    p = joint_test([one.evidence], "holm", settings.margin, fewest, seed).tasks[0]
+    return task_row(
+        one, settings, float(p), None, bool(can_reject(one.evidence.discordant, settings.alpha)[0])
+    )
 
 
 def _failures(

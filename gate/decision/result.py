@@ -56,6 +56,10 @@ class TaskResult(Part):
     same_top_rate: float | None = Field(
         description="Share of items whose likeliest first token is the baseline's."
     )
+    subtasks: list[TaskResult] = Field(
+        default_factory=list,
+        description="The parts of a group of tasks, each by itself; they decide nothing.",
+    )
 
 
 class P(Part):

@@ -41,6 +41,31 @@ def evidence_of(pair: PairedTask, seed: int) -> Evidence:
     return Evidence.from_differences(pair.baseline_score - pair.candidate_score, pair.clusters, seed=seed)
 
 
+def subtasks_of(pair: PairedTask) -> list[PairedTask]:
+    """Return the parts of a group of tasks, in the order of their first items; none where there is only one."""
+    column = pair.baseline.column("task").combine_chunks().dictionary_encode()
+    if len(column.dictionary) < 2:
+        return []
+    codes = column.indices.to_numpy()
+    parts = []
+    for code, name in enumerate(column.dictionary.to_pylist()):
+        places = np.flatnonzero(codes == code)
+        clusters = None if pair.clusters is None else np.unique(pair.clusters[places], return_inverse=True)[1]
+        parts.append(
+            PairedTask(
+                name,
+                pair.metric,
+                pair.baseline.take(places),
+                pair.candidate.take(places),
+                pair.baseline_score[places],
+                pair.candidate_score[places],
+                pair.binary,
+                clusters,
+            )
+        )
+    return parts
+
+
 def expected_flip_rate(n: int, flips: int) -> float:
     """Return the observed flip rate, but at least `EXPECTED_FLIPS` flips."""
     return min(1.0, max(flips, EXPECTED_FLIPS) / n)

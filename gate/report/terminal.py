@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from gate.decision import TaskResult
 from gate.report import words
 from gate.report.escape import log_line
 from gate.report.result import Result
@@ -48,9 +49,11 @@ def _tasks(result: Result) -> Table:
     measured = any(task.kl_mean is not None for task in result.tasks)
     if measured:
         table.add_column("KL, nats", justify="right")
-    for task in result.tasks:
+    rows = [(one, below) for task in result.tasks for one, below in _with_parts(task)]
+    for task, below in rows:
+        advisory = " (advisory)" if task.role == "advisory" and not below else ""
         table.add_row(
-            Text(log_line(task.task) + (" (advisory)" if task.role == "advisory" else "")),
+            Text(("  " if below else "") + log_line(task.task) + advisory, style="dim" if below else ""),
             f"{task.n:,}",
             words.percent(task.baseline),
             words.percent(task.candidate),
@@ -61,6 +64,10 @@ def _tasks(result: Result) -> Table:
             *([words.p_value(task.kl_mean)] if measured else []),
         )
     return table
+
+
+def _with_parts(task: TaskResult) -> list[tuple[TaskResult, bool]]:
+    return [(task, False), *((part, True) for part in task.subtasks)]
 
 
 def _flips(result: Result, count: int) -> Table:

@@ -27,6 +27,7 @@ SHARD_ITEMS = 512
 """Items a shard: enough for well-filled batches, few enough that a kill loses a minute or so."""
 _SHARD_TOKENS = 131_072
 _FEWEST_ANSWERS = 128
+_WHOLE_ITEMS = 64  # a whole distribution takes 100 KB and more
 _LEARNT = "scoring"
 """Entry among the versions that an engine knows only once it has scored: how it does."""
 
@@ -119,6 +120,8 @@ def evaluation(
     Other parameters, errors: see `evaluate`. Closing the generator early keeps the finished shards for the next call.
     """
     size = shard_items(task)
+    if top_tokens == "whole" and baseline is None and task.measures_kl:
+        size = min(size, _WHOLE_ITEMS)
     items = task.items if part is None else task.items[part[0] - 1 :: part[1]]
     plan = [items[start : start + size] for start in range(0, len(items), size)]
     if shards is not None:
@@ -186,7 +189,7 @@ def shard_items(task: Task) -> int:
     """Return how many items a shard of the task has: fewer where each may take a long text."""
     if not task.generates:
         return SHARD_ITEMS
-    answers = max(_FEWEST_ANSWERS, _SHARD_TOKENS // task.settings.max_tokens)
+    answers = max(_FEWEST_ANSWERS, _SHARD_TOKENS // max(task.max_tokens, 1))
     return max(1, min(SHARD_ITEMS, answers // task.repeats))
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import write_gate_yml, write_tiny_task
+from tiny import write_gate_yml, write_tiny_task
 
 from gate.cli.main import main
 from gate.samples import open_set

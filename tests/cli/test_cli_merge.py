@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import write_gate_yml, write_tiny_task
+from tiny import write_gate_yml, write_tiny_task
 
 from gate.cli.main import main
 from gate.samples import open_set, read_sets

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from gate.config import DecisionSettings, DistanceSettings
@@ -337,3 +339,32 @@ def test_a_tiny_alpha_is_judged_at_once(rule: str) -> None:
     decision = judged(counted("one", 45, 35, 600), counted("two", 45, 35, 600), rule=rule, alpha=1e-9)
     assert decision.verdict == "PASS"
     assert decision.sensitivity.drop is not None
+
+
+def test_the_parts_of_a_group_are_listed_below_it_and_decide_nothing() -> None:
+    right = {"a": ([1.0] * 60, [1.0] * 40 + [0.0] * 20), "b": ([1.0] * 30, [1.0] * 30)}
+
+    def side(which: int) -> ModelSamples:
+        columns: dict[str, Any] = {"item_id": [], "score": [], "target": [], "output": []}
+        names = []
+        for name, answers in right.items():
+            for number, score in enumerate(answers[which]):
+                names.append(name)
+                columns["item_id"].append(f"{name}{number}")
+                columns["score"].append(score)
+                columns["target"].append("0")
+                columns["output"].append("0" if score else "1")
+        whole = task_samples("group", "acc", columns)
+        place = whole.table.schema.get_field_index("task")
+        table = whole.table.set_column(place, whole.table.schema.field(place), pa.array(names))
+        return ModelSamples("m", {"group": dataclasses.replace(whole, table=table)})
+
+    decision = decide(pair(side(0), side(1)).tasks, DecisionSettings())
+    (row,) = decision.tasks
+    assert (row.task, row.n, row.regressions) == ("group", 90, 20)
+    assert [(part.task, part.n, part.regressions, part.role) for part in row.subtasks] == [
+        ("a", 60, 20, "advisory"),
+        ("b", 30, 0, "advisory"),
+    ]
+    assert row.subtasks[0].p_exact == pytest.approx(0.5**20)
+    assert row.subtasks[0].p_holm is None

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import write_tiny_task
+from tiny import write_tiny_task
 
 from gate.config import EngineSettings, ModelSettings, SampleSettings, TaskSettings
 from gate.engines import Engine, fetch, locate, open_engine

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import write_tiny_task
+from tiny import write_tiny_task
 
 import gate.samples.evaluate as room
 from gate.config import EngineSettings, ModelSettings, SampleSettings, TaskSettings

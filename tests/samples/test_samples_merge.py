@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import write_tiny_task
 from test_samples_evaluate import Opened, choosing, choosing_from, opened, writing
 from test_samples_resume import Elsewhere, content
+from tiny import write_tiny_task
 
 import gate.samples.evaluate as room
 from gate.engines import Engine

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import write_tiny_task
 from test_samples_resume import content
+from tiny import write_tiny_task
 
 from gate.samples import open_set
 

@@ -6,7 +6,7 @@ import random
 from pathlib import Path
 
 import torch
-from conftest import WORDS, write_tiny_model
+from tiny import WORDS, write_tiny_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 

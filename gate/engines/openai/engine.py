@@ -117,10 +117,16 @@ class OpenAIEngine:
             There is neither, or the template refuses the messages.
         """
         turns = [{"role": message.role, "content": message.content} for message in messages]
+        begun = turns[-1]["role"] == "assistant"  # the answer's beginning is given, and goes on
         if self._tokenizer is not None:
             try:
                 return str(
-                    self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+                    self._tokenizer.apply_chat_template(
+                        turns,
+                        tokenize=False,
+                        add_generation_prompt=not begun,
+                        continue_final_message=begun,
+                    )
                 )
             except (ValueError, jinja2.TemplateError) as error:
                 raise TaskError(

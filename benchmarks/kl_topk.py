@@ -1,0 +1,117 @@
+"""KL divergence of the answer's first token from 128 stored tokens, against the whole vocabulary.
+
+    python benchmarks/kl_topk.py DATA [--models gate-demo/models] [--items 200] [--out benchmarks/results]
+
+DATA holds step_inference as JSONL with question. The models are those that `gate demo` leaves
+behind: `baseline`, `int8` and `damaged`. The exact divergence is computed beside the engine, in float64 from
+transformers' logits.
+Prints a table and writes kl_topk.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from gate.config import EngineSettings, ModelSettings, SampleSettings, TaskSettings
+from gate.engines import Engine, fetch, locate, open_engine
+from gate.samples.answer import answer_items, stored_references
+from gate.samples.record import TaskSamples
+from gate.tasks import Task, build_task
+
+WIDTHS: tuple[int | Literal["whole"], ...] = (16, 128, 1024, "whole")
+COLUMNS = ("top_tokens", "top_logprobs", "tail_mass")
+
+
+def open_model(folder: Path) -> Engine:
+    settings = EngineSettings(device="cpu")
+    source = locate(ModelSettings(model=str(folder), dtype="float32"), folder)
+    return open_engine(fetch(source, settings, folder, None), settings)
+
+
+def stored_bytes(table: pa.Table) -> float:
+    """Return what the stored distributions take in Parquet, in bytes an item."""
+    sink = io.BytesIO()
+    pq.write_table(table.select(COLUMNS), sink, compression="zstd")
+    return len(sink.getvalue()) / table.num_rows
+
+
+def exact_logprobs(folder: Path, task: Task) -> torch.Tensor:
+    """Return the log-probabilities after each prompt, float64 of shape (items, vocabulary)."""
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    with torch.no_grad():
+        last = [model(**tokenizer(item.context, return_tensors="pt")).logits[0, -1] for item in task.items]
+    return torch.log_softmax(torch.stack(last).double(), dim=1)
+
+
+def main() -> None:
+    """Measure everything and write the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--models", type=Path, default=Path("gate-demo/models"))
+    parser.add_argument("--items", type=int, default=200)
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
+    options = parser.parse_args()
+    settings = TaskSettings(
+        name="step_inference",
+        file=str(options.data.resolve() / "step_inference.jsonl"),
+        prompt="Q: {{ question }}\nA:",
+        choices=[
+            "A",
+            "B",
+        ],  # the distribution after the prompt does not depend on them, and these cost one row an item
+        answer="0",
+    )
+    task = build_task(settings, SampleSettings(limit=options.items), options.data)
+    baseline = open_model(options.models / "baseline")
+    tables = {
+        width: answer_items(task, task.items, baseline, lambda _: None, None, width) for width in WIDTHS
+    }
+    del baseline
+    sizes = {width: stored_bytes(table) for width, table in tables.items()}
+    before = exact_logprobs(options.models / "baseline", task)
+    lines = [
+        "# KL divergence from the stored top k, against the whole vocabulary",
+        "",
+        f"First {options.items} items of step_inference, SmolLM2-135M-Instruct in float32 on the CPU; mean KL "
+        "divergence of the",
+        "answer's first token in nats. `exact`: float64, from transformers' own logits. `relative`: against exact.",
+        "",
+        "| candidate | tokens kept | mean KL | exact | relative | largest error of an item | bytes an item |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    found: dict[str, dict[str, float]] = {}
+    for name in ("int8", "damaged"):
+        after = exact_logprobs(options.models / name, task)
+        exact = (before.exp() * (before - after)).sum(dim=1).numpy()
+        engine = open_model(options.models / name)
+        for width, table in tables.items():
+            references = stored_references(TaskSamples(task.name, task.metric, table))
+            answered = answer_items(task, task.items, engine, lambda _: None, references, width)
+            kl = np.asarray(answered.column("kl").to_pylist(), dtype=np.float64)
+            relative = kl.mean() / exact.mean() - 1
+            found.setdefault(name, {})[str(width)] = relative
+            lines.append(
+                f"| {name} | {width} | {kl.mean():.6f} | {exact.mean():.6f} | {relative:+.3%} | "
+                f"{np.abs(kl - exact).max():.2g} | {sizes[width]:.0f} |"
+            )
+    lines += ["", f"Relative differences: `{json.dumps(found)}`."]
+    text = "\n".join(lines) + "\n"
+    print(text)
+    (options.out / "kl_topk.md").write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

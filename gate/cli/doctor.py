@@ -1,0 +1,66 @@
+"""`gate doctor`: what is here, and what it means for a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from gate.doctor import Finding
+
+
+@click.command()
+@click.option(
+    "-c",
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path),
+    help="Also look at what this gate.yml asks for.  [default: gate.yml where there is one]",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(config_path: Path | None, as_json: bool) -> int:
+    """Say what this machine has (GPU, torch, memory, disk, hub, GitHub token) and what that means for `gate run`.
+
+    Exits with 0, or with 4 where a problem would keep `gate run` from a verdict. Downloads and writes nothing.
+    """
+    import json
+    import os
+    from dataclasses import asdict
+
+    from gate.cli.console import Screen
+    from gate.doctor import examine
+    from gate.errors import ExitCode
+
+    if config_path is None and Path("gate.yml").is_file():
+        config_path = Path("gate.yml")
+    findings = list(examine(config_path, os.environ))
+    code = ExitCode.EVALUATION if any(one.state == "problem" for one in findings) else ExitCode.PASS
+    if as_json:
+        click.echo(
+            json.dumps({"findings": [asdict(one) for one in findings], "exit_code": int(code)}, indent=1)
+        )
+    else:
+        Screen().out.print(_table(findings))
+    return int(code)
+
+
+def _table(findings: list[Finding]) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    from gate.report.escape import log_line
+
+    table = Table(title="gate doctor", title_justify="left")
+    for column in ("", "what", "seen, and what to do"):
+        table.add_column(column)
+    style = {"ok": "green", "warn": "yellow", "problem": "bold red"}
+    for one in findings:
+        text = Text(log_line(one.text, 2000))
+        if one.remedy is not None and one.state != "ok":
+            text.append(f"\n-> {log_line(one.remedy, 2000)}", style="italic")
+        table.add_row(Text(one.state, style=style[one.state]), one.what, text)
+    return table
