@@ -15,7 +15,7 @@ from pathlib import Path
 
 import yaml
 
-from gate.cli import workflow
+from gate.cli import job, workflow
 from gate.cli.console import Screen
 from gate.config import load_config
 from gate.demo.setup import native_bfloat16
@@ -121,7 +121,7 @@ def main() -> None:
         for candidate in ("baseline", "damaged"):
             started = time.monotonic()
             path = write_config(folder, data, models, candidate, options.items, dtype)
-            result = workflow.run(
+            result = job.run(
                 load_config(path), screen, ["gate", "run", "--config", path.name], lambda _: None
             )
             counts = " | ".join(f"({task.regressions}, {task.improvements})" for task in result.tasks)

@@ -11,6 +11,7 @@ from gate.cli.console import Screen
 from gate.cli.workflow import Plan, baseline_sets, candidate_sets, plan
 from gate.config import LoadedConfig
 from gate.decision import EarlyStopping, decide, spend
+from gate.doctor import require_devices
 from gate.report import Result, build_result, render
 from gate.samples import ModelSamples, Pairing, as_samples, pair, write_text
 from gate.samples.history import Record, open_history
@@ -74,6 +75,7 @@ def run(
         Whatever keeps it from a verdict; see the steps.
     """
     started = time.monotonic()
+    require_devices(loaded.config)
     planned = plan(loaded, screen)
     config = loaded.config
     # both are found before the first is evaluated: a misspelt candidate must not cost the baseline's GPU time

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 from fake_github import HOME, TOKEN, Answer, FakeGitHub
-from gate_project import write_gate_yml, write_tiny_task
+from tiny import write_gate_yml, write_tiny_task
 from test_inputs import as_runner
 from test_outputs import read_back
 

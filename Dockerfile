@@ -1,0 +1,65 @@
+# The image of the action; also a job's container and `docker run`. See docs/action.md.
+#
+# Build arguments:
+#   BASE_IMAGE   Debian with Python >= 3.11 as python3. The default has the Python that constraints.txt was made with.
+#   TORCH        Requirement of torch; its wheels on PyPI bring CUDA. For a CPU image: torch==2.13.0+cpu
+#   TORCH_INDEX  Where that build is, if not on PyPI. For a CPU image: https://download.pytorch.org/whl/cpu
+#   FORMATS      Packages that read quantised checkpoints. Others (gptqmodel, ...): derive an image that adds them.
+#   EXTRAS       Optional dependencies of pyproject.toml that the image has.
+#   COMPILER     Debian packages of a C compiler: Triton kernels are compiled on first use.
+ARG BASE_IMAGE=python:3.11-slim-bookworm
+
+FROM ${BASE_IMAGE} AS build
+ARG EXTRAS="lm-eval s3"
+WORKDIR /src
+# The list alone is copied below, so a change of pyproject.toml that asks for nothing new keeps the layers.
+COPY pyproject.toml ./
+# hadolint ignore=SC2086
+RUN python3 -c 'import sys, tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+extra = [line for name in sys.argv[1:] for line in project["optional-dependencies"][name]]; \
+print(*project["dependencies"], *extra, sep="\n")' ${EXTRAS} > /requirements.txt
+COPY README.md LICENSE ./
+COPY gate ./gate
+RUN python3 -m venv /venv && /venv/bin/pip wheel --no-cache-dir --no-deps --wheel-dir /dist .
+
+FROM ${BASE_IMAGE}
+ARG COMPILER="gcc libc6-dev"
+# hadolint ignore=DL3008,SC2086
+RUN if [ -n "${COMPILER}" ]; then \
+      apt-get update && apt-get install -y --no-install-recommends ${COMPILER} && rm -rf /var/lib/apt/lists/*; \
+    fi
+RUN python3 -m venv /opt/quantgate
+ENV PATH=/opt/quantgate/bin:${PATH}
+COPY constraints.txt /opt/quantgate/constraints.txt
+ARG TORCH="torch"
+ARG TORCH_INDEX=""
+RUN pip install --no-cache-dir --disable-pip-version-check --constraint /opt/quantgate/constraints.txt \
+    ${TORCH_INDEX:+--extra-index-url "${TORCH_INDEX}"} "${TORCH}"
+ARG FORMATS="bitsandbytes compressed-tensors gguf torchao"
+COPY --from=build /requirements.txt /opt/quantgate/requirements.txt
+# hadolint ignore=SC2086
+RUN pip install --no-cache-dir --disable-pip-version-check --constraint /opt/quantgate/constraints.txt \
+    --requirement /opt/quantgate/requirements.txt ${FORMATS}
+COPY --from=build /dist /opt/quantgate/dist
+RUN pip install --no-cache-dir --disable-pip-version-check --no-deps /opt/quantgate/dist/*.whl && pip check
+
+# The NVIDIA runtime gives the GPUs to a container that has these; GitHub starts actions without --gpus.
+# /github/home is the home that GitHub mounts: models stay on the host's disk and serve the job's later steps.
+ENV NVIDIA_VISIBLE_DEVICES=all \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility \
+    HF_HOME=/github/home/.cache/huggingface \
+    HF_HUB_DISABLE_TELEMETRY=1 \
+    PYTHONUNBUFFERED=1
+ARG VERSION=""
+ARG REVISION=""
+LABEL org.opencontainers.image.title="quantgate" \
+      org.opencontainers.image.description="Tells whether an optimised LLM is significantly worse than the one it replaces." \
+      org.opencontainers.image.source="https://github.com/quantgate/quantgate" \
+      org.opencontainers.image.documentation="https://github.com/quantgate/quantgate/blob/main/docs/action.md" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+# No USER: GitHub mounts the workspace for root and asks actions not to set one. `gate action` gives the files that
+# it wrote to the workspace's owner; elsewhere `docker run --user` works.
+ENTRYPOINT ["gate"]
+CMD ["action"]

@@ -1,0 +1,168 @@
+"""Docker where there is a daemon, else buildah, which needs none: build an image, run a command in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+ROOT = Path(__file__).resolve().parents[2]
+MOUNTS = {"workspace": "/github/workspace", "home": "/github/home", "file_commands": "/github/file_commands",
+          "workflow": "/github/workflow"}  # fmt: skip
+"""Where the runner mounts its folders."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """A finished container."""
+
+    code: int
+    out: str
+    err: str
+    seconds: float
+
+
+class Engine(Protocol):
+    """What builds and runs."""
+
+    def build(self, tag: str, arguments: Sequence[str]) -> None: ...
+
+    def size(self, tag: str) -> int: ...
+
+    def environment(self, tag: str) -> dict[str, str]: ...
+
+    def run(
+        self, tag: str, folders: Path, environment: Mapping[str, str], arguments: Sequence[str] = ()
+    ) -> Done: ...
+
+
+def _checked(command: Sequence[str], **options: object) -> str:
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, **options)  # type: ignore[call-overload]
+    assert done.returncode == 0, f"{shlex.join(command)}: exit code {done.returncode}\n{done.stdout[-3000:]}"
+    return str(done.stdout).strip()
+
+
+def _timed(command: Sequence[str]) -> Done:
+    started = time.monotonic()
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return Done(done.returncode, done.stdout, done.stderr, time.monotonic() - started)
+
+
+class Docker:
+    """The real thing."""
+
+    def build(self, tag: str, arguments: Sequence[str]) -> None:
+        _checked(["docker", "build", "--tag", tag, *arguments, str(ROOT)])
+
+    def size(self, tag: str) -> int:
+        return int(_checked(["docker", "image", "inspect", "--format", "{{.Size}}", tag]))
+
+    def environment(self, tag: str) -> dict[str, str]:
+        text = _checked(["docker", "image", "inspect", "--format", "{{json .Config.Env}}", tag])
+        return dict(entry.split("=", 1) for entry in json.loads(text))
+
+    def run(
+        self, tag: str, folders: Path, environment: Mapping[str, str], arguments: Sequence[str] = ()
+    ) -> Done:
+        variables = [part for name, text in environment.items() for part in ("--env", f"{name}={text}")]
+        volumes = [
+            part for name, place in MOUNTS.items() for part in ("--volume", f"{folders / name}:{place}")
+        ]
+        # the fake GitHub listens on this machine
+        start = ["docker", "run", "--rm", "--network", "host", "--workdir", MOUNTS["workspace"]]
+        return _timed([*start, *variables, *volumes, tag, *arguments])
+
+
+class Buildah:
+    """No daemon, no namespaces: containers are folders (vfs) and chroot."""
+
+    def __init__(self, storage: Path) -> None:
+        # options, and not variables: STORAGE_DRIVER in the environment would win over neither
+        self._start = ["buildah", "--root", str(storage / "root"), "--runroot", str(storage / "run"),
+                       "--storage-driver", "vfs"]  # fmt: skip
+
+    def _image(self, *arguments: str) -> str:
+        return _checked([*self._start, *arguments])
+
+    def base(self, tag: str, folder: Path) -> None:
+        """Make a Debian with Python, where no registry can be reached."""
+        if self._has(tag):
+            return
+        subprocess.run(
+            [
+                "debootstrap",
+                "--variant=minbase",
+                "--include=python3,python3-venv,ca-certificates",
+                "bookworm",
+                str(folder),
+            ],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+        shutil.rmtree(folder / "var/cache/apt/archives")
+        container = self._image("from", "scratch")
+        self._image("add", "--quiet", container, str(folder), "/")
+        path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        self._image("config", "--env", path, container)
+        self._image("commit", "--quiet", "--rm", container, tag)
+        shutil.rmtree(folder)
+
+    def _has(self, tag: str) -> bool:
+        return (
+            subprocess.run(
+                [*self._start, "inspect", "--type", "image", tag], capture_output=True, check=False
+            ).returncode
+            == 0
+        )
+
+    def build(self, tag: str, arguments: Sequence[str]) -> None:
+        # with vfs each layer is a copy of the whole: 30 GB
+        self._image("build", "--isolation", "chroot", "--layers=false", "--tag", tag, *arguments, str(ROOT))
+
+    def size(self, tag: str) -> int:
+        (one,) = json.loads(self._image("images", "--json", tag))
+        unit = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
+        number, name = str(one["size"]).split()
+        return int(float(number) * unit[name.upper()])
+
+    def _config(self, tag: str) -> dict[str, object]:
+        image = json.loads(self._image("inspect", "--type", "image", tag))
+        config: dict[str, object] = image["OCIv1"]["config"]
+        return config
+
+    def environment(self, tag: str) -> dict[str, str]:
+        return dict(entry.split("=", 1) for entry in self._config(tag)["Env"])  # type: ignore[attr-defined]
+
+    def run(
+        self, tag: str, folders: Path, environment: Mapping[str, str], arguments: Sequence[str] = ()
+    ) -> Done:
+        config = self._config(tag)
+        # `buildah run` knows no entry point: this is what Docker makes of it
+        command = [*config["Entrypoint"], *(arguments or config["Cmd"])]  # type: ignore[misc]
+        variables = [part for name, text in environment.items() for part in ("--env", f"{name}={text}")]
+        volumes = [
+            part for name, place in MOUNTS.items() for part in ("--volume", f"{folders / name}:{place}")
+        ]
+        container = self._image("from", tag)
+        try:
+            run = ["run", "--isolation", "chroot", "--workingdir", MOUNTS["workspace"]]
+            return _timed([*self._start, *run, *variables, *volumes, container, "--", *command])
+        finally:
+            self._image("rm", container)
+
+
+def find_engine(storage: Path) -> Engine | None:
+    """Return what this machine has."""
+    if (
+        shutil.which("docker")
+        and subprocess.run(["docker", "info"], capture_output=True, check=False).returncode == 0
+    ):
+        return Docker()
+    return Buildah(storage) if shutil.which("buildah") and os.getuid() == 0 else None

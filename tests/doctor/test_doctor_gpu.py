@@ -1,0 +1,132 @@
+"""GPUs: what is seen, what it means, and that a GPU that was asked for is missed at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gate.config import parse_config
+from gate.doctor.gpu import Driver, Torch, examine_gpu, look_at_driver, look_at_torch, require_devices
+from gate.errors import EvaluationError
+
+NOTHING = Driver((), (), None, None)
+H200 = Driver(("nvidia0",), ("NVIDIA H200 (143771 MiB, compute capability 9.0)",), "580.95.05", "all")
+CPU_BUILD = Torch("2.13.0+cpu", None, 0, None)
+CUDA_BUILD = Torch("2.13.0", "13.0", 0, "The NVIDIA driver on your system is too old (found version 11040).")
+WORKING = Torch("2.13.0", "13.0", 1, None, ((140 * 2**30, 141 * 2**30),))
+
+
+def smi(folder: Path, text: str, code: int = 0) -> dict[str, str]:
+    """A program that prints what nvidia-smi would."""
+    folder.mkdir(exist_ok=True)
+    program = folder / "nvidia-smi"
+    program.write_text(f"#!/bin/sh\nprintf '{text}'\nexit {code}\n")
+    program.chmod(0o755)
+    return {"PATH": str(folder)}
+
+
+def test_nothing_is_seen_on_an_empty_machine(tmp_path: Path) -> None:
+    assert look_at_driver({}, tmp_path) == NOTHING
+
+
+def test_device_files_driver_and_nvidia_smi_are_read(tmp_path: Path) -> None:
+    (tmp_path / "dev").mkdir()
+    for name in ("nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm"):
+        (tmp_path / "dev" / name).touch()
+    (tmp_path / "proc/driver/nvidia").mkdir(parents=True)
+    (tmp_path / "proc/driver/nvidia/version").write_text(
+        "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  550.54.15  Release Build\nGCC version: gcc 12\n"
+    )
+    found = look_at_driver({"NVIDIA_VISIBLE_DEVICES": "all"}, tmp_path)
+    assert found == Driver(("nvidia0", "nvidia1"), (), "550.54.15", "all")
+    environment = smi(tmp_path / "bin", "NVIDIA H200, 143771 MiB, 580.95.05, 9.0\\n")
+    found = look_at_driver(environment, tmp_path)
+    assert found.gpus == ("NVIDIA H200 (143771 MiB, compute capability 9.0)",)
+    assert found.version == "580.95.05"
+
+
+@pytest.mark.parametrize(
+    ("text", "code"), [("No devices were found\\n", 0), ("NVIDIA-SMI has failed\\n", 9), ("", 0)]
+)
+def test_an_nvidia_smi_that_fails_shows_none(tmp_path: Path, text: str, code: int) -> None:
+    assert not look_at_driver(smi(tmp_path / "bin", text, code), tmp_path).there
+
+
+@pytest.mark.parametrize("value", ["", "void", "none"])
+def test_a_container_that_asked_for_no_gpu(tmp_path: Path, value: str) -> None:
+    assert look_at_driver({"NVIDIA_VISIBLE_DEVICES": value}, tmp_path).asked is None
+
+
+@pytest.mark.parametrize(
+    ("driver", "torch", "wanted", "state", "text", "remedy"),
+    [
+        (H200, WORKING, ["cuda"], "ok", "NVIDIA H200", None),
+        (H200, WORKING, ["cuda:1"], "problem", "sees 1 GPU", "Numbers start at 0"),
+        (NOTHING, CPU_BUILD, ["auto"], "ok", "the CPU is used", None),
+        (NOTHING, CPU_BUILD, ["cuda"], "problem", "no GPU is visible", "default-runtime"),
+        (NOTHING, CPU_BUILD, ["cpu"], "ok", "the CPU is used", None),
+        (
+            Driver((), (), None, "all"),
+            CUDA_BUILD,
+            ["auto"],
+            "warn",
+            "NVIDIA_VISIBLE_DEVICES is all",
+            "--gpus all",
+        ),
+        (
+            Driver((), (), None, "all"),
+            CUDA_BUILD,
+            ["auto", "cuda:0"],
+            "problem",
+            "runtime that gives none",
+            "daemon.json",
+        ),
+        (H200, CPU_BUILD, ["auto"], "warn", "a build without CUDA", "Install torch from PyPI"),
+        (H200, CPU_BUILD, ["balanced"], "problem", "balanced cannot be had", "Install torch"),
+        (H200, CUDA_BUILD, ["cuda"], "problem", "driver on your system is too old", "Update the driver"),
+    ],
+)
+def test_each_case_is_told_with_its_remedy(
+    driver: Driver, torch: Torch, wanted: list[str], state: str, text: str, remedy: str | None
+) -> None:
+    found = examine_gpu(driver, torch, wanted)
+    assert found.state == state
+    assert text in found.text
+    assert (found.remedy is None) == (remedy is None)
+    if remedy is not None:
+        assert remedy in str(found.remedy)
+
+
+def test_torch_tells_its_own_build() -> None:
+    import torch
+
+    found = look_at_torch()
+    assert found is not None
+    assert (found.version, found.cuda) == (torch.__version__, torch.version.cuda)
+    assert found.count == (torch.cuda.device_count() if torch.cuda.is_available() else 0)
+
+
+def config(device: str) -> str:
+    task = "{name: t, file: t.jsonl, prompt: p, choices: [a, b], answer: '0'}"
+    return (
+        "version: 1\nbaseline: {model: a}\n"
+        f"candidate: {{model: b, engine: {{device: {device}}}}}\nengine: {{device: auto}}\ntasks: [{task}]\n"
+    )
+
+
+def test_a_gpu_that_was_asked_for_must_be_there() -> None:
+    import torch
+
+    require_devices(parse_config(config("cpu"), Path("gate.yml")).config)
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(EvaluationError, match="no GPU is visible") as caught:
+        require_devices(parse_config(config("cuda:0"), Path("gate.yml")).config)
+    assert "default-runtime" in str(caught.value.hint)
+    assert "--gpus all" in str(caught.value.hint)
+
+
+def test_a_server_needs_no_gpu_here() -> None:
+    text = config("cuda").replace("{device: auto}", "{kind: openai, base_url: 'http://localhost:1/v1'}")
+    require_devices(parse_config(text, Path("gate.yml")).config)
