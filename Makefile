@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick lint types format bench bench-real calibration docs web node clean
+.PHONY: help demo test quick lint types format bench container calibration docs web node clean
 
 help:  ## this text
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -32,9 +32,14 @@ format: $(VENV)/.dev  ## ruff, mending what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.dev  ## speed of the statistics and of gate compare; about two minutes
+bench: $(VENV)/.dev  ## speed of statistics, gate compare and the engine beside what users would pick; half an hour
 	$(BIN)/python benchmarks/stats_speed.py
 	$(BIN)/python benchmarks/compare_speed.py
+	test -d gate-demo/models/baseline || $(BIN)/python -c 'from pathlib import Path; from gate.demo.models import write_baseline; write_baseline(Path("gate-demo/models/baseline"))'
+	$(BIN)/python benchmarks/engine_speed.py
+
+container: $(VENV)/.dev  ## build the image and run it as GitHub's runner does (Docker or buildah; minutes, 10 GB)
+	$(BIN)/python -m pytest tests/container -m container -s
 
 docs: $(VENV)/.dev  ## the documentation site, into site/
 	DISABLE_MKDOCS_2_WARNING=true NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet

@@ -54,7 +54,12 @@ def command(
             f"no such task in {config_path}: {', '.join(unknown)}.",
             f"It has: {', '.join(task.name for task in loaded.config.tasks)}.",
         )
-    wanted = [task for task in loaded.config.tasks if not tasks or task.name in tasks]
+    # the list is of the whole task, whatever list the gate.yml names today
+    wanted = [
+        task.model_copy(update={"items": None})
+        for task in loaded.config.tasks
+        if not tasks or task.name in tasks
+    ]
     narrowed = loaded.config.model_copy(update={"tasks": wanted})
     found = choose(workflow.plan(replace(loaded, config=narrowed), screen), runs, temperature)
     table = Table("Task", "Items", "Kept", "Always right", "Always wrong", "File")
@@ -74,6 +79,7 @@ def choose(plan: Plan, runs: int, temperature: float) -> list[Curation]:
     """Answer every item of the planned tasks several times with the baseline and keep those that carry signal."""
     from gate.cli import workflow
     from gate.config import SampleSettings
+    from gate.errors import ConfigError
     from gate.samples.curate import curation, repeated_texts, sampled_choices
 
     config = plan.loaded.config
@@ -81,6 +87,12 @@ def choose(plan: Plan, runs: int, temperature: float) -> list[Curation]:
     found = plan.find(config.baseline)
     chosen = {}
     choices = [task for task in plan.tasks if not task.generates]
+    unfit = [task.name for task in choices if any(item.gold is None for item in task.items)]
+    if unfit:
+        raise ConfigError(
+            f"neither multiple choice with one right answer nor generated text: {', '.join(unfit)}.",
+            "Name the tasks to curate with --task.",
+        )
     if choices:
         for task, one in zip(
             choices, workflow.baseline_sets(replace(plan, tasks=tuple(choices)), found), strict=True

@@ -34,7 +34,7 @@ def command(config_path: Path, as_json: bool) -> int:
         "schema_version": SCHEMA_VERSION,
         "model": identity.fingerprint,
         "tasks": {task.name: task.fingerprint for task in tasks},
-        "kl_top": config.distance.kl_top,
+        "kl_top": config.distance.kl_top if config.distance.kl else 0,
     }
     key = digest(parts)
     if as_json:

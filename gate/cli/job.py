@@ -31,7 +31,7 @@ def judge(
     config = plan.loaded.config
     stopped = early is not None and early.stopped  # advisory tasks come last and were then left out
     names = [task.name for task in plan.tasks if not stopped or task.name in candidate.tasks]
-    pairing = pair(baseline, candidate, names)
+    pairing = pair(baseline, candidate, names, allow_stopped=stopped)
     roles = {task.name: task.role for task in config.tasks}
     spending = spend(config.decision, [record.p_value for record in past])
     decision = decide(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from gate.config import EarlyStop
 from gate.decision import EarlyStopping, Watch, looks
+from gate.errors import ConfigError
 from gate.samples import SampleSet
 from gate.samples.evaluate import Steps
 from gate.tasks import Item, Task
@@ -52,6 +53,8 @@ def evaluate_watched(
     order = looks([len(one.task.items) for one in watched], settings.every, seed)
     watch = Watch(settings.alpha, sum(len(one.task.items) for one in watched))
     scores = [_means(one.baseline.read().table) for one in watched]
+    for one, found in zip(watched, scores, strict=True):
+        _check_binary(one.task, found)
     with ExitStack() as stack:
         running = []
         for number, one in enumerate(watched):
@@ -63,6 +66,7 @@ def evaluate_watched(
             for number in range(len(watched)):
                 if look[number]:
                     found = _means(next(running[number]))
+                    _check_binary(watched[number].task, found)
                     before = np.array([scores[number][item] for item in found])
                     stop = watch.look(before, np.array(list(found.values())))
             if stop:
@@ -74,6 +78,15 @@ def _means(table: pa.Table) -> dict[str, float]:
     """Return each item's mean score over its repeats."""
     grouped = table.group_by("item_id").aggregate([("score", "mean")])
     return dict(zip(grouped["item_id"].to_pylist(), grouped["score_mean"].to_pylist(), strict=True))
+
+
+def _check_binary(task: Task, scores: Mapping[str, float]) -> None:
+    # flips of other scores are no fair coins: many small losses and few large gains can be an improvement
+    if not set(scores.values()) <= {0.0, 1.0}:
+        raise ConfigError(
+            f"task {task.name}: early_stop needs scores that are right or wrong; those of {task.metric} are not.",
+            "Make the task advisory, take one answer an item, or remove early_stop.",
+        )
 
 
 def _finished(steps: Steps, stop: bool) -> SampleSet:

@@ -6,6 +6,7 @@ import gc
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -24,10 +25,10 @@ from gate.engines import (
     open_engine,
 )
 from gate.errors import ConfigError, ModelError
-from gate.samples import SampleSet, Store
+from gate.samples import SampleSet, Store, write_text
 from gate.samples.evaluate import Steps, evaluation, finish
 from gate.samples.remote import open_store
-from gate.tasks import Item, Task, build_task
+from gate.tasks import Item, Task, build_task, digest
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ def plan(loaded: LoadedConfig, screen: Screen) -> Plan:
     tasks = tuple(
         build_task(task, config.samples, loaded.folder, config.include_path) for task in config.tasks
     )
+    _refuse_overlap(tasks)
     blind = [task.name for task in tasks if task.settings.role == "gating" and not task.measures_kl]
     if config.distance.max_kl is not None and blind:
         raise ConfigError(
@@ -74,6 +76,21 @@ def plan(loaded: LoadedConfig, screen: Screen) -> Plan:
             "Make them advisory, or remove max_kl.",
         )
     return Plan(loaded, tasks, open_store(config.samples.store, loaded.folder, screen.say), screen)
+
+
+def _refuse_overlap(tasks: Sequence[Task]) -> None:
+    """Refuse two gating tasks of the registry that ask the same item: its flip would count twice as evidence."""
+    seen: dict[str, str] = {}
+    for task in tasks:
+        if not task.settings.is_registry_task or task.settings.role != "gating":
+            continue
+        for item in task.items:
+            other = seen.setdefault(item.item_id, task.name)
+            if other != task.name:
+                raise ConfigError(
+                    f"tasks {other} and {task.name} ask the same items, whose flips would count twice.",
+                    "Make one of them advisory, or name only the group.",
+                )
 
 
 def baseline_sets(plan: Plan, found: Found, force: bool = False) -> list[SampleSet]:
@@ -92,7 +109,9 @@ def baseline_sets(plan: Plan, found: Found, force: bool = False) -> list[SampleS
             if force
             else plan.store.find(places[task.name], found.identity.fingerprint, task.fingerprint)
         )
-        if stored is not None:
+        if stored is not None and _lacks(plan, task, stored):
+            plan.screen.say(f"  {task.name}: the cached baseline has fewer tokens for KL than are asked for")
+        elif stored is not None:
             sets[task.name] = stored
     missing = [task for task in plan.tasks if task.name not in sets]
     if sets:
@@ -154,21 +173,61 @@ def candidate_sets(
     if sets:
         _check_alike(plan, engine, found, sets)
     measure = bool(sets) and plan.loaded.config.distance.kl
+    if measure and not (engine.runtime.tokenizer and sets[0].manifest.model.loaded_tokenizer):
+        # the ids in one side's distributions may be of another vocabulary
+        plan.screen.say("  KL divergence is left out: it needs to know both tokenizers")
+        measure = False
+    home = plan.store.root / "candidate" if folder is None else folder
+    marker = home / f".{_digest_of(plan, found, sets, part)}.running"
+    since = _begun(marker)
     jobs = [
         _Job(
             plan,
             task,
             engine,
             found,
-            _place(plan, "candidate", found, task) if folder is None else folder / task.name,
+            _place(plan, "candidate", found, task) if folder is None else folder / _name(task, part),
             sets[index] if measure else None,
             part,
+            since,
         )
         for index, task in enumerate(plan.tasks)
     ]
     if watch and plan.loaded.config.decision.early_stop is not None:
-        return _watch(plan, jobs, sets)
-    return Answered([job.run() for job in jobs])
+        answered = _watch(plan, jobs, sets)
+    else:
+        answered = Answered([job.run() for job in jobs])
+    marker.unlink(missing_ok=True)
+    return answered
+
+
+def _begun(marker: Path) -> str:
+    """Return when the run that a marker stands for began: this one, or one that was stopped and is continued."""
+    if marker.is_file():
+        return marker.read_text(encoding="utf-8").strip()
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    write_text(marker, now)
+    return now
+
+
+def _digest_of(plan: Plan, found: Found, sets: Sequence[SampleSet], part: tuple[int, int] | None) -> str:
+    """Identify a candidate's evaluation: the same command gives the same."""
+    baseline = [[shard.sha256 for shard in one.manifest.shards] for one in sets]
+    tasks = [task.fingerprint for task in plan.tasks]
+    return digest([found.identity.fingerprint, tasks, baseline, list(part or ())])[:16]
+
+
+def _name(task: Task, part: tuple[int, int] | None) -> str:
+    """Return the folder's name of a task's set: parts of one task may stand side by side."""
+    return task.name if part is None else f"{task.name}.{part[0]}-of-{part[1]}"
+
+
+def _lacks(plan: Plan, task: Task, stored: SampleSet) -> bool:
+    """Tell whether KL divergence is asked for and the baseline keeps fewer tokens than it needs."""
+    wanted, kept = plan.loaded.config.distance, stored.manifest.top_tokens
+    if not (wanted.kl and task.measures_kl) or kept == "whole":
+        return False
+    return wanted.kl_top == "whole" or kept < wanted.kl_top
 
 
 def _watch(plan: Plan, jobs: Sequence[_Job], sets: Sequence[SampleSet]) -> Answered:
@@ -242,6 +301,7 @@ class _Job:
     folder: Path
     reference: SampleSet | None = None
     part: tuple[int, int] | None = None
+    since: str | None = None
 
     def steps(self, progress: Progress, shards: Sequence[Sequence[Item]] | None = None) -> Steps:
         """Evaluate shard by shard."""
@@ -256,6 +316,7 @@ class _Job:
             shards=shards,
             top_tokens=self.plan.loaded.config.distance.kl_top if self.plan.loaded.config.distance.kl else 0,
             say=lambda text: self.plan.screen.say(f"  {text}"),
+            since=self.since,
         )
 
     def run(self) -> SampleSet:

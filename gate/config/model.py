@@ -32,10 +32,10 @@ class EngineSettings(Section):
         pattern=r"^https?://",
         description="openai: the server's address, e.g. http://localhost:8000/v1.",
     )
-    api_key_env: str = Field(
+    api_key_env: str | None = Field(
         "OPENAI_API_KEY",
         pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
-        description="openai: variable that holds the key.",
+        description="openai: variable that holds the key; null sends none.",
     )
     concurrency: int = Field(16, ge=1, le=1024, description="openai: requests under way at a time.")
     timeout: float = Field(300.0, gt=0, description="openai: seconds that one request may take.")
@@ -98,6 +98,8 @@ class EngineOverride(Section):
         if own.get("kind", base.kind) != base.kind:
             # a server's address means nothing to another kind of engine, and its replicas neither
             below |= {"base_url": None, "replicas": 1}
+        if own.get("base_url", base.base_url) != base.base_url and base.base_url is not None:
+            below["api_key_env"] = None  # the key of one server is not shown to another
         return EngineSettings(**{**below, **own})
 
 
@@ -288,7 +290,9 @@ class EarlyStop(Section):
     alpha: OpenProportion = Field(
         0.01, description="Part of decision.alpha that early stopping may spend; the final test has the rest."
     )
-    every: int = Field(256, ge=1, description="Look after so many more items of the gating tasks together.")
+    every: int = Field(
+        256, ge=16, le=4096, description="Look after so many more items of the gating tasks together."
+    )
 
 
 class DecisionSettings(Section):

@@ -90,8 +90,8 @@ def decide(
     rows = _rows(judged, gating, joint, settings, seed)
     gating_rows = [row for row in rows if row.role == "gating"]
     failures = _failures(joint, gating_rows, settings, distance or DistanceSettings())
-    if early is not None and early.stopped:
-        failures.insert(0, _stopped(early))
+    if early is not None and early.stopped:  # the tests' own p-values are not valid then
+        failures = [_stopped(early), *_over_budget(gating_rows, distance or DistanceSettings())]
     verdict: Verdict = "PASS"
     reasons = failures
     if failures:
@@ -191,6 +191,11 @@ def _failures(
             f"The candidate is worse than the baseline{beyond}: p {_p(joint)}, at most alpha = "
             f"{settings.alpha:g} ({_RULES[settings.rule]}).{where}"
         )
+    return failures + _over_budget(rows, distance)
+
+
+def _over_budget(rows: Sequence[TaskResult], distance: DistanceSettings) -> list[str]:
+    failures = []
     flips = sum(row.regressions + row.improvements for row in rows) / _items(rows)
     if distance.max_flip_rate is not None and flips > distance.max_flip_rate:
         failures.append(f"{flips:.2%} of the answers flipped; the budget is {distance.max_flip_rate:.2%}.")

@@ -73,7 +73,9 @@ class QuantgateLM(LM):  # type: ignore[misc]  # lm_eval is not typed
         model = ModelSettings(model=pretrained, **own)
         settings = EngineSettings(device=device or "auto", **arguments)
         here = Path.cwd()
-        self.engine: Engine = open_engine(fetch(locate(model, here), settings, here, None), settings)
+        self.engine: Engine = open_engine(
+            fetch(locate(model, here, settings), settings, here, None), settings
+        )
         self._seed = seed
 
     @property

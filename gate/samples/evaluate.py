@@ -14,13 +14,13 @@ import pyarrow.compute as pc
 
 from gate import __version__
 from gate.engines import Engine, ModelIdentity, Progress, Runtime
-from gate.errors import EvaluationError
+from gate.errors import EvaluationError, SampleError
 from gate.samples.answer import TOP_TOKENS, answer_items, stored_references
 from gate.samples.lock import one_writer
 from gate.samples.manifest import Manifest, ModelRecord, PartRecord, Timings
 from gate.samples.record import SCHEMA_VERSION
 from gate.samples.resume import Finished, PartialSet
-from gate.samples.store import SampleSet
+from gate.samples.store import SampleSet, open_set, read_shard
 from gate.tasks import Item, Task, canonical_json, digest
 
 SHARD_ITEMS = 512
@@ -109,6 +109,7 @@ def evaluation(
     shards: Sequence[Sequence[Item]] | None = None,
     top_tokens: int | Literal["whole"] = TOP_TOKENS,
     say: Callable[[str], None] = lambda _: None,
+    since: str | None = None,
 ) -> Steps:
     """Do what `evaluate` does, shard by shard: `send(True)` ends the set with the shards that are done.
 
@@ -116,6 +117,8 @@ def evaluation(
     ----------
     shards : sequence of sequences of Item, optional
         All items of the task in another order and cut; default: in the task's order.
+    since : str, optional
+        Take a whole set of the same settings that was made at this time (ISO 8601) or later for this one's work.
 
     Other parameters, errors: see `evaluate`. Closing the generator early keeps the finished shards for the next call.
     """
@@ -128,6 +131,13 @@ def evaluation(
         plan = [tuple(shard) for shard in shards]
         items = tuple(item for shard in plan for item in shard)
     settings = _settings(task, plan, identity, engine.runtime, baseline, part, top_tokens)
+    made = None if since is None else _made_since(folder, digest(settings), since)
+    if made is not None:
+        say(f"{folder.name}: was finished before the run was stopped")
+        progress(made.manifest.items)
+        for shard in made.manifest.shards:
+            yield read_shard(folder / shard.file, shard)
+        return made
     with (
         one_writer(folder, say),
         PartialSet(folder, settings, [len(shard) for shard in plan], say) as partial,
@@ -180,9 +190,22 @@ def evaluation(
             part=None
             if part is None
             else PartRecord(index=part[0], of=part[1], items=len(task.items), shard_items=size),
+            top_tokens=top_tokens if baseline is None and task.measures_kl else 0,
+            settings=digest(settings),
             stopped_of=len(items) if answered < len(items) else None,
         )
         return partial.finish(manifest)
+
+
+def _made_since(folder: Path, settings: str, since: str) -> SampleSet | None:
+    """Return the whole set in a folder if it has these settings and is not older."""
+    try:
+        found = open_set(folder)
+    except SampleError:
+        return None
+    manifest = found.manifest
+    fits = manifest.settings == settings and manifest.created >= since and manifest.stopped_of is None
+    return found if fits else None
 
 
 def shard_items(task: Task) -> int:

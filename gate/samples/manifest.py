@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -79,5 +81,9 @@ class Manifest(_Record):
     quantgate: str
     part: PartRecord | None = None
     """Set where other parts are to be merged with this one before it can be compared."""
+    top_tokens: int | Literal["whole"] = 0
+    """Tokens of each distribution that were asked for; 0 where none were."""
+    settings: str | None = None
+    """SHA-256 of everything that the rows depend on; see `gate.samples.evaluate`."""
     stopped_of: int | None = None
     """Number of items of the whole task, where the evaluation was stopped early on purpose."""

@@ -172,6 +172,7 @@ def _manifest(parts: Sequence[Manifest], writer: SetWriter) -> Manifest:
     items = sum(one.items for one in parts)
     return first.model_copy(
         update={
+            "settings": None,  # of a part
             "items": items,
             "rows": sum(shard.rows for shard in writer.shards),
             "shards": writer.shards,

@@ -94,6 +94,7 @@ def pair(
     candidate: ModelSamples,
     tasks: Sequence[str] | None = None,
     allow_partial: bool = False,
+    allow_stopped: bool = False,
 ) -> Pairing:
     """Pair two models' samples.
 
@@ -104,6 +105,8 @@ def pair(
         Only these tasks; default all.
     allow_partial : bool
         Compare what both sides have instead of refusing; what is left out is in the notes.
+    allow_stopped : bool
+        Compare a candidate that was stopped early as far as it came: only for who knows why it was stopped.
 
     Raises
     ------
@@ -129,14 +132,16 @@ def pair(
     for name in both:
         reference = candidate.tasks[name].reference
         measured = reference is not None and reference == baseline.about.get("fingerprint")
-        one, note = _pair_task(baseline.tasks[name], candidate.tasks[name], allow_partial, measured)
+        one, note = _pair_task(
+            baseline.tasks[name], candidate.tasks[name], allow_partial, measured, allow_stopped
+        )
         paired.append(one)
         notes += note
     return Pairing(tuple(paired), tuple(dict.fromkeys(notes)))
 
 
 def _pair_task(
-    baseline: TaskSamples, candidate: TaskSamples, allow_partial: bool, measured: bool
+    baseline: TaskSamples, candidate: TaskSamples, allow_partial: bool, measured: bool, allow_stopped: bool
 ) -> tuple[PairedTask, list[str]]:
     name, notes = baseline.task, []
     _same_task(baseline, candidate)
@@ -162,7 +167,7 @@ def _pair_task(
             message = _unpaired(name, keys[0].filter(pc.invert(a_in_b)), keys[1].filter(pc.invert(b_in_a)))
             # items that nobody has answered because the gate stopped are no surprise; any other missing one is
             items = pc.count_distinct(a.column("item_id")).as_py()
-            stopped = candidate.stopped_of == items and pc.all(b_in_a).as_py()
+            stopped = allow_stopped and candidate.stopped_of == items and pc.all(b_in_a).as_py()
             if not (allow_partial or stopped) or left_out == len(a) + len(b):
                 raise SampleError(message, "Evaluate both on the same items, or pass --allow-partial.")
             answered = pc.count_distinct(b.column("item_id")).as_py()

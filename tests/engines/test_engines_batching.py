@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 
 import pytest
 import torch
@@ -118,3 +119,34 @@ def test_an_out_of_memory_error_is_told_from_others(error: BaseException, expect
 def test_lengths_are_padded_up() -> None:
     assert [padded(n, 8) for n in (1, 8, 9)] == [8, 8, 16]
     assert padded(7, 1) == 7
+
+
+@given(LENGTHS, st.integers(1, 300), st.data())
+@seeded
+def test_what_rows_take_beside_their_tokens_counts_towards_the_bound(
+    lengths: list[int], bound: int, data: st.DataObject
+) -> None:
+    extra = data.draw(st.lists(st.floats(0, 50), min_size=len(lengths), max_size=len(lengths)))
+    done: list[list[int]] = []
+    run_in_batches(lengths, BatchLimit(bound), done.append, is_out_of_memory, extra=extra)
+    assert sorted(row for rows in done for row in rows) == list(range(len(lengths)))
+    for rows in done:
+        used = len(rows) * max(lengths[row] for row in rows) + sum(extra[row] for row in rows)
+        assert len(rows) == 1 or used <= bound + 1e-6
+
+
+@given(LENGTHS.filter(len), st.integers(1, 300))
+@seeded
+def test_padding_stays_within_the_bound_that_is_stated(lengths: list[int], bound: int) -> None:
+    done = batches_of(lengths, BatchLimit(bound))
+    waste = sum(max(lengths[row] for row in rows) - lengths[one] for rows in done for one in rows)
+    assert waste <= bound * math.log(max(lengths) / min(lengths)) + 1e-6
+
+
+def test_the_time_of_batches_that_ran_out_of_memory_is_accounted() -> None:
+    limit = BatchLimit(80)
+    batches_of([10] * 8, limit, fits=4)
+    assert 0 < limit.wasted < limit.seconds
+    whole = BatchLimit(80)
+    batches_of([10] * 8, whole)
+    assert whole.wasted == 0

@@ -10,6 +10,7 @@ import torch
 from gate.config import EngineSettings, ModelSettings
 from gate.engines import Engine, LoglikelihoodRequest, fetch, locate, open_engine
 from gate.engines.hf.distribution import divergences, top_distributions
+from gate.errors import EvaluationError
 
 
 def random_logprobs(seed: int, rows: int = 40, vocabulary: int = 1000) -> torch.Tensor:
@@ -80,3 +81,45 @@ def test_an_engine_measures_the_distance_of_the_first_answer_token(
     assert all(answer.divergence is not None and answer.divergence.kl > 0.1 for answer in other)
     flat = [[value for answer in answers for value in answer.loglikelihoods] for answers in (same, stored)]
     assert flat[0] == pytest.approx(flat[1], abs=1e-4)
+
+
+def test_a_whole_distribution_has_no_tail_and_gives_the_exact_divergence(
+    tiny_model: Path, other_tiny_model: Path
+) -> None:
+    text, answers = "What colour is", (" red", " blue")
+    engines = [open_cpu(folder) for folder in (tiny_model, other_tiny_model)]
+    (stored,) = engines[0].loglikelihood([LoglikelihoodRequest(text, answers, top=10**6)], lambda _: None)
+    assert stored.distribution is not None
+    assert len(stored.distribution.tokens) == 384
+    assert stored.distribution.tail == 0.0
+    (found,) = engines[1].loglikelihood(
+        [LoglikelihoodRequest(text, answers, reference=stored.distribution)], lambda _: None
+    )
+    (second,) = engines[1].loglikelihood([LoglikelihoodRequest(text, answers, top=384)], lambda _: None)
+    assert second.distribution is not None
+    assert found.divergence is not None
+    p, q = (torch.zeros(384, dtype=torch.float64) for _ in range(2))
+    for values, one in ((p, stored.distribution), (q, second.distribution)):
+        values[list(one.tokens)] = torch.tensor(one.logprobs, dtype=torch.float64)
+    assert found.divergence.kl == pytest.approx(float((p.exp() * (p - q)).sum()), rel=5e-3)
+    (same,) = engines[0].loglikelihood(
+        [LoglikelihoodRequest(text, answers, reference=stored.distribution)], lambda _: None
+    )
+    assert same.divergence is not None
+    assert same.divergence.kl < 1e-5
+
+
+def test_requests_of_different_sizes_may_be_mixed(tiny_model: Path) -> None:
+    engine = open_cpu(tiny_model)
+    asked = [
+        LoglikelihoodRequest(f"the {w}", (" a", " b c"), top=k)
+        for w, k in zip("abcd", (0, 2, 5, 2), strict=True)
+    ]
+    answers = engine.loglikelihood(asked, lambda _: None)
+    assert [one.distribution and len(one.distribution.tokens) for one in answers] == [None, 2, 5, 2]
+
+
+def test_a_reference_of_a_larger_vocabulary_is_an_error() -> None:
+    reference = top_distributions(random_logprobs(1, rows=1, vocabulary=100), 100)
+    with pytest.raises(EvaluationError, match="the candidate's vocabulary has 50 tokens"):
+        divergences(random_logprobs(2, rows=1, vocabulary=50), reference)

@@ -13,6 +13,7 @@ import torch
 from opened import open_model, silent
 
 from gate.engines import Engine, GenerateRequest
+from gate.engines.hf.writing import extend, writings
 
 PROMPTS = [
     "the cat", "Q : What colour is the fish ?\nA :", "one two three", "a", "", "日本 🐈", "big big big big dog",
@@ -163,6 +164,51 @@ def test_progress_counts_every_request_and_none_give_none(tiny_model: Path) -> N
     assert engine.generate_until([], silent) == []
 
 
-def test_requests_of_one_call_must_agree(engine: Engine) -> None:
-    with pytest.raises(ValueError, match="must agree in stop and max_tokens"):
-        engine.generate_until([GenerateRequest("a", (), 4), GenerateRequest("a", (), 5)], silent)
+def test_requests_of_one_call_may_differ_in_everything(engine: Engine, tiny_model: Path) -> None:
+    requests = [
+        GenerateRequest(prompt, (("e",), (), (" ", "a"))[number % 3], 3 + number, 0.8 * (number % 2), number)
+        for number, prompt in enumerate(PROMPTS)
+    ]
+    together = open_model(tiny_model, {"max_batch_tokens": 80}).generate_until(requests, silent)
+    assert together == [engine.generate_until([request], silent)[0] for request in requests]
+
+
+@pytest.mark.parametrize(
+    ("text", "stop", "seen"),
+    [
+        ("one two three", "o t", "one two"),  # across tokens
+        ("fish 日本 🐈 dog", "本 🐈", "fish 日本 🐈"),  # characters of three and four tokens
+        ("a\n\nb", "\n\n", "a\n\n"),
+        ("a b", "never", "a b"),
+    ],
+)
+def test_a_stop_string_is_found_with_the_token_that_completes_it(
+    tokenizer: Any, text: str, stop: str, seen: str
+) -> None:
+    ids = tokenizer(text, add_special_tokens=False).input_ids
+    (row,) = writings(tokenizer, [GenerateRequest("x", (stop,), 99)], [[3]], [1])
+    for token in ids:
+        if extend(tokenizer, [row], [token])[0]:
+            break
+    written = tokenizer.decode(row.made)
+    assert written.startswith(seen)
+    assert (stop in text) == (stop in written)
+    assert stop not in tokenizer.decode(row.made[:-1])
+    assert row.answer(tokenizer).text == text.partition(stop)[0]
+
+
+def test_a_special_token_as_a_stop_string_ends_the_text(
+    engine: Engine, tiny_model: Path, tmp_path: Path, tokenizer: Any
+) -> None:
+    made = greedy(tiny_model, "the cat", 24)
+    place = next(n for n in range(3, 24) if made[n] not in made[:n])
+    folder = Path(shutil.copytree(tiny_model, tmp_path / "model"))
+    file = folder / "tokenizer.json"
+    content = json.loads(file.read_text(encoding="utf-8"))
+    name = tokenizer.convert_ids_to_tokens(made[place])
+    entry = {"id": made[place], "content": name, "special": True}
+    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+    content["added_tokens"].append(entry | flags)
+    file.write_text(json.dumps(content), encoding="utf-8")
+    (answer,) = open_model(folder).generate_until([GenerateRequest("the cat", (name,), 24)], silent)
+    assert answer.tokens_out == place

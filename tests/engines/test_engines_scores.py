@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import WORDS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from opened import loglikelihoods, open_model, silent
+from tiny import WORDS
 
 from gate.engines import Engine, LoglikelihoodRequest
+from gate.engines.hf.positions import is_likeliest
 from gate.engines.hf.tokens import encode, scoring_rows
 from gate.errors import EvaluationError
 
@@ -251,6 +252,18 @@ def test_scores_are_those_of_lm_evaluation_harness(tiny_model: Path, bos_model: 
     ]
     pairs = [(context, choice) for context, choices in requests for choice in choices]
     asked = [Instance("loglikelihood", {}, pair, number) for number, pair in enumerate(pairs)]
-    theirs = [score for score, _ in harness.loglikelihood(asked, disable_tqdm=True)]
-    ours = [score for scores in loglikelihoods(open_model(folder), requests) for score in scores]
-    assert ours == pytest.approx(theirs, abs=1e-4)
+    theirs = harness.loglikelihood(asked, disable_tqdm=True)
+    answers = open_model(folder).loglikelihood([LoglikelihoodRequest(*one) for one in requests], silent)
+    ours = [score for answer in answers for score in answer.loglikelihoods]
+    assert ours == pytest.approx([score for score, _ in theirs], abs=1e-4)
+    greedy = [one for answer in answers for one in answer.greedy]
+    assert greedy == [one for _, one in theirs]
+
+
+def test_greedy_means_the_likeliest_token_and_the_first_of_equals() -> None:
+    logprobs = torch.tensor([[0.1, 0.5, 0.5], [0.9, 0.0, 0.9], [0.3, 0.2, 0.1]]).log()
+    pairs = [(0, 0), (0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 2)]
+    at, token = (torch.tensor(column) for column in zip(*pairs, strict=True))
+    found = is_likeliest(logprobs, at, token, logprobs[at, token])
+    assert found.tolist() == [False, True, False, True, False, True, False]
+    assert is_likeliest(logprobs, at[:1], token[:1], logprobs[at, token][:1]).tolist() == [False]

@@ -78,7 +78,7 @@ class Run:
 def content(folder: Path) -> dict[str, str]:
     """Everything that a set holds, but for when it was made and how long it took."""
     manifest = json.loads((folder / "manifest.json").read_text())
-    for name in ("created", "timings"):
+    for name in ("created", "timings", "settings"):
         del manifest[name]
     files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.glob("*.parquet")}
     return {**files, "manifest": json.dumps(manifest, sort_keys=True)}

@@ -1,8 +1,15 @@
-"""Batches of similar length, bounded by tokens, that shrink when memory runs out."""
+"""Batches of similar length, bounded by tokens, that shrink when memory runs out.
+
+Rows are taken longest first, as many as fit, so a batch's rows differ little in length. Padding over a whole call is at
+most limit x ln(longest / shortest) tokens: a batch of n rows between a and b < a tokens long pads at most n (a - b)
+<= limit (a - b) / a <= limit ln(a / b), and the batches' spans of length do not overlap.
+"""
 
 from __future__ import annotations
 
 import logging
+import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -13,9 +20,18 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass
 class BatchLimit:
-    """Upper bound of rows x padded length, in tokens; it only ever shrinks, and stays shrunk."""
+    """Upper bound of rows x padded length, in tokens; it only ever shrinks, and stays shrunk.
+
+    Attributes
+    ----------
+    tokens : int
+    seconds, wasted : float
+        Time that batches have taken under this bound, and how much of it in those that ran out of memory.
+    """
 
     tokens: int
+    seconds: float = 0.0
+    wasted: float = 0.0
 
     def halve(self, used: int) -> None:
         """Take half of what a failed batch used as the new bound."""
@@ -34,6 +50,7 @@ def run_in_batches(
     is_out_of_memory: Callable[[BaseException], bool],
     free_memory: Callable[[], None] = lambda: None,
     multiple: int = 1,
+    extra: Sequence[float] = (),
 ) -> None:
     """Call `forward` with lists of row indices until every row is done, longest rows first.
 
@@ -54,6 +71,8 @@ def run_in_batches(
         Called after an out-of-memory error.
     multiple : int
         Rows are padded to a multiple of this.
+    extra : sequence of float
+        What each row takes beside its padded length, in tokens; empty for nothing.
 
     Raises
     ------
@@ -65,6 +84,9 @@ def run_in_batches(
     while start < len(order):
         width = padded(lengths[order[start]], multiple)
         rows = order[start : start + max(1, limit.tokens // width)]
+        if extra:
+            rows = _within(rows, width, extra, limit.tokens)
+        began = time.perf_counter()
         try:
             forward(rows)
         except Exception as error:
@@ -73,6 +95,9 @@ def run_in_batches(
             failed = True
         else:
             failed = False
+        spent = time.perf_counter() - began
+        limit.seconds += spent
+        limit.wasted += spent * failed
         # outside `except`: a live traceback would keep the failed batch's tensors alive
         if not failed:
             start += len(rows)
@@ -83,5 +108,16 @@ def run_in_batches(
                 f"out of memory with a single prompt of {width} tokens.",
                 "Use a device with more memory, shorter prompts, or a smaller dtype.",
             )
-        limit.halve(len(rows) * width)
+        # the bound counts what rows take beside their tokens, so what failed may have been far below it
+        limit.halve(math.ceil(len(rows) * width + sum(extra[row] for row in rows if extra)))
         _LOG.warning("out of memory: batches are now at most %d tokens", limit.tokens)
+
+
+def _within(rows: list[int], width: int, extra: Sequence[float], tokens: int) -> list[int]:
+    """Return the first rows that fit, at least one."""
+    used = 0.0
+    for number, row in enumerate(rows):
+        used += width + extra[row]
+        if number and used > tokens:
+            return rows[:number]
+    return rows

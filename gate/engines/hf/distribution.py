@@ -1,16 +1,18 @@
-"""The distribution of the answer's first token: its top k, and its divergence from a stored one."""
+"""The distribution of the answer's first token: its top k or all of it, and its divergence from a stored one."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 
 from gate.engines.base import Distribution, Divergence
+from gate.engines.hf.load import to_device
+from gate.errors import EvaluationError
 
 
 def top_distributions(logprobs: torch.Tensor, k: int) -> list[Distribution]:
-    """Return the k likeliest tokens of each row.
+    """Return the k likeliest tokens of each row; where k reaches the vocabulary's size all of it, without a tail.
 
     Parameters
     ----------
@@ -18,10 +20,19 @@ def top_distributions(logprobs: torch.Tensor, k: int) -> list[Distribution]:
         Normalised, in nats.
     k : int
     """
+    waiting = queue_tops(logprobs, k)
+    _synchronize(logprobs)
+    return waiting()
+
+
+def queue_tops(logprobs: torch.Tensor, k: int) -> Callable[[], list[Distribution]]:
+    """Do the same, but only queue the work and the copies; the result is to be called when the device has done them."""
+    whole = k >= logprobs.shape[1]
     values, tokens = logprobs.topk(min(k, logprobs.shape[1]), dim=1)
     values = values.half().float()
-    tails = (1.0 - values.exp().sum(dim=1)).clamp(min=0.0)
-    return [
+    tails = (1.0 - values.exp().sum(dim=1)).clamp(min=0.0) * (not whole)
+    tokens, values, tails = (one.to("cpu", non_blocking=True) for one in (tokens, values, tails))
+    return lambda: [
         Distribution(tuple(ids), tuple(row), tail)
         for ids, row, tail in zip(tokens.tolist(), values.tolist(), tails.tolist(), strict=True)
     ]
@@ -35,18 +46,47 @@ def divergences(logprobs: torch.Tensor, references: Sequence[Distribution]) -> l
     logprobs : float32 tensor of shape (rows, vocabulary)
         Of the model that is compared, normalised, in nats.
     references : sequence of Distribution, one a row
-        Of one and the same k.
+        Of one and the same k. One without a tail is a whole distribution: it is normalised again after its rounding,
+        and the divergence is exact.
+
+    Raises
+    ------
+    EvaluationError
+        A reference names a token that the model does not have.
     """
-    tokens = torch.tensor([reference.tokens for reference in references], device=logprobs.device)
-    p_log = torch.tensor([reference.logprobs for reference in references], device=logprobs.device)
-    p_tail = torch.tensor([reference.tail for reference in references], device=logprobs.device)
+    waiting = queue_divergences(logprobs, references)
+    _synchronize(logprobs)
+    return waiting()
+
+
+def queue_divergences(
+    logprobs: torch.Tensor, references: Sequence[Distribution]
+) -> Callable[[], list[Divergence]]:
+    """Do the same, but only queue the work and the copies; the result is to be called when the device has done them."""
+    named = torch.tensor([reference.tokens for reference in references])
+    if int(named.max()) >= logprobs.shape[1]:
+        raise EvaluationError(
+            f"the baseline's distribution names token {int(named.max())}, the candidate's vocabulary has "
+            f"{logprobs.shape[1]} tokens.",
+            "Set distance.kl: false, or compare models of one vocabulary.",
+        )
+    tokens = to_device(named, logprobs.device)
+    p_log = to_device([reference.logprobs for reference in references], logprobs.device)
+    p_tail = to_device([reference.tail for reference in references], logprobs.device)
     q_log = logprobs.gather(1, tokens)
+    p_log = p_log - torch.where(p_tail == 0.0, p_log.logsumexp(dim=1), 0.0)[:, None]
     p = p_log.exp()
-    inside = (p * (p_log - q_log)).sum(dim=1)
+    inside = torch.where(p > 0, p * (p_log - q_log), 0.0).sum(dim=1)
     # float32 leaves about 1e-7 of a tail that is really empty
     q_tail = (1.0 - q_log.exp().sum(dim=1)).clamp(min=1e-7)
     outside = torch.special.xlogy(p_tail, p_tail) - p_tail * q_tail.log()
     # rounding to float16 can put an equal distribution a hair below zero
     kl = (inside + outside).clamp(min=0.0)
     same = logprobs.argmax(dim=1) == tokens[:, 0]
-    return [Divergence(value, flag) for value, flag in zip(kl.tolist(), same.tolist(), strict=True)]
+    kl, same = (one.to("cpu", non_blocking=True) for one in (kl, same))
+    return lambda: [Divergence(value, flag) for value, flag in zip(kl.tolist(), same.tolist(), strict=True)]
+
+
+def _synchronize(tensor: torch.Tensor) -> None:
+    if tensor.is_cuda:
+        torch.cuda.current_stream(tensor.device).synchronize()

@@ -17,17 +17,18 @@ from gate.engines.base import (
     LoglikelihoodAnswer,
     LoglikelihoodRequest,
     Progress,
+    RollingAnswer,
+    RollingRequest,
     Runtime,
 )
 from gate.engines.hf.batching import BatchLimit
 from gate.engines.hf.generate import generate
 from gate.engines.hf.load import LoadedModel, load
-from gate.engines.hf.score import score
+from gate.engines.hf.room import automatic_text_tokens
+from gate.engines.hf.score import Scorer
 from gate.engines.source import ModelSource
 from gate.errors import TaskError
 from gate.tasks import Message
-
-_AUTO_TOKENS = {"cpu": 1024, "cuda": 32768}
 
 
 class TransformersEngine:
@@ -49,9 +50,14 @@ class TransformersEngine:
         self._settings = settings
         self._loaded: LoadedModel = load(source, settings)
         tokens = settings.max_batch_tokens
-        device = self._loaded.device.type
-        self._limit = BatchLimit(_AUTO_TOKENS.get(device, 4096) if isinstance(tokens, str) else tokens)
         self._max_length = _max_length(self._loaded.model, self._loaded.tokenizer)
+        self._scorer = Scorer(
+            self._loaded,
+            None if isinstance(tokens, str) else tokens,
+            settings.pad_to_multiple_of,
+            self._max_length,
+        )
+        self._texts: BatchLimit | None = None
 
     @property
     def runtime(self) -> Runtime:
@@ -59,14 +65,22 @@ class TransformersEngine:
         device = self._loaded.device
         hardware = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
         names = ("torch", "transformers", "accelerate", "tokenizers", "safetensors", "numpy")
+        versions = {name: version(name) for name in names}
+        if self._scorer.method_name is not None:
+            versions["scoring"] = self._scorer.method_name
         return Runtime(
             device=str(device),
             hardware=hardware,
             dtype=str(self._loaded.model.dtype).removeprefix("torch."),
             tokenizer=self._loaded.tokenizer_digest,
             end_tokens=self._loaded.end_tokens,
-            versions={name: version(name) for name in names},
+            versions=versions,
         )
+
+    @property
+    def scorer(self) -> Scorer:
+        """What answers log-likelihood requests; for `gate.engines.hf.check`."""
+        return self._scorer
 
     def render_chat(self, messages: Sequence[Message]) -> str:
         """Return the prompt that the tokenizer's chat template makes of `messages`.
@@ -77,9 +91,10 @@ class TransformersEngine:
             The tokenizer has no chat template, or the template refuses the messages.
         """
         turns = [{"role": message.role, "content": message.content} for message in messages]
+        begun = turns[-1]["role"] == "assistant"  # the answer's beginning is given, and goes on
         try:
             text = self._loaded.tokenizer.apply_chat_template(
-                turns, tokenize=False, add_generation_prompt=True
+                turns, tokenize=False, add_generation_prompt=not begun, continue_final_message=begun
             )
         except (ValueError, jinja2.TemplateError) as error:
             raise TaskError(
@@ -92,13 +107,22 @@ class TransformersEngine:
         self, requests: Sequence[LoglikelihoodRequest], progress: Progress
     ) -> list[LoglikelihoodAnswer]:
         """Answer log-likelihood requests, in their order."""
-        multiple = self._settings.pad_to_multiple_of
-        return score(self._loaded, requests, self._limit, multiple, self._max_length, progress)
+        return self._scorer.loglikelihood(requests, progress)
+
+    def loglikelihood_rolling(
+        self, requests: Sequence[RollingRequest], progress: Progress
+    ) -> list[RollingAnswer]:
+        """Answer rolling requests, in their order."""
+        return self._scorer.loglikelihood_rolling(requests, progress)
 
     def generate_until(self, requests: Sequence[GenerateRequest], progress: Progress) -> list[GenerateAnswer]:
         """Answer generation requests, in their order."""
         multiple = self._settings.pad_to_multiple_of
-        return generate(self._loaded, requests, self._limit, multiple, self._max_length, progress)
+        if self._texts is None:
+            tokens = self._settings.max_batch_tokens
+            bound = automatic_text_tokens(self._loaded) if isinstance(tokens, str) else tokens
+            self._texts = BatchLimit(bound)
+        return generate(self._loaded, requests, self._texts, multiple, self._max_length, progress)
 
 
 def _max_length(model: Any, tokenizer: Any) -> int:

@@ -34,6 +34,14 @@ class LoadedModel:
     end_tokens: tuple[int, ...]
 
 
+def to_device(values: Any, device: torch.device) -> torch.Tensor:
+    """Copy a list, array or tensor to a device without waiting for the work that is queued there."""
+    tensor = torch.as_tensor(values)
+    if device.type == "cuda":  # from pageable memory the copy would wait
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
+
+
 def resolve_device(device: str) -> str:
     """Return `cpu`, `cuda:N` or `balanced` for the setting.
 
@@ -74,7 +82,7 @@ def load(source: ModelSource, engine: EngineSettings) -> LoadedModel:
     transformers.utils.logging.disable_progress_bar()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     device = resolve_device(engine.device)
-    tokenizer = _load_tokenizer(source, engine)
+    tokenizer = load_tokenizer(source, engine)
     model = _load_weights(source, engine, device)
     model.eval()
     where = next(model.parameters()).device if device == "balanced" else torch.device(device)
@@ -139,7 +147,14 @@ def _load_weights(source: ModelSource, engine: EngineSettings, device: str) -> A
     return model
 
 
-def _load_tokenizer(source: ModelSource, engine: EngineSettings) -> Any:
+def load_tokenizer(source: ModelSource, engine: EngineSettings) -> Any:
+    """Load a source's tokenizer, padding on the left.
+
+    Raises
+    ------
+    ModelError
+        It cannot be loaded.
+    """
     options = {"gguf_file": source.settings.gguf_file} if source.gguf_tokenizer else {}
     folder = source.tokenizer_folder
     try:

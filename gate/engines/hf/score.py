@@ -1,155 +1,233 @@
-"""Log-likelihoods: forward passes over right-padded rows, log-softmax in float32 of the needed positions only."""
+"""Log-likelihoods: trees of tokens through the model, log-softmax in float32 of the needed positions only."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Sequence
-from typing import Any
+import logging
+from collections.abc import Callable, Sequence
+from functools import cached_property
 
-import torch
-
-from gate.engines.base import Distribution, Divergence, LoglikelihoodAnswer, LoglikelihoodRequest, Progress
-from gate.engines.hf.batching import BatchLimit, padded, run_in_batches
-from gate.engines.hf.distribution import divergences, top_distributions
+from gate.engines.base import (
+    Distribution,
+    Divergence,
+    LoglikelihoodAnswer,
+    LoglikelihoodRequest,
+    Progress,
+    RollingAnswer,
+    RollingRequest,
+)
+from gate.engines.hf.batching import BatchLimit, run_in_batches
+from gate.engines.hf.forward import Forward
 from gate.engines.hf.load import LoadedModel
-from gate.engines.hf.tokens import Row, Target, scoring_rows
+from gate.engines.hf.memory import Costs, automatic_tokens, free_memory, is_out_of_memory
+from gate.engines.hf.method import Method, choose_method
+from gate.engines.hf.positions import Answer, Positions
+from gate.engines.hf.rolling import rolling_rows
+from gate.engines.hf.shared import Prefixes
+from gate.engines.hf.tokens import Row, scoring_rows
+from gate.engines.hf.trees import Group, Tree, chains, plan
 
-_LOGITS_AT_ONCE = 2048  # rows of the vocabulary's size that are held in float32 at a time
+_LOG = logging.getLogger(__name__)
+_RETRIES = 0.05  # part of the time that passes which ran out of memory may take before it is said
 
+__all__ = ["Scorer", "free_memory", "is_out_of_memory"]
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Tell an out-of-memory error of torch, on the GPU or the CPU, from all others."""
-    text = str(error)
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError) and ("not enough memory" in text or "out of memory" in text)
-    )
-
-
-def free_memory() -> None:
-    """Give cached GPU memory back."""
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+Extra = Distribution | Divergence
+Finish = Callable[[], tuple[list[Answer], dict[int, Extra]]]
 
 
-def score(
-    loaded: LoadedModel,
-    requests: Sequence[LoglikelihoodRequest],
-    limit: BatchLimit,
-    multiple: int,
-    max_length: int,
-    progress: Progress,
-) -> list[LoglikelihoodAnswer]:
-    """Answer log-likelihood requests, in their order.
+class Scorer:
+    """Scores continuations and texts with one model.
 
-    Rows are padded on the right: in a causal model what follows cannot change what came before, so neither
-    attention mask nor position ids are needed, and recurrent models are scored right as well.
+    Parameters
+    ----------
+    loaded : LoadedModel
+    max_batch_tokens : int or None
+        Upper bound of rows x padded length in one forward pass; None finds one.
+    multiple : int
+        Rows are padded to a multiple of this.
+    max_length : int
+        Tokens that the model reads at most.
+    method : Method or None
+        How to score; None finds the fastest way that holds for the model.
     """
-    rows = scoring_rows(loaded.tokenizer, requests, max_length)
-    sums = [[0.0] * len(request.continuations) for request in requests]
-    sizes = [[0, 0] for _ in requests]
-    waiting = [len(request.continuations) for request in requests]
-    extras: dict[int, Distribution | Divergence] = {}
-    few_logits = "logits_to_keep" in inspect.signature(loaded.model.forward).parameters
 
-    def forward(batch: list[int]) -> None:
-        chosen = [rows[index] for index in batch]
-        values, found = _forward(loaded, chosen, requests, multiple, few_logits)
-        extras.update(found)
-        done = 0
-        for row, answers in zip(chosen, values, strict=True):
-            for target, value in zip(row.targets, answers, strict=True):
-                request, number = target.place
-                sums[request][number] = value
-                sizes[request][0] += target.end + 1 - len(target.ids)
-                sizes[request][1] += len(target.ids)
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        max_batch_tokens: int | None,
+        multiple: int,
+        max_length: int,
+        method: Method | None = None,
+    ) -> None:
+        self._loaded = loaded
+        self._asked = max_batch_tokens
+        self._multiple = multiple
+        self._max_length = max_length
+        self._method = method
+        self._prefixes = Prefixes()
+
+    @property
+    def method(self) -> Method:
+        """How this model is scored; found, and logged, when it is first needed."""
+        if self._method is None:
+            self._method = choose_method(self._loaded, self._multiple)
+        return self._method
+
+    @property
+    def method_name(self) -> str | None:
+        """What the records say of the method; None while nothing was scored."""
+        return None if self._method is None else self._method.name
+
+    def one_at_a_time(self) -> Scorer:
+        """Return a scorer of the same model that does each choice alone, by the definition: slow, for comparison."""
+        return Scorer(self._loaded, 1, 1, self._max_length, Method(packed=False, gathered=False))
+
+    @cached_property
+    def _bounds(self) -> tuple[BatchLimit, Costs]:
+        if self._asked is not None:
+            return BatchLimit(self._asked), Costs()
+        tokens, costs = automatic_tokens(self._loaded, self._multiple)
+        return BatchLimit(tokens), costs
+
+    @property
+    def limit(self) -> BatchLimit:
+        """The bound of a forward pass in tokens, which shrinks where memory runs out; found when it is first needed."""
+        return self._bounds[0]
+
+    def loglikelihood(
+        self, requests: Sequence[LoglikelihoodRequest], progress: Progress
+    ) -> list[LoglikelihoodAnswer]:
+        """Answer log-likelihood requests, in their order."""
+        if not requests:
+            return []
+        rows = scoring_rows(self._loaded.tokenizer, requests, self._max_length)
+        answers: list[list[Answer | None]] = [[None] * len(request.continuations) for request in requests]
+        waiting = [len(request.continuations) for request in requests]
+        extras: dict[int, Extra] = {}
+
+        def keep(found: Sequence[Answer], more: dict[int, Extra]) -> None:
+            extras.update(more)
+            done = 0
+            for answer in found:
+                request, number = answer.target.place
+                answers[request][number] = answer
                 waiting[request] -= 1
                 done += waiting[request] == 0
-        progress(done)
+            progress(done)
 
-    run_in_batches([len(row.tokens) for row in rows], limit, forward, is_out_of_memory, free_memory, multiple)
-    return [_answer(tuple(sums[i]), sizes[i], extras.get(i)) for i in range(len(requests))]
+        self._run(self._groups(rows), requests, keep)
+        return [_answer(found, extras.get(number)) for number, found in enumerate(answers)]
+
+    def loglikelihood_rolling(
+        self, requests: Sequence[RollingRequest], progress: Progress
+    ) -> list[RollingAnswer]:
+        """Answer rolling requests, in their order."""
+        rows = rolling_rows(self._loaded.tokenizer, requests, self._max_length)
+        totals, tokens = [0.0] * len(requests), [0] * len(requests)
+        waiting = [0] * len(requests)
+        for row in rows:
+            for target in row.targets:
+                waiting[target.place[0]] += 1
+        progress(waiting.count(0))  # texts without tokens
+        parts: dict[tuple[int, int], float] = {}
+
+        def keep(found: Sequence[Answer], _: dict[int, Extra]) -> None:
+            done = 0
+            for answer in found:
+                request = answer.target.place[0]
+                parts[answer.target.place] = answer.loglikelihood
+                tokens[request] += len(answer.target.ids)
+                waiting[request] -= 1
+                done += waiting[request] == 0
+            progress(done)
+
+        if rows:
+            self._run([chains(rows)], (), keep)
+        for (request, _), value in sorted(parts.items()):  # sums do not depend on the order of batches
+            totals[request] += value
+        return [RollingAnswer(total, count) for total, count in zip(totals, tokens, strict=True)]
+
+    def _groups(self, rows: Sequence[Row]) -> list[Group]:
+        longest = self.method.longest
+        if not self.method.packed:
+            return [chains(rows)]
+        fit = [row for row in rows if longest is None or len(row.tokens) <= longest]
+        groups = plan(fit, self.limit.tokens, longest)
+        if len(fit) < len(rows):
+            _LOG.info("%d of %d rows are longer than the model's window of %s tokens: scored without shared contexts",
+                      len(rows) - len(fit), len(rows), longest)  # fmt: skip
+            groups.append(chains([row for row in rows if longest is not None and len(row.tokens) > longest]))
+        return groups
+
+    def _run(
+        self,
+        groups: Sequence[Group],
+        requests: Sequence[LoglikelihoodRequest],
+        keep: Callable[[Sequence[Answer], dict[int, Extra]], None],
+    ) -> None:
+        limit, costs = self._bounds
+        for group in groups:
+            self._run_group(group, requests, keep, limit, costs)
+        if limit.wasted > _RETRIES * limit.seconds:
+            _LOG.warning(
+                "%.0f %% of the time went into passes that ran out of memory; set engine.max_batch_tokens: %d",
+                100 * limit.wasted / limit.seconds,
+                limit.tokens,
+            )
+
+    def _run_group(
+        self,
+        group: Group,
+        requests: Sequence[LoglikelihoodRequest],
+        keep: Callable[[Sequence[Answer], dict[int, Extra]], None],
+        limit: BatchLimit,
+        costs: Costs,
+    ) -> None:
+        run = Forward(self._loaded, self._multiple, self.method.gathered)
+        before = len(group.prefix)
+        pending: list[Finish] = []
+
+        def forward(batch: list[int]) -> None:
+            trees = [group.trees[index] for index in batch]
+            cache = None
+            if group.prefix:
+                cache = self._prefixes.get(group.prefix, lambda empty: run.fill(group.prefix, empty))
+            positions = Positions(trees, requests)
+            logits = run.logits(trees, positions.needed, cache)
+            finish = positions.read(logits)
+            del logits
+            # the device works on this batch while the answers of the one before are fetched and the next is made
+            waiting = pending.copy()
+            pending[:] = [finish]
+            for one in waiting:
+                keep(*one())
+
+        def forget() -> None:
+            self._prefixes.clear()
+            free_memory()
+
+        extra = [_extra(tree, before, costs) for tree in group.trees]
+        lengths = [len(tree.tokens) for tree in group.trees]
+        run_in_batches(lengths, limit, forward, is_out_of_memory, forget, self._multiple, extra)
+        for one in pending:
+            keep(*one())
 
 
-def _answer(
-    sums: tuple[float, ...], sizes: Sequence[int], extra: Distribution | Divergence | None
-) -> LoglikelihoodAnswer:
+def _extra(tree: Tree, before: int, costs: Costs) -> float:
+    """Return what a tree takes beside its own tokens, in tokens: logits, a mask, its copy of the prefix."""
+    width = len(tree.tokens)
+    masked = before > 0 or not tree.chain
+    positions = len({at for target in tree.targets for at in target.at})
+    return costs.position * positions + (costs.pair * width * (before + width) + before if masked else 0.0)
+
+
+def _answer(found: Sequence[Answer | None], extra: Extra | None) -> LoglikelihoodAnswer:
+    answers = [answer for answer in found if answer is not None]
     return LoglikelihoodAnswer(
-        sums,
-        sizes[0],
-        sizes[1],
+        tuple(answer.loglikelihood for answer in answers),
+        tokens_in=sum(answer.target.context for answer in answers),
+        tokens_out=sum(len(answer.target.ids) for answer in answers),
+        greedy=tuple(answer.greedy for answer in answers),
         distribution=extra if isinstance(extra, Distribution) else None,
         divergence=extra if isinstance(extra, Divergence) else None,
     )
-
-
-def _forward(
-    loaded: LoadedModel,
-    rows: Sequence[Row],
-    requests: Sequence[LoglikelihoodRequest],
-    multiple: int,
-    few_logits: bool,
-) -> tuple[list[list[float]], dict[int, Distribution | Divergence]]:
-    """Return for each row the log-likelihood (nats) of each of its targets, and what requests want beside them."""
-    width = padded(max(len(row.tokens) for row in rows), multiple)
-    pad = loaded.tokenizer.pad_token_id or 0
-    inputs = torch.tensor([[*row.tokens, *[pad] * (width - len(row.tokens))] for row in rows])
-    first = min(row.first for row in rows)
-    options: dict[str, Any] = {}
-    if few_logits:
-        last = max(len(row.tokens) for row in rows)
-        options["logits_to_keep"] = torch.arange(first, last, device=loaded.device)
-    else:
-        first = 0
-    with torch.no_grad():
-        logits = loaded.model(input_ids=inputs.to(loaded.device), use_cache=False, **options).logits
-        scored = [(number, target) for number, row in enumerate(rows) for target in row.targets]
-        at = [(n, t.end - len(t.ids) + k - first) for n, t in scored for k in range(len(t.ids))]
-        places = torch.tensor(at, device=logits.device)
-        targets = torch.tensor([token for _, t in scored for token in t.ids], device=logits.device)
-        values = []
-        for start in range(0, len(at), _LOGITS_AT_ONCE):
-            part = places[start : start + _LOGITS_AT_ONCE]
-            chosen = logits[part[:, 0], part[:, 1]].float()
-            picked = chosen.gather(1, targets[start : start + _LOGITS_AT_ONCE, None]).squeeze(1)
-            values.append(picked - torch.logsumexp(chosen, dim=1))
-        tokens = torch.cat(values).double().cpu()
-        extras = _at_answers(logits, scored, requests, first)
-    answers: list[list[float]] = [[] for _ in rows]
-    start = 0
-    for number, target in scored:
-        answers[number].append(float(tokens[start : start + len(target.ids)].sum()))
-        start += len(target.ids)
-    return answers, extras
-
-
-def _at_answers(
-    logits: torch.Tensor,
-    scored: Sequence[tuple[int, Target]],
-    requests: Sequence[LoglikelihoodRequest],
-    first: int,
-) -> dict[int, Distribution | Divergence]:
-    """Return, by request, the distribution after the context or its divergence from the reference."""
-    found: dict[int, Distribution | Divergence] = {}
-    for compare in (False, True):
-        chosen = [
-            (number, target)
-            for number, target in scored
-            if target.place[1] == 0
-            and (requests[target.place[0]].reference is not None) == compare
-            and (compare or requests[target.place[0]].top > 0)
-        ]
-        for start in range(0, len(chosen), _LOGITS_AT_ONCE):
-            part = chosen[start : start + _LOGITS_AT_ONCE]
-            places = torch.tensor([(n, t.end - len(t.ids) - first) for n, t in part], device=logits.device)
-            logprobs = torch.log_softmax(logits[places[:, 0], places[:, 1]].float(), dim=1)
-            asked = [requests[target.place[0]] for _, target in part]
-            for (_, target), result in zip(part, _compared(logprobs, asked), strict=True):
-                found[target.place[0]] = result
-    return found
-
-
-def _compared(
-    logprobs: torch.Tensor, requests: Sequence[LoglikelihoodRequest]
-) -> Sequence[Distribution | Divergence]:
-    references = [request.reference for request in requests if request.reference is not None]
-    return divergences(logprobs, references) if references else top_distributions(logprobs, requests[0].top)

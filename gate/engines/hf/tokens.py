@@ -60,10 +60,34 @@ class Row:
         return min(target.end - len(target.ids) for target in self.targets)
 
 
-def encode(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
-    """Tokenise, with the special tokens that the tokenizer adds, unless the text already starts with BOS."""
+def common_length(one: Sequence[int], other: Sequence[int]) -> int:
+    """Return the number of leading tokens that two rows share."""
+    low, high = 0, min(len(one), len(other))
+    if one[:high] == other[:high]:
+        return high
+    while low + 1 < high:  # the first `low` are equal, the first `high` are not; slices compare at C speed
+        middle = (low + high) // 2
+        if one[low:middle] == other[low:middle]:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def beginning(tokenizer: Tokenizer) -> int | None:
+    """Return the token that stands before a text's first: BOS, else EOS."""
+    return tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
+
+
+def encode(tokenizer: Tokenizer, texts: Sequence[str], special: bool = True) -> list[list[int]]:
+    """Tokenise, with the special tokens that the tokenizer adds, unless the text already starts with BOS.
+
+    With `special` False they are never added.
+    """
     if not texts:
         return []
+    if not special:
+        return [list(ids) for ids in tokenizer(list(texts), add_special_tokens=False)["input_ids"]]
     bos = tokenizer.bos_token
     own = [bool(bos) and text.startswith(bos or "") for text in texts]
     encoded: list[list[int]] = [[]] * len(texts)
@@ -103,7 +127,7 @@ def scoring_rows(
         # a continuation keeps at least one token even where joining swallows its start
         start = min(context_lengths[context], len(ids) - 1) if context else 0
         if start < 1:  # nothing comes before the continuation's first token
-            prefix = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
+            prefix = beginning(tokenizer)
             if prefix is not None and (not ids or ids[0] != prefix):
                 ids = [prefix, *ids]
             start = 1
@@ -132,9 +156,13 @@ def scoring_rows(
 
 def _merge_prefixes(grouped: dict[tuple[int, ...], list[Target]]) -> list[Row]:
     """Fold rows that are a prefix of another one into it."""
+    if not grouped:
+        return []
     rows: list[Row] = []
+    # all rows of a few-shot task begin alike: comparing what comes after that is much faster
+    same = common_length(min(grouped), max(grouped))
     # in reverse order of the tokens whatever extends a row comes right before it
-    for tokens in sorted(grouped, reverse=True):
+    for tokens in sorted(grouped, key=lambda row: row[same:], reverse=True):
         if rows and rows[-1].tokens[: len(tokens)] == tokens:
             rows[-1] = Row(rows[-1].tokens, (*rows[-1].targets, *grouped[tokens]))
         else:

@@ -67,7 +67,7 @@ class Client:
         self._base = url.copy_with(path=path, query=None, fragment=None)
         # servers have routes of their own beside OpenAI's, one level up
         self._root = self._base.copy_with(path=path.removesuffix("/v1") or "/")
-        self._key = os.environ.get(settings.api_key_env) or None
+        self._key = _key(settings.api_key_env)
         self._variable = settings.api_key_env
         self._timeout = settings.timeout
         self._http = httpx.AsyncClient(
@@ -200,6 +200,17 @@ class Client:
             _LOG.warning("the server %s %s; waiting and asking again", self.address, what)
 
 
+def _key(variable: str | None) -> str | None:
+    """Return the key in a variable, without the line end that secrets often bring; None where there is none."""
+    key = os.environ.get(variable, "").strip() if variable else ""
+    if not (key.isascii() and key.isprintable()):
+        raise ConfigError(
+            f"the key in {variable} has characters that no HTTP header can carry.",
+            "Set the variable again, without quotes, spaces or line breaks inside.",
+        )
+    return key or None
+
+
 class _Patience:
     """Decides whether and when a failed attempt is worth another; stamina asks it."""
 
@@ -208,6 +219,8 @@ class _Patience:
         self._say = say
 
     def __call__(self, error: Exception) -> bool | float:
+        if isinstance(error, httpx.LocalProtocolError):  # our own request is wrong, and stays so
+            return False
         if isinstance(error, _BusyError):
             if error.wait is not None and error.wait > _LONGEST_WAIT:
                 return False

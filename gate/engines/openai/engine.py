@@ -76,9 +76,9 @@ class OpenAIEngine:
         self._tokenizer: Any = None
         self._digest = ""
         if source.tokenizer_folder is not None:
-            from gate.engines.hf.load import _load_tokenizer, tokenizer_digest
+            from gate.engines.hf.load import load_tokenizer, tokenizer_digest
 
-            self._tokenizer = _load_tokenizer(source, settings)
+            self._tokenizer = load_tokenizer(source, settings)
             self._digest = tokenizer_digest(self._tokenizer)
         self._local = LocalTokens(self._tokenizer) if self._tokenizer is not None else None
         self._takes_ids = False

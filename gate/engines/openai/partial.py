@@ -33,7 +33,8 @@ def divergence(reference: Distribution, top: Sequence[Likely]) -> Divergence | N
     for token, logprob in zip(reference.tokens, reference.logprobs, strict=True):
         if token in theirs:
             p = math.exp(logprob)
-            total += p * (logprob - theirs[token])
+            if p > 0:  # float16 can round a tiny probability to none
+                total += p * (logprob - theirs[token])
             p_known += p
             q_known += math.exp(theirs[token])
     # the stored list and its tail add up to 1 but for rounding to float16

@@ -150,7 +150,9 @@ def _item(
         context="" if isinstance(context, Chat) else context,
         messages=context.messages if isinstance(context, Chat) else (),
         choices=choices,
-        gold=None,
+        gold=int(target)
+        if task.OUTPUT_TYPE == "multiple_choice" and choices and target.isdecimal()
+        else None,
         answers=(target,),
         cluster=None,
         subtask=name if grouped else None,

@@ -1,0 +1,87 @@
+"""A run of several tasks that was stopped goes on with the task it was at; a finished run starts afresh."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny import write_gate_yml, write_tiny_task
+
+from gate.cli import workflow
+from gate.cli.main import main
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+TASK = {"prompt": "Q: {{ question }}\nA:", "choices": "{{ choices }}", "answer": "{{ gold }}"}
+
+
+@pytest.fixture
+def project(tmp_path: Path, tiny_model: Path) -> Path:
+    shutil.copytree(tiny_model, tmp_path / "base")
+    tasks = []
+    for name, count in (("first", 10), ("second", 12)):
+        write_tiny_task(tmp_path / f"{name}.jsonl", count)
+        tasks.append({"name": name, "file": f"{name}.jsonl", **TASK})
+    write_gate_yml(tmp_path, "base", "base", tasks=tasks)
+    return tmp_path
+
+
+def gate(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
+    with pytest.raises(SystemExit) as left:
+        main(list(words))
+    return int(left.value.code or 0), capsys.readouterr().err
+
+
+def test_tasks_that_were_done_before_the_stop_are_not_done_again(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = str(project / "gate.yml")
+    assert gate(capsys, "baseline", "-c", path)[0] == 0
+    real = workflow.evaluation
+
+    def stopped(task: Any, *rest: Any, **more: Any) -> Any:
+        if task.name == "second":
+            raise KeyboardInterrupt
+        return real(task, *rest, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(workflow, "evaluation", stopped)
+        assert gate(capsys, "run", "-c", path)[0] == 130
+    code, err = gate(capsys, "run", "-c", path)
+    assert code == 0
+    assert "first-" in err
+    assert err.count("was finished before the run was stopped") == 1
+    code, err = gate(capsys, "run", "-c", path)  # nothing was stopped: a candidate is always asked afresh
+    assert code == 0
+    assert "was finished before" not in err
+    assert not list((project / ".gate").rglob("*.running"))
+
+
+def test_a_baseline_without_the_distributions_that_are_asked_for_is_made_anew(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tasks = [{"name": "first", "file": "first.jsonl", **TASK}]
+    path = str(write_gate_yml(project, "base", "base", tasks=tasks, distance={"kl": False}))
+    key = gate(capsys, "run", "-c", path)
+    write_gate_yml(project, "base", "base", tasks=tasks, distance={"kl": True, "max_kl": 0.1})
+    code, err = gate(capsys, "run", "-c", path)
+    assert key[0] == code == 0
+    assert "fewer tokens for KL" in err
+    assert json.loads((project / "gate-result.json").read_text())["tasks"][0]["kl_mean"] < 1e-3
+    assert "fewer tokens" not in gate(capsys, "run", "-c", path)[1]
+
+
+def test_parts_of_a_task_stand_side_by_side(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, out = str(project / "gate.yml"), str(project / "parts")
+    for part in ("1/2", "2/2"):
+        assert gate(capsys, "evaluate", "-c", path, "-o", out, "--shard", part, "-q")[0] == 0
+    assert gate(capsys, "merge", out, "-o", str(project / "whole"))[0] == 0
+    assert {one.name for one in (project / "whole").iterdir() if one.is_dir()} == {"first", "second"}

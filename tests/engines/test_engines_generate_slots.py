@@ -1,0 +1,299 @@
+"""Texts that share a batch: the same as one at a time, by every architecture, whatever memory there is."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from opened import open_model, silent
+
+from gate.engines import Engine, GenerateRequest
+from gate.engines.hf.room import automatic_text_tokens
+from gate.errors import EvaluationError
+
+BLOCK = "Q : What is big ?\nA : the dog\nQ : What runs ?\nA : a cat\n" * 2
+PROMPTS = ["the cat", BLOCK + "Q : the fish ?\nA :", BLOCK + "Q : red or green ?\nA :", "a", "", "日本 🐈", "yes",
+           BLOCK + "Q : What colour is the bird ?\nA :", "big big big big dog", BLOCK + "Q : a", "one two three", "a"]  # fmt: skip
+LIMITS = [12, 3, 20, 8, 16, 1, 10, 24, 5, 14, 30, 18]
+REQUESTS = [
+    GenerateRequest(prompt, ("e",) if number % 4 == 0 else (), limit)
+    for number, (prompt, limit) in enumerate(zip(PROMPTS, LIMITS, strict=True))
+]
+
+SIZES = {
+    "vocab_size": 384, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "max_position_embeddings": 256, "bos_token_id": 0, "eos_token_id": [1, 17, 44],
+    "pad_token_id": 1, "initializer_range": 0.3,
+}  # fmt: skip
+OLD_SIZES = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 256}
+SLOTTED: dict[str, tuple[str, dict[str, Any]]] = {
+    "llama": ("Llama", {}),
+    "llama, eager": ("Llama", {"attn_implementation": "eager"}),
+    "gpt2, learned positions": ("GPT2", OLD_SIZES),
+    "opt, shifted positions": ("OPT", {"ffn_dim": 64, "word_embed_proj_dim": 32}),
+    "gemma2, soft caps": ("Gemma2", {"head_dim": 8, "sliding_window": 250}),
+    "gpt-oss, sinks and experts": ("GptOss", {"head_dim": 8, "sliding_window": 250, "num_local_experts": 4}),
+    "qwen3": ("Qwen3", {"head_dim": 8}),
+    "falcon, parallel layers": ("Falcon", {}),
+}
+STATIC: dict[str, tuple[str, dict[str, Any]]] = {
+    "bloom, alibi": ("Bloom", {"n_layer": 2, "n_head": 4}),
+    "falcon, alibi": ("Falcon", {"alibi": True}),
+    "mamba, recurrent": ("Mamba", {"state_size": 4}),
+    "lfm2, convolutions": (
+        "Lfm2",
+        {"num_hidden_layers": 4, "layer_types": ["conv", "full_attention", "conv", "full_attention"]},
+    ),
+    "rwkv, recurrent, no mask": ("Rwkv", {}),
+    "bart, positions by place": ("Bart", {"d_model": 32, "decoder_layers": 2, "decoder_attention_heads": 4}),
+}
+
+
+def write_model(tokenizer_from: Path, folder: Path, architecture: str, options: dict[str, Any]) -> Path:
+    """Write a random tiny model of an architecture beside the tiny tokenizer."""
+    import transformers
+
+    options = dict(options)
+    attention = {key: options.pop(key) for key in ("attn_implementation",) if key in options}
+    torch.manual_seed(0)
+    config = getattr(transformers, f"{architecture}Config")(**{**SIZES, **options})
+    transformers.AutoModelForCausalLM.from_config(config, **attention).float().save_pretrained(folder)
+    transformers.AutoTokenizer.from_pretrained(tokenizer_from).save_pretrained(folder)
+    return folder
+
+
+def greedy(engine: Any, request: GenerateRequest) -> str:
+    """Return the text by the definition of greedy decoding: whole forward passes over one text, no cache."""
+    loaded = engine._loaded
+    ids = loaded.tokenizer(request.context).input_ids or [0]
+    made: list[int] = []
+    while len(made) < request.max_tokens:
+        with torch.no_grad():
+            logits = loaded.model(torch.tensor([ids + made]), use_cache=False).logits
+        best = int(logits[0, -1].argmax())
+        if best in loaded.end_tokens:
+            break
+        made.append(best)
+        text = str(loaded.tokenizer.decode(made, skip_special_tokens=True))
+        if any(stop in text for stop in request.stop):
+            return text[: min(text.index(stop) for stop in request.stop if stop in text)]
+    return str(loaded.tokenizer.decode(made, skip_special_tokens=True))
+
+
+def texts(engine: Engine, requests: list[GenerateRequest] | None = None) -> list[str]:
+    return [answer.text for answer in engine.generate_until(requests or REQUESTS, silent)]
+
+
+@pytest.mark.parametrize("name", SLOTTED)
+def test_the_text_is_that_of_greedy_decoding_one_at_a_time(
+    tiny_model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    architecture, options = SLOTTED[name]
+    attention = {key: options[key] for key in ("attn_implementation",) if key in options}
+    folder = write_model(tiny_model, tmp_path, architecture, options)
+    expected = None
+    for tokens in (1, 150, 500, 100_000):
+        engine = open_model(folder, {"max_batch_tokens": tokens, **attention})
+        expected = expected or [greedy(engine, request) for request in REQUESTS]
+        with caplog.at_level(logging.INFO, logger="gate"):
+            assert texts(engine) == expected
+    assert len(set(expected or [])) > 5
+    assert "static batches" not in caplog.text
+
+
+@pytest.mark.parametrize("name", STATIC)
+def test_an_architecture_without_plain_keys_and_values_is_asked_in_static_batches_and_says_so(
+    tiny_model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    folder = write_model(tiny_model, tmp_path, *STATIC[name])
+    engine = open_model(folder, {"max_batch_tokens": 300})
+    with caplog.at_level(logging.INFO, logger="gate"):
+        found = texts(engine)
+    assert found == [greedy(engine, request) for request in REQUESTS]
+    assert "12 of 12 texts are generated in static batches: it" in caplog.text
+    assert ("one text at a time" in caplog.text) is ("rwkv" in name or "bart" in name)
+
+
+def test_only_texts_that_may_outgrow_a_sliding_window_are_asked_in_static_batches(
+    tiny_model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = open_model(write_model(tiny_model, tmp_path, "Mistral", {"sliding_window": 40}))
+    with caplog.at_level(logging.INFO, logger="gate"):
+        assert texts(engine) == [greedy(engine, request) for request in REQUESTS]
+    assert (
+        "of 12 texts are generated in static batches: they may become longer than the 40 tokens"
+        in caplog.text
+    )
+    assert "12 of 12" not in caplog.text
+
+
+def test_rotary_embeddings_that_depend_on_the_longest_text_bound_the_slots(
+    tiny_model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rope = {
+        "rope_type": "dynamic",
+        "factor": 4.0,
+        "rope_theta": 10000.0,
+        "original_max_position_embeddings": 40,
+    }
+    engine = open_model(write_model(tiny_model, tmp_path, "Llama", {"rope_parameters": rope}))
+    with caplog.at_level(logging.INFO, logger="gate"):
+        texts(engine)
+    assert "longer than the 40 tokens" in caplog.text
+
+
+def room_for(engine: Any, rows: int) -> list[int]:
+    """Let the model run out of memory on batches of more rows; return a list that grows by each batch that fits."""
+    seen: list[int] = []
+
+    def refuse(_: Any, args: tuple[Any, ...], options: dict[str, Any]) -> None:
+        given = len(options["input_ids"] if "input_ids" in options else args[0])
+        if given > rows:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        seen.append(given)
+
+    engine._loaded.model.register_forward_pre_hook(refuse, with_kwargs=True)
+    return seen
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5])
+def test_out_of_memory_shrinks_the_batch_and_loses_no_text(
+    tiny_model: Path, caplog: pytest.LogCaptureFixture, rows: int
+) -> None:
+    expected = open_model(tiny_model).generate_until(REQUESTS, silent)
+    engine = open_model(tiny_model, {"max_batch_tokens": 2000})
+    engine.generate_until(REQUESTS[:1], silent)
+    seen = room_for(engine, rows)
+    told: list[int] = []
+    assert engine.generate_until(REQUESTS, told.append) == expected
+    assert sum(told) == len(REQUESTS)
+    assert max(seen) <= rows
+    assert "out of memory: batches are now at most" in caplog.text
+
+
+def test_out_of_memory_in_mid_text_keeps_what_was_written(tiny_model: Path) -> None:
+    requests = [GenerateRequest(prompt, (), 24, 1.0, 3) for prompt in PROMPTS]
+    expected = open_model(tiny_model).generate_until(requests, silent)
+    engine: Any = open_model(tiny_model, {"max_batch_tokens": 4000})
+    engine.generate_until(requests[:1], silent)
+    passes: list[int] = []
+
+    def refuse(*_: Any) -> None:
+        passes.append(1)
+        if len(passes) in (12, 30):
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    engine._loaded.model.register_forward_pre_hook(refuse)
+    assert engine.generate_until(requests, silent) == expected
+
+
+def test_a_single_text_that_does_not_fit_is_an_error(tiny_model: Path) -> None:
+    engine = open_model(tiny_model)
+    engine.generate_until(REQUESTS[:1], silent)
+    room_for(engine, 0)
+    with pytest.raises(EvaluationError, match="out of memory with a single text of 3 tokens"):
+        engine.generate_until([GenerateRequest("the cat runs", (), 8)], silent)
+
+
+def test_a_slot_is_filled_again_as_soon_as_its_text_has_ended(tiny_model: Path) -> None:
+    engine: Any = open_model(tiny_model, {"max_batch_tokens": 4 * 48})
+    engine.generate_until(REQUESTS[:1], silent)
+    rows: list[int] = []
+
+    def count(_: Any, args: tuple[Any, ...], options: dict[str, Any]) -> None:
+        if options["input_ids"].shape[1] == 1:
+            rows.append(len(options["input_ids"]))
+
+    engine._loaded.model.register_forward_pre_hook(count, with_kwargs=True)
+    limits = [40, *[4] * 30]
+    engine.generate_until([GenerateRequest("the cat sees", (), limit) for limit in limits], silent)
+    # batches of four that wait for their slowest need 40 + 7 x 4 steps
+    assert len(rows) <= 45
+    assert sum(rows) == sum(limits)
+
+
+def test_what_prompts_share_is_read_once(tiny_model: Path) -> None:
+    engine: Any = open_model(tiny_model, {"max_batch_tokens": 1200})
+    engine.generate_until(REQUESTS[:1], silent)
+    read: list[int] = []
+
+    def count(_: Any, args: tuple[Any, ...], options: dict[str, Any]) -> None:
+        if options["input_ids"].shape[1] > 1:
+            read.append(options["input_ids"].numel())
+
+    engine._loaded.model.register_forward_pre_hook(count, with_kwargs=True)
+    colours = ["red", "green", "blue", "big", "small"] * 4
+    requests = [GenerateRequest(f"{BLOCK}Q : What is {colour} ?\nA :", (), 4) for colour in colours]
+    answers = engine.generate_until(requests, silent)
+    tokens = sum(answer.tokens_in for answer in answers)
+    assert sum(read) < tokens / 6
+
+
+@pytest.mark.parametrize("tokens", [90, 300, 2000])
+def test_memory_stays_within_the_bound(tiny_model: Path, tokens: int) -> None:
+    engine: Any = open_model(tiny_model, {"max_batch_tokens": tokens})
+    engine.generate_until(REQUESTS[:1], silent)
+    held: list[tuple[int, int]] = []
+
+    def measure(_: Any, args: tuple[Any, ...], options: dict[str, Any]) -> None:
+        cache = options["past_key_values"]
+        held.append((cache.slots, cache.slots * cache.capacity))
+
+    engine._loaded.model.register_forward_pre_hook(measure, with_kwargs=True)
+    engine.generate_until(REQUESTS, silent)
+    assert all(slots == 1 or size <= tokens for slots, size in held)
+    assert max(slots for slots, _ in held) > (1 if tokens > 100 else 0)
+
+
+def test_the_automatic_bound_is_a_power_of_two_that_holds_many_texts(tiny_model: Path) -> None:
+    engine: Any = open_model(tiny_model)
+    tokens = automatic_text_tokens(engine._loaded)
+    assert tokens == 16384  # of a model this small memory never is the bound
+
+
+def breaks(engine: Any) -> None:
+    with torch.no_grad():
+        engine._loaded.model.lm_head.weight[5] = torch.nan
+
+
+@pytest.mark.parametrize("when", ["before the probe", "after the probe"])
+def test_logits_that_are_not_numbers_are_refused(tiny_model: Path, when: str) -> None:
+    engine = open_model(tiny_model)
+    run: Callable[[], list[str]] = lambda: texts(engine)  # noqa: E731
+    if when == "after the probe":
+        run()
+    breaks(engine)
+    with pytest.raises(EvaluationError, match="not numbers"):
+        run()
+
+
+@pytest.mark.slow
+def test_a_real_model_writes_the_same_texts_in_a_batch_as_alone(shared_data: Path) -> None:
+    folder = Path(os.environ.get("QUANTGATE_MODELS", "gate-demo/models")) / "baseline"
+    if not (folder / "config.json").is_file():
+        pytest.skip(f"no model at {folder}; `make demo` writes it, or set QUANTGATE_MODELS")
+    lines = (shared_data / "bigbench" / "qa_wikidata.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [json.loads(line) for line in lines[::300]]
+    block = "".join(f"{row['question']} {row['answers'][0]}.\n" for row in rows[:4])
+    requests = [GenerateRequest(f"{block}{row['question']}", ("\n",), 12) for row in rows[4:]]
+    requests += [GenerateRequest(row["question"], (".",), 24) for row in rows[:4]]
+    together = open_model(folder, {"max_batch_tokens": 600}, dtype="float32")
+    answers = together.generate_until(requests, silent)
+    alone = open_model(folder, {"max_batch_tokens": 1}, dtype="float32")
+    assert answers == [alone.generate_until([request], silent)[0] for request in requests]
+    assert [answer.text for answer in answers[::4]] == [greedy(alone, request) for request in requests[::4]]
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_rounding_in_16_bits_is_not_taken_for_a_wrong_cache(
+    tiny_model: Path, caplog: pytest.LogCaptureFixture, dtype: str
+) -> None:
+    with caplog.at_level(logging.INFO, logger="gate"):
+        assert len(texts(open_model(tiny_model, dtype=dtype))) == len(REQUESTS)
+    assert "static batches" not in caplog.text

@@ -1,0 +1,312 @@
+"""Packed rows: every choice has the score it has in a row of its own, and where that cannot be, it gets such a row."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from architectures import PACKED, PLAIN, build
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from opened import open_model, silent
+from tiny import WORDS
+
+from gate.engines import LoglikelihoodAnswer, LoglikelihoodRequest
+from gate.engines.hf import SCORING
+from gate.engines.hf.check import self_check
+from gate.engines.hf.load import LoadedModel
+from gate.engines.hf.method import Method, choose_method
+from gate.engines.hf.score import Scorer
+from gate.engines.hf.tokens import Row, Target
+from gate.engines.hf.trees import chains, grow, plan
+
+torch.set_num_threads(1)
+WORD = st.sampled_from([word for word in WORDS if word.strip()])
+PHRASE = st.lists(WORD, min_size=1, max_size=6).map(lambda words: " " + " ".join(words))
+QUESTION = st.tuples(
+    st.lists(WORD, max_size=8).map(" ".join), st.lists(PHRASE, min_size=1, max_size=4, unique=True)
+)
+BLOCK = "Q : What does the cat eat ? A : a small fish . " * 3
+
+
+def requests_of(questions: list[tuple[str, list[str]]], block: str = "") -> list[LoglikelihoodRequest]:
+    return [LoglikelihoodRequest(block + context, tuple(choices), top=3) for context, choices in questions]
+
+
+def scorer_of(
+    loaded: LoadedModel, method: Method | None = None, tokens: int = 300, length: int = 256
+) -> Scorer:
+    return Scorer(loaded, tokens, 1, length, method)
+
+
+def assert_same(
+    found: list[LoglikelihoodAnswer], expected: list[LoglikelihoodAnswer], tolerance: float = 1e-4
+) -> None:
+    for one, other in zip(found, expected, strict=True):
+        assert one.loglikelihoods == pytest.approx(other.loglikelihoods, abs=tolerance)
+        assert (one.tokens_in, one.tokens_out, one.greedy) == (
+            other.tokens_in,
+            other.tokens_out,
+            other.greedy,
+        )
+        assert one.distribution is not None
+        assert other.distribution is not None
+        assert one.distribution.tokens[0] == other.distribution.tokens[0]
+
+
+@pytest.fixture(scope="module")
+def models(tiny_model: Path) -> dict[str, LoadedModel]:
+    return {name: build(name, options, tiny_model) for name, options in PACKED.items()}
+
+
+@pytest.mark.parametrize("name", sorted(PACKED))
+@given(st.lists(QUESTION, min_size=1, max_size=5), st.booleans())
+@settings(max_examples=12, deadline=None, derandomize=True)
+def test_packed_scores_are_plain_scores(
+    models: dict[str, LoadedModel], name: str, questions: list[tuple[str, list[str]]], block: bool
+) -> None:
+    asked = requests_of(questions, BLOCK if block else "")
+    scorer = scorer_of(models[name])
+    assert scorer.method.packed, scorer.method.reason
+    plain = scorer.one_at_a_time().loglikelihood(asked, silent)
+    assert_same(scorer.loglikelihood(asked, silent), plain)
+
+
+@pytest.mark.parametrize("name", sorted(PACKED))
+def test_a_shared_few_shot_block_is_computed_once_and_changes_no_score(
+    models: dict[str, LoadedModel], name: str
+) -> None:
+    asked = requests_of(
+        [(f"Q : What {word} ?", [" a cat", " a dog sees", " red"]) for word in WORDS[:30]], BLOCK
+    )
+    scorer = scorer_of(models[name], length=250)
+    (group,) = scorer._groups(_rows(scorer, asked))
+    assert len(group.prefix) > 40
+    for _ in range(2):  # the second call finds the block's keys and values as the first left them
+        assert_same(scorer.loglikelihood(asked, silent), scorer.one_at_a_time().loglikelihood(asked, silent))
+
+
+def _rows(scorer: Scorer, asked: list[LoglikelihoodRequest]) -> list[Row]:
+    from gate.engines.hf.tokens import scoring_rows
+
+    return scoring_rows(scorer._loaded.tokenizer, asked, 256)
+
+
+@pytest.mark.parametrize("name", sorted(PLAIN))
+def test_models_for_which_packing_does_not_hold_are_scored_plainly_and_the_log_says_so(
+    tiny_model: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    options, reason = PLAIN[name]
+    scorer = scorer_of(build(name, options, tiny_model))
+    asked = requests_of([("the cat", [" sees a dog", " eats", " is big"]), ("Q : What", [" a", " red fish"])])
+    with caplog.at_level(logging.WARNING, logger="gate"):
+        found = scorer.loglikelihood(asked, silent)
+        scorer.loglikelihood(asked, silent)
+    assert_same(found, scorer.one_at_a_time().loglikelihood(asked, silent))
+    (message,) = (record.message for record in caplog.records if record.name.startswith("gate"))
+    assert message.startswith("choices are scored one row each, without shared contexts: ")
+    assert reason in message
+    assert scorer.method_name == f"{SCORING} (plain rows)"
+
+
+@pytest.mark.parametrize("name", ["mistral", "gemma3_text"])
+def test_rows_longer_than_a_sliding_window_are_scored_plainly(
+    models: dict[str, LoadedModel], name: str
+) -> None:
+    scorer = scorer_of(models[name])
+    longest = PACKED[name]["sliding_window"]
+    assert scorer.method.longest == longest
+    words = " cat dog" * (longest // 2 + 10)
+    asked = requests_of(
+        [(words, [" sees", " a dog"]), ("the cat", [" sees", " a dog"]), (words, [" red fish"])]
+    )
+    groups = scorer._groups(_rows(scorer, asked))
+    assert any(len(tree.tokens) > longest for group in groups for tree in group.trees)
+    for group in groups:
+        for tree in group.trees:
+            assert tree.chain or len(group.prefix) + len(tree.tokens) <= longest
+    assert_same(scorer.loglikelihood(asked, silent), scorer.one_at_a_time().loglikelihood(asked, silent))
+
+
+def test_flash_attention_and_remote_code_are_scored_plainly(tiny_model: Path) -> None:
+    loaded = build("llama", PACKED["llama"], tiny_model)
+    loaded.model.config._attn_implementation = "flash_attention_2"
+    from gate.engines.hf.method import _unfit
+
+    assert "flash_attention_2 takes no mask" in _unfit(loaded.model)
+    loaded.model.config._attn_implementation = "sdpa"
+    assert _unfit(loaded.model) == ""
+    type(loaded.model).__module__, own = "transformers_modules.ours", type(loaded.model).__module__
+    try:
+        assert "code of the model repository" in _unfit(loaded.model)
+    finally:
+        type(loaded.model).__module__ = own
+
+
+def ignoring(change: str, folder: Path) -> LoadedModel:
+    """Return a model that does not use a part of what it is given."""
+    loaded = build("llama", PACKED["llama"], folder)
+    inner = loaded.model.model
+    own = inner.forward
+
+    def forward(**given: Any) -> Any:
+        past = given.get("past_key_values")
+        if change == "mask" and given.get("attention_mask") is not None:
+            given["attention_mask"] = None
+        if change == "positions" and given.get("position_ids") is not None:
+            given["position_ids"] = None
+        if change == "cache" and past is not None and past.get_seq_length():
+            given["position_ids"] = given["position_ids"] - past.get_seq_length()
+        return own(**given)
+
+    inner.forward = forward
+    return loaded
+
+
+@pytest.mark.parametrize("change", ["mask", "positions", "cache"])
+def test_the_probe_finds_a_model_that_ignores_what_packing_needs(tiny_model: Path, change: str) -> None:
+    method = choose_method(ignoring(change, tiny_model), 1)
+    assert not method.packed
+    assert "rows are off plain ones" in method.reason or "fails" in method.reason
+
+
+def test_eager_attention_packs_as_well(tiny_model: Path) -> None:
+    loaded = build("llama", PACKED["llama"], tiny_model, attn_implementation="eager")
+    scorer = scorer_of(loaded)
+    assert scorer.method.packed
+    asked = requests_of([("the cat", [" sees a dog", " eats", " is big"]), ("a", [" b", " red fish"])])
+    assert_same(scorer.loglikelihood(asked, silent), scorer.one_at_a_time().loglikelihood(asked, silent))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_packs_within_its_rounding(tiny_model: Path, dtype: torch.dtype) -> None:
+    loaded = build("llama", PACKED["llama"], tiny_model, dtype=dtype)
+    scorer = scorer_of(loaded)
+    assert scorer.method.packed
+    asked = requests_of([("the cat", [" sees a dog", " eats", " is big"])])
+    found, plain = (one.loglikelihood(asked, silent) for one in (scorer, scorer.one_at_a_time()))
+    assert found[0].loglikelihoods == pytest.approx(plain[0].loglikelihoods, abs=0.5)
+
+
+def test_the_records_name_the_method_once_something_was_scored(tiny_model: Path) -> None:
+    engine = open_model(tiny_model)
+    assert "scoring" not in engine.runtime.versions
+    engine.loglikelihood([LoglikelihoodRequest("the cat", (" sees",))], silent)
+    assert engine.runtime.versions["scoring"] == SCORING
+
+
+def test_broken_weights_give_nan_with_packing_too(tiny_model: Path) -> None:
+    loaded = build("llama", PACKED["llama"], tiny_model)
+    with torch.no_grad():
+        loaded.model.model.norm.weight.fill_(float("nan"))
+    (answer,) = scorer_of(loaded).loglikelihood([LoglikelihoodRequest("the", (" cat sees", " dog"))], silent)
+    assert all(value != value for value in answer.loglikelihoods)
+
+
+def test_the_self_check_says_how_far_scores_are_from_plain_ones(models: dict[str, LoadedModel]) -> None:
+    report = self_check(Scorer(models["llama"], None, 1, 4096))
+    assert report.method == SCORING
+    assert report.continuations == 48
+    assert report.max_difference < 1e-3  # sums of hundreds of tokens of a byte-level tokenizer
+    assert (report.same_top, report.same_choice) == (1.0, 1.0)
+    with pytest.raises(ValueError, match="at least 3 texts"):
+        self_check(Scorer(models["llama"], None, 1, 256), ["one text"])
+
+
+def test_the_self_check_sees_a_method_that_does_not_hold(tiny_model: Path) -> None:
+    loaded = ignoring("positions", tiny_model)
+    report = self_check(Scorer(loaded, None, 1, 4096, Method(packed=True, gathered=True)))
+    assert report.max_difference > 0.1
+
+
+# trees
+
+
+def row(number: int, tokens: list[int], context: int) -> Row:
+    """A row that reads all but the last of `tokens`."""
+    return Row(tuple(tokens[:-1]), (Target((number, len(tokens)), len(tokens) - 1, tuple(tokens[context:])),))
+
+
+def test_a_tree_holds_what_is_shared_once() -> None:
+    rows = [row(0, [1, 2, 3, 4, 5], 2), row(0, [1, 2, 3, 6, 7, 8], 2), row(0, [1, 2, 9, 9], 2)]
+    tree = grow(rows, 0)
+    assert tree.tokens == [1, 2, 3, 4, 6, 7, 9]
+    assert tree.depths == [0, 1, 2, 3, 3, 4, 2]
+    assert tree.ends == [7, 7, 6, 4, 6, 6, 7]
+    assert [target.at for target in tree.targets] == [(1, 2, 3), (1, 2, 4, 5), (1, 6)]
+    assert not tree.chain
+    assert grow(rows[:1], 0).chain
+    assert not grow(rows[:1], 1).chain
+
+
+TOKENS = st.lists(st.integers(0, 2), min_size=2, max_size=9)
+
+
+@given(st.lists(TOKENS, min_size=1, max_size=12), st.integers(5, 60), st.integers(0, 40))
+@settings(max_examples=200, deadline=None, derandomize=True)
+def test_every_target_is_planned_once_and_sees_its_own_text_alone(
+    texts: list[list[int]], room: int, block: int
+) -> None:
+    from gate.engines.hf.tokens import _merge_prefixes
+
+    grouped: dict[tuple[int, ...], list[Target]] = {}
+    wanted = {}
+    head = [3] * block * 40  # long enough to be worth a prefix
+    for number, text in enumerate(texts):
+        whole = head + text
+        wanted[number, 0] = whole
+        context = len(head) + 1
+        target = Target((number, 0), len(whole) - 1, tuple(whole[context:]))
+        grouped.setdefault(tuple(whole[:-1]), []).append(target)
+    groups = plan(_merge_prefixes(grouped), room)
+    seen = {}
+    for group in groups:
+        for tree in group.trees:
+            for target in tree.targets:
+                place = target.at[-1]
+                text = [*group.prefix, *(tree.tokens[k] for k in range(place + 1) if place < tree.ends[k])]
+                seen[target.place] = [*text, target.ids[-1]]
+                assert target.context == len(head) + 1
+                for at, token in zip(target.at[1:], target.ids, strict=False):
+                    assert tree.tokens[at] == token
+    assert seen == wanted
+    assert sum(len(tree.targets) for group in groups for tree in group.trees) == len(texts)
+
+
+def test_the_items_that_are_examples_themselves_do_not_cost_the_others_their_prefix() -> None:
+    shots = [[10 + shot] * 100 for shot in range(6)]
+    rows = []
+    for item in range(40):
+        used = [shot for shot in range(6) if shot != item][:5]  # item 3 is example 3
+        context = [token for shot in used for token in shots[shot]] + [100 + item]
+        rows.append(row(item, [*context, 1, 2, 3], len(context)))
+    groups = plan(sorted(rows, key=lambda one: one.tokens), 1024)
+    assert max(len(group.prefix) for group in groups) == 500
+    assert (
+        sum(len(tree.targets) for group in groups for tree in group.trees if len(group.prefix) == 500) == 35
+    )
+
+
+def test_chains_are_rows_as_they_are() -> None:
+    rows = [row(0, [1, 2, 3], 1), row(1, [1, 2, 4, 5], 1)]
+    assert [(tree.chain, tree.tokens) for tree in chains(rows).trees] == [(True, [1, 2]), (True, [1, 2, 4])]
+
+
+def test_a_long_question_shares_its_context_however_small_the_batches() -> None:
+    context = list(range(1000))
+    rows = [row(0, [*context, 1, *range(number, number + 9)], 1000) for number in (2, 3, 4)]
+    (group,) = plan(rows, 64)
+    assert [len(tree.targets) for tree in group.trees] == [3]
+    short = [row(number, [*range(5, 45), 1, number], 40) for number in (2, 3)]
+    assert [len(tree.targets) for tree in plan(short, 8)[0].trees] == [2]
+
+
+def test_a_very_long_context_is_computed_apart_from_its_choices() -> None:
+    context = list(range(5000))
+    rows = [row(0, [*context, 1, *range(number, number + 9)], 5000) for number in (2, 3, 4)]
+    (group,) = plan(rows, 1024)
+    assert group.prefix == tuple(context[:-1])  # its last token predicts the first one of the choices
+    assert sum(len(tree.tokens) for tree in group.trees) == 1 + 1 + 3 * 8

@@ -1,0 +1,63 @@
+"""Real weights and real questions: contexts computed once give the scores of one choice at a time. In float32."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from opened import open_model, silent
+
+from gate.engines import LoglikelihoodRequest
+from gate.engines.hf.check import self_check
+from gate.engines.hf.engine import TransformersEngine
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def engine() -> TransformersEngine:
+    folder = Path(os.environ.get("QUANTGATE_MODELS", "gate-demo/models")) / "baseline"
+    if not (folder / "config.json").is_file():
+        pytest.skip(f"no model at {folder}; `make demo` writes it, or set QUANTGATE_MODELS")
+    opened = open_model(folder, dtype="float32")
+    assert isinstance(opened, TransformersEngine)
+    return opened
+
+
+@pytest.fixture(scope="module")
+def questions(shared_data: Path) -> list[tuple[str, tuple[str, ...], int]]:
+    path = shared_data / "bigbench" / "step_inference.jsonl"
+    if not path.is_file():
+        pytest.skip(f"no questions at {path}")
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()[:25]]
+    return [(f"{row['question']}:", tuple(" " + one for one in row["choices"]), row["gold"]) for row in rows]
+
+
+@pytest.mark.parametrize("shots", [0, 5])
+def test_every_choice_has_the_score_it_has_alone_and_no_argmax_differs(
+    engine: TransformersEngine, questions: list[tuple[str, tuple[str, ...], int]], shots: int
+) -> None:
+    block = "".join(f"{context}{choices[gold]}\n\n" for context, choices, gold in questions[:shots])
+    asked = [
+        LoglikelihoodRequest(block + context, choices, top=1) for context, choices, _ in questions[shots:20]
+    ]
+    assert engine.scorer.method.packed
+    found = engine.loglikelihood(asked, silent)
+    plain = engine.scorer.one_at_a_time().loglikelihood(asked, silent)
+    for one, other in zip(found, plain, strict=True):
+        assert one.loglikelihoods == pytest.approx(other.loglikelihoods, abs=1e-4)
+        assert max(range(4), key=one.loglikelihoods.__getitem__) == max(
+            range(4), key=other.loglikelihoods.__getitem__
+        )
+        assert one.greedy == other.greedy
+        assert one.distribution is not None
+        assert other.distribution is not None
+        assert one.distribution.tokens == other.distribution.tokens
+
+
+def test_the_self_check_agrees_on_real_weights(engine: TransformersEngine) -> None:
+    report = self_check(engine.scorer)
+    assert report.max_difference < 1e-3
+    assert (report.same_top, report.same_choice) == (1.0, 1.0)
