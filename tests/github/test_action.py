@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 from fake_github import HOME, TOKEN, Answer, FakeGitHub
-from tiny import write_gate_yml, write_tiny_task
 from test_inputs import as_runner
 from test_outputs import read_back
+from tiny import write_gate_yml, write_tiny_task
 
 from gate.cli.main import main
 from gate.samples import read_sets
