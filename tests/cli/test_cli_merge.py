@@ -52,7 +52,7 @@ def test_a_matrix_of_shards_gives_what_one_machine_gives(
     done(capsys, "evaluate", "-o", "whole")
     for index in (1, 2, 3):
         (folder,) = done(capsys, "evaluate", "--shard", f"{index}/3", "-o", f"part{index}")
-        assert Path(folder) == Path(f"part{index}/animals")
+        assert Path(folder) == Path(f"part{index}/animals.{index}-of-3")
         assert open_set(Path(folder)).manifest.items == 8
     code, out, err = gate_command(capsys, "merge", "part2", "part3", "part1", "-o", "out")
     assert code == 0, err
@@ -104,7 +104,7 @@ def test_a_part_alone_is_refused(project: Path, capsys: pytest.CaptureFixture[st
     done(capsys, "evaluate", "--shard", "2/4", "-o", "part2")
     code, _, err = gate_command(capsys, "compare", "whole", "part2")
     assert code == 2
-    assert "part2/animals is part 2 of 4 of task animals, not the whole set" in err
+    assert "part2/animals.2-of-4 is part 2 of 4 of task animals, not the whole set" in err
     assert "gate merge" in err
     code, _, err = gate_command(capsys, "merge", "part2", "-o", "out")
     assert code == 2

@@ -276,8 +276,12 @@ def test_a_candidate_of_nan_ends_with_4_names_the_task_and_loses_nothing(
 
 
 def stored(project: Path) -> list[Path]:
-    """All files of the store but the locks, which stay."""
-    return [path for path in (project / ".gate").rglob("*") if path.is_file() and path.suffix != ".lock"]
+    """All files of the store but locks, and the mark of a run that was stopped."""
+    return [
+        path
+        for path in (project / ".gate").rglob("*")
+        if path.is_file() and path.suffix not in (".lock", ".running")
+    ]
 
 
 def test_a_damaged_baseline_set_is_refused_before_the_candidate_is_evaluated(

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from gate.cli.main import harmless
+
 _LIST_MODULES = """
 import sys
 from gate.cli.main import main
@@ -79,3 +81,36 @@ def test_a_reader_that_goes_away_is_no_verdict(tmp_path: Path, output: str) -> N
     finally:
         os.close(writer)
     assert done.returncode == 4, done.stderr
+
+
+_FOREIGN = """
+import logging, sys
+from gate.cli import main as line
+text = "\\n::add-mask::x\\n\\r##[error]x ::set-env::"
+def broken(**_):
+    try:
+        raise ValueError(text)
+    except ValueError:
+        logging.getLogger("some.library").warning("it said %s", text, exc_info=True)
+    raise ValueError(text)
+if sys.argv[1] == "bug":
+    line.cli.main = broken
+    line.main([])
+line.main(["compare", text, f"--{text}"])
+"""
+
+
+@pytest.mark.parametrize(("kind", "code", "said"), [("bug", 4, "ValueError"), ("usage", 2, "No such option")])
+def test_no_foreign_text_is_a_command_to_the_workflow_runner(kind: str, code: int, said: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _FOREIGN, kind], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == code, done.stderr
+    assert said in done.stderr
+    assert ": :add-mask: :x" in done.stderr
+    assert "::" not in done.stderr + done.stdout
+    assert "##[" not in done.stderr + done.stdout
+
+
+def test_harmless_text_keeps_its_lines() -> None:
+    assert harmless("a: b\n:::c\n  ##[group]") == "a: b\n: : :c\n  # #[group]"
