@@ -10,7 +10,7 @@
 ARG BASE_IMAGE=python:3.11-slim-bookworm
 
 FROM ${BASE_IMAGE} AS build
-ARG EXTRAS="lm-eval s3"
+ARG EXTRAS="gs lm-eval s3"
 WORKDIR /src
 # The list alone is copied below, so a change of pyproject.toml that asks for nothing new keeps the layers.
 COPY pyproject.toml ./
@@ -24,10 +24,10 @@ RUN python3 -m venv /venv && /venv/bin/pip wheel --no-cache-dir --no-deps --whee
 
 FROM ${BASE_IMAGE}
 ARG COMPILER="gcc libc6-dev"
+# git: where the image is a job's container, actions/checkout needs it to keep what lies in the workspace
 # hadolint ignore=DL3008,SC2086
-RUN if [ -n "${COMPILER}" ]; then \
-      apt-get update && apt-get install -y --no-install-recommends ${COMPILER} && rm -rf /var/lib/apt/lists/*; \
-    fi
+RUN apt-get update && apt-get install -y --no-install-recommends git git-lfs ${COMPILER} \
+    && rm -rf /var/lib/apt/lists/*
 RUN python3 -m venv /opt/quantgate
 ENV PATH=/opt/quantgate/bin:${PATH}
 COPY constraints.txt /opt/quantgate/constraints.txt

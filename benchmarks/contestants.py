@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
+import functools
 import json
 import tempfile
 from collections.abc import Callable, Iterator
@@ -15,6 +15,7 @@ import yaml
 from gate.config import EngineSettings, ModelSettings, SampleSettings, TaskSettings
 from gate.engines import ModelIdentity, fetch, identify, locate, open_engine
 from gate.engines.hf.engine import TransformersEngine
+from gate.engines.hf.positions import Positions
 from gate.samples.evaluate import evaluate
 from gate.tasks import Task, build_task
 
@@ -70,23 +71,28 @@ class Ours:
 
     @contextmanager
     def noting(self, clock: Callable[[], float]) -> Iterator[None]:
-        """Add the time of every forward pass to `in_model`."""
-        model = self.engine._loaded.model
+        """Add the time of every forward pass, and of the log-softmax of its logits, to `in_model`."""
+        model, read = self.engine.scorer.model, Positions.read
         own = model.forward
 
-        def forward(*given: Any, **named: Any) -> Any:
-            began = clock()
-            try:
-                return own(*given, **named)
-            finally:
-                self.in_model += clock() - began
+        def timed(work: Callable[..., Any]) -> Callable[..., Any]:
+            @functools.wraps(work)  # the engine looks at the signature
+            def call(*given: Any, **named: Any) -> Any:
+                began = clock()
+                try:
+                    return work(*given, **named)
+                finally:
+                    self.in_model += clock() - began
 
-        forward.__signature__ = inspect.signature(own)  # type: ignore[attr-defined]
-        model.forward = forward
+            return call
+
+        model.forward = timed(own)
+        Positions.read = timed(read)  # type: ignore[method-assign]
         try:
             yield
         finally:
             del model.forward
+            Positions.read = read  # type: ignore[method-assign]
 
     def run(self, task: Task, _: Path) -> list[bool]:
         """Answer a task and write its samples; return which items are right."""

@@ -277,8 +277,8 @@ def report(results: dict[str, Any], options: argparse.Namespace) -> None:
         found = results["agreement"]
         lines += ["", f"In float32 {found['compared'] - found['different']} of {found['compared']} items of "
                       f"{found['tasks']} tasks ({', '.join(AGREEMENT)}) are right or wrong alike."]  # fmt: skip
-    lines += ["", "Overhead is all time outside the model's forward passes (tokenising, records, hashing, writing), by "
-                  "the model's own time."]  # fmt: skip
+    lines += ["", "Overhead is all time outside forward passes and log-softmax (tokenising, records, hashing, "
+                  "writing), by the model's own time."]  # fmt: skip
     text = "\n".join(lines) + "\n"
     suffix = "" if options.device == "cpu" else "_gpu"
     options.out.mkdir(parents=True, exist_ok=True)

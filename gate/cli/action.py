@@ -85,8 +85,9 @@ def _run(environment: Mapping[str, str], screen: Screen) -> int:
             result = job.run(loaded, screen, command, show, inputs.force_baseline)
         finally:
             log.close()
-            _give_to_owner(environment.get("GITHUB_WORKSPACE"), _written(loaded))
-            _give_to_owner(environment.get("HOME"), [hub_cache(environment)])
+            caches = [hub_cache(environment), *_caches(environment)]
+            _give_to_owner(environment.get("GITHUB_WORKSPACE"), [*_written(loaded), *caches])
+            _give_to_owner(environment.get("HOME"), caches)
         report, file = loaded.config.report.markdown, loaded.config.report.json_path
         _write(
             environment,
@@ -152,7 +153,7 @@ def _mask(environment: Mapping[str, str]) -> None:
 
 
 def _tell(environment: Mapping[str, str], code: int, message: str) -> None:
-    """Say in the outputs, an annotation and the summary that there is no verdict."""
+    """Say in the outputs, an annotation, the summary and the commit status that there is no verdict; never raises."""
     from gate.errors import ExitCode
     from gate.github import annotation, on_github
     from gate.github.outputs import error_outputs
@@ -168,6 +169,21 @@ def _tell(environment: Mapping[str, str], code: int, message: str) -> None:
         text = f"\n## quantgate: no verdict\n\nThis says nothing about the model; the job fails.\n\n{lines}"
         with suppress(OSError), Path(file).open("a", encoding="utf-8") as handle:
             handle.write(text)
+    _status(environment)
+
+
+def _status(environment: Mapping[str, str]) -> None:
+    from gate.github.inputs import UNSET
+    from gate.github.publish import publish_no_verdict
+
+    # as the runner gave them: the inputs may be what is wrong
+    name, token = (environment.get(f"INPUT_{one}", "").strip() for one in ("STATUS-CONTEXT", "GITHUB-TOKEN"))
+    if not token or name in ("", UNSET):
+        return
+    try:
+        publish_no_verdict(name, token, environment)
+    except Exception as error:
+        _say(f"warning: the commit status was not set to error ({type(error).__name__}: {error}).")
 
 
 def _write(environment: Mapping[str, str], outputs: Mapping[str, str]) -> None:
@@ -193,6 +209,14 @@ def _written(loaded: LoadedConfig) -> list[Path]:
     return [loaded.folder / name for name in names]
 
 
+def _caches(environment: Mapping[str, str]) -> list[Path]:
+    """Return where huggingface_hub and the mirrors of remote stores keep files, beside the hub's cache of models."""
+    below = environment.get("XDG_CACHE_HOME") or "~/.cache"
+    hub = environment.get("HF_HOME") or f"{below}/huggingface"
+    mirrors = f"{environment.get('GATE_CACHE') or below}/quantgate"
+    return [Path(hub).expanduser(), Path(mirrors).expanduser()]
+
+
 def _give_to_owner(root: str | None, paths: Iterable[Path]) -> None:
     """Give root's files below a folder of the runner's to its owner: the runner cannot delete root's.
 
@@ -200,14 +224,14 @@ def _give_to_owner(root: str | None, paths: Iterable[Path]) -> None:
     """
     if not root or not hasattr(os, "getuid") or os.getuid() != 0:
         return
-    with suppress(OSError):
-        top = Path(root).absolute()
+    with suppress(OSError, RuntimeError):  # RuntimeError: links in a circle
+        top = Path(root).resolve()
         owner = top.stat()
         if owner.st_uid == 0:
             return
-        for path in paths:
+        for path in (path.resolve() for path in paths):  # a link in the workspace may lead anywhere
             # and the folders above that were made on the way
-            above = [one for one in path.absolute().parents if one.is_relative_to(top)]
+            above = [one for one in path.parents if one.is_relative_to(top)]
             for one in [*path.rglob("*"), path, *above] if above else []:
                 with suppress(OSError):
                     if one.lstat().st_uid == 0:

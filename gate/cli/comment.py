@@ -17,7 +17,7 @@ import click
 )
 @click.option("--repo", help="owner/name; default: GITHUB_REPOSITORY.")
 @click.option("--sha", help="Commit that the result is of; default: the run's, from the workflow_run event.")
-@click.option("--status-context", help="Also set a commit status of this name.")
+@click.option("--status-context", help="Also set a commit status of this name; never for a fork.")
 @click.option("--dry-run", is_flag=True, help="Print the comment; send nothing.")
 def command(
     result: Path,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import io
 import logging
 import os
 import re
@@ -77,7 +78,9 @@ def main(arguments: list[str] | None = None) -> None:
     # two threads that wait for each other by spinning lose most of a busy machine's time
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("TQDM_DISABLE", "1")  # libraries' bars beside ours; read when they are imported
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Formatter("%(levelname)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     for noisy in (
         "torchao",
         "torch.utils._pytree",
@@ -93,17 +96,33 @@ def main(arguments: list[str] | None = None) -> None:
         _say("interrupted; everything that was complete before is still there")
         code = ExitCode.INTERRUPTED
     except click.ClickException as error:
-        error.show()
+        said = io.StringIO()
+        error.show(file=said)
+        _say(said.getvalue().rstrip("\n"))
         code = ExitCode.USAGE
     except SystemExit:  # click and rich leave with 1 where the reader of standard output went away
         code = ExitCode.EVALUATION
     except Exception:  # the exit code of an unforeseen error must not be Python's 1
-        traceback.print_exc()
+        _say(traceback.format_exc().rstrip("\n"))
         _say("error: this is a bug in quantgate; please report it with the lines above")
         code = ExitCode.EVALUATION
     sys.exit(int(code or 0))
 
 
+def harmless(text: str) -> str:
+    """Return text in which the workflow runner finds no command (`::` at a line's start, `##[`); lines are kept.
+
+    Messages, log records and tracebacks may quote foreign files, models' names and servers' answers.
+    """
+    return re.sub(":(?=:)", ": ", text).replace("##[", "# #[")
+
+
+class _Formatter(logging.Formatter):
+    """Log records, with their tracebacks, as `harmless` text."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return harmless(super().format(record))
+
+
 def _say(text: str) -> None:
-    # a message may quote foreign files: no line of it may be a command to the workflow runner
-    click.echo(re.sub(":(?=:)", ": ", text).replace("##[", "# #["), err=True)
+    click.echo(harmless(text), err=True)

@@ -57,9 +57,9 @@ class Torch:
     count : int
         Usable GPUs.
     trouble : str or None
-        What it says where a CUDA build finds no usable GPU.
+        What it says where a CUDA build finds no usable GPU, or one of those that it lists cannot be used.
     memory : tuple of (int, int)
-        Free and total bytes of each GPU.
+        Free and total bytes of each GPU; zeros for one that cannot be used.
     """
 
     version: str
@@ -115,8 +115,15 @@ def look_at_torch() -> Torch | None:
     trouble = None
     if torch.version.cuda is not None and not count:
         trouble = str(said[0].message).split(" (Triggered")[0] if said else "it finds no usable GPU"
-    memory = tuple(torch.cuda.mem_get_info(index) for index in range(count))
-    return Torch(torch.__version__, torch.version.cuda, count, trouble, memory)
+    memory = []
+    for index in range(count):
+        try:
+            memory.append(torch.cuda.mem_get_info(index))
+        except RuntimeError as error:  # in exclusive use by another process, fallen off the bus, and the like
+            memory.append((0, 0))
+            first = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+            trouble = trouble or f"GPU {index}: {first}"
+    return Torch(torch.__version__, torch.version.cuda, count, trouble, tuple(memory))
 
 
 def examine_gpu(driver: Driver, torch: Torch, wanted: Iterable[str]) -> Finding:
@@ -145,6 +152,13 @@ def examine_gpu(driver: Driver, torch: Torch, wanted: Iterable[str]) -> Finding:
                 "problem",
                 f"torch sees {torch.count} GPU(s); {', '.join(high)} is none of them.",
                 "Numbers start at 0.",
+            )
+        if torch.trouble is not None:
+            return Finding(
+                "GPU",
+                short,
+                f"torch sees {torch.count} GPU(s), but cannot use all of them: {torch.trouble}.",
+                "See with nvidia-smi whether another process holds it; CUDA_VISIBLE_DEVICES leaves it out.",
             )
         named = seen or f"{torch.count} GPU(s)"
         return Finding(

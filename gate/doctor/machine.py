@@ -62,6 +62,8 @@ def examine_memory(
             index = int(one.device.partition(":")[2] or 0)
             if index >= len(gpu):
                 continue  # said at the GPU
+            if not gpu[index][1]:
+                continue  # it cannot be used, which is said at the GPU
             room, where = gpu[index][0], f"the memory of GPU {index}"
         if room is None or one.loaded is None:
             continue

@@ -81,7 +81,8 @@ def locate(settings: ModelSettings, base: Path, engine: EngineSettings | None = 
     Raises
     ------
     ModelError
-        No such model; no weights, truncated weights, or pickled weights that were not allowed.
+        No such model; no weights, truncated weights, or pickled weights that were not allowed; a revision of a local
+        folder.
     """
     named = _named_tokenizer(settings)
     commit = None if named is None or _local(named, base) is not None else hub.commit(named)
@@ -90,6 +91,12 @@ def locate(settings: ModelSettings, base: Path, engine: EngineSettings | None = 
     folder = _local(settings, base)
     if folder is None:
         return ModelSource(settings, None, hub.commit(settings), None, commit)
+    if settings.revision is not None:  # the report must name no commit that the files need not be
+        raise ModelError(
+            f"model {settings.model}: revision {settings.revision} is set, but {folder} is a local folder, "
+            "which has none.",
+            "Name the hub's model (owner/name), or remove `revision`.",
+        )
     check_weights(folder, settings)
     return ModelSource(settings, folder, None, None, commit)
 

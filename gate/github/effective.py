@@ -114,7 +114,13 @@ def _model(text: str, folder: Path, base: Path) -> tuple[str, str | None]:
 
 
 def _tasks(entries: list[Any], data: Mapping[str, Any], folder: Path, base: Path) -> list[Any]:
-    known = {_name(task): task for task in data.get("tasks") or [] if isinstance(task, str | dict)}
+    given = data.get("tasks")
+    # what is no list or has no proper name: the configuration's own check tells of it
+    known = {
+        name: task
+        for task in (given if isinstance(given, list) else [])
+        if isinstance(name := _name(task), str)
+    }
     tasks = []
     for entry in entries:
         if isinstance(entry, str):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
@@ -11,11 +12,15 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic.fields import FieldInfo
 
 from gate.errors import ConfigError
+from gate.report.escape import log_line
 
 UNSET = "unset"
 """Default in action.yml of an input that leaves gate.yml's value alone; GitHub cannot tell empty from not given."""
 _PREFIX = "INPUT_"
 _RUNNERS_OWN = ("args", "entrypoint")  # of every container action; the runner passes them on
+# similarity (0 to 1) from which an unknown name is a misspelt input, not another program's variable
+_NEAR = 0.7
+_log = logging.getLogger(__name__)
 
 
 def _boolean(text: Any) -> Any:
@@ -155,8 +160,8 @@ def read_inputs(environment: Mapping[str, str]) -> tuple[Inputs, dict[str, str]]
     Raises
     ------
     ConfigError
-        All problems together, each naming its input: unknown (with the nearest known name), empty where a value is
-        needed, or not of its type.
+        All problems together, each naming its input: misspelt (with the nearest known name), empty where a value is
+        needed, or not of its type. A name that is near to none is only warned of.
     """
     fields = input_fields()
     given = {
@@ -165,7 +170,13 @@ def read_inputs(environment: Mapping[str, str]) -> tuple[Inputs, dict[str, str]]
         if name.startswith(_PREFIX)
     }
     given = {name: text for name, text in given.items() if text != UNSET and name not in _RUNNERS_OWN}
-    problems = [_unknown(name, list(fields)) for name in given if name not in fields]
+    problems = []
+    for name in [name for name in given if name not in fields]:
+        near = difflib.get_close_matches(name.replace("_", "-"), fields, n=1, cutoff=_NEAR)
+        if near:
+            problems.append(f"input {name}: there is no such input; did you mean {near[0]}?")
+        else:
+            _log.warning("input %s: there is no such input; known: %s.", log_line(name), ", ".join(fields))
     for name in [name for name, text in given.items() if name in fields and not text]:
         if not _extra(fields[name], "empty"):
             problems.append(
@@ -189,13 +200,6 @@ def read_inputs(environment: Mapping[str, str]) -> tuple[Inputs, dict[str, str]]
         raise ConfigError("\n".join(problems), "docs/action.md and action.yml list all inputs.")
     changed = {name: given[name] for name, field in fields.items() if name in given and _extra(field, "key")}
     return inputs, changed
-
-
-def _unknown(name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name.replace("_", "-"), known, n=1, cutoff=0.5)
-    return f"input {name}: there is no such input; " + (
-        f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}."
-    )
 
 
 def _first_of_each(error: ValidationError) -> Iterator[Any]:

@@ -145,6 +145,30 @@ def publish(
     return Published(url, tuple(log.warnings), tuple(log.notices))
 
 
+def publish_no_verdict(status_context: str, token: str, environment: Mapping[str, str]) -> None:
+    """Set the commit status to `error`: a success that an earlier run set for this commit must not stand.
+
+    Parameters
+    ----------
+    status_context, token : str
+    environment : mapping of str to str
+        The runner's.
+
+    Raises
+    ------
+    ConfigError, GitHubError
+        The name or the environment is wrong; GitHub does not allow it, or cannot be reached.
+    """
+    name = check_context(status_context)
+    context = read_context(environment)
+    sha = commit_of(context)
+    if sha is None:
+        raise ConfigError("The commit is not known (GITHUB_SHA is not set).")
+    with Client(context.api_url, token, budget=60.0) as client:
+        text = "no verdict: the evaluation could not be completed; see the job's log"
+        post_status(client, context.repository, sha, name, "error", text, context.run_url)
+
+
 def _summarise(context: Context, result: Result, name: str, link: str | None, log: _Log) -> None:
     if context.summary is None:
         log.warn("GITHUB_STEP_SUMMARY names no file, so there is no job summary.")

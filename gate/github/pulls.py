@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from gate.errors import ConfigError
-from gate.github.client import Client
+from gate.github.client import Client, GitHubError
 from gate.github.context import Context, PullRequest, WorkflowRun
 
 
@@ -77,7 +77,12 @@ def pull_of_run(repository: str, run: WorkflowRun, client: Client) -> PullReques
     """
     home = None if run.head_repository is None else run.head_repository.full_name
     for named in run.pull_requests:
-        pull = get_pull(repository, named.number, client)
+        try:
+            pull = get_pull(repository, named.number, client)
+        except GitHubError as error:
+            if error.status == 404:  # another repository's number, which need not exist here
+                continue
+            raise
         if _newest([pull], run.head_sha, home) is not None:
             return pull
     if home is not None and run.head_branch:

@@ -2,7 +2,8 @@
 
 The first stage (`pull_request`) runs the fork's code without secrets and uploads its result. The second one
 (`workflow_run`) runs the default branch's code with a token that may write, and must not trust the file: whoever wrote
-the pull request could have written any verdict into it. It can only speak on that pull request and on its head commit.
+the pull request could have written any verdict into it. It can only speak on that pull request and on its head commit,
+and on a fork's commit never as a commit status: branch protection would believe a forged success.
 """
 
 from __future__ import annotations
@@ -121,7 +122,13 @@ def _post(
     say: Callable[[str], None],
 ) -> Done:
     complete = True
-    if order.status_context is not None:
+    if order.status_context is not None and _of_fork(pull, context):
+        text = (
+            f"The commit status {order.status_context} is not set: the pull request comes from a fork, whose author "
+            "could have forged the result file, and branch protection would believe a success."
+        )
+        say(annotation("warning", text, "quantgate"))
+    elif order.status_context is not None:
         state, text = _state(result, context)
         try:
             name = order.status_context
@@ -140,6 +147,13 @@ def _post(
         say(annotation("warning", text, "quantgate"))
     say(f"Comment: {log_line(posted.url)}")
     return Done(complete)
+
+
+def _of_fork(pull: PullRequest, context: Context) -> bool:
+    """Tell whether the head is in another repository than ours; a fork that was deleted is one, too."""
+    run = context.event.workflow_run
+    homes = [pull.head.repo, *([] if run is None else [run.head_repository])]
+    return any(home is None or home.full_name.lower() != context.repository.lower() for home in homes)
 
 
 def _state(result: Result, context: Context) -> tuple[str, str]:

@@ -84,8 +84,8 @@ def test_a_reader_that_goes_away_is_no_verdict(tmp_path: Path, output: str) -> N
 
 
 _FOREIGN = """
-import logging, sys
-from gate.cli import main as line
+import importlib, logging, sys
+line = importlib.import_module("gate.cli.main")
 text = "\\n::add-mask::x\\n\\r##[error]x ::set-env::"
 def broken(**_):
     try:

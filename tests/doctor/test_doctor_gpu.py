@@ -8,6 +8,8 @@ import pytest
 
 from gate.config import parse_config
 from gate.doctor.gpu import Driver, Torch, examine_gpu, look_at_driver, look_at_torch, require_devices
+from gate.doctor.machine import examine_memory
+from gate.doctor.models import Weights
 from gate.errors import EvaluationError
 
 NOTHING = Driver((), (), None, None)
@@ -130,3 +132,26 @@ def test_a_gpu_that_was_asked_for_must_be_there() -> None:
 def test_a_server_needs_no_gpu_here() -> None:
     text = config("cuda").replace("{device: auto}", "{kind: openai, base_url: 'http://localhost:1/v1'}")
     require_devices(parse_config(text, Path("gate.yml")).config)
+
+
+def test_a_gpu_that_refuses_is_a_finding_and_no_crash(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that another process holds in exclusive mode is listed, and fails when it is asked for its memory."""
+    import torch
+
+    def memory(index: int) -> tuple[int, int]:
+        if index == 1:
+            raise RuntimeError("CUDA error: all CUDA-capable devices are busy.\nMore lines")
+        return (7 * 2**30, 8 * 2**30)
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", memory)
+    found = look_at_torch()
+    assert found is not None
+    assert found.memory == ((7 * 2**30, 8 * 2**30), (0, 0))
+    for wanted, state in (["cuda:1"], "problem"), (["auto"], "warn"):
+        finding = examine_gpu(H200, found, wanted)
+        assert finding.state == state
+        assert "GPU 1: CUDA error: all CUDA-capable devices are busy." in finding.text
+    weights = [Weights("candidate", "cuda:1", 2**30)]
+    assert [one.what for one in examine_memory(weights, 2**34, found.memory)] == ["memory"]

@@ -54,6 +54,12 @@ def test_a_path_that_is_not_there_is_an_error_that_names_the_folder(tmp_path: Pa
         locate(ModelSettings(model=name), tmp_path)
 
 
+def test_a_local_folder_has_no_revision(model: Path) -> None:
+    found = refusal(model, revision="abc")
+    assert f"model {model}: revision abc is set" in found.message
+    assert "remove `revision`" in str(found.hint)
+
+
 def test_a_file_in_place_of_a_folder_says_what_to_write(model: Path) -> None:
     assert "this is a file; expected its folder" in refusal(model / "model.safetensors").message
     (model / "tiny-q4.gguf").write_bytes(b"GGUF")

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from fake_github import HOME, TOKEN, Answer, FakeGitHub
+from fake_github import HEAD, HOME, TOKEN, Answer, FakeGitHub
 from test_inputs import as_runner
 from test_outputs import read_back
 from tiny import write_gate_yml, write_tiny_task
 
+from gate.cli.action import _caches, _give_to_owner
 from gate.cli.main import main
 from gate.samples import read_sets
 
@@ -190,6 +191,26 @@ def test_without_a_verdict_the_outputs_say_so(
     assert not (job.workspace / ".gate").exists()  # nothing was evaluated
 
 
+@pytest.mark.parametrize("inputs", [{"candidate": "./nowhere"}, {"alpha": "2"}])
+def test_without_a_verdict_an_older_success_of_the_commit_does_not_stand(
+    job: Job, github: FakeGitHub, inputs: dict[str, str]
+) -> None:
+    assert job.step(status_context="quantgate", **inputs) == 2
+    (status,) = github.statuses
+    assert (status["state"], status["context"], status["sha"]) == ("error", "quantgate", HEAD)
+    assert status["description"].startswith("no verdict")
+
+
+def test_a_status_that_cannot_be_set_changes_no_exit_code(
+    job: Job, github: FakeGitHub, capfd: pytest.CaptureFixture[str]
+) -> None:
+    github.fail("POST", "statuses", Answer(403, {"message": "Resource not accessible by integration"}))
+    assert job.step(status_context="quantgate", candidate="./nowhere") == 2
+    assert "the commit status was not set to error" in capfd.readouterr().err
+    assert job.step(status_context="x" * 101, candidate="./nowhere") == 2
+    assert github.statuses == []
+
+
 def test_no_gpu_is_said_before_anything_is_read(job: Job, capfd: pytest.CaptureFixture[str]) -> None:
     """The tasks' file is missing, too; on a GPU runner's time, the GPU comes first."""
     import torch
@@ -246,3 +267,22 @@ def test_files_are_given_to_the_workspaces_owner(job: Job) -> None:
     written = [job.workspace / name for name in mine] + list((job.workspace / ".gate").rglob("*"))
     assert {path.stat().st_uid for path in written} == {1001}
     assert job.step(candidate="./nowhere") == 2
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give files away")
+def test_caches_in_the_workspace_are_given_away_too_and_nothing_outside_of_it(tmp_path: Path) -> None:
+    workspace, outside = tmp_path / "workspace", tmp_path / "outside"
+    files = ["hf/hub/models--a/b", "hf/xet/c", "cache/quantgate/stores/s3-x/d"]
+    for name in files:
+        (workspace / name).parent.mkdir(parents=True)
+        (workspace / name).touch()
+    outside.mkdir()
+    (workspace / "link").symlink_to(outside)
+    os.chown(workspace, 1001, 1001)
+    environment = {"HF_HOME": str(workspace / "hf"), "GATE_CACHE": str(workspace / "cache")}
+    _give_to_owner(
+        str(workspace), [*_caches(environment), workspace / "link" / "r.md", workspace / ".." / "outside"]
+    )
+    made = [path for path in workspace.rglob("*") if path.name != "link"]
+    assert {path.stat().st_uid for path in made} == {1001}
+    assert outside.stat().st_uid == 0

@@ -117,6 +117,19 @@ def test_a_pull_request_of_another_repository_with_the_same_number_is_not_taken(
     assert find_pull(context("workflow_run", event("workflow_run")), client).pull is None
 
 
+def test_a_number_that_does_not_exist_here_is_no_match(
+    client: Client, github: FakeGitHub, event: Write
+) -> None:
+    """The first named pull request is another repository's; ours is found by its commit."""
+    payload = event("workflow_run")
+    run = json.loads(payload.read_text(encoding="utf-8"))["workflow_run"]
+    github.pulls = [pull(41, run["head_sha"], run["head_repository"]["full_name"], "elsewhere")]
+    found = find_pull(context("workflow_run", payload), client)
+    assert f"/repos/{HOME}/pulls/{run['pull_requests'][0]['number']}" in github.sent("GET")
+    assert found.pull is not None
+    assert found.pull.number == 41
+
+
 @pytest.mark.parametrize("name", ["push", "workflow_dispatch"])
 def test_a_push_belongs_to_the_open_pull_request_that_ends_in_it(
     client: Client, github: FakeGitHub, event: Write, name: str

@@ -184,3 +184,13 @@ def test_each_key_of_the_inputs_exists_in_gate_yml(project: Path) -> None:
     }
     assert keyed == set(good)
     put_together(project, **good)
+
+
+@pytest.mark.parametrize("tasks", ["7", "{faq: 1}", "[{name: [a]}, 3, {name: {b: c}}, faq]", "text"])
+def test_tasks_of_the_file_that_are_none_are_no_crash(project: Path, tasks: str) -> None:
+    (project / "gate.yml").write_text(
+        f"version: 1\nbaseline: {{model: ./served}}\ncandidate: {{model: org/awq}}\ntasks: {tasks}\n"
+    )
+    assert "tasks" in refused(project)
+    found = put_together(project, tasks="[{name: t, file: t.jsonl, prompt: p, choices: [a, b], answer: '0'}]")
+    assert [task.name for task in found.loaded.config.tasks] == ["t"]

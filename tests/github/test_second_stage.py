@@ -109,12 +109,36 @@ def test_a_pull_request_that_moved_on_or_was_closed_is_left_alone(
     assert github.comments == []
 
 
+@pytest.mark.parametrize("verdict", ["PASS", "FAIL"])
+def test_a_fork_gets_no_status(
+    run: Run, github: FakeGitHub, result: Path, verdict: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its author could have written the file, and a run's success, too."""
+    result.write_text(to_json(example(verdict)), encoding="utf-8")
+    path = Path(os.environ["GITHUB_EVENT_PATH"])
+    path.write_text(path.read_text().replace('"conclusion": "failure"', '"conclusion": "success"'))
+    assert run("--status-context", "quantgate") == 0
+    assert github.statuses == []
+    assert len(github.comments) == 1
+    assert "could have forged the result file" in capsys.readouterr().err
+
+
+@pytest.fixture
+def own_branch(run: Run, github: FakeGitHub) -> None:
+    """The run is of a branch of the repository itself."""
+    github.pulls = [pull(7, SHA, HOME, "fix")]
+    path = Path(os.environ["GITHUB_EVENT_PATH"])
+    path.write_text(path.read_text().replace(FORK, HOME))
+
+
+@pytest.mark.usefixtures("own_branch")
 def test_a_status_for_branch_protection(run: Run, github: FakeGitHub) -> None:
     assert run("--status-context", "quantgate") == 0
     status = github.statuses[0]
     assert (status["sha"], status["state"], status["context"]) == (SHA, "failure", "quantgate")
 
 
+@pytest.mark.usefixtures("own_branch")
 def test_a_pass_of_a_run_that_failed_is_not_believed(run: Run, github: FakeGitHub, result: Path) -> None:
     result.write_text(to_json(example("PASS")), encoding="utf-8")
     assert run("--status-context", "quantgate") == 0

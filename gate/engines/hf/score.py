@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from typing import Any
 
 from gate.engines.base import (
     Distribution,
@@ -65,6 +66,11 @@ class Scorer:
         self._max_length = max_length
         self._method = method
         self._prefixes = Prefixes()
+
+    @property
+    def model(self) -> Any:
+        """The model of transformers."""
+        return self._loaded.model
 
     @property
     def method(self) -> Method:
