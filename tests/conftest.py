@@ -24,6 +24,18 @@ def other_tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def smollm2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """SmolLM2-135M-Instruct, the demo's baseline: made once, or taken from QUANTGATE_MODELS; tests with it are slow."""
+    from gate.demo.models import write_baseline
+
+    if "QUANTGATE_MODELS" in os.environ:
+        return Path(os.environ["QUANTGATE_MODELS"]) / "baseline"
+    folder = tmp_path_factory.mktemp("smollm2") / "baseline"
+    write_baseline(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Real data beside the checkout; tests that need it skip where it is absent."""
     folder = Path(__file__).resolve().parents[2] / "shared" / "data"

@@ -21,11 +21,13 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Also look at what this gate.yml asks for.  [default: gate.yml where there is one]",
 )
+@click.option("--engine", is_flag=True, help="Load the candidate and check its scores against plain scoring.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(config_path: Path | None, as_json: bool) -> int:
+def command(config_path: Path | None, engine: bool, as_json: bool) -> int:
     """Say what this machine has (GPU, torch, memory, disk, hub, GitHub token) and what that means for `gate run`.
 
-    Exits with 0, or with 4 where a problem would keep `gate run` from a verdict. Downloads and writes nothing.
+    Exits with 0, or with 4 where a problem would keep `gate run` from a verdict. Without --engine it
+    downloads and writes nothing.
     """
     import json
     import os
@@ -37,7 +39,9 @@ def command(config_path: Path | None, as_json: bool) -> int:
 
     if config_path is None and Path("gate.yml").is_file():
         config_path = Path("gate.yml")
-    findings = list(examine(config_path, os.environ))
+    if engine and config_path is None:
+        raise click.UsageError("--engine needs a gate.yml, for the candidate that it names")
+    findings = list(examine(config_path, os.environ, engine))
     code = ExitCode.EVALUATION if any(one.state == "problem" for one in findings) else ExitCode.PASS
     if as_json:
         click.echo(

@@ -11,11 +11,12 @@ from gate.doctor.github import examine_github
 from gate.doctor.gpu import engines_in_use, examine_gpu, look_at_driver, look_at_torch
 from gate.doctor.machine import examine_disk, examine_memory, memory_available
 from gate.doctor.models import Weights, examine_models
+from gate.doctor.scoring import examine_scoring
 from gate.doctor.software import examine_hub, examine_software
 from gate.errors import GateError
 
 
-def examine(config: Path | None, environment: Mapping[str, str]) -> Iterator[Finding]:
+def examine(config: Path | None, environment: Mapping[str, str], scoring: bool = False) -> Iterator[Finding]:
     """Look at this machine and, where there is one, at what a gate.yml asks of it; nothing is downloaded or written.
 
     Parameters
@@ -23,6 +24,8 @@ def examine(config: Path | None, environment: Mapping[str, str]) -> Iterator[Fin
     config : Path or None
         gate.yml; None: only the machine.
     environment : mapping of str to str
+    scoring : bool
+        Load the candidate as well, downloading it where it must, and check its scores.
     """
     torch = look_at_torch()
     yield from examine_software(torch)
@@ -45,6 +48,8 @@ def examine(config: Path | None, environment: Mapping[str, str]) -> Iterator[Fin
     from_hub = any(one.from_hub for one in weights) or any(one.state == "problem" for one in models)
     yield examine_hub(environment, needed=from_hub)
     yield from models
+    if scoring and loaded is not None:
+        yield examine_scoring(loaded)
     yield from examine_memory(weights, memory_available(), torch.memory if torch else ())
     yield from examine_disk(weights, _store(loaded), environment)
     yield from examine_github(environment)

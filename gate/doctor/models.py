@@ -99,10 +99,11 @@ def _loaded(stored: int, folder: Path, settings: ModelSettings) -> int | None:
 def _hub(settings: ModelSettings, revision: str | None) -> tuple[int | None, int | None]:
     """Return a hub model's bytes of weights, whole and not yet in the cache; None where the hub does not tell."""
     from huggingface_hub import HfApi, try_to_load_from_cache
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]
 
     try:
         info = HfApi().model_info(settings.model, revision=revision, files_metadata=True, timeout=20)
-    except Exception:
+    except (OSError, ValueError, HTTPError):  # offline, gated, no such name: the run says which
         return None, None
     files = {one.rfilename: one.size or 0 for one in info.siblings or []}
     if settings.gguf_file is not None:

@@ -116,3 +116,23 @@ def test_clusters_are_refused(work: Path, capsys: pytest.CaptureFixture[str]) ->
     path = write_gate_yml(work, "base", "other", tasks=tasks, decision={"early_stop": {}})
     assert gate("run", "-c", str(path)) == 2
     assert "cannot be used with clusters" in capsys.readouterr().err
+
+
+def test_scores_that_are_not_right_or_wrong_are_refused(
+    work: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = {
+        "name": "texts",
+        "file": "letters.jsonl",
+        "kind": "generate_until",
+        "prompt": "{{ question }}",
+        "answer": "{{ letter }}",
+        "max_tokens": 2,
+        "extract": "([a-z ])",
+    }
+    rows = [json.loads(line) for line in (work / "big.jsonl").read_text().splitlines()][:40]
+    (work / "letters.jsonl").write_text("".join(json.dumps({**row, "letter": "a"}) + "\n" for row in rows))
+    samples = {"repeats": 4, "temperature": 3.0}
+    path = write_gate_yml(work, "base", "other", tasks=[texts], samples=samples, decision={"early_stop": {}})
+    assert gate("run", "-c", str(path)) == 2
+    assert "early_stop needs scores that are right or wrong" in capsys.readouterr().err

@@ -181,3 +181,13 @@ def test_a_token_is_never_shown(github: FakeGitHub, tmp_path: Path) -> None:
     found = examine_github(job(github, tmp_path, GITHUB_TOKEN=TOKEN))
     assert TOKEN not in repr(found)
     assert {one.what: one.state for one in found}["token"] == "warn"
+
+
+def test_the_engine_is_checked_against_plain_scoring_where_asked_for(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out = doctor(capsys, "--engine")
+    assert code == 0
+    assert "scores differ from those of one choice at a time by at most" in " ".join(out.split())
+    assert "the same choice in 100%" in " ".join(out.split())
+    assert "one choice at a time" not in doctor(capsys)[1]

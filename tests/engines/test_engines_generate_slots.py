@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -274,18 +273,15 @@ def test_logits_that_are_not_numbers_are_refused(tiny_model: Path, when: str) ->
 
 
 @pytest.mark.slow
-def test_a_real_model_writes_the_same_texts_in_a_batch_as_alone(shared_data: Path) -> None:
-    folder = Path(os.environ.get("QUANTGATE_MODELS", "gate-demo/models")) / "baseline"
-    if not (folder / "config.json").is_file():
-        pytest.skip(f"no model at {folder}; `make demo` writes it, or set QUANTGATE_MODELS")
+def test_a_real_model_writes_the_same_texts_in_a_batch_as_alone(smollm2: Path, shared_data: Path) -> None:
     lines = (shared_data / "bigbench" / "qa_wikidata.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line) for line in lines[::300]]
     block = "".join(f"{row['question']} {row['answers'][0]}.\n" for row in rows[:4])
     requests = [GenerateRequest(f"{block}{row['question']}", ("\n",), 12) for row in rows[4:]]
     requests += [GenerateRequest(row["question"], (".",), 24) for row in rows[:4]]
-    together = open_model(folder, {"max_batch_tokens": 600}, dtype="float32")
+    together = open_model(smollm2, {"max_batch_tokens": 600}, dtype="float32")
     answers = together.generate_until(requests, silent)
-    alone = open_model(folder, {"max_batch_tokens": 1}, dtype="float32")
+    alone = open_model(smollm2, {"max_batch_tokens": 1}, dtype="float32")
     assert answers == [alone.generate_until([request], silent)[0] for request in requests]
     assert [answer.text for answer in answers[::4]] == [greedy(alone, request) for request in requests[::4]]
 

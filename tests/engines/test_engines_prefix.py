@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -17,11 +16,8 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def engine() -> TransformersEngine:
-    folder = Path(os.environ.get("QUANTGATE_MODELS", "gate-demo/models")) / "baseline"
-    if not (folder / "config.json").is_file():
-        pytest.skip(f"no model at {folder}; `make demo` writes it, or set QUANTGATE_MODELS")
-    opened = open_model(folder, dtype="float32")
+def engine(smollm2: Path) -> TransformersEngine:
+    opened = open_model(smollm2, dtype="float32")
     assert isinstance(opened, TransformersEngine)
     return opened
 

@@ -15,13 +15,13 @@ import re
 import shutil
 import socket
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import stamina
 from fake_github import BOT, HOME, TOKEN, Answer, FakeGitHub, Request, pull
 from results import example
 
@@ -59,14 +59,12 @@ def prism(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         command = [str(PRISM), "mock", "-h", "127.0.0.1", "-p", str(port), str(folder / "github.json")]
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
         try:
-            end = time.monotonic() + 180
-            while time.monotonic() < end:
-                try:
-                    httpx.get(f"{url}/user", timeout=30)
-                    break
-                except httpx.TransportError:
+            for attempt in stamina.retry_context(
+                on=httpx.TransportError, attempts=None, timeout=180, wait_max=1
+            ):
+                with attempt:
                     assert process.poll() is None, (folder / "log").read_text()[-2_000:]
-                    time.sleep(0.2)
+                    httpx.get(f"{url}/user", timeout=30)
             yield url
         finally:
             process.terminate()

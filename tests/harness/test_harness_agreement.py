@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -153,19 +152,10 @@ REAL: list[tuple[str, str, dict[str, Any]]] = [
 ]
 
 
-@pytest.fixture(scope="module")
-def real_model() -> Path:
-    """The demo's baseline, where `gate demo` (or QUANTGATE_MODELS) left it."""
-    folder = Path(os.environ.get("QUANTGATE_MODELS", "gate-demo/models")) / "baseline"
-    if not (folder / "config.json").is_file():
-        pytest.skip(f"no model at {folder}; `make demo` writes it, or set QUANTGATE_MODELS")
-    return folder
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(("data", "metric", "kind"), REAL, ids=[name for name, _, _ in REAL])
 def test_a_real_model_answers_every_document_as_with_lm_eval(
-    tmp_path: Path, real_model: Path, shared_data: Path, data: str, metric: str, kind: dict[str, Any]
+    tmp_path: Path, smollm2: Path, shared_data: Path, data: str, metric: str, kind: dict[str, Any]
 ) -> None:
     path = tmp_path / "items.jsonl"
     lines = (shared_data / "bigbench" / f"{data}.jsonl").read_text(encoding="utf-8").splitlines()[:16]
@@ -180,8 +170,8 @@ def test_a_real_model_answers_every_document_as_with_lm_eval(
         **kind,
     }
     (tmp_path / "real.yaml").write_text(yaml.safe_dump(task), encoding="utf-8")
-    theirs = their_samples(tmp_path, ["real"], model_folder=real_model)["real"]
-    rows = our_rows(our_task(tmp_path, "real"), opened(real_model))
+    theirs = their_samples(tmp_path, ["real"], model_folder=smollm2)["real"]
+    rows = our_rows(our_task(tmp_path, "real"), opened(smollm2))
     assert [row["score"] for row in rows] == [sample[metric] for sample in theirs]
     assert [row["prompt_hash"] for row in rows] == [sample["prompt_hash"] for sample in theirs]
     if metric == "exact_match":

@@ -17,7 +17,7 @@ from asking import ask_server, served_identity, silent
 
 from gate.cli.main import main
 from gate.config import EngineSettings, ModelSettings, SampleSettings, TaskSettings
-from gate.demo.models import find_gguf, write_baseline
+from gate.demo.models import find_gguf
 from gate.engines import (
     Engine,
     GenerateRequest,
@@ -79,23 +79,16 @@ def url() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("smollm2") / "baseline"
-    write_baseline(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def plain(weights: Path) -> Engine:
+def plain(smollm2: Path) -> Engine:
     """The unquantised activations' engine; float32 is fast on any processor."""
     settings = EngineSettings(device="cpu")
-    source = locate(ModelSettings(model=str(weights), dtype="float32"), weights)
-    return open_engine(fetch(source, settings, weights, None), settings)
+    source = locate(ModelSettings(model=str(smollm2), dtype="float32"), smollm2)
+    return open_engine(fetch(source, settings, smollm2, None), settings)
 
 
 @pytest.fixture(scope="module")
-def served(url: str, weights: Path) -> Engine:
-    return ask_server(url, NAME, weights)
+def served(url: str, smollm2: Path) -> Engine:
+    return ask_server(url, NAME, smollm2)
 
 
 def whole_list(url: str, prompt: list[int]) -> dict[int, float]:
@@ -210,7 +203,7 @@ def test_identity_holds_until_the_user_names_a_revision(url: str) -> None:
 
 
 def test_the_gguf_is_paired_with_the_model_that_it_was_made_from(
-    url: str, weights: Path, plain: Engine, tmp_path: Path
+    url: str, smollm2: Path, plain: Engine, tmp_path: Path
 ) -> None:
     rows: list[dict[str, Any]] = [{"q": q, "options": options, "gold": gold} for q, options, gold in FACTS]
     (tmp_path / "facts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
@@ -226,7 +219,7 @@ def test_the_gguf_is_paired_with_the_model_that_it_was_made_from(
         tmp_path,
     )
     cpu = EngineSettings(device="cpu")
-    baseline = locate(ModelSettings(model=str(weights), dtype="float32"), tmp_path)
+    baseline = locate(ModelSettings(model=str(smollm2), dtype="float32"), tmp_path)
     first = evaluate(task, plain, identify(baseline, cpu, tmp_path), tmp_path / "a", silent)
     server = EngineSettings(kind="openai", base_url=url)
     source = locate(ModelSettings(model=NAME), tmp_path, server)
@@ -241,12 +234,12 @@ def test_the_gguf_is_paired_with_the_model_that_it_was_made_from(
     assert sum(a == b for a, b in zip(*outputs, strict=True)) >= len(FACTS) - 1
 
 
-def test_gate_run_judges_a_served_candidate(url: str, weights: Path, tmp_path: Path) -> None:
+def test_gate_run_judges_a_served_candidate(url: str, smollm2: Path, tmp_path: Path) -> None:
     rows = [{"question": text, "options": options, "gold": gold} for text, options, gold in FACTS]
     (tmp_path / "facts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     config = {
         "version": 1,
-        "baseline": {"model": str(weights), "dtype": "float32"},
+        "baseline": {"model": str(smollm2), "dtype": "float32"},
         "candidate": {"model": NAME, "engine": {"kind": "openai", "base_url": url}},
         "engine": {"device": "cpu"},
         "tasks": [
