@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+# a worker per core, a thread per worker: torch's threads and a busy second process slow each other down
+PARALLEL := --numprocesses logical --maxprocesses 8 --dist worksteal
 INSTALL := $(PIP) install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
@@ -15,10 +17,10 @@ demo: $(VENV)/.demo  ## quantise a small language model three ways and gate each
 	$(BIN)/gate demo
 
 test: $(VENV)/.dev  ## all tests, with line coverage of gate/
-	$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=90
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term --cov-fail-under=90
 
 quick: $(VENV)/.dev  ## the tests that take seconds
-	$(BIN)/python -m pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) -m "not slow"
 
 lint: $(VENV)/.dev  ## ruff; workflows, action.yml, Dockerfile and scripts
 	$(BIN)/ruff check .

@@ -30,9 +30,16 @@ def smollm2(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     if "QUANTGATE_MODELS" in os.environ:
         return Path(os.environ["QUANTGATE_MODELS"]) / "baseline"
-    folder = tmp_path_factory.mktemp("smollm2") / "baseline"
-    write_baseline(folder)
-    return folder
+    from filelock import FileLock
+
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent  # of all workers
+    with FileLock(shared / "smollm2.lock"):
+        if not (shared / "smollm2").is_dir():
+            write_baseline(shared / "smollm2.part")
+            (shared / "smollm2.part").rename(shared / "smollm2")
+    return shared / "smollm2"
 
 
 @pytest.fixture(scope="session")

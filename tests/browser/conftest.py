@@ -32,9 +32,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "browser: needs Playwright and a Chromium; skipped without them")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    """The browser; tests skip where Playwright or Chromium is missing."""
+    """The browser; tests skip where Playwright or Chromium is missing.
+
+    Closed with its module: Playwright's event loop runs as long as the browser does, and other tests start their own.
+    """
     sync_api = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
     program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if program is None:

