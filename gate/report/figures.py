@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from gate.decision import TaskResult
 from gate.report.curves import PowerCurves
 from gate.report.detail import EDGES, PER_DECADE, Histogram
 from gate.report.result import Result
@@ -76,14 +77,20 @@ def pooled(result: Result) -> Pooled | None:
     )
 
 
-def drop_scale(result: Result, extra: Iterable[float | None]) -> Scale:
-    """Return the axis of the forest plot: all intervals, zero, and the lines `extra`, with some room."""
-    values = [0.0, *(value for value in extra if value is not None)]
-    for task in result.tasks:
+def drop_scale(tasks: Iterable[TaskResult], lines: Iterable[float]) -> Scale:
+    """Return the axis of the forest plot: all intervals, zero, and the other `lines`, with some room."""
+    values = [0.0, *lines]
+    for task in tasks:
         values += [task.drop, *task.drop_ci90]
     low, high = min(values), max(values)
     room = 0.06 * (high - low) or 0.01
     return Scale(low - room, high + room)
+
+
+def drop_lines(result: Result) -> list[float]:
+    """Return the drops that the decision asks about besides zero: the margin, and the bound to certify."""
+    certify = result.certification.margin if result.certification else 0.0
+    return [drop for drop in (result.margin, certify) if drop > 0]
 
 
 def polyline(drops: Sequence[float], chances: Sequence[float], x: Scale) -> str:

@@ -70,7 +70,8 @@ def _plots(result: Result, curves: PowerCurves | None, detail: Detail) -> dict[s
     certify = result.certification.margin if result.certification else None
     pooled = figures.pooled(result)
     return {
-        "drops": figures.drop_scale(result, [result.margin or None, certify]),
+        "drops": figures.drop_scale(result.tasks, figures.drop_lines(result)),
+        "drop_scale": figures.drop_scale,
         "certify": certify,
         "pooled": pooled,
         "curves": curves,

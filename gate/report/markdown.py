@@ -12,11 +12,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from gate.decision.result import TaskResult
 from gate.report import words
+from gate.report.drawing import draw_drops
 from gate.report.escape import markdown, prose
+from gate.report.figures import drop_lines
 from gate.report.result import Result
 
-# nothing in it ends a Markdown link or an HTML attribute
+_DRAWN = 30  # tasks in the picture
 _SHORTEST_ROW = 30  # bytes; so many rows are never tried in vain
+# nothing in it ends a Markdown link or an HTML attribute
 _ADDRESS = re.compile(r"https?://[A-Za-z0-9.:-]+(/[A-Za-z0-9._~/%?&=+-]*)?")
 
 
@@ -29,6 +32,7 @@ class _Rows:
     reproduce: int
     tasks: int
     reasons: int
+    parts: int
 
 
 def render_markdown(
@@ -40,8 +44,8 @@ def render_markdown(
     ----------
     result : Result
     limit : int, optional
-        Most UTF-8 bytes. Where the report is longer, whole rows are left out (flips first, then notes, commands and
-        tasks, those with the smallest p-values staying) and the report says how many.
+        Most UTF-8 bytes. Where the report is longer, whole rows are left out (parts of groups first, then flips,
+        notes, commands and tasks, those with the smallest p-values staying) and the report says how many.
     full_report : str, optional
         Address of the whole report, linked at the end.
     name : str, optional
@@ -55,7 +59,12 @@ def render_markdown(
     if full_report is not None and not is_address(full_report):
         raise ValueError(f"not an address that can be linked: {full_report!r}")
     lists = _Rows(
-        len(result.flips), len(result.notes), len(_commands(result)), len(result.tasks), len(result.reasons)
+        flips=len(result.flips),
+        notes=len(result.notes),
+        reproduce=len(_commands(result)),
+        tasks=len(result.tasks),
+        reasons=len(result.reasons),
+        parts=len(_parts(result)),
     )
 
     def text(rows: _Rows) -> str:
@@ -63,12 +72,12 @@ def render_markdown(
 
     if limit is None:
         return text(lists)
-    shown = _Rows(0, 0, 0, 0, 0)
+    shown = _Rows(0, 0, 0, 0, 0, 0)
     if max(astuple(lists)) <= limit // _SHORTEST_ROW and _fits(text(lists), limit):
         return text(lists)
     if not _fits(text(shown), limit):
         raise ValueError(f"the report needs more than {limit} bytes even without any rows")
-    for part in ("reasons", "tasks", "reproduce", "notes", "flips"):  # what matters most comes first
+    for part in ("reasons", "tasks", "reproduce", "notes", "flips", "parts"):  # what matters most comes first
         count = min(getattr(lists, part), limit // _SHORTEST_ROW)
         before = shown
 
@@ -109,6 +118,9 @@ def _render(result: Result, rows: _Rows, lists: _Rows, full_report: str | None, 
         "tests": " and ".join(sorted({task.test for task in result.tasks})),
         "worse": sum(task.regressions for task in result.tasks),
         "tasks": _tasks(result, rows.tasks),
+        "lines": drop_lines(result),
+        "drawing": draw_drops(_tasks(result, min(rows.tasks, _DRAWN)), drop_lines(result)),
+        "parts": _parts(result)[: rows.parts],
         "flips": result.flips[: rows.flips],
         "notes": result.notes[: rows.notes],
         "reasons": result.reasons[: rows.reasons],
@@ -117,7 +129,15 @@ def _render(result: Result, rows: _Rows, lists: _Rows, full_report: str | None, 
         "cell": lambda text: "-" if text is None else markdown(text),
         **{
             name: getattr(words, name)
-            for name in ("percent", "drop_cell", "p_value", "headline", "sensitivity", "spending")
+            for name in (
+                "percent",
+                "drop_cell",
+                "p_value",
+                "headline",
+                "sensitivity",
+                "spending",
+                "early_stop",
+            )
         },
     }
     return _template().render(context)
@@ -153,6 +173,12 @@ def _tasks(result: Result, count: int) -> list[TaskResult]:
     return [task for _, task in sorted(by_p[:count], key=lambda entry: entry[0])]
 
 
+def _parts(result: Result) -> list[tuple[str, TaskResult]]:
+    """Return the parts of groups, each with its group's name, the smallest p-values first."""
+    parts = [(task.task, part) for task in result.tasks for part in task.subtasks]
+    return sorted(parts, key=lambda entry: entry[1].p_exact)
+
+
 def _left_out(rows: _Rows, lists: _Rows) -> str:
     """Say how many rows of which list are not shown; empty where all are."""
     names = {
@@ -161,6 +187,7 @@ def _left_out(rows: _Rows, lists: _Rows) -> str:
         "notes": "notes",
         "reasons": "reasons",
         "reproduce": "commands",
+        "parts": "parts of groups",
     }
     parts = [
         f"{getattr(lists, part) - getattr(rows, part):,} of {getattr(lists, part):,} {what}"

@@ -38,7 +38,7 @@ def environment() -> Environment:
     made.globals.update(
         {
             name: getattr(words, name)
-            for name in ("percent", "points", "p_value", "headline", "sensitivity", "spending")
+            for name in ("percent", "points", "p_value", "headline", "sensitivity", "spending", "early_stop")
         }
     )
     return made

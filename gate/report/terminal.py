@@ -31,6 +31,9 @@ def print_result(result: Result, console: Console, flips: int = 5) -> None:
     spent = words.spending(result)
     if spent:
         console.print(Text(f"Alpha spending: {log_line(spent, 1000)}"))
+    stopped = words.early_stop(result)
+    if stopped:
+        console.print(Text(f"Early stop: {log_line(stopped, 1000)}"))
     for note in result.notes:
         console.print(Text(f"Note: {log_line(note, 500)}", style="yellow"))
     if result.flips and flips:

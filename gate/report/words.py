@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from gate.decision import TaskResult
 from gate.report.result import Result
 
@@ -62,4 +64,19 @@ def spending(result: Result) -> str | None:
     return (
         f"Run {spent.run} of its series ({spent.alarms} earlier alarm(s)) has alpha {spent.level:.3g} "
         f"({spent.kind}): {spent.guarantee}."
+    )
+
+
+def early_stop(result: Result) -> str | None:
+    """Say what looking at the flips during the evaluation brought, where it was asked for."""
+    early = result.early_stop
+    if early is None:
+        return None
+    found = f"e-value {math.exp(min(early.log_e_value, 700)):.3g}, {1 / early.alpha:.3g} needed"
+    if not early.stopped:
+        return f"The evidence never sufficed to stop ({found}); all {early.of:,} items were asked."
+    saved = early.of - early.items
+    return (
+        f"Stopped after {early.items:,} of {early.of:,} gating items ({found}); "
+        f"{saved:,} items ({percent(saved / early.of)}) were saved."
     )

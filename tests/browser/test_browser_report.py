@@ -274,3 +274,26 @@ def test_ten_thousand_flips_stay_usable(visit: Callable[..., Any], write: Callab
     assert page.locator("#list [role=option]").count() < 40
     search(page, "winds-04321", shown=1)
     assert "day 4321 " in page.locator("#flip").inner_text()
+
+
+def test_the_table_of_a_groups_parts_sorts_by_itself(
+    visit: Callable[..., Any], write: Callable[[str, str], Path], axe: str
+) -> None:
+    result, pairing = compared(choices_task("winds", 200, 9, 2, 1, 0), choices_task("tides", 90, 1, 2, 1, 1))
+    first, second = result.tasks
+    parts = [
+        first.model_copy(update={"task": name, "role": "advisory", "n": n, "p_holm": None})
+        for name, n in (("land", 20), ("sea", 180))
+    ]
+    grouped = result.model_copy(update={"tasks": [first.model_copy(update={"subtasks": parts}), second]})
+    page = visit(write("parts", render_html(grouped, build_detail(pairing))))
+    below = page.get_by_role("table", name="Parts of winds")
+    assert not below.is_visible()
+    page.get_by_text("The 2 parts of winds").click()
+    names = below.locator("tbody .c-task b")
+    assert names.all_inner_texts() == ["land", "sea"]
+    below.get_by_role("button", name="n", exact=True).click()
+    assert names.all_inner_texts() == ["sea", "land"]
+    assert page.locator(".tasks").first.locator("tbody .c-task b").all_inner_texts() == ["winds", "tides"]
+    page.evaluate(axe)
+    assert page.evaluate("axe.run(document).then(found => found.violations.map(one => one.id))") == []

@@ -287,3 +287,15 @@ def test_decades_are_written_as_people_write_them() -> None:
     assert [decade(place) for place in (0, 8, 16, 24, 32, 40, 48, 56, 64)] == [
         "10⁻⁶", "10⁻⁵", "10⁻⁴", "0.001", "0.01", "0.1", "1", "10", "100",
     ]  # fmt: skip
+
+
+def test_parts_of_a_group_have_a_table_of_their_own() -> None:
+    result, _ = compared(choices_task("winds", 100, 10, 2, 1, 0), choices_task("tides", 90, 1, 2, 1, 0))
+    assert 'class="parts"' not in render_html(result)
+    row = result.tasks[0]
+    parts = [row.model_copy(update={"task": f"<{name}>", "role": "advisory"}) for name in ("land", "sea")]
+    rows = [row.model_copy(update={"subtasks": parts}), *result.tasks[1:]]
+    html = render_html(result.model_copy(update={"tasks": rows}))
+    (section,) = re.findall(r'<details class="parts">.*?</details>', html, re.DOTALL)
+    assert "The 2 parts of winds; they decide nothing" in section
+    assert re.findall(r"<b>(&lt;.*?)</b>", section) == ["&lt;land&gt;", "&lt;sea&gt;"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,11 @@ from rich.console import Console
 
 from gate.config import DecisionSettings
 from gate.decision import decide
+from gate.decision.result import EarlyStopping
 from gate.errors import SampleError
 from gate.report import Result, build_result, print_result, read_result, render_markdown, to_json, words
 from gate.report.flips import worst_flips
+from gate.report.html import render_html
 from gate.samples import ModelSamples, TaskSamples, pair
 from gate.samples.importers.build import task_samples
 
@@ -313,3 +316,37 @@ def test_a_mix_of_scores_says_that_the_whole_is_not_known() -> None:
     assert "known" in words.sensitivity(result)
     assert "true drop of" not in words.sensitivity(result)
     assert re.search(r"sign-flip permutation", render_markdown(result))
+
+
+def test_parts_of_a_group_are_shown_and_the_first_to_go() -> None:
+    result = result_of({"mmlu": answers(40, 10, 200)})
+    (row,) = result.tasks
+    parts = [
+        row.model_copy(update={"task": name, "role": "advisory", "p_exact": p, "p_holm": None})
+        for name, p in (("anatomy", 0.5), ("law", 0.001))
+    ]
+    result = result.model_copy(update={"tasks": [row.model_copy(update={"subtasks": parts})]})
+    whole = render_markdown(result)
+    assert "2 parts of groups" in whole
+    assert whole.index("<code>law</code> of <code>mmlu</code>") < whole.index("<code>anatomy</code>")
+    cut = render_markdown(result, limit=len(whole.encode()) - 1)
+    assert "1 of 2 parts of groups" in cut
+    assert "law" in cut
+    assert "anatomy" not in cut
+
+
+@pytest.mark.parametrize("stopped", [True, False])
+def test_an_early_stop_says_what_it_saved(stopped: bool) -> None:
+    early = EarlyStopping(
+        alpha=0.01,
+        log_e_value=math.log(120 if stopped else 3),
+        stopped=stopped,
+        items=300 if stopped else 1000,
+        of=1000,
+    )
+    result = result_of({"arc": answers(40, 10, 200)}).model_copy(update={"early_stop": early})
+    out = io.StringIO()
+    print_result(result, Console(file=out, width=160))
+    for text in (render_markdown(result), out.getvalue(), render_html(result)):
+        assert ("70.0 %" in text and "700 items" in text and "120" in text) == stopped
+        assert "100 needed" in text

@@ -22,7 +22,7 @@ function copyable(): void {
 
 async function start(): Promise<void> {
   themed();
-  sortable();
+  document.querySelectorAll<HTMLTableElement>("table.tasks").forEach(sortable);
   copyable();
   const plots = readPlots();
   if (plots.power) powerPlot(plots.power);

@@ -1,11 +1,11 @@
-// Sorting the table of tasks: a button in each header, the order said by aria-sort.
+// Sorting a table of tasks: a button in each header, the order said by aria-sort.
 
 import { ascending, descending } from "d3-array";
-import { element, find } from "./dom";
+import { element } from "./dom";
 
-export function sortable(): void {
-  const body = find<HTMLTableSectionElement>(".tasks tbody");
-  const headers = [...document.querySelectorAll<HTMLTableCellElement>(".tasks thead th")];
+export function sortable(table: HTMLTableElement): void {
+  const body = table.tBodies[0] as HTMLTableSectionElement;
+  const headers = [...table.querySelectorAll<HTMLTableCellElement>("thead th")];
   headers.forEach((header, column) => {
     const type = header.dataset.sort;
     if (type === undefined) return;
