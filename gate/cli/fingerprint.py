@@ -23,13 +23,13 @@ def command(config_path: Path, as_json: bool) -> int:
     from gate.config import load_config
     from gate.engines import identify, locate
     from gate.samples import SCHEMA_VERSION
-    from gate.tasks import build_task, digest
+    from gate.tasks import build_suite, digest
 
     loaded = load_config(config_path)
     config = loaded.config
     engine = config.engine_of(config.baseline)
     identity = identify(locate(config.baseline, loaded.folder, engine), engine, loaded.folder)
-    tasks = [build_task(task, config.samples, loaded.folder, config.include_path) for task in config.tasks]
+    tasks = build_suite(config, loaded.folder)
     parts = {
         "schema_version": SCHEMA_VERSION,
         "model": identity.fingerprint,

@@ -28,7 +28,7 @@ from gate.errors import ConfigError, ModelError
 from gate.samples import SampleSet, Store, write_text
 from gate.samples.evaluate import Steps, evaluation, finish
 from gate.samples.remote import open_store
-from gate.tasks import Item, Task, build_task, digest
+from gate.tasks import Item, Task, build_suite, digest
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,7 @@ def plan(loaded: LoadedConfig, screen: Screen) -> Plan:
         A task file, the store, or its place is wrong.
     """
     config = loaded.config
-    tasks = tuple(
-        build_task(task, config.samples, loaded.folder, config.include_path) for task in config.tasks
-    )
-    _refuse_overlap(tasks)
+    tasks = build_suite(config, loaded.folder)
     blind = [task.name for task in tasks if task.settings.role == "gating" and not task.measures_kl]
     if config.distance.max_kl is not None and blind:
         raise ConfigError(
@@ -76,21 +73,6 @@ def plan(loaded: LoadedConfig, screen: Screen) -> Plan:
             "Make them advisory, or remove max_kl.",
         )
     return Plan(loaded, tasks, open_store(config.samples.store, loaded.folder, screen.say), screen)
-
-
-def _refuse_overlap(tasks: Sequence[Task]) -> None:
-    """Refuse two gating tasks of the registry that ask the same item: its flip would count twice as evidence."""
-    seen: dict[str, str] = {}
-    for task in tasks:
-        if not task.settings.is_registry_task or task.settings.role != "gating":
-            continue
-        for item in task.items:
-            other = seen.setdefault(item.item_id, task.name)
-            if other != task.name:
-                raise ConfigError(
-                    f"tasks {other} and {task.name} ask the same items, whose flips would count twice.",
-                    "Make one of them advisory, or name only the group.",
-                )
 
 
 def baseline_sets(plan: Plan, found: Found, force: bool = False) -> list[SampleSet]:

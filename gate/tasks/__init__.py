@@ -5,6 +5,7 @@ from gate.tasks.canonical import canonical_json, digest, text_digest
 from gate.tasks.curation import Curation
 from gate.tasks.requests import Message
 from gate.tasks.scoring import exact_match, pick_choice
+from gate.tasks.suite import build_suite
 from gate.tasks.task import Item, Sampling, Scored, Task
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "Sampling",
     "Scored",
     "Task",
+    "build_suite",
     "build_task",
     "canonical_json",
     "digest",

@@ -117,6 +117,16 @@ def test_a_run_writes_the_reports_that_gate_yml_names(
     assert not (project / "gate-result.json").exists()
 
 
+def test_json_for_standard_output_is_alone_there(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = gate_command(capsys, "run", "--json", "-")
+    written = json.loads((project / "gate-result.json").read_text())
+    assert (code, json.loads(out)) == (written["exit_code"], written)
+    assert "wrote gate-result.json" in err
+    _, table, _ = gate_command(capsys, "run", "--json", "other.json")
+    assert "PASS" in table
+    assert json.loads((project / "other.json").read_text())["verdict"] == "PASS"
+
+
 def test_weights_changed_in_place_miss_the_cache(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     gate_command(capsys, "baseline")
     first = baseline_manifests(project)

@@ -11,9 +11,12 @@ from typing import Any
 import pytest
 from harness_tasks import write_tasks
 from runs import opened, our_rows, our_task
+from tiny import write_gate_yml
 
+from gate.config import load_config
 from gate.engines import Engine
-from gate.errors import TaskError
+from gate.errors import ConfigError, TaskError
+from gate.tasks import Task, build_suite
 from gate.tasks.harness import registry
 from gate.tasks.requests import GenerateRequest, LoglikelihoodRequest
 
@@ -242,3 +245,18 @@ def _whole_registry() -> Any:
     if not _WHOLE:
         _WHOLE.append(TaskManager())
     return _WHOLE[0]
+
+
+@pytest.mark.parametrize("names", [["own_group", "own_part_a"], ["own_part_a", "own_tag"]])
+def test_an_item_gates_in_one_task_only(own_tasks: Path, tmp_path: Path, names: list[str]) -> None:
+    def built(roles: list[str]) -> tuple[Task, ...]:
+        tasks = [{"name": name, "role": role} for name, role in zip(names, roles, strict=True)]
+        path = write_gate_yml(tmp_path, "base", "other", tasks=tasks, include_path=[str(own_tasks)])
+        return build_suite(load_config(path).config, tmp_path)
+
+    with pytest.raises(
+        ConfigError, match=f"{names[0]} and {names[1]} ask about the same documents"
+    ) as caught:
+        built(["gating", "gating"])
+    assert "advisory" in str(caught.value.hint)
+    assert len(built(["gating", "advisory"])) == 2
