@@ -120,7 +120,7 @@ def check(text: str) -> None:
 
 def test_this_parser_does_see_what_must_not_be_there() -> None:
     """Without escaping, cmark-gfm makes links, images, HTML and tables of these strings (scripts it stops itself)."""
-    seen = [page(text.encode("utf-8", "replace").decode()) for text in HOSTILE]
+    seen = [page(text[:2000].encode("utf-8", "replace").decode()) for text in HOSTILE]
     tags = {tag for one in seen for tag in one.tags}
     assert {
         "a",
