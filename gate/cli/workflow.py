@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gate.cli.console import Screen
-from gate.cli.watched import Watched, evaluate_watched
 from gate.config import EngineSettings, LoadedConfig, ModelSettings
-from gate.decision import EarlyStopping
 from gate.engines import (
     Engine,
     ModelIdentity,
@@ -29,6 +28,9 @@ from gate.samples import SampleSet, Store, write_text
 from gate.samples.evaluate import Steps, evaluation, finish
 from gate.samples.remote import open_store
 from gate.tasks import Item, Task, build_suite, digest
+
+if TYPE_CHECKING:
+    from gate.decision import EarlyStopping
 
 
 @dataclass(frozen=True)
@@ -214,6 +216,9 @@ def _lacks(plan: Plan, task: Task, stored: SampleSet) -> bool:
 
 def _watch(plan: Plan, jobs: Sequence[_Job], sets: Sequence[SampleSet]) -> Answered:
     """Evaluate the gating tasks side by side while their flips are watched, then the others, if it goes on."""
+    # with scipy, which an evaluation alone does without
+    from gate.cli.watched import Watched, evaluate_watched
+
     config = plan.loaded.config
     assert config.decision.early_stop is not None  # noqa: S101 - for the type checker
     gating = [index for index, job in enumerate(jobs) if job.task.settings.role == "gating"]
