@@ -178,12 +178,13 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--random", choices=["1b"])
     parser.add_argument("--items", type=int, default=200, help="of zero-shot; a quarter of it 5-shot")
-    parser.add_argument("--generations", type=int, default=64)
+    parser.add_argument("--generations", type=int, default=96)
     parser.add_argument(
         "--agreement", type=int, default=200, help="items a task, in float32; 0 leaves it out"
     )
     parser.add_argument("--batch-tokens", type=int, default=1024)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--generation-rounds", type=int, default=1, help="generation takes minutes a round")
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall")
     parser.add_argument("--only", nargs="+", choices=[*TARGETS, "agreement"], default=[*TARGETS, "agreement"])
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
@@ -223,7 +224,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     if "generation" in options.only:
         for name, make in WORKLOADS.items():
             requests = make(options.model, options.data / "bigbench", options.generations)
-            found = compare(model, requests, 16, options.rounds, options.dtype, options.device)
+            found = compare(model, requests, 16, options.generation_rounds, options.dtype, options.device)
             by = options.clock
             results[f"generation: {name}"] = {"ours": found[f"ours {by}"], "lm-eval": found[f"theirs {by}"],
                                               "ratio": found[f"ratio {by}"], "same": found["equal texts"]}  # fmt: skip
@@ -251,14 +252,21 @@ def agree(options: argparse.Namespace, folder: Path) -> dict[str, int]:
 
 
 def report(results: dict[str, Any], options: argparse.Namespace) -> None:
-    """Write engine_speed.md and engine_speed.json."""
+    """Write engine_speed.md and engine_speed.json; what was not measured now stays, if all else is the same."""
+    suffix = "" if options.device == "cpu" else "_gpu"
     what = f"random Llama, {options.random}" if options.random else options.model.name
     where = hardware(options.device)
+    settings = vars(options) | {"model": what, "data": None, "out": None, "only": None}
+    file = options.out / f"engine_speed{suffix}.json"
+    earlier = json.loads(file.read_text()) if file.is_file() else {}
+    if (earlier.get("hardware"), earlier.get("options")) == (where, settings):
+        results = earlier["results"] | results
     lines = [
         "# The engine beside LM Evaluation Harness's `hf` model",
         "",
         f"{where}. {what}, {options.dtype}, at most {options.batch_tokens} padded tokens a batch for both; "
-        f"medians of {options.rounds} rounds by {options.clock} time.",
+        f"medians of {options.rounds} rounds ({options.generation_rounds} of generation) by {options.clock} time. "
+        f"{options.items} items zero-shot, {options.items // 4} 5-shot, {options.generations} texts a workload.",
         "",
         "| workload | ours | lm-eval | ratio | wanted | same answers | overhead of our engine | GPU busy |",
         "|---|--:|--:|--:|--:|--:|--:|--:|",
@@ -280,15 +288,10 @@ def report(results: dict[str, Any], options: argparse.Namespace) -> None:
     lines += ["", "Overhead is all time outside forward passes and log-softmax (tokenising, records, hashing, "
                   "writing), by the model's own time."]  # fmt: skip
     text = "\n".join(lines) + "\n"
-    suffix = "" if options.device == "cpu" else "_gpu"
     options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / f"engine_speed{suffix}.md").write_text(text, encoding="utf-8")
-    values = {
-        "hardware": where,
-        "options": vars(options) | {"model": what, "data": None, "out": None},
-        "results": results,
-    }
-    (options.out / f"engine_speed{suffix}.json").write_text(json.dumps(values, indent=1) + "\n")
+    file.with_suffix(".md").write_text(text, encoding="utf-8")
+    values = {"hardware": where, "options": settings, "results": results}
+    file.write_text(json.dumps(values, indent=1) + "\n")
     print(text)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import time
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ from gate.config import LoadedConfig
 from gate.decision import EarlyStopping, decide, spend
 from gate.doctor import require_devices
 from gate.report import Result, build_result, render
+from gate.report.redact import secrets_of
 from gate.samples import ModelSamples, Pairing, as_samples, pair, write_text
 from gate.samples.history import Record, open_history
 from gate.tasks import digest
@@ -98,8 +100,9 @@ def run(
 
 def write_reports(result: Result, pairing: Pairing, loaded: LoadedConfig, screen: Screen) -> None:
     """Write the report files that gate.yml names, relative to its folder."""
+    secrets = secrets_of(os.environ)
     for form, name in loaded.config.report.files.items():
-        write_text(loaded.folder / name, render(form, result, pairing))
+        write_text(loaded.folder / name, render(form, result, pairing, secrets))
         screen.say(f"wrote {loaded.folder / name}")
 
 

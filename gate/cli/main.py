@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import gc
 import importlib
 import io
 import logging
@@ -77,10 +78,13 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with the documented code; never 1 for anything but degradation."""
     # two threads that wait for each other by spinning lose most of a busy machine's time
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # what imports and models make stays: looking for garbage in it over and over takes a tenth of the start-up
+    gc.set_threshold(100_000, 50, 100)
     os.environ.setdefault("TQDM_DISABLE", "1")  # libraries' bars beside ours; read when they are imported
     handler = logging.StreamHandler()
     handler.setFormatter(_Formatter("%(levelname)s: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    logging.captureWarnings(True)  # they go the same way
     for noisy in (
         "torchao",
         "torch.utils._pytree",

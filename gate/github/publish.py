@@ -16,11 +16,11 @@ from gate.github.client import Client, GitHubError
 from gate.github.comment import comment_body, marker, post_comment
 from gate.github.context import Context, on_github, read_context
 from gate.github.pulls import commit_of, find_pull
-from gate.github.redact import redact, secrets_of
 from gate.github.status import check_context, describe, post_status, state_of
 from gate.github.summary import append_summary
 from gate.report.escape import log_line
 from gate.report.markdown import is_address
+from gate.report.redact import redact, secrets_of
 from gate.report.result import Result
 
 

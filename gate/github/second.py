@@ -20,10 +20,10 @@ from gate.github.comment import comment_body, marker, post_comment
 from gate.github.context import Context, PullRequest, read_context
 from gate.github.publish import advice
 from gate.github.pulls import Found, check_pull, find_pull, get_pull
-from gate.github.redact import redact, secrets_of
 from gate.github.status import check_context, describe, post_status, state_of
 from gate.github.untrusted import read_untrusted
 from gate.report.escape import log_line
+from gate.report.redact import redact, secrets_of
 from gate.report.result import Result
 
 _FOOTER = (

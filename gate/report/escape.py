@@ -7,7 +7,7 @@ import unicodedata
 from functools import lru_cache
 
 # C0/C1 controls, the marks that reorder or hide text (bidi, zero width, invisible letters, tags), and what XML forbids
-_HIDDEN = re.compile(
+HIDDEN = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e"
     "\u2060-\u206f\u3164\ud800-\udfff\ufeff\uffa0\ufff9-\ufffb\ufffe\uffff\U000e0000-\U000e0fff]"
 )
@@ -32,7 +32,7 @@ def one_line(text: str, limit: int = 200) -> str:
     start = text[: _enough(limit) - 1]
     cut, text = len(text) > len(start), start
     text = unicodedata.normalize("NFC", text)
-    text = " ".join(_STACKED.sub(r"\1", _HIDDEN.sub(" ", text)).split())
+    text = " ".join(_STACKED.sub(r"\1", HIDDEN.sub(" ", text)).split())
     return text if len(text) <= limit and not cut else text[: limit - 1] + "…"
 
 

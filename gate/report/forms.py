@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
+from gate.report.redact import redact
 from gate.report.result import Result
 from gate.samples import Pairing
 
 Form = Literal["markdown", "json", "html", "junit", "attestation"]
 
 
-def render(form: Form, result: Result, pairing: Pairing | None = None) -> str:
+def render(form: Form, result: Result, pairing: Pairing | None = None, secrets: Sequence[str] = ()) -> str:
     """Return a result in a form.
 
     Parameters
@@ -20,11 +22,15 @@ def render(form: Form, result: Result, pairing: Pairing | None = None) -> str:
     pairing : Pairing, optional
         The samples behind it; without them the HTML report has the worst flips only.
 
+    secrets : sequence of str
+        Shown as `***` wherever a text has one of them.
+
     Raises
     ------
     SampleError
         An attestation of a result that does not say what it is about.
     """
+    result = redact(result, secrets)
     # imported where used: none of them is needed to show a verdict
     if form == "markdown":
         from gate.report.markdown import render_markdown
@@ -34,7 +40,7 @@ def render(form: Form, result: Result, pairing: Pairing | None = None) -> str:
         from gate.report.detail import build_detail
         from gate.report.html import render_html
 
-        return render_html(result, None if pairing is None else build_detail(pairing))
+        return render_html(result, None if pairing is None else redact(build_detail(pairing), secrets))
     if form == "junit":
         from gate.report.junit import render_junit
 

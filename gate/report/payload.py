@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gate.report.detail import KINDS, Detail, FlipDetail
+from gate.report.escape import HIDDEN
 
 BUDGET = 12_000_000
 """Bytes that the flips may take; with everything else the file stays under 15 MB."""
@@ -17,10 +18,8 @@ BUDGET = 12_000_000
 _PLAIN = 300_000  # larger data is compressed
 _LIMITS = (4000, 2000, 1000, 500, 250)  # characters of a text that are kept, tried in turn
 _CHOICE = 300
-# controls other than line feed and tab, and marks that reorder or hide text: the reader sees their names instead
-_HIDDEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f\ud800-\udfff]"
-)
+# the reader sees the names of what is hidden, but for line feed and tab, which a text may have
+_HIDDEN = re.compile(f"(?![\n\t]){HIDDEN.pattern}")
 _ESCAPED = "<>&\u2028\u2029"
 
 

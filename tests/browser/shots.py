@@ -3,7 +3,7 @@
     python tests/browser/shots.py gate-demo docs/images
 
 They are the report of a damaged, of an 8-bit, and of the same 8-bit model where the policy asks for a proof, at the widths
-of a phone, a tablet and a desk. Needs Playwright, Chromium and pngquant.
+of a phone, a tablet and a desk, and the history of a simulated year. Needs Playwright, Chromium and pngquant.
 """
 
 from __future__ import annotations
@@ -11,16 +11,22 @@ from __future__ import annotations
 import argparse
 import shutil
 import subprocess
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Literal
 
-from playwright.sync_api import sync_playwright
+import numpy as np
+from playwright.sync_api import Browser, sync_playwright
 
 from gate.config import DecisionSettings
-from gate.decision import decide
+from gate.decision import decide, spend
 from gate.report import build_result
 from gate.report.detail import build_detail
+from gate.report.history_html import render_history_html
 from gate.report.html import render_html
 from gate.samples import pair, read_sets
+from gate.samples.history import Record
+from gate.stats import mcnemar_exact
 
 FLAGS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -47,6 +53,49 @@ def page_of(demo: Path, candidate: str, certify: float | None) -> tuple[str, str
     return result.verdict, render_html(result, build_detail(pairing))
 
 
+def nights() -> str:
+    """Return the history page of a simulated year: equal models, then a damaged one for a week."""
+    draw = np.random.default_rng(0)
+    records = []
+    for night in range(365):
+        damaged = 300 <= night < 307
+        flips = int(draw.poisson(40))
+        worse = int(draw.binomial(flips, 0.8 if damaged else 0.5))
+        past = [record.p_value for record in records]
+        alpha = spend(DecisionSettings(alpha_spending={"kind": "lord"}), past).level
+        p = float(mcnemar_exact(worse, flips - worse))
+        records.append(
+            Record(
+                time=(datetime(2026, 1, 1, 3, tzinfo=UTC) + timedelta(days=night)).isoformat(
+                    timespec="seconds"
+                ),
+                series="0" * 16,
+                verdict="FAIL" if p <= alpha else "PASS",
+                p_value=p,
+                alpha=alpha,
+                drop=(2 * worse - flips) / 2000,
+                flip_rate=flips / 2000,
+                baseline="b" * 64,
+                candidate=f"{night:064}",
+            )
+        )
+    return render_history_html(records)
+
+
+def shoot(browser: Browser, html: str, path: Path, width: int, scheme: Literal["light", "dark"]) -> None:
+    """Write the picture of a whole page, in few colours."""
+    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page.set_content(html)
+    if "<script" in html:
+        page.wait_for_selector("html.ready")
+    page.screenshot(path=path, full_page=True)
+    page.close()
+    subprocess.run(
+        ["pngquant", "--force", "--strip", "--speed", "1", "--ext", ".png", "64", path], check=True
+    )
+    print(path, path.stat().st_size)
+
+
 def main() -> None:
     """Make the pages, open them at each width, and write the pictures."""
     parser = argparse.ArgumentParser(
@@ -58,6 +107,7 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+        shoot(browser, nights(), options.out / "history-820.png", 820, "light")
         for candidate, certify, scheme in (
             ("damaged", None, "light"),
             ("int8", None, "light"),
@@ -65,17 +115,7 @@ def main() -> None:
         ):
             verdict, html = page_of(options.demo, candidate, certify)
             for width in WIDTHS:
-                page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
-                page.set_content(html)
-                page.wait_for_selector("html.ready")
-                path = options.out / f"report-{verdict.lower()}-{width}.png"
-                page.screenshot(path=path, full_page=True)
-                page.close()
-                subprocess.run(
-                    ["pngquant", "--force", "--strip", "--speed", "1", "--ext", ".png", "64", path],
-                    check=True,
-                )
-                print(path, path.stat().st_size)
+                shoot(browser, html, options.out / f"report-{verdict.lower()}-{width}.png", width, scheme)
         browser.close()
 
 

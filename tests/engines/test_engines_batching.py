@@ -64,8 +64,8 @@ def test_batches_are_as_full_as_the_bound_allows() -> None:
     assert batches_of([5, 3], BatchLimit(8), multiple=4) == [[0], [1]]
 
 
-def test_memory_is_freed_and_the_bound_halves_and_stays_halved(caplog: pytest.LogCaptureFixture) -> None:
-    limit, sizes, freed = BatchLimit(80), [], []
+def test_memory_is_freed_and_the_bound_shrinks_and_stays_so(caplog: pytest.LogCaptureFixture) -> None:
+    limit, sizes, freed = BatchLimit(80, seconds=1e6), [], []  # so much time before that retries cost little
 
     def forward(rows: list[int]) -> None:
         sizes.append(len(rows))
@@ -79,6 +79,19 @@ def test_memory_is_freed_and_the_bound_halves_and_stays_halved(caplog: pytest.Lo
     assert limit.tokens == 20
     assert caplog.messages == [f"out of memory: batches are now at most {n} tokens" for n in (40, 20)]
     assert batches_of([10] * 4, limit) == [[0, 1], [2, 3]]
+
+
+def test_where_retries_cost_more_than_their_part_the_bound_falls_faster() -> None:
+    limit, sizes = BatchLimit(640, seconds=1.0, wasted=0.9), []
+
+    def forward(rows: list[int]) -> None:
+        sizes.append(len(rows))
+        if len(rows) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    run_in_batches([10] * 64, limit, forward, is_out_of_memory)
+    assert sizes[:4] == [64, 32, 4, 1]
+    assert limit.costly
 
 
 def test_a_bound_far_above_what_failed_is_cut_to_half_of_what_failed() -> None:

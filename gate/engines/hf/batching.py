@@ -15,6 +15,9 @@ from dataclasses import dataclass
 
 from gate.errors import EvaluationError
 
+RETRIES = 0.05
+"""Part of the time that batches which run out of memory may take."""
+
 _LOG = logging.getLogger(__name__)
 
 
@@ -27,15 +30,25 @@ class BatchLimit:
     tokens : int
     seconds, wasted : float
         Time that batches have taken under this bound, and how much of it in those that ran out of memory.
+    failures : int
+        How many did.
     """
 
     tokens: int
     seconds: float = 0.0
     wasted: float = 0.0
+    failures: int = 0
 
-    def halve(self, used: int) -> None:
-        """Take half of what a failed batch used as the new bound."""
-        self.tokens = max(1, min(self.tokens, used) // 2)
+    def shrink(self, used: int) -> None:
+        """Take half of what a failed batch used as the new bound, an eighth where halves have cost too much already."""
+        self.failures += 1
+        part = 8 if self.failures > 1 and self.costly else 2
+        self.tokens = max(1, min(self.tokens, used) // part)
+
+    @property
+    def costly(self) -> bool:
+        """Whether batches that ran out of memory took more of the time than they may."""
+        return self.wasted > RETRIES * self.seconds
 
 
 def padded(length: int, multiple: int) -> int:
@@ -62,7 +75,7 @@ def run_in_batches(
     lengths : sequence of int
         Tokens of each row.
     limit : BatchLimit
-        Shared between calls; halved where memory runs out.
+        Shared between calls; shrunk where memory runs out.
     forward : callable
         Does the rows given by index; must not keep results of a call that raises.
     is_out_of_memory : callable
@@ -109,7 +122,7 @@ def run_in_batches(
                 "Use a device with more memory, shorter prompts, or a smaller dtype.",
             )
         # the bound counts what rows take beside their tokens, so what failed may have been far below it
-        limit.halve(math.ceil(len(rows) * width + sum(extra[row] for row in rows if extra)))
+        limit.shrink(math.ceil(len(rows) * width + sum(extra[row] for row in rows if extra)))
         _LOG.warning("out of memory: batches are now at most %d tokens", limit.tokens)
 
 

@@ -41,7 +41,7 @@ def decode(
         None is made yet.
     layers : int
     limit : BatchLimit
-        Upper bound of slots x positions held in memory; halved where memory runs out.
+        Upper bound of slots x positions held in memory; shrunk where memory runs out.
     multiple : int
         Widths are rounded up to it.
     done : callable
@@ -131,7 +131,7 @@ class _Loop:
                 f"out of memory with a single text of {longest} tokens.",
                 "Use a device with more memory, shorter prompts, or a smaller dtype.",
             )
-        self._limit.halve(tried)
+        self._limit.shrink(tried)
         _LOG.warning("out of memory: batches are now at most %d tokens", self._limit.tokens)
 
     def _fresh(self) -> SlotCache:

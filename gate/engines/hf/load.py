@@ -79,6 +79,9 @@ def load(source: ModelSource, engine: EngineSettings) -> LoadedModel:
         No such device, or not enough memory for the weights.
     """
     transformers.utils.logging.set_verbosity_error()
+    # its errors go the way of all log records, which makes them harmless in a workflow's log
+    transformers.utils.logging.disable_default_handler()
+    transformers.utils.logging.enable_propagation()
     transformers.utils.logging.disable_progress_bar()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     device = resolve_device(engine.device)

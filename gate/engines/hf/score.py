@@ -28,7 +28,6 @@ from gate.engines.hf.tokens import Row, scoring_rows
 from gate.engines.hf.trees import Group, Tree, chains, plan
 
 _LOG = logging.getLogger(__name__)
-_RETRIES = 0.05  # part of the time that passes which ran out of memory may take before it is said
 
 __all__ = ["Scorer", "free_memory", "is_out_of_memory"]
 
@@ -174,7 +173,7 @@ class Scorer:
         limit, costs = self._bounds
         for group in groups:
             self._run_group(group, requests, keep, limit, costs)
-        if limit.wasted > _RETRIES * limit.seconds:
+        if limit.costly:
             _LOG.warning(
                 "%.0f %% of the time went into passes that ran out of memory; set engine.max_batch_tokens: %d",
                 100 * limit.wasted / limit.seconds,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from results import example
+from html_samples import choices_task, compared
+from test_report_result import answers, result_of
 
-from gate.github.redact import redact, secrets_of
-from gate.report import Result, to_json
+from gate.report import Result, render, to_json
+from gate.report.redact import redact, secrets_of
 
 
 @pytest.mark.parametrize(
@@ -33,7 +34,7 @@ def test_variables_that_are_not(name: str) -> None:
 
 def test_only_texts_are_redacted() -> None:
     """A secret that is also a word of ours, a key or a number breaks nothing."""
-    result = example("FAIL")
+    result = result_of({"arc": answers(40, 10, 200)})
     secrets = ["advisory", "exact McNemar", "baseline", "fingerprint", "0.05", "quantgate", "regressions"]
     flip = result.flips[0].model_copy(update={"candidate": "it is fingerprint"})
     told = result.model_copy(
@@ -50,5 +51,17 @@ def test_only_texts_are_redacted() -> None:
 
 def test_a_secret_with_quotes_and_lines_is_found() -> None:
     secret = 'two\nlines "quoted" \\ back'
-    told = example("PASS").model_copy(update={"notes": [f"a {secret} b"]})
+    told = result_of({"arc": answers(4, 4, 200)}).model_copy(update={"notes": [f"a {secret} b"]})
     assert redact(told, [secret]).notes == ["a *** b"]
+
+
+def test_no_form_of_a_report_shows_a_secret() -> None:
+    secret = "ghs_0123456789abcdef"
+    result, pairing = compared(
+        choices_task("winds", 60, 9, 2, 1, 0, lambda text: f"{text} {secret}"),
+        labels=("base", f"https://user:{secret}@example.com/model"),
+    )
+    for form in ("markdown", "json", "html", "junit"):
+        assert secret in render(form, result, pairing), form
+        assert secret not in render(form, result, pairing, [secret]), form
+    assert "of day 6 blow from? ***" in render("html", result, pairing, [secret])

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, get_args, get_origin
+from dataclasses import is_dataclass, replace
+from functools import cache
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel
 
-from gate.report.result import Result
+T = TypeVar("T")
 
 _SECRET = re.compile(r"(^|[_-])(TOKEN|SECRET|PASSWD|API_?KEY|CREDENTIALS?)$|_KEY$|PASSWORD$", re.I)
 _SHORTEST = 8
@@ -21,15 +23,16 @@ def secrets_of(environment: Mapping[str, str], *more: str | None) -> list[str]:
     return sorted((value for value in found if len(value) >= _SHORTEST), key=len, reverse=True)
 
 
-def redact(result: Result, secrets: Iterable[str]) -> Result:
-    """Return the result with `***` for every secret in its texts.
+def redact(value: T, secrets: Iterable[str]) -> T:
+    """Return a result, or any data that a report is made of, with `***` for every secret in its texts.
 
     Keys stay, and so do fields with fixed values (verdict, role, test and the like): they hold words of ours, one of
     which may be somebody's password.
     """
     secrets = sorted((secret for secret in secrets if len(secret) >= _SHORTEST), key=len, reverse=True)
-    clean = _clean(result, secrets) if secrets else result
-    assert isinstance(clean, Result)  # noqa: S101 - for the type checker
+    if not secrets:
+        return value
+    clean: T = _clean(value, secrets)
     return clean
 
 
@@ -39,17 +42,28 @@ def _clean(value: Any, secrets: list[str]) -> Any:
             value = value.replace(secret, "***")
         return value
     if isinstance(value, BaseModel):
-        fields = {
-            name: _clean(getattr(value, name), secrets)
-            for name, field in type(value).model_fields.items()
-            if not _fixed(field.annotation)
-        }
-        return value.model_copy(update=fields)
-    if isinstance(value, dict):
+        annotations = {name: field.annotation for name, field in type(value).model_fields.items()}
+        return value.model_copy(update=_fields(value, annotations, secrets))
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **_fields(value, _hints(type(value)), secrets))
+    if isinstance(value, Mapping):
         return {key: _clean(one, secrets) for key, one in value.items()}
     if isinstance(value, list | tuple):
         return type(value)(_clean(one, secrets) for one in value)
     return value
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
+def _fields(value: Any, annotations: Mapping[str, Any], secrets: list[str]) -> dict[str, Any]:
+    return {
+        name: _clean(getattr(value, name), secrets)
+        for name, annotation in annotations.items()
+        if not _fixed(annotation)
+    }
 
 
 def _fixed(annotation: Any) -> bool:
