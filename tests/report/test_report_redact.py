@@ -56,7 +56,7 @@ def test_a_secret_with_quotes_and_lines_is_found() -> None:
 
 
 def test_no_form_of_a_report_shows_a_secret() -> None:
-    secret = "ghs_0123456789abcdef"
+    secret = "ghs0123456789abcdef"
     result, pairing = compared(
         choices_task("winds", 60, 9, 2, 1, 0, lambda text: f"{text} {secret}"),
         labels=("base", f"https://user:{secret}@example.com/model"),
