@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from gate.engines.hf.tokens import common_length
+
 _PASS = 128  # tokens' worth of time that a forward pass of its own costs
 
 
@@ -28,7 +30,7 @@ def families(prompts: Sequence[Sequence[int]]) -> list[Family]:
     for index, prompt in enumerate(prompts):
         equal.setdefault(tuple(prompt), []).append(index)
     distinct = sorted(equal)
-    common = [_common(one, other) for one, other in pairwise(distinct)]
+    common = [common_length(one, other) for one, other in pairwise(distinct)]
     found: list[Family] = []
     alone: list[int] = []
     for first, last in _runs(common, len(distinct)):
@@ -85,11 +87,3 @@ def _runs(common: Sequence[int], count: int) -> list[tuple[int, int]]:
 def _saved(prompts: int, shared: int) -> int:
     """Return the tokens saved by reading what `prompts` prompts share once."""
     return max(0, (prompts - 1) * shared - _PASS)
-
-
-def _common(one: Sequence[int], other: Sequence[int]) -> int:
-    """Return how many tokens two prompts share at their beginning."""
-    for place, (left, right) in enumerate(zip(one, other, strict=False)):
-        if left != right:
-            return place
-    return min(len(one), len(other))
