@@ -67,6 +67,6 @@ def _marks(records: Sequence[Record]) -> list[tuple[int, str]]:
     months = [0, *(n for n, (a, b) in enumerate(pairwise(records), 1) if a.time[:7] != b.time[:7])]
     step = max(1, math.ceil(len(records) / 6))
     # the first run's month is cut off: its name could run into the next one's
-    months = months[1:] if len(months) > 3 and months[1] < len(records) / 12 else months
+    months = months[1:] if len(months) > 3 and months[1] < len(records) / 10 else months
     places = months if 3 <= len(months) <= 14 else list(range(0, len(records), step))
     return [(place, records[place].time[: 7 if places is months else 10]) for place in places]

@@ -84,11 +84,12 @@ def nights() -> str:
 
 def shoot(browser: Browser, html: str, path: Path, width: int, scheme: Literal["light", "dark"]) -> None:
     """Write the picture of a whole page, in few colours."""
-    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page = browser.new_page(viewport={"width": width, "height": 1000}, color_scheme=scheme)
     page.set_content(html)
     if "<script" in html:
         page.wait_for_selector("html.ready")
-    page.screenshot(path=path, full_page=True)
+    # a year's table is long
+    page.screenshot(path=path, full_page=not path.name.startswith("history"))
     page.close()
     subprocess.run(
         ["pngquant", "--force", "--strip", "--speed", "1", "--ext", ".png", "64", path], check=True
