@@ -24,6 +24,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -257,6 +258,7 @@ def report(results: dict[str, Any], options: argparse.Namespace) -> None:
     what = f"random Llama, {options.random}" if options.random else options.model.name
     where = hardware(options.device)
     settings = vars(options) | {"model": what, "data": None, "out": None, "only": None}
+    settings["versions"] = {name: version(name) for name in ("lm-eval", "transformers")}
     file = options.out / f"engine_speed{suffix}.json"
     earlier = json.loads(file.read_text()) if file.is_file() else {}
     if (earlier.get("hardware"), earlier.get("options")) == (where, settings):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,6 +81,7 @@ def command(
     from gate.decision import decide
     from gate.errors import ConfigError
     from gate.report import build_result, print_result, render
+    from gate.report.redact import secrets_of
     from gate.samples import pair, write_text
 
     sides = [read_side(path, metric, filter_name) for path in (baseline, candidate)]
@@ -113,11 +115,12 @@ def command(
         "html": html_path,
         "junit": junit_path,
     }
+    secrets = secrets_of(os.environ)
     for form, place in places.items():
         if place == "-":
-            click.echo(render(form, result, pairing), nl=False)
+            click.echo(render(form, result, pairing, secrets), nl=False)
         elif place is not None:
-            write_text(Path(place), render(form, result, pairing))
+            write_text(Path(place), render(form, result, pairing, secrets))
     if "-" not in places.values():
         print_result(result, screen.out, flips=0 if quiet else 5)
     return result.exit_code

@@ -14,7 +14,7 @@ from gate.config import LoadedConfig
 from gate.decision import EarlyStopping, decide, spend
 from gate.doctor import require_devices
 from gate.report import Result, build_result, render
-from gate.report.redact import secrets_of
+from gate.report.redact import redact, secrets_of
 from gate.samples import ModelSamples, Pairing, as_samples, pair, write_text
 from gate.samples.history import Record, open_history
 from gate.tasks import digest
@@ -92,18 +92,28 @@ def run(
         past = _past(planned)
         seconds = time.monotonic() - started
         result, pairing = judge(planned, samples, other, past, command, seconds, answered.early)
-        show(result)
-        write_reports(result, pairing, loaded, screen)
+        secrets = _secrets(loaded)
+        shown = redact(result, secrets)
+        show(shown)
+        write_reports(result, pairing, loaded, screen, secrets)
         _remember(planned, result, len(past))
-    return result
+    return shown
 
 
-def write_reports(result: Result, pairing: Pairing, loaded: LoadedConfig, screen: Screen) -> None:
-    """Write the report files that gate.yml names, relative to its folder."""
-    secrets = secrets_of(os.environ)
+def write_reports(
+    result: Result, pairing: Pairing, loaded: LoadedConfig, screen: Screen, secrets: Sequence[str]
+) -> None:
+    """Write the report files that gate.yml names, relative to its folder, without the secrets."""
     for form, name in loaded.config.report.files.items():
         write_text(loaded.folder / name, render(form, result, pairing, secrets))
         screen.say(f"wrote {loaded.folder / name}")
+
+
+def _secrets(loaded: LoadedConfig) -> list[str]:
+    """Return the values of variables that are named like secrets, and of those that gate.yml names as servers' keys."""
+    config = loaded.config
+    keys = {config.engine_of(side).api_key_env for side in (config.baseline, config.candidate)}
+    return secrets_of(os.environ, *(os.environ.get(key) for key in keys if key is not None))
 
 
 def _series(plan: Plan) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -29,13 +30,14 @@ def command(result: Path, form: str, out: Path | None) -> int:
     """
     from gate.cli.console import Screen
     from gate.report import print_result, read_result, render
+    from gate.report.redact import secrets_of
     from gate.samples import write_text
 
     found = read_result(result)
     if form == "terminal":
         print_result(found, Screen().out)
         return 0
-    text = render(cast("Form", form), found)
+    text = render(cast("Form", form), found, secrets=secrets_of(os.environ))
     if out is None:
         click.echo(text, nl=False)
     else:

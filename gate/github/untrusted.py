@@ -100,12 +100,20 @@ def _check_numbers(result: Result) -> None:
     aggregate = result.aggregate
     together = [aggregate.pooled, aggregate.max, aggregate.fisher, aggregate.holm, aggregate.omnibus]
     chances = [result.p_value, result.margin, result.sensitivity.power, *(one.p for one in together)]
-    for task in result.tasks:
+    for task in [row for one in result.tasks for row in (one, *one.subtasks)]:
+        low, high = task.drop_ci90
+        need(low <= high, "an interval of a drop ends before it begins")
         chances += [task.flip_rate, task.all_flip_rate, task.p_exact]
         chances += [one for one in (task.p_mid, task.p_holm, task.same_top_rate) if one is not None]
         counts = (task.regressions, task.improvements)
         need(
             task.n >= 1 and all(0 <= one <= task.n for one in counts), "a task's counts do not fit its items"
+        )
+    early = result.early_stop
+    if early is not None:
+        need(
+            0 < early.alpha < 1 and 0 <= early.items <= early.of and early.of >= 1,
+            "its early stop does not add up",
         )
     need(all(0 <= one <= 1 for one in chances), "a proportion or p-value is not between 0 and 1")
     need(bool(result.tasks), "it has no tasks")

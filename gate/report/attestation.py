@@ -10,13 +10,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from gate.errors import SampleError
 from gate.report.junit import failed
+from gate.report.redact import redact
 from gate.report.result import Result, to_json
 
 STATEMENT_TYPE: Literal["https://in-toto.io/Statement/v1"] = "https://in-toto.io/Statement/v1"
@@ -59,7 +60,7 @@ class Statement(_Part):
     predicate: TestResult
 
 
-def build_statement(result: Result) -> Statement:
+def build_statement(result: Result, secrets: Sequence[str] = ()) -> Statement:
     """Return the Statement of a verdict over the digests of candidate, baseline and suite.
 
     A task is failed where it is significant on its own, warned where it is advisory or could not have rejected, else
@@ -70,6 +71,8 @@ def build_statement(result: Result) -> Statement:
     ----------
     result : Result
         Of `gate run`, or of `gate compare` on sets of our own: files of other tools do not say which weights answered.
+    secrets : sequence of str
+        Hidden in gate-result.json, whose digest is in the Statement.
 
     Raises
     ------
@@ -104,7 +107,7 @@ def build_statement(result: Result) -> Statement:
                 ),
                 Resource(
                     name="gate-result.json",
-                    digest={"sha256": _sha256(to_json(result))},
+                    digest={"sha256": _sha256(to_json(redact(result, secrets)))},
                     annotations={
                         "verdict": result.verdict,
                         "p_value": result.p_value,
@@ -120,9 +123,10 @@ def build_statement(result: Result) -> Statement:
     )
 
 
-def render_statement(result: Result) -> str:
-    """Return the Statement as JSON text; see `build_statement`."""
-    data = build_statement(result).model_dump(mode="json", by_alias=True, exclude_none=True)
+def render_statement(result: Result, secrets: Sequence[str] = ()) -> str:
+    """Return the Statement as JSON text, with `***` for each of the secrets; see `build_statement`."""
+    statement = build_statement(result, secrets).model_dump(mode="json", by_alias=True, exclude_none=True)
+    data = redact(statement, secrets)
     return json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from rich.cells import set_cell_size
+from rich.cells import cell_len, set_cell_size
 
 from gate.decision import TaskResult
 from gate.report.escape import log_line
@@ -24,7 +24,8 @@ def draw_drops(tasks: Sequence[TaskResult], lines: Sequence[float]) -> list[str]
     tasks : sequence of TaskResult
         A row each: the 90 % interval from `├` to `┤`, the drop as `●`.
     lines : sequence of float
-        Drops to mark by a dotted line (the margin, the bound to certify); zero is a solid one.
+        Drops above zero to mark by a dotted line (the margin, the bound to certify), `╪` where an interval has it;
+        zero is a solid one.
 
     Returns
     -------
@@ -39,22 +40,27 @@ def draw_drops(tasks: Sequence[TaskResult], lines: Sequence[float]) -> list[str]
         return round(scale.at(drop) / 100 * (_WIDTH - 1))
 
     back = [" "] * _WIDTH
-    for line in lines:
-        back[column(line)] = "┊"
     back[column(0)] = "│"
+    for line in lines:
+        back[min(max(column(line), column(0) + 1), _WIDTH - 1)] = "┊"  # beside zero at least: it is above it
     rows = [f"{_label(task.task)} {_bar(task, back, column)}".rstrip() for task in tasks]
     return [*rows, " " * (_NAME + 1) + _axis(scale, column)]
 
 
 def _label(name: str) -> str:
-    return set_cell_size(log_line(name, 100).translate(_LOOKALIKES), _NAME)
+    shown = log_line(name).translate(_LOOKALIKES)
+    if cell_len(shown) > _NAME:  # names of one family differ at their ends
+        half = (_NAME - 1) // 2
+        end = next(shown[-count:] for count in range(half + 1, 0, -1) if cell_len(shown[-count:]) <= half + 1)
+        shown = set_cell_size(shown, half) + "…" + end
+    return set_cell_size(shown, _NAME)
 
 
 def _bar(task: TaskResult, back: Sequence[str], column: Callable[[float], int]) -> str:
     low, high = (column(end) for end in task.drop_ci90)
     row = list(back)
     for place in range(low, high + 1):
-        row[place] = {"│": "┼", "┊": "┼"}.get(row[place], "─")
+        row[place] = {"│": "┼", "┊": "╪"}.get(row[place], "─")
     row[low], row[high] = "├", "┤"
     row[column(task.drop)] = "●"
     return "".join(row)

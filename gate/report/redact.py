@@ -20,6 +20,9 @@ def secrets_of(environment: Mapping[str, str], *more: str | None) -> list[str]:
     """Return the values of variables that are named like secrets, longest first; none shorter than 8 characters."""
     found = {value.strip() for key, value in environment.items() if _SECRET.search(key)}
     found |= {value.strip() for value in more if value}
+    found |= {
+        line.strip() for value in found for line in value.splitlines()
+    }  # of a key in several lines, any
     return sorted((value for value in found if len(value) >= _SHORTEST), key=len, reverse=True)
 
 

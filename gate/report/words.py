@@ -75,6 +75,8 @@ def early_stop(result: Result) -> str | None:
     found = f"e-value {math.exp(min(early.log_e_value, 700)):.3g}, {1 / early.alpha:.3g} needed"
     if not early.stopped:
         return f"The evidence never sufficed to stop ({found}); all {early.of:,} items were asked."
+    if early.items >= early.of:
+        return f"The evidence sufficed to stop at the last of all {early.of:,} gating items ({found})."
     saved = early.of - early.items
     return (
         f"Stopped after {early.items:,} of {early.of:,} gating items ({found}); "

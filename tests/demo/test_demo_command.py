@@ -43,7 +43,7 @@ def test_the_demo_tells_damage_from_noise_and_keeps_the_baseline(
     smollm2: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(smollm2, tmp_path / "models" / "baseline")
-    assert run("demo", "--dir", str(tmp_path), "--items", "25") == 0
+    assert run("demo", "--dir", str(tmp_path), "--items", "15") == 0
     first = capfd.readouterr()
     verdicts = {
         candidate.name: json.loads((tmp_path / f"result-{candidate.name}.json").read_text(encoding="utf-8"))[

@@ -82,7 +82,7 @@ def test_memory_is_freed_and_the_bound_shrinks_and_stays_so(caplog: pytest.LogCa
 
 
 def test_where_retries_cost_more_than_their_part_the_bound_falls_faster() -> None:
-    limit, sizes = BatchLimit(640, seconds=1.0, wasted=0.9), []
+    limit, sizes = BatchLimit(640), []
 
     def forward(rows: list[int]) -> None:
         sizes.append(len(rows))
@@ -90,7 +90,7 @@ def test_where_retries_cost_more_than_their_part_the_bound_falls_faster() -> Non
             raise torch.OutOfMemoryError("CUDA out of memory")
 
     run_in_batches([10] * 64, limit, forward, is_out_of_memory)
-    assert sizes[:4] == [64, 32, 4, 1]
+    assert sizes[:5] == [64, 32, 16, 2, 2]
     assert limit.costly
 
 

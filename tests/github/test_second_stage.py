@@ -205,6 +205,7 @@ def put(path: Path, data: Any, *keys: str | int) -> Any:
     return found
 
 
+EARLY = {"alpha": 0.01, "log_e_value": 1.0, "stopped": True, "items": 5, "of": 10}
 REFUSED: list[tuple[str, tuple[Any, ...]]] = [
     ("exit code does not fit", (0, "exit_code")),
     ("exit code does not fit", ("PASS", "verdict")),
@@ -213,6 +214,10 @@ REFUSED: list[tuple[str, tuple[Any, ...]]] = [
     ("counts do not fit", (10**6, "tasks", 0, "regressions")),
     ("counts do not fit", (0, "tasks", 0, "n")),
     ("alpha", (0.0, "alpha")),
+    ("ends before it begins", ([0.5, -0.5], "tasks", 0, "drop_ci90")),
+    ("early stop", (EARLY | {"alpha": 0.0}, "early_stop")),
+    ("early stop", (EARLY | {"items": 0, "of": 0}, "early_stop")),
+    ("early stop", (EARLY | {"items": 11}, "early_stop")),
     ("no tasks", ([], "tasks")),
     ("not finite", (1e300, "tasks", 0, "drop")),
     ("not finite", (10**40, "provenance", "seed")),
@@ -234,6 +239,18 @@ def test_files_that_no_run_wrote_are_refused(result: Path, words: str, change: t
     with pytest.raises(GateError, match=words) as caught:
         read_untrusted(result)
     assert caught.value.exit_code == 2
+
+
+def test_parts_of_groups_are_looked_at_too(result: Path) -> None:
+    (task, *_) = json.loads(result.read_text(encoding="utf-8"))["tasks"]
+    for change in ({}, {"regressions": -7}):
+        part = task | {"role": "advisory", "subtasks": []} | change
+        result.write_text(json.dumps(put(result, [part], "tasks", 0, "subtasks")), encoding="utf-8")
+        if change:
+            with pytest.raises(GateError, match="counts do not fit"):
+                read_untrusted(result)
+        else:
+            assert len(read_untrusted(result).tasks[0].subtasks) == 1
 
 
 @pytest.mark.parametrize(

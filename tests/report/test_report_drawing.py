@@ -23,11 +23,11 @@ def test_interval_drop_zero_and_bound_stand_where_they_belong() -> None:
         [row(0.05, 0.02, 0.08), row(-0.01, -0.04, 0.02, "a very long name of a task")], [0.01]
     )
     assert first.startswith("arc ")
-    assert second.startswith("a very long name of a ta ")
+    assert second.startswith("a very long…me of a task ")
     zero, bound = first.index("│"), first.index("┊")
     assert zero < bound < first.index("├") < first.index("●") < first.index("┤")
     assert second.index("├") < second.index("●") < zero < second.index("┤")
-    assert second[zero] == second[bound] == "┼"
+    assert (second[zero], second[bound]) == ("┼", "╪")
     assert axis[zero] == "0"
     assert axis.endswith("points")
 
@@ -38,6 +38,11 @@ def test_numbers_of_the_axis_stand_under_their_drops() -> None:
     for points, column in place.items():
         drawn = draw_drops([row(0.1, 0.0, 0.2), row(points / 100, points / 100, points / 100)], [])
         assert abs(drawn[1].index("●") - column) <= 1
+
+
+def test_a_bound_near_zero_stands_beside_it() -> None:
+    drawn, _ = draw_drops([row(0.5, 0.4, 0.6)], [0.0005])
+    assert "│┊" in drawn
 
 
 def test_no_task_is_no_picture() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import pytest
 from html_samples import choices_task, compared
 from test_report_result import answers, result_of
@@ -49,6 +51,27 @@ def test_only_texts_are_redacted() -> None:
     assert Result.model_validate_json(to_json(clean)) == clean
 
 
+def test_any_line_of_a_key_is_a_secret() -> None:
+    assert secrets_of({"DEPLOY_KEY": "abcdefgh\nijklmnopq\nshort"}) == [
+        "abcdefgh\nijklmnopq\nshort",
+        "ijklmnopq",
+        "abcdefgh",
+    ]
+
+
+def test_a_task_named_like_a_secret_is_still_attested_and_the_digest_is_the_files() -> None:
+    result = result_of({"hellaswag": answers(4, 1, 60)})
+    about = {"weights": "1" * 64, "sets": {"hellaswag": {"task_fingerprint": "2" * 64}}}
+    result = result.model_copy(
+        update={name: {**getattr(result, name), **about} for name in ("baseline", "candidate")}
+    )
+    text = render("attestation", result, secrets=["hellaswag"])
+    assert "hellaswag" not in text
+    written = render("json", result, secrets=["hellaswag"])
+    assert hashlib.sha256(written.encode()).hexdigest() in text
+    assert "2" * 64 in text
+
+
 def test_a_secret_with_quotes_and_lines_is_found() -> None:
     secret = 'two\nlines "quoted" \\ back'
     told = result_of({"arc": answers(4, 4, 200)}).model_copy(update={"notes": [f"a {secret} b"]})
@@ -61,7 +84,11 @@ def test_no_form_of_a_report_shows_a_secret() -> None:
         choices_task("winds", 60, 9, 2, 1, 0, lambda text: f"{text} {secret}"),
         labels=("base", f"https://user:{secret}@example.com/model"),
     )
-    for form in ("markdown", "json", "html", "junit"):
+    about = {"weights": "1" * 64, "sets": {"winds": {"task_fingerprint": "2" * 64}}}
+    result = result.model_copy(
+        update={name: {**getattr(result, name), **about} for name in ("baseline", "candidate")}
+    )
+    for form in ("markdown", "json", "html", "junit", "attestation"):
         assert secret in render(form, result, pairing), form
         assert secret not in render(form, result, pairing, [secret]), form
     assert "of day 6 blow from? ***" in render("html", result, pairing, [secret])

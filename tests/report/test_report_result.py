@@ -348,5 +348,28 @@ def test_an_early_stop_says_what_it_saved(stopped: bool) -> None:
     out = io.StringIO()
     print_result(result, Console(file=out, width=160))
     for text in (render_markdown(result), out.getvalue(), render_html(result)):
-        assert ("70.0 %" in text and "700 items" in text and "120" in text) == stopped
         assert "100 needed" in text
+        assert ("Stopped after 300 of 1,000 gating items" in text) == stopped
+        assert ("700 items" in text) == stopped
+        assert ("e-value 120" in text) == stopped
+        assert ("1,000 items were asked" in text) != stopped
+        assert ("e-value 3," in text) != stopped
+
+
+def test_an_early_stop_at_the_last_look_saved_nothing() -> None:
+    early = EarlyStopping(alpha=0.01, log_e_value=5.0, stopped=True, items=1000, of=1000)
+    report = render_markdown(
+        result_of({"arc": answers(40, 10, 200)}).model_copy(update={"early_stop": early})
+    )
+    assert "saved" not in report
+    assert "the last of all 1,000 gating items" in report
+
+
+def test_a_picture_without_all_tasks_says_so() -> None:
+    result = result_of({f"task{n:02}": answers(1 + n, 1, 60) for n in range(33)})
+    report = render_markdown(result)
+    assert "The picture has the 30 of 33 tasks with the smallest p." in report
+    picture = report.split("\n```\n")[1]
+    assert "task32" in picture
+    assert "task00" not in picture
+    assert "The picture has" not in render_markdown(result_of({"arc": answers(4, 1, 60)}))

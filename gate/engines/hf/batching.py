@@ -40,9 +40,9 @@ class BatchLimit:
     failures: int = 0
 
     def shrink(self, used: int) -> None:
-        """Take half of what a failed batch used as the new bound, an eighth where halves have cost too much already."""
+        """Take half of what a failed batch used as the new bound, an eighth where two halves did not do."""
         self.failures += 1
-        part = 8 if self.failures > 1 and self.costly else 2
+        part = 8 if self.failures > 2 and self.costly else 2
         self.tokens = max(1, min(self.tokens, used) // part)
 
     @property
