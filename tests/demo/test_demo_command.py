@@ -7,7 +7,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-import yaml
 
 from gate.cli.main import main
 from gate.config import load_config
@@ -20,7 +19,7 @@ def run(*arguments: str) -> int:
     return int(stop.value.code or 0)
 
 
-def test_each_candidate_gets_a_valid_gate_yml(tmp_path: Path) -> None:
+def test_each_candidate_gets_a_valid_gate_yml_that_says_no_verdict(tmp_path: Path) -> None:
     paths = write_configs(tmp_path, items=5)
     assert set(paths) == {candidate.name for candidate in CANDIDATES}
     for path in paths.values():
@@ -28,14 +27,9 @@ def test_each_candidate_gets_a_valid_gate_yml(tmp_path: Path) -> None:
         assert len(config.tasks) >= 3
         assert all((tmp_path / str(task.file)).is_file() for task in config.tasks)
         assert config.samples.limit == 5
-
-
-def test_a_gate_yml_of_the_demo_says_no_verdict(tmp_path: Path) -> None:
-    for path in write_configs(tmp_path).values():
         text = path.read_text(encoding="utf-8")
         assert "PASS" not in text
         assert "FAIL" not in text
-        assert yaml.safe_load(text)["version"] == 1
 
 
 @pytest.mark.slow

@@ -104,7 +104,7 @@ def test_one_task_alone_is_its_own_test() -> None:
 def test_a_mixture_keeps_the_error_rate() -> None:
     generator = np.random.default_rng(13)
     rejected = dict.fromkeys(("pooled", "max_drop", "fisher", "omnibus", "holm"), 0)
-    runs = 200
+    runs = 100
     for run in range(runs):
         m = int(generator.integers(5, 40))
         b = int(generator.binomial(m, 0.5))
