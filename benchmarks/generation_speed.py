@@ -189,26 +189,28 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--json", type=Path, help="write the figures here")
+    parser.add_argument("--workload", nargs="+", choices=list(WORKLOADS), default=list(WORKLOADS))
+    parser.add_argument("--out", type=Path, help="write the table here")
     options = parser.parse_args()
     results = {}
-    for name, make in WORKLOADS.items():
+    for name, make in ((name, WORKLOADS[name]) for name in options.workload):
         print(name)
         requests = make(options.model, options.data, options.items)
         results[name] = compare(
             options.model, requests, options.batch, options.rounds, options.dtype, options.device
         )
-    what = f"{options.items} items, batch {options.batch}, {options.dtype}"
+    what = f"{options.items} items, batch {options.batch}, {options.dtype}, {options.rounds} round(s)"
     clocks = "ours, items/s | lm-eval, items/s | ratio | ratio by CPU time | equal texts"
-    print(f"\n| workload ({what}) | {clocks} |")
-    print("|---|---|---|---|---|---|")
-    for name, row in results.items():
-        print(
-            f"| {name} | {row['ours wall']:.2f} | {row['theirs wall']:.2f} | {row['ratio wall']:.2f} "
-            f"| {row['ratio cpu']:.2f} | {row['equal texts']:.1%} |"
-        )
-    if options.json:
-        options.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    lines = [f"| workload ({what}) | {clocks} |", "|---|---|---|---|---|---|"]
+    lines += [
+        f"| {name} | {row['ours wall']:.2f} | {row['theirs wall']:.2f} | {row['ratio wall']:.2f} "
+        f"| {row['ratio cpu']:.2f} | {row['equal texts']:.1%} |"
+        for name, row in results.items()
+    ]
+    print("\n" + "\n".join(lines))
+    if options.out:
+        title = "# Generation beside LM Evaluation Harness's `hf` model\n\nBy `benchmarks/generation_speed.py`.\n\n"
+        options.out.write_text(title + "\n".join(lines) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

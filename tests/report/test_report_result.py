@@ -368,8 +368,8 @@ def test_an_early_stop_at_the_last_look_saved_nothing() -> None:
 def test_a_picture_without_all_tasks_says_so() -> None:
     result = result_of({f"task{n:02}": answers(1 + n, 1, 60) for n in range(33)})
     report = render_markdown(result)
-    assert "The picture has the 30 of 33 tasks with the smallest p." in report
+    assert "The picture shows 30 tasks of 33, those with the smallest p." in report
     picture = report.split("\n```\n")[1]
     assert "task32" in picture
     assert "task00" not in picture
-    assert "The picture has" not in render_markdown(result_of({"arc": answers(4, 1, 60)}))
+    assert "The picture shows" not in render_markdown(result_of({"arc": answers(4, 1, 60)}))
