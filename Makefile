@@ -37,7 +37,7 @@ format: $(VENV)/.dev  ## ruff, mending what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.dev  ## speed of statistics, gate compare and the engine beside what users would pick; half an hour
+bench: $(VENV)/.dev  ## speed of statistics, gate compare and the engine beside what users would pick; an hour on two cores
 	$(BIN)/python benchmarks/stats_speed.py
 	$(BIN)/python benchmarks/compare_speed.py
 	test -d gate-demo/models/baseline || $(BIN)/python -c 'from pathlib import Path; from gate.demo.models import write_baseline; write_baseline(Path("gate-demo/models/baseline"))'

@@ -21,7 +21,6 @@ def render(form: Form, result: Result, pairing: Pairing | None = None, secrets: 
     result : Result
     pairing : Pairing, optional
         The samples behind it; without them the HTML report has the worst flips only.
-
     secrets : sequence of str
         Shown as `***` wherever a text has one of them.
 
