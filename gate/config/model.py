@@ -337,7 +337,9 @@ class DistanceSettings(Section):
     """How much behaviour moved, whichever way: diagnostics that gate only where a budget is set."""
 
     max_flip_rate: Proportion | None = Field(None, description="FAIL where more answers flip (proportion).")
-    kl: bool = Field(True, description="Measure KL divergence of the answer's first token (multiple_choice).")
+    kl: bool = Field(
+        True, description="Measure KL divergence of the answer's first token, of a choice or a text."
+    )
     kl_top: Annotated[int, Field(ge=1, le=10_000)] | Literal["whole"] = Field(
         128, description="Tokens of the baseline's distribution that are kept for it; whole keeps all."
     )
@@ -402,12 +404,6 @@ class GateConfig(Section):
             raise ValueError(f"task names must be unique; used twice: {', '.join(twice)}")
         if not any(task.role == "gating" for task in self.tasks):
             raise ValueError("all tasks are advisory, so nothing could ever fail; make at least one gating")
-        texts = [t.name for t in self.tasks if t.role == "gating" and t.kind == "generate_until"]
-        if self.distance.max_kl is not None and texts:
-            raise ValueError(
-                "distance.max_kl needs KL divergence, which is measured on multiple_choice tasks only; "
-                f"make advisory: {', '.join(texts)}"
-            )
         clustered = [t.name for t in self.tasks if t.role == "gating" and t.cluster is not None]
         if self.decision.early_stop is not None and clustered:
             raise ValueError(

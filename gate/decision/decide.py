@@ -204,7 +204,8 @@ def _over_budget(rows: Sequence[TaskResult], distance: DistanceSettings) -> list
         if unmeasured:
             raise ConfigError(
                 f"max_kl is set, but KL divergence was not measured on: {', '.join(unmeasured)}.",
-                "It is measured by `gate run` on multiple_choice tasks; make the others advisory, or remove max_kl.",
+                "`gate run` measures it, but not where whole texts are scored (perplexity) or a server hides its "
+                "tokens; make these tasks advisory, or remove max_kl.",
             )
         kl = sum((row.kl_mean or 0.0) * row.n for row in rows) / _items(rows)
         if kl > distance.max_kl:

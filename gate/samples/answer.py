@@ -141,10 +141,10 @@ def _answer(
 def _measured(
     requests: Sequence[Request], item: Item, kept: int, references: References | None
 ) -> tuple[Request, ...]:
-    """Ask for the distribution of the answer's first token, or its divergence, with the first log-likelihoods."""
+    """Ask for the distribution of the answer's first token, or its divergence, with the first choices or text."""
     done = list(requests)
     for place, request in enumerate(done):
-        if isinstance(request, LoglikelihoodRequest):
+        if not isinstance(request, RollingRequest):
             if references is None:
                 done[place] = replace(request, top=kept)
             else:
@@ -219,12 +219,12 @@ def _row(task: Task, asked: _Asked, answers: Sequence[Answer]) -> dict[str, obje
         "choices": list(item.choices) or None,
     }
     for answer in answers:
-        if isinstance(answer, LoglikelihoodAnswer):
+        if not isinstance(answer, RollingAnswer):
             row |= _distribution_columns(answer)
     return row
 
 
-def _distribution_columns(answer: LoglikelihoodAnswer) -> dict[str, object]:
+def _distribution_columns(answer: LoglikelihoodAnswer | GenerateAnswer) -> dict[str, object]:
     stored, divergence = answer.distribution, answer.divergence
     columns: dict[str, object] = {}
     if stored is not None:

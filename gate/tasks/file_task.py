@@ -40,8 +40,8 @@ class FileTask(Task):
 
     @property
     def measures_kl(self) -> bool:
-        """Whether there are choices, whose first token has a distribution."""
-        return not self.generates
+        """Always: choices and texts begin with a token."""
+        return True
 
     @property
     def delimiter(self) -> str:

@@ -126,6 +126,8 @@ class GenerateRequest:
         0 is greedy; otherwise tokens are drawn at this temperature from the whole vocabulary.
     seed : int
         Of the draws; the same request with the same seed gives the same text, whatever is in the batch with it.
+    top, reference
+        As of `LoglikelihoodRequest`: the distribution of the text's first token, before any temperature.
     """
 
     context: str
@@ -133,6 +135,8 @@ class GenerateRequest:
     max_tokens: int
     temperature: float = 0.0
     seed: int = 0
+    top: int = 0
+    reference: Distribution | None = None
 
 
 @dataclass(frozen=True)
@@ -142,6 +146,8 @@ class GenerateAnswer:
     text: str
     tokens_in: int
     tokens_out: int
+    distribution: Distribution | None = None
+    divergence: Divergence | None = None
 
 
 Request = LoglikelihoodRequest | RollingRequest | GenerateRequest

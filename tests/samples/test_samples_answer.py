@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from tiny import write_tiny_task
@@ -150,6 +152,28 @@ def test_so_many_tokens_of_the_distribution_are_kept(
     assert max(itself.column("kl").to_pylist()) < 1e-3
     assert set(itself.column("same_top").to_pylist()) == {True}
     assert compared.column("top_tokens").null_count == 24
+
+
+def test_the_first_token_of_texts_is_measured_like_that_of_choices(
+    tmp_path: Path, tiny: Engine, other: Engine
+) -> None:
+    task = writing(tmp_path, repeats=2, temperature=1.0)
+    table = rows(task, tiny)
+    kept = table.filter(pc.equal(table.column("repeat"), 0))
+    assert {len(one) for one in kept.column("top_tokens").to_pylist()} == {128}
+    assert table.column("tail_mass").null_count == 24  # the others are draws from the same distribution
+    references = stored_references(samples(task, table))
+    compared, itself = (rows(task, engine, references=references) for engine in (other, tiny))
+    measured = replace(samples(task, compared), reference="a's")
+    sides = [
+        ModelSamples("a", {"say": samples(task, table)}, {"fingerprint": "a's"}),
+        ModelSamples("b", {"say": measured}),
+    ]
+    (paired,) = pair(*sides).tasks
+    assert paired.divergences is not None
+    assert paired.divergences.shape == (24,)
+    assert paired.divergences.min() > 0
+    assert max(filter(None, itself.column("kl").to_pylist()), default=0.0) < 1e-3
 
 
 def test_a_narrower_distribution_gives_a_smaller_divergence(

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +145,26 @@ def test_divergence_of_the_same_weights_in_other_arithmetic_is_small(served: Eng
         assert answer.divergence is not None
         assert 0 < answer.divergence.kl < 0.05
         assert answer.divergence.same_top
+
+
+def test_the_first_token_of_a_text_has_the_distribution_that_scoring_finds(
+    url: str, served: Engine, plain: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    texts = [GenerateRequest(one.context, ("\n",), 3, top=64) for one in QUESTIONS]
+    choices = [LoglikelihoodRequest(one.context, one.continuations, top=64) for one in QUESTIONS]
+    ours = [answer.distribution for answer in plain.generate_until(texts, silent)]
+    written = served.generate_until(texts, silent)
+    for one, other in zip(written, served.loglikelihood(choices, silent), strict=True):
+        assert one.distribution is not None
+        assert other.distribution is not None
+        assert one.distribution.tokens[:10] == other.distribution.tokens[:10]
+        assert one.distribution.logprobs == pytest.approx(other.distribution.logprobs, abs=0.02)
+    asked = [replace(text, top=0, reference=one) for text, one in zip(texts, ours, strict=True)]
+    for answer in served.generate_until(asked, silent):
+        assert answer.divergence is not None
+        assert 0 < answer.divergence.kl < 0.05
+    assert ask_server(url, NAME).generate_until(asked[:1], silent)[0].divergence is None
+    assert "KL divergence is left out: set `tokenizer:`" in caplog.text
 
 
 def test_whole_texts_score_near_those_of_the_model_that_was_quantised(served: Engine, plain: Engine) -> None:

@@ -1,4 +1,4 @@
-"""Texts written side by side in slots; when one ends, the next prompt takes its slot at once."""
+"""Texts written side by side; when some end, the next prompts take their pages."""
 
 from __future__ import annotations
 
@@ -7,20 +7,24 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from gate.engines.hf.batching import BatchLimit
+from gate.engines.hf.batching import BatchLimit, padded
 from gate.engines.hf.choose import choose
 from gate.engines.hf.families import families
 from gate.engines.hf.load import LoadedModel
 from gate.engines.hf.memory import free_memory, is_out_of_memory
-from gate.engines.hf.slots import Prefix, SlotCache
-from gate.engines.hf.writing import Writing, extend
+from gate.engines.hf.paged import attends_together
+from gate.engines.hf.pages import PageCache
+from gate.engines.hf.writing import Writing, extend, measure
 from gate.errors import EvaluationError
 
 _LOG = logging.getLogger(__name__)
 _MOST_ROWS = 256  # more make no step cheaper, but their logits take memory
 _FIRST_GUESS = 64  # new tokens of a text, before any has ended
-_FEW = 8  # a pass that reads prompts is worth it from an eighth of the slots on
-_GROWTH = 32  # positions by which slots grow: growing copies them all
+_FEW = 8  # a pass that reads prompts is worth it from an eighth of the texts in progress on
+# some texts end while others grow. Simulated: none of it sends too many back to wait, all of it leaves a third unused
+_AHEAD = 0.25  # part of the pages still to be taken that is kept free
+_LEAST_SHARED = 128  # tokens that are worth an attention in several steps
+_PAGE = 16  # tokens of a page: half of the last one is lost a text
 
 
 def decode(
@@ -36,14 +40,14 @@ def decode(
     Parameters
     ----------
     loaded : LoadedModel
-        A model that `gate.engines.hf.slotted.why_not` has nothing against.
+        A model that `gate.engines.hf.paged.why_not` has nothing against.
     rows : sequence of Writing
         None is made yet.
     layers : int
     limit : BatchLimit
-        Upper bound of slots x positions held in memory; shrunk where memory runs out.
+        Upper bound of the tokens held in memory; shrunk where memory runs out.
     multiple : int
-        Widths are rounded up to it.
+        The tokens of a page are rounded up to it.
     done : callable
         Told of each text at its end.
 
@@ -72,91 +76,119 @@ def decode(
 
 
 class _Loop:
-    """The slots, who is in them, and who waits.
+    """The texts in progress, their pages, and who waits.
 
-    Text n of `active` is in slot n. Those that wait are in the order of their families, a family's longest first, so
-    that memory runs out at the start if it ever does; each comes with the length of its family's shared prefix.
+    Those that wait are in the order of their families, a family's longest first, so that memory runs out at the start
+    if it ever does; each comes with the length of its family's shared prefix.
     """
 
     def __init__(
         self, loaded: LoadedModel, rows: Sequence[Writing], layers: int, limit: BatchLimit, multiple: int
     ) -> None:
-        self._loaded, self._layers, self._limit, self._multiple = loaded, layers, limit, multiple
+        self._loaded, self._layers, self._limit = loaded, layers, limit
+        self._size = padded(_PAGE, multiple)
         self.active: list[Writing] = []
         self.waiting = _in_order(rows)
         self._shared = {row.index: shared for row, shared in self.waiting}
-        self._cache = self._fresh()
-        self._prefix: Prefix = []
-        self._prefix_tokens: tuple[int, ...] = ()
         self._ended, self._ended_tokens = 0, 0
+        self._begin()
 
     def advance(self) -> list[Writing]:
         """Let waiting texts in where there is room, write one token of each, and return the texts that ended."""
+        self._make_room()
+        self._keep_prefix()
         coming = self._admitted()
         if coming:
             self._admit(coming)
-        else:
-            self._make_room()
         rows = self.active
-        lengths = [row.length - 1 for row in rows]
         scores = self._cache.step(
-            [(row.made or row.prompt)[-1] for row in rows], lengths, self._loaded.device
+            [(row.made or row.prompt)[-1] for row in rows],
+            [row.length - 1 for row in rows],
+            [self._tables[row.index] for row in rows],
+            self._loaded.device,
+            self._common_pages(),
         )
         tokens = choose(
             scores,
-            [row.temperature for row in rows],
+            [row.request.temperature for row in rows],
             [row.key for row in rows],
             [len(row.made) for row in rows],
         )
+        measure(rows, scores)
         flags = extend(self._loaded.tokenizer, rows, tokens)
         ended = [row for row, flag in zip(rows, flags, strict=True) if flag]
         self._ended += len(ended)
         self._ended_tokens += sum(len(row.made) for row in ended)
-        for slot in reversed([slot for slot, flag in enumerate(flags) if flag]):
-            self._leave(slot)
+        for row in ended:
+            self._leave(row)
         return ended
 
     def recover(self) -> None:
         """Go on after an out-of-memory error with half the memory; texts in progress keep what they have made."""
         longest = max(row.length for row in self.active)
-        tried = self._cache.slots * self._cache.capacity
-        single = self._cache.slots == 1
+        hopeless = len(self.active) == 1 and self._limit.tokens <= longest
+        tried = self._held * self._size
         for row in reversed(self.active):
             self.waiting.appendleft((row, self._shared[row.index]))
         self.active = []
-        self._cache, self._prefix, self._prefix_tokens = self._fresh(), [], ()
+        del self._cache
         free_memory()
-        if single:
+        if hopeless:
             raise EvaluationError(
                 f"out of memory with a single text of {longest} tokens.",
                 "Use a device with more memory, shorter prompts, or a smaller dtype.",
             )
         self._limit.shrink(tried)
         _LOG.warning("out of memory: batches are now at most %d tokens", self._limit.tokens)
+        self._begin()
 
-    def _fresh(self) -> SlotCache:
-        return SlotCache(self._loaded.model, self._layers, self._multiple)
+    def _begin(self) -> None:
+        """Make a cache as large as the bound and the texts to come allow, at least for one text."""
+        pages = sorted((-(-row.longest // self._size) for row, _ in self.waiting), reverse=True)[:_MOST_ROWS]
+        most = sum(pages) + self._gathered(len(pages), pages[0]) + max(shared for _, shared in self.waiting)
+        # one more: of a shared prefix a part of a page is held twice
+        self._pages = max(pages[0] + 1, min(most, self._limit.tokens // self._size))
+        self._cache = PageCache(self._loaded.model, self._layers, self._pages, self._size)
+        self._tables: dict[int, list[int]] = {}
+        self._prefix: tuple[int, ...] = ()
+        self._prefix_pages: list[int] = []
+
+    @property
+    def _held(self) -> int:
+        return self._pages - self._cache.pool.free
+
+    def _gathered(self, rows: int, pages: int) -> int:
+        """Return how many pages the widened copy of a single layer takes."""
+        return rows * pages // self._layers
 
     def _expected(self, row: Writing) -> int:
-        """Return the tokens that a text is expected to hold at its end, from those that have ended."""
-        guess = max(_FIRST_GUESS // 4, 2 * self._ended_tokens // self._ended) if self._ended else _FIRST_GUESS
-        return min(row.longest, row.length + guess)
+        """Return the pages that a text is expected to hold at its end, from the texts that have ended."""
+        usual = self._ended_tokens // self._ended if self._ended else _FIRST_GUESS
+        more = max(self._size, usual - len(row.made))
+        return self._cache.pages_for(min(row.longest, row.length + more))
 
     def _admitted(self) -> list[tuple[Writing, int]]:
         """Return the waiting texts that come in now: all of one family, and enough of them to be worth a pass."""
         if not self.waiting:
             return []
-        shared = self.waiting[0][1]
-        width = max(map(self._expected, self.active), default=0)
-        family = self.waiting[0][0].prompt[:shared]
-        room = self._limit.tokens - shared
+        first, shared = self.waiting[0]
+        family = first.prompt[:shared]
+        ends = [self._expected(row) for row in self.active]
+        taken = self._held + (0 if self._prefix == family else self._cache.pages_for(shared))
+        later = sum(
+            max(0, end - len(self._tables[row.index])) for row, end in zip(self.active, ends, strict=True)
+        )
+        widest = max(ends, default=0)
         count, full = 0, False
         for row, own in self.waiting:
             if own != shared or row.prompt[:shared] != family:
                 break
-            width = max(width, self._expected(row))
+            now, end = self._cache.pages_for(row.length), self._expected(row)
+            taken, later, widest = taken + now - shared // self._size, later + end - now, max(widest, end)
             rows = len(self.active) + count + 1
-            full = rows > _MOST_ROWS or (rows > 1 and rows * width > room)
+            full = rows > 1 and (
+                rows > _MOST_ROWS or taken + _AHEAD * later + self._gathered(rows, widest) > self._pages
+            )
             if full:
                 break
             count += 1
@@ -165,66 +197,72 @@ class _Loop:
         return [self.waiting.popleft() for _ in range(count)]
 
     def _admit(self, coming: Sequence[tuple[Writing, int]]) -> None:
-        """Give the texts slots and read all but their last token, which the next step puts in."""
+        """Give the texts pages and read all but their last token, which the next step puts in."""
         shared = coming[0][1]
-        prefix = coming[0][0].prompt[:shared]
-        held = {row.prompt[:-1]: slot for slot, row in enumerate(self.active)}
-        # equal prompts are read once and copied; those to be read get neighbouring slots
+        family = coming[0][0].prompt[:shared]
+        held = {row.prompt[:-1]: row for row in self.active}
+        # equal prompts are read once
         fresh: list[Writing] = []
-        copies: list[tuple[Writing, int]] = []
+        copies: list[tuple[Writing, Writing]] = []
         for row, _ in coming:
-            tokens = tuple(row.tokens[:-1])
-            if tokens in held:
-                copies.append((row, held[tokens]))
-            else:
-                held[tokens] = len(self.active) + len(fresh)
+            source = held.setdefault(tuple(row.tokens[:-1]), row)
+            if source is row:
                 fresh.append(row)
-        first = len(self.active)
-        self.active += [*fresh, *(row for row, _ in copies)]
-        self._resize()
-        if shared and fresh:
-            if self._prefix_tokens != prefix:
-                self._cache.read([prefix], first, 0, self._loaded.device)
-                self._prefix, self._prefix_tokens = self._cache.take(first, shared), prefix
-            self._cache.put(self._prefix, first, first + len(fresh))
+            else:
+                copies.append((row, source))
+        self.active += [row for row, _ in coming]
+        if shared and fresh and self._prefix != family:
+            self._prefix_pages = self._cache.pool.take(self._cache.pages_for(shared))
+            self._cache.read([family], [self._prefix_pages], 0, self._loaded.device)
+            self._prefix = family
+        tables = self._cache.fork(self._prefix_pages, shared, [row.length for row in fresh])
+        self._tables.update((row.index, table) for row, table in zip(fresh, tables, strict=True))
         for part in _parts([row.length - 1 - shared for row in fresh], self._limit.tokens):
-            tokens_of_part = [fresh[place].tokens[shared:-1] for place in part]
-            if any(tokens_of_part):
-                self._cache.read(tokens_of_part, first + part.start, shared, self._loaded.device)
-        for slot, (row, source) in enumerate(copies, start=first + len(fresh)):
-            self._cache.move(source, slot, row.length - 1)
+            tokens = [row.tokens[shared:-1] for row in fresh[part]]
+            if any(tokens):
+                self._cache.read(tokens, tables[part], shared, self._loaded.device)
+        for row, source in copies:
+            pages = self._tables[source.index]
+            self._tables[row.index] = self._cache.fork(pages, row.length - 1, [row.length])[0]
+
+    def _common_pages(self) -> list[int]:
+        """Return the full pages of the shared prefix if all texts in progress begin with them, and it is worth it."""
+        whole = self._prefix_pages[: len(self._prefix) // self._size]
+        if len(whole) * self._size < _LEAST_SHARED or not attends_together(self._loaded):
+            return []
+        alike = all(self._tables[row.index][: len(whole)] == whole for row in self.active)
+        return whole if alike else []
+
+    def _keep_prefix(self) -> None:
+        """Let go of the shared prefix once the next text begins otherwise."""
+        if not self.waiting or self.waiting[0][0].prompt[: self.waiting[0][1]] != self._prefix:
+            self._drop_prefix()
+
+    def _drop_prefix(self) -> None:
+        self._cache.pool.give_back(self._prefix_pages)
+        self._prefix, self._prefix_pages = (), []
 
     def _make_room(self) -> None:
-        """Send texts back to wait while those in progress have outgrown the limit, the youngest first."""
-        while len(self.active) > 1:
-            width = max(row.length for row in self.active)
-            if len(self.active) * width <= self._limit.tokens - len(self._prefix_tokens):
+        """Have a page for each text's next token; where pages run out, the youngest texts go back to wait."""
+        pool = self._cache.pool
+        while True:
+            full = [row for row in self.active if row.length > len(self._tables[row.index]) * self._size]
+            if len(full) <= pool.free:
                 break
-            slot = min(range(len(self.active)), key=lambda place: (len(self.active[place].made), -place))
-            row = self.active[slot]
-            shared = self._shared[row.index]
-            self.waiting.appendleft((row, shared if row.prompt[:shared] == self._prefix_tokens else 0))
-            self._leave(slot)
-        self._resize()
+            if len(self.active) == 1:
+                self._drop_prefix()
+                break
+            youngest = min(reversed(self.active), key=lambda row: len(row.made))
+            shared = self._shared[youngest.index]
+            self.waiting.appendleft((youngest, shared if youngest.prompt[:shared] == self._prefix else 0))
+            self._leave(youngest)
+        for row in full:
+            self._tables[row.index] += pool.take(1)
 
-    def _resize(self) -> None:
-        """Have a slot for each text in progress, long enough for its next token."""
-        cache, rows = self._cache, len(self.active)
-        needed = max(row.length for row in self.active)
-        if rows <= cache.slots and needed <= cache.capacity:
-            return
-        room = self._limit.tokens - len(self._prefix_tokens)
-        wished = max(needed + _GROWTH, *map(self._expected, self.active))
-        capacity = max(needed, min(wished, max(row.longest for row in self.active), room // rows))
-        slots = max(rows, min(cache.slots, room // capacity))
-        cache.resize(slots, capacity, min(rows, cache.slots))
-
-    def _leave(self, slot: int) -> None:
-        """Take a text out; the last one moves into its slot, so that the slots in use stay neighbours."""
-        last = self.active.pop()
-        if slot < len(self.active):
-            self.active[slot] = last
-            self._cache.move(len(self.active), slot, last.length - 1)
+    def _leave(self, row: Writing) -> None:
+        """Take a text out and let go of its pages."""
+        self.active.remove(row)
+        self._cache.pool.give_back(self._tables.pop(row.index))
 
 
 def _in_order(rows: Sequence[Writing]) -> deque[tuple[Writing, int]]:
@@ -241,14 +279,14 @@ def _in_order(rows: Sequence[Writing]) -> deque[tuple[Writing, int]]:
     return deque((row, family.shared) for members, family in ordered for row in members)
 
 
-def _parts(lengths: Sequence[int], tokens: int) -> list[range]:
+def _parts(lengths: Sequence[int], tokens: int) -> list[slice]:
     """Cut rows into neighbours of similar length, at most `tokens` of them padded, at least a row each."""
-    parts: list[range] = []
+    parts: list[slice] = []
     start = 0
     for place, length in enumerate(lengths):
         widest = max(lengths[start:place], default=length)
         grown = max(widest, length) * (place + 1 - start) > tokens
         if place > start and (grown or 2 * length < widest):
-            parts.append(range(start, place))
+            parts.append(slice(start, place))
             start = place
-    return [*parts, range(start, len(lengths))] if lengths else []
+    return [*parts, slice(start, len(lengths))] if lengths else []

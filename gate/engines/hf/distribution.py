@@ -6,9 +6,53 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from gate.engines.base import Distribution, Divergence
+from gate.engines.base import Distribution, Divergence, GenerateRequest, LoglikelihoodRequest
 from gate.engines.hf.load import to_device
 from gate.errors import EvaluationError
+
+Asking = LoglikelihoodRequest | GenerateRequest
+
+
+def queue_asked(
+    logprobs: torch.Tensor, requests: Sequence[Asking]
+) -> Callable[[], list[Distribution | Divergence]]:
+    """Queue what each row's request asks for: the divergence from its reference, else its `top` likeliest tokens.
+
+    Parameters
+    ----------
+    logprobs : float32 tensor of shape (rows, vocabulary)
+        Normalised, in nats.
+    requests : sequence of requests, one a row
+
+    Returns
+    -------
+    callable
+        Gives the results in the order of the rows, once the device has done the work.
+    """
+    kinds: dict[int, list[int]] = {}
+    for row, request in enumerate(requests):
+        size = -len(request.reference.tokens) if request.reference is not None else request.top
+        kinds.setdefault(size, []).append(row)
+    queued: list[tuple[list[int], Callable[[], Sequence[Distribution | Divergence]]]] = []
+    for size, rows in kinds.items():
+        chosen = logprobs if len(kinds) == 1 else logprobs[to_device(rows, logprobs.device)]
+        references = [one for row in rows if (one := requests[row].reference) is not None]
+        queued.append(
+            (rows, queue_divergences(chosen, references) if references else queue_tops(chosen, size))
+        )
+
+    def wait() -> list[Distribution | Divergence]:
+        found = {row: one for rows, done in queued for row, one in zip(rows, done(), strict=True)}
+        return [found[row] for row in range(len(requests))]
+
+    return wait
+
+
+def asked(logprobs: torch.Tensor, requests: Sequence[Asking]) -> list[Distribution | Divergence]:
+    """Do the same at once."""
+    waiting = queue_asked(logprobs, requests)
+    _synchronize(logprobs)
+    return waiting()
 
 
 def top_distributions(logprobs: torch.Tensor, k: int) -> list[Distribution]:

@@ -1,4 +1,4 @@
-"""Generation: prompts to tokens, texts written in slots where the model allows it, else in static batches."""
+"""Generation: prompts to tokens, texts written side by side where the model allows it, else in static batches."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gate.engines.base import GenerateAnswer, GenerateRequest, Progress
 from gate.engines.hf.batching import BatchLimit
 from gate.engines.hf.decode import decode
 from gate.engines.hf.load import LoadedModel
-from gate.engines.hf.slotted import layers_of, reach, why_not
+from gate.engines.hf.paged import layers_of, reach, why_not
 from gate.engines.hf.static import write_static
 from gate.engines.hf.tokens import encode
 from gate.engines.hf.writing import Writing, writings
@@ -57,17 +57,17 @@ def generate(
         answers[row.index] = row.answer(loaded.tokenizer)
         progress(1)
 
-    slotted, static, reason = _divided(loaded, rows)
+    paged, static, reason = _divided(loaded, rows)
     if static:
         _LOG.info("%d of %d texts are generated in static batches: %s", len(static), len(rows), reason)
         write_static(loaded, static, limit, multiple, done)
-    if slotted:
-        decode(loaded, slotted, len(layers_of(loaded.model)), limit, multiple, done)
+    if paged:
+        decode(loaded, paged, len(layers_of(loaded.model)), limit, multiple, done)
     return [answer for answer in answers if answer is not None]
 
 
 def _divided(loaded: LoadedModel, rows: Sequence[Writing]) -> tuple[list[Writing], list[Writing], str]:
-    """Return the texts for slots, those for static batches, and why these."""
+    """Return the texts for pages, those for static batches, and why these."""
     reason = why_not(loaded)
     if reason is not None:
         return [], list(rows), reason

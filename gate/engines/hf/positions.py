@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from gate.engines.base import Distribution, Divergence, LoglikelihoodRequest
-from gate.engines.hf.distribution import queue_divergences, queue_tops
+from gate.engines.hf.distribution import queue_asked
 from gate.engines.hf.forward import Place
 from gate.engines.hf.load import to_device
 from gate.engines.hf.trees import Scored, Tree
@@ -101,22 +101,11 @@ class Positions:
         self, logprobs: torch.Tensor, wanted: Sequence[tuple[int, int]]
     ) -> Callable[[], dict[int, Distribution | Divergence]]:
         """Take the distributions at the answer positions, or their divergences from the references."""
-        kinds: dict[int, list[tuple[int, int, LoglikelihoodRequest]]] = {}
-        for place, number in wanted:
-            request = self._requests[number]
-            size = -len(request.reference.tokens) if request.reference is not None else request.top
-            kinds.setdefault(size, []).append((place, number, request))
-        found: list[tuple[list[int], Callable[[], Sequence[Distribution | Divergence]]]] = []
-        for size, some in kinds.items():
-            places = to_device([place for place, _, _ in some], logprobs.device)
-            references = [request.reference for _, _, request in some if request.reference is not None]
-            chosen = logprobs[places]
-            waiting: Callable[[], Sequence[Distribution | Divergence]]
-            waiting = queue_divergences(chosen, references) if references else queue_tops(chosen, size)
-            found.append(([number for _, number, _ in some], waiting))
-        return lambda: {
-            number: one for numbers, waiting in found for number, one in zip(numbers, waiting(), strict=True)
-        }
+        if not wanted:
+            return dict
+        chosen = logprobs[to_device([place for place, _ in wanted], logprobs.device)]
+        waiting = queue_asked(chosen, [self._requests[number] for _, number in wanted])
+        return lambda: dict(zip((number for _, number in wanted), waiting(), strict=True))
 
 
 def _chunks(logits: torch.Tensor) -> Iterator[tuple[int, torch.Tensor]]:

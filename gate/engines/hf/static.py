@@ -13,8 +13,8 @@ from gate.engines.hf.batching import BatchLimit, padded, run_in_batches
 from gate.engines.hf.choose import choose
 from gate.engines.hf.load import LoadedModel
 from gate.engines.hf.memory import free_memory, is_out_of_memory
-from gate.engines.hf.slotted import heeds_padding
-from gate.engines.hf.writing import Writing, extend
+from gate.engines.hf.paged import heeds_padding
+from gate.engines.hf.writing import Writing, extend, measure
 
 _LOG = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ def _generate(loaded: LoadedModel, rows: Sequence[Writing], multiple: int) -> No
         model.generate(
             input_ids=inputs.to(loaded.device),
             attention_mask=mask.to(loaded.device),
-            max_new_tokens=max(row.max_tokens for row in rows),
+            max_new_tokens=max(row.request.max_tokens for row in rows),
             do_sample=False,
             pad_token_id=pad,
             stopping_criteria=StoppingCriteriaList([following]),
@@ -72,12 +72,14 @@ class _Choosing(LogitsProcessor):  # type: ignore[misc]  # transformers is not t
         self._rows = rows
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:  # noqa: ARG002
+        scores = scores.float()
         tokens = choose(
-            scores.float(),
-            [row.temperature for row in self._rows],
+            scores,
+            [row.request.temperature for row in self._rows],
             [row.key for row in self._rows],
             [len(row.made) for row in self._rows],
         )
+        measure(self._rows, scores)
         chosen = torch.tensor(tokens, device=scores.device)[:, None]
         return torch.full_like(scores, -torch.inf).scatter_(1, chosen, 0.0)
 

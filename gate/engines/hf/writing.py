@@ -6,9 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gate.engines.base import GenerateAnswer, GenerateRequest
-from gate.engines.hf.choose import key_of
+import torch
 
+from gate.engines.base import Distribution, Divergence, GenerateAnswer, GenerateRequest
+from gate.engines.hf.choose import key_of
+from gate.engines.hf.distribution import asked
+
+_ROWS_AT_ONCE = 64  # rows of log-probabilities that are held at a time, in float32
 _WHOLE_CHARACTERS = 8  # tokens before a stop string that give the decoder whole characters to start with
 
 
@@ -28,16 +32,18 @@ class Writing:
         Tokens that end the text and are no part of it.
     made : list of int
         New tokens, without an end.
+    first : Distribution, Divergence or None
+        What the request asks about the first token, once it is there.
     """
 
     index: int
+    request: GenerateRequest
     prompt: tuple[int, ...]
     stop: tuple[str, ...]
     ends: frozenset[int]
-    max_tokens: int
-    temperature: float
     key: int
     made: list[int] = field(default_factory=list)
+    first: Distribution | Divergence | None = None
 
     @property
     def tokens(self) -> list[int]:
@@ -52,13 +58,19 @@ class Writing:
     @property
     def longest(self) -> int:
         """What `length` can become."""
-        return len(self.prompt) + self.max_tokens
+        return len(self.prompt) + self.request.max_tokens
 
     def answer(self, tokenizer: Any) -> GenerateAnswer:
         """Return the text so far, cut before its first stop string."""
         text = tokenizer.decode(self.made, skip_special_tokens=True)
         places = [place for one in self.stop if (place := text.find(one)) >= 0]
-        return GenerateAnswer(text[: min(places)] if places else text, len(self.prompt), len(self.made))
+        return GenerateAnswer(
+            text[: min(places)] if places else text,
+            len(self.prompt),
+            len(self.made),
+            self.first if isinstance(self.first, Distribution) else None,
+            self.first if isinstance(self.first, Divergence) else None,
+        )
 
 
 def writings(
@@ -74,15 +86,35 @@ def writings(
     return [
         Writing(
             index,
+            request,
             tuple(prompt),
             tuple(stop for stop in request.stop if stop),
             frozenset(ends) | {special[stop] for stop in request.stop if stop in special},
-            request.max_tokens,
-            request.temperature,
             key_of(request.seed, prompt) if request.temperature > 0 else 0,
         )
         for index, (request, prompt) in enumerate(zip(requests, prompts, strict=True))
     ]
+
+
+def measure(rows: Sequence[Writing], scores: torch.Tensor) -> None:
+    """Note what is asked about the first tokens, for the rows that are about to get theirs.
+
+    Parameters
+    ----------
+    scores : float32 tensor of shape (rows, vocabulary)
+        Logits of each row's next token.
+    """
+    new = [
+        place
+        for place, row in enumerate(rows)
+        if row.first is None and (row.request.top or row.request.reference is not None)
+    ]
+    for start in range(0, len(new), _ROWS_AT_ONCE):
+        places = new[start : start + _ROWS_AT_ONCE]
+        logprobs = torch.log_softmax(scores[places], dim=1)
+        found = asked(logprobs, [rows[place].request for place in places])
+        for place, one in zip(places, found, strict=True):
+            rows[place].first = one
 
 
 def extend(tokenizer: Any, rows: Sequence[Writing], tokens: Sequence[int]) -> list[bool]:
@@ -97,7 +129,7 @@ def extend(tokenizer: Any, rows: Sequence[Writing], tokens: Sequence[int]) -> li
             ended.append(True)
             continue
         row.made.append(token)
-        ended.append(len(row.made) >= row.max_tokens)
+        ended.append(len(row.made) >= row.request.max_tokens)
     watched = [number for number, row in enumerate(rows) if row.stop and not ended[number]]
     tails = [
         rows[number].made[-max(len(one.encode()) for one in rows[number].stop) - _WHOLE_CHARACTERS :]

@@ -25,7 +25,7 @@ from gate.engines.base import (
 )
 from gate.engines.openai.client import Client, RefusedError, in_lanes, run
 from gate.engines.openai.echo import Completions, EchoScorer
-from gate.engines.openai.generate import generate
+from gate.engines.openai.generate import generate, prompt_of
 from gate.engines.openai.llamacpp import LlamaCppScorer
 from gate.engines.openai.partial import distribution, divergence
 from gate.engines.openai.probe import PROMPTS, align, refuse_misaligned
@@ -33,6 +33,7 @@ from gate.engines.openai.scoring import Scorer, Scores
 from gate.engines.openai.server import Server, find_server
 from gate.engines.openai.tokens import LocalTokens, Tokens, check_same, remote_tokens
 from gate.engines.openai.toplist import TopListScorer
+from gate.engines.openai.wire import Likely
 from gate.engines.source import ModelSource
 from gate.errors import EvaluationError, TaskError
 from gate.tasks import Message
@@ -83,6 +84,9 @@ class OpenAIEngine:
         self._local = LocalTokens(self._tokenizer) if self._tokenizer is not None else None
         self._takes_ids = False
         self._form: str | None = None  # how it is asked for log-likelihoods, once that was tried
+        self._lists = (
+            True  # whether it lists the likeliest tokens of a text that it writes, as far as is known
+        )
         self._said: set[str] = set()
         self._server = run(self._open())
 
@@ -156,7 +160,7 @@ class OpenAIEngine:
         """Answer log-likelihood requests, in their order."""
 
         async def one(scorer: Scorer, request: LoglikelihoodRequest, lane: int) -> LoglikelihoodAnswer:
-            wanted = min(_MOST, len(request.reference.tokens) * 2 if request.reference else request.top)
+            wanted = _wanted(request)
             if self._local is not None and self._form in ("text", "list"):
                 request = replace(request, context=self._local.as_text(request.context))
             return self._answer(request, await scorer.score(request, wanted, lane))
@@ -178,11 +182,16 @@ class OpenAIEngine:
 
         async def work() -> list[GenerateAnswer]:
             async with Client(self._settings) as client:
+                completions = Completions(client, self._server, self._local if self._takes_ids else None)
 
                 async def one(index: int, _: int) -> GenerateAnswer:
-                    answer = await generate(
-                        client, self._server, self._local, self._takes_ids, requests[index]
-                    )
+                    request = requests[index]
+                    prompt = await prompt_of(self._server, self._local, self._takes_ids, request)
+                    answer = await generate(client, self._server, prompt, request)
+                    if request.top or request.reference is not None:
+                        first = await self._first(completions, prompt, request)
+                        stored, moved = self._measured(request, first)
+                        answer = replace(answer, distribution=stored, divergence=moved)
                     progress(1)
                     return answer
 
@@ -256,24 +265,53 @@ class OpenAIEngine:
     def _answer(self, request: LoglikelihoodRequest, scores: Scores) -> LoglikelihoodAnswer:
         if scores.cut:
             self._say("some prompts are longer than the server's context; they were cut on the left")
+        stored, moved = self._measured(request, scores.first)
+        return LoglikelihoodAnswer(
+            scores.loglikelihoods, scores.tokens_in, scores.tokens_out, scores.greedy, stored, moved
+        )
+
+    async def _first(
+        self, completions: Completions, prompt: list[int] | str, request: GenerateRequest
+    ) -> tuple[Likely, ...]:
+        """Return the likeliest first tokens of a text, with a request of their own; none where the server has none."""
+        # without a tokenizer here its ids could not be compared
+        if self._lists and (request.reference is None or self._local is not None):
+            try:
+                found, _ = await completions.likeliest(prompt, _wanted(request))
+            except RefusedError:
+                found = ()
+            self._lists = bool(found)
+            return found
+        return ()
+
+    def _measured(
+        self, request: LoglikelihoodRequest | GenerateRequest, first: tuple[Likely, ...]
+    ) -> tuple[Distribution | None, Divergence | None]:
+        """Return what a request asks about the answer's first token; None and None where the server hides it."""
         stored: Distribution | None = None
         moved: Divergence | None = None
         if request.reference is not None:
             # without a tokenizer here nobody knows that the server's ids are the baseline's
-            moved = divergence(request.reference, scores.first) if self._local is not None else None
+            moved = divergence(request.reference, first) if self._local is not None else None
         elif request.top:
-            stored = distribution(scores.first)
+            stored = distribution(first)
         if (request.reference or request.top) and stored is None and moved is None:
-            self._say(
-                "KL divergence is left out: the server names likely tokens by text only"
-                if self._local is not None or request.reference is None
-                else "KL divergence is left out: set `tokenizer:`, so that token ids can be compared"
+            why = (
+                "the server names likely tokens by text only"
+                if first
+                else "the server lists no likely tokens"
             )
-        return LoglikelihoodAnswer(
-            scores.loglikelihoods, scores.tokens_in, scores.tokens_out, scores.greedy, stored, moved
-        )
+            if request.reference is not None and self._local is None:
+                why = "set `tokenizer:`, so that token ids can be compared"
+            self._say(f"KL divergence is left out: {why}")
+        return stored, moved
 
     def _say(self, what: str) -> None:
         if what not in self._said:
             self._said.add(what)
             _LOG.warning("%s: %s", self._name, what)
+
+
+def _wanted(request: LoglikelihoodRequest | GenerateRequest) -> int:
+    """Return how many likely tokens a server is asked for: its list need not hold the same as the reference's."""
+    return min(_MOST, len(request.reference.tokens) * 2 if request.reference else request.top)

@@ -22,18 +22,42 @@ _PLAIN: dict[str, dict[str, Any]] = {
 _ENDS = (None, "stop", "length", "eos", "eos_token", "stop_sequence")
 
 
+async def prompt_of(
+    server: Server, tokens: LocalTokens | None, as_ids: bool, request: GenerateRequest
+) -> list[int] | str:
+    """Return the context in the form that the server is asked in, cut on the left where there is no room for the text.
+
+    Parameters
+    ----------
+    server
+    tokens : LocalTokens or None
+        Tokenizer on this machine.
+    as_ids : bool
+        Whether the server takes prompts as its ids.
+    request : GenerateRequest
+    """
+    if tokens is None:
+        return request.context
+    if not as_ids:
+        return tokens.as_text(request.context)
+    (ids,) = await tokens.encode([request.context])
+    start = await tokens.beginning()
+    prompt = ids or ([] if start is None else [start])
+    if server.max_length is not None:
+        prompt = prompt[-max(1, server.max_length - request.max_tokens) :]
+    return prompt
+
+
 async def generate(
-    client: Client, server: Server, tokens: LocalTokens | None, as_ids: bool, request: GenerateRequest
+    client: Client, server: Server, prompt: list[int] | str, request: GenerateRequest
 ) -> GenerateAnswer:
     """Return the text that the server continues a context with, cut before the first stop string.
 
     Parameters
     ----------
     client, server
-    tokens : LocalTokens or None
-        Tokenizer on this machine.
-    as_ids : bool
-        Whether the server takes prompts as its ids.
+    prompt : list of int or str
+        See `prompt_of`.
     request : GenerateRequest
 
     Raises
@@ -41,15 +65,6 @@ async def generate(
     EvaluationError
         The server ended the text for another reason than its end, its length or a stop string.
     """
-    prompt: list[int] | str = request.context
-    if tokens is not None and as_ids:
-        (ids,) = await tokens.encode([request.context])
-        start = await tokens.beginning()
-        prompt = ids or ([] if start is None else [start])
-        if server.max_length is not None:
-            prompt = prompt[-max(1, server.max_length - request.max_tokens) :]
-    elif tokens is not None:
-        prompt = tokens.as_text(request.context)
     body = {
         "model": server.model,
         "prompt": prompt,

@@ -86,9 +86,9 @@ class HarnessTask(Task):
 
     @property
     def measures_kl(self) -> bool:
-        """Whether log-likelihoods after a context are asked for of every item."""
+        """Whether something after a context is asked for of every item: choices or a text."""
         kinds = [{one.request_type for one in _own(item).instances} for item in self.items]
-        return all("loglikelihood" in kind for kind in kinds)
+        return all(kind - {"loglikelihood_rolling"} for kind in kinds)
 
     def requests(self, item: Item, repeat: int, render: Render) -> tuple[Request, ...]:
         """Return lm-eval's requests: log-likelihoods after one context together, texts as often as the task repeats."""

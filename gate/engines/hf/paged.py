@@ -1,7 +1,8 @@
-"""Which models can write in slots (`gate.engines.hf.slots`) or behind padding, found by configuration and by trying."""
+"""Which models can write into pages (`gate.engines.hf.pages`) or behind padding: by configuration and by trying."""
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -12,21 +13,36 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from gate.engines.hf.load import LoadedModel
 from gate.engines.hf.memory import is_out_of_memory
-from gate.engines.hf.slots import SlotCache, takes
+from gate.engines.hf.pages import PageCache, takes
 
+_LOG = logging.getLogger(__name__)
 _PROBE = "One two three, 4 five six. A probe, nothing else: of rows that differ in length, read side by side."
+_PAGE = 3  # tokens of a page: so few that the probe text fills several
 # root mean square differences: bfloat16 alone makes up to 0.1, a wrong mask or position 1
 _TOLERANCE = {torch.float64: 1e-3, torch.float32: 1e-3, torch.float16: 0.1}
 _ROUGH_TOLERANCE = 0.3
 _FOUND: WeakKeyDictionary[Any, str | None] = WeakKeyDictionary()
+_TOGETHER: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
 _PADS: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
 
 
 def why_not(loaded: LoadedModel) -> str | None:
-    """Return why the model cannot write in slots; None where it can. Found once a model."""
+    """Return why the model cannot write into pages; None where it can. Found once a model."""
     if loaded.model not in _FOUND:
-        _FOUND[loaded.model] = _reason(loaded.model) or _probe(loaded)
+        _FOUND[loaded.model] = _reason(loaded.model) or _probe(loaded, together=False)
     return _FOUND[loaded.model]
+
+
+def attends_together(loaded: LoadedModel) -> bool:
+    """Tell whether the model takes `gate.engines.hf.beginning` for its attention. Found once a model."""
+    if loaded.model not in _TOGETHER:
+        # other kinds of attention have their reasons: capped scores, sinks
+        plain = loaded.model.config.get_text_config(decoder=True)._attn_implementation == "sdpa"
+        reason = _probe(loaded, together=True) if plain else "its attention is not sdpa"
+        _TOGETHER[loaded.model] = reason is None
+        if reason is not None:
+            _LOG.info("what prompts begin alike with is read once a text and step: %s", reason)
+    return _TOGETHER[loaded.model]
 
 
 def heeds_padding(loaded: LoadedModel) -> bool:
@@ -42,7 +58,7 @@ def layers_of(model: Any) -> list[Any]:
 
 
 def reach(model: Any) -> int | None:
-    """Return the longest text, in tokens, that slots are right for; None where any is.
+    """Return the longest text, in tokens, that pages are right for; None where any is.
 
     While a text is within the window of sliding-window attention, that is full attention. Some rotary embeddings
     change with the length of the longest text beside, beyond the length that the model was first trained on.
@@ -60,7 +76,7 @@ def reach(model: Any) -> int | None:
 
 
 def _reason(model: Any) -> str | None:
-    """Return what the configuration has against slots."""
+    """Return what the configuration has against pages."""
     config = model.config.get_text_config(decoder=True)
     if model.config.is_encoder_decoder:
         return "it is an encoder-decoder"
@@ -74,8 +90,8 @@ def _reason(model: Any) -> str | None:
     return None
 
 
-def _probe(loaded: LoadedModel) -> str | None:
-    """Compare logits made in slots with those of plain forward passes over the same tokens."""
+def _probe(loaded: LoadedModel, together: bool) -> str | None:
+    """Compare logits made in pages with those of plain forward passes over the same tokens."""
     model, device = loaded.model, loaded.device
     ids = loaded.tokenizer(_PROBE, add_special_tokens=False)["input_ids"][: reach(model)]
     if len(ids) < 2:
@@ -89,14 +105,20 @@ def _probe(loaded: LoadedModel) -> str | None:
                 model(input_ids=torch.tensor([row], device=device), use_cache=False).logits[0, -2:].float()
                 for row in rows
             ]
-        cache = SlotCache(model, len(layers_of(model)))
-        cache.resize(len(rows), len(ids), 0)
+        cache = PageCache(model, len(layers_of(model)), len(ids) * (len(rows) + 1), _PAGE)
+        prefix = cache.pool.take(cache.pages_for(shared))
         if shared:
-            cache.read([ids[:shared]], 0, 0, device)
-            cache.put(cache.take(0, shared), 0, len(rows))
-        cache.read([row[shared:-2] or [0] for row in rows], 0, shared, device)
+            cache.read([ids[:shared]], [prefix], 0, device)
+        tables = cache.fork(prefix, shared, [len(ids)] * len(rows))
+        cache.read([row[shared:-2] or [0] for row in rows], tables, shared, device)
         made = [
-            cache.step([row[-2 + k] for row in rows], [len(row) - 2 + k for row in rows], device)
+            cache.step(
+                [row[-2 + k] for row in rows],
+                [len(row) - 2 + k for row in rows],
+                tables,
+                device,
+                prefix[: shared // _PAGE] if together else [],
+            )
             for k in range(2)
         ]
     except Exception as error:
@@ -107,7 +129,7 @@ def _probe(loaded: LoadedModel) -> str | None:
     off = max(_distance(made[k][row], logits[k]) for row, logits in enumerate(plain) for k in range(2))
     if off <= _tolerance(model):
         return None
-    return f"its logits in slots differ from plain ones by {off:.3g} standard deviations"
+    return f"its logits in pages differ from plain ones by {off:.3g} standard deviations"
 
 
 def _padded_equal(loaded: LoadedModel) -> bool:

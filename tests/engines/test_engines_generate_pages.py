@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +14,9 @@ import torch
 from opened import open_model, silent
 
 from gate.engines import Engine, GenerateRequest
+from gate.engines.hf.beginning import Beginning, attend
+from gate.engines.hf.paged import attends_together
+from gate.engines.hf.pages import PageCache
 from gate.engines.hf.room import automatic_text_tokens
 from gate.errors import EvaluationError
 
@@ -31,7 +35,7 @@ SIZES = {
     "pad_token_id": 1, "initializer_range": 0.3,
 }  # fmt: skip
 OLD_SIZES = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 256}
-SLOTTED: dict[str, tuple[str, dict[str, Any]]] = {
+PAGED: dict[str, tuple[str, dict[str, Any]]] = {
     "llama": ("Llama", {}),
     "llama, eager": ("Llama", {"attn_implementation": "eager"}),
     "gpt2, learned positions": ("GPT2", OLD_SIZES),
@@ -89,11 +93,11 @@ def texts(engine: Engine, requests: list[GenerateRequest] | None = None) -> list
     return [answer.text for answer in engine.generate_until(requests or REQUESTS, silent)]
 
 
-@pytest.mark.parametrize("name", SLOTTED)
+@pytest.mark.parametrize("name", PAGED)
 def test_the_text_is_that_of_greedy_decoding_one_at_a_time(
     tiny_model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
-    architecture, options = SLOTTED[name]
+    architecture, options = PAGED[name]
     attention = {key: options[key] for key in ("attn_implementation",) if key in options}
     folder = write_model(tiny_model, tmp_path, architecture, options)
     expected = None
@@ -132,7 +136,7 @@ def test_only_texts_that_may_outgrow_a_sliding_window_are_asked_in_static_batche
     assert "12 of 12" not in caplog.text
 
 
-def test_rotary_embeddings_that_depend_on_the_longest_text_bound_the_slots(
+def test_rotary_embeddings_that_depend_on_the_longest_text_bound_the_texts(
     tiny_model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     rope = {
@@ -145,6 +149,68 @@ def test_rotary_embeddings_that_depend_on_the_longest_text_bound_the_slots(
     with caplog.at_level(logging.INFO, logger="gate"):
         texts(engine)
     assert "longer than the 40 tokens" in caplog.text
+
+
+LONG = "Q : What is big ?\nA : the dog\n" * 13
+BEHIND = [
+    GenerateRequest(f"{LONG if number % 5 else BLOCK}Q : {words}", ("e",) if number % 3 == 0 else (), limit)
+    for number, (words, limit) in enumerate(
+        zip(
+            ["a", "the cat", "red", "", "green ?", "big big", "one", "fish", "bird ?\nA :", "a"],
+            LIMITS,
+            strict=False,
+        )
+    )
+]
+
+
+@pytest.mark.parametrize("name", PAGED)
+def test_a_long_beginning_that_texts_share_is_attended_to_together(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    architecture, options = PAGED[name]
+    attention = {key: options[key] for key in ("attn_implementation",) if key in options}
+    folder = write_model(tiny_model, tmp_path, architecture, options)
+    begun: list[int] = []
+    own = PageCache._begin
+
+    def note(cache: PageCache, shared: Sequence[int]) -> Beginning:
+        begun.append(len(shared) * cache.size)
+        return own(cache, shared)
+
+    expected = None
+    for tokens in (1, 400, 100_000):
+        engine: Any = open_model(folder, {"max_batch_tokens": tokens, **attention})
+        expected = expected or [greedy(engine, request) for request in BEHIND]
+        can = attends_together(engine._loaded)
+        with monkeypatch.context() as patched:
+            patched.setattr(PageCache, "_begin", note)
+            assert texts(engine, BEHIND) == expected
+        assert can is not any(word in name for word in ("eager", "soft caps", "sinks", "falcon"))
+        assert (max(begun, default=0) >= 128) is can
+        assert engine._loaded.model.config._attn_implementation in ("sdpa", "eager")
+    assert len(set(expected or [])) > 3
+
+
+def test_attention_behind_a_beginning_is_that_over_all_keys() -> None:
+    torch.manual_seed(0)
+    rows, heads, groups, size, shared, own = 5, 6, 2, 8, 11, 7
+    query = torch.randn(rows, heads, 1, size)
+    beginning = Beginning([torch.randn(groups, size, shared)], [torch.randn(groups, shared, size)])
+    key, value = torch.randn(2, rows, groups, own, size)
+    mask = (torch.arange(own) <= torch.tensor([0, 3, 6, 1, 4])[:, None])[:, None, None]
+    layer = SimpleNamespace(layer_idx=0)
+    found, _ = attend(layer, query, key, value, mask, beginning=beginning)
+    whole = torch.nn.functional.scaled_dot_product_attention(
+        query,
+        torch.cat((beginning.keys[0].transpose(1, 2).expand(rows, -1, -1, -1), key), dim=2),
+        torch.cat((beginning.values[0].expand(rows, -1, -1, -1), value), dim=2),
+        attn_mask=torch.cat((torch.ones(rows, 1, 1, shared, dtype=torch.bool), mask), dim=3),
+        enable_gqa=True,
+    )
+    torch.testing.assert_close(found, whole.transpose(1, 2))
+    with pytest.raises(NotImplementedError, match="softcap"):
+        attend(layer, query, key, value, mask, softcap=30.0)
 
 
 def room_for(engine: Any, rows: int) -> list[int]:
@@ -200,7 +266,7 @@ def test_a_single_text_that_does_not_fit_is_an_error(tiny_model: Path) -> None:
         engine.generate_until([GenerateRequest("the cat runs", (), 8)], silent)
 
 
-def test_a_slot_is_filled_again_as_soon_as_its_text_has_ended(tiny_model: Path) -> None:
+def test_the_room_of_a_text_is_filled_again_as_soon_as_it_has_ended(tiny_model: Path) -> None:
     engine: Any = open_model(tiny_model, {"max_batch_tokens": 4 * 48})
     engine.generate_until(REQUESTS[:1], silent)
     rows: list[int] = []
@@ -242,12 +308,17 @@ def test_memory_stays_within_the_bound(tiny_model: Path, tokens: int) -> None:
 
     def measure(_: Any, args: tuple[Any, ...], options: dict[str, Any]) -> None:
         cache = options["past_key_values"]
-        held.append((cache.slots, cache.slots * cache.capacity))
+        layer = cache.layers[0]
+        size = layer.keys.shape[0] * layer.keys.shape[1] if layer.is_initialized else 0
+        held.append((len(options["input_ids"]), size))
 
     engine._loaded.model.register_forward_pre_hook(measure, with_kwargs=True)
     engine.generate_until(REQUESTS, silent)
-    assert all(slots == 1 or size <= tokens for slots, size in held)
-    assert max(slots for slots, _ in held) > (1 if tokens > 100 else 0)
+    longest = max(len(engine._loaded.tokenizer(one.context).input_ids) + one.max_tokens for one in REQUESTS)
+    page = 16
+    # beside the bound: what a single text takes at least, a page of its own where a prefix ends, and padding's
+    assert max(size for _, size in held) <= max(tokens, longest + 2 * page) + page
+    assert max(rows for rows, _ in held) > (1 if tokens > 100 else 0)
 
 
 def test_the_automatic_bound_is_a_power_of_two_that_holds_many_texts(tiny_model: Path) -> None:
