@@ -50,6 +50,7 @@ class Dialect:
     names_ids: bool = True
     lists: bool = True
     longest_list: int = 20
+    refusal: int = 400
     key: str | None = None
     faults: list[Fault] = field(default_factory=list)
     asked: list[tuple[str, dict[str, Any], dict[str, str]]] = field(default_factory=list)
@@ -74,7 +75,7 @@ class Dialect:
             return 500, {"error": {"message": "Input should be a valid string"}}
         wanted = body.get("logprobs")
         if wanted is not None and wanted > self.longest_list:
-            return 400, {"error": {"message": f"logprobs {wanted} > {self.longest_list}"}}
+            return self.refusal, {"error": {"message": f"logprobs {wanted} > {self.longest_list}"}}
         ids = prompt if isinstance(prompt, list) else self.tokenizer(prompt)["input_ids"]
         by_id = bool(body.get("return_tokens_as_token_ids")) and self.names_ids
         made: list[int] = []

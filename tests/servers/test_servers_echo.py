@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from asking import ask_server, served_identity, silent
@@ -192,6 +193,74 @@ def test_divergence_is_left_out_where_token_ids_are_not_told(
     assert [r.message for r in caplog.records if "KL" in r.message] == [
         "tiny: KL divergence is left out: the server names likely tokens by text only"
     ]
+
+
+TEXTS = [GenerateRequest(f"the {word}", (), 2, top=10) for word in ("cat", "dog", "bird", "fish")]
+
+
+def test_the_first_token_of_a_text_is_measured_on_a_server_as_here(
+    url: str, dialect: Dialect, weights: Path, plain: Engine, other_tiny_model: Path
+) -> None:
+    asked = [*TEXTS, GenerateRequest("the cat", (), 2)]
+    ours, theirs = (
+        engine.generate_until(asked, silent) for engine in (plain, ask_server(url, NAME, weights))
+    )
+    for one, other in zip(ours, theirs, strict=True):
+        assert other.text == one.text
+        assert (other.distribution is None) == (one.distribution is None)
+        if one.distribution is not None and other.distribution is not None:
+            assert other.distribution.tokens == one.distribution.tokens
+            assert other.distribution.logprobs == pytest.approx(one.distribution.logprobs, abs=1e-3)
+    settings = EngineSettings(device="cpu")
+    source = fetch(locate(ModelSettings(model=str(other_tiny_model)), weights), settings, weights, None)
+    wide = [dataclasses.replace(text, top=192) for text in TEXTS]
+    stored = open_engine(source, settings).generate_until(wide, silent)
+    moved = [
+        dataclasses.replace(q, top=0, reference=a.distribution) for q, a in zip(TEXTS, stored, strict=True)
+    ]
+    dialect.longest_list = 384
+    exact, found = (
+        [answer.divergence for answer in engine.generate_until(moved, silent)]
+        for engine in (plain, ask_server(url, NAME, weights))
+    )
+    assert [one and one.kl for one in found] == pytest.approx(
+        [one and one.kl for one in exact], rel=1e-2, abs=1e-3
+    )
+    assert max(one.kl for one in exact if one is not None) > 0.1
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"lists": False}, "the server lists no likely tokens"),
+        ({"names_ids": False}, "the server names likely tokens by text only"),
+        ({"longest_list": 0}, "the server lists no likely tokens"),
+        ({"longest_list": 0, "refusal": 500}, "the server lists no likely tokens"),
+    ],
+)
+def test_texts_are_not_lost_with_what_is_measured_beside_them(
+    url: str,
+    dialect: Dialect,
+    weights: Path,
+    plain: Engine,
+    caplog: pytest.LogCaptureFixture,
+    changes: dict[str, Any],
+    why: str,
+) -> None:
+    for name, value in changes.items():
+        setattr(dialect, name, value)
+    served = ask_server(url, NAME, weights, {"concurrency": 1})
+    asked = TEXTS[:1] if "refusal" in changes else TEXTS * 5  # a status 500 is asked again after a while
+    expected = [one.text for one in plain.generate_until(asked, silent)]
+    for _ in range(1 if "refusal" in changes else 2):
+        answers = served.generate_until(asked, silent)
+        assert [one.text for one in answers] == expected
+        assert all(one.distribution is None for one in answers)
+    assert [r.message for r in caplog.records if "KL" in r.message] == [
+        f"tiny: KL divergence is left out: {why}"
+    ]
+    listed = [body for _, body, _ in dialect.asked if body.get("logprobs") is not None]
+    assert 0 < len(listed) <= 8 * 3  # not of every text for ever; three lengths of the list are tried
 
 
 def test_without_echo_choices_of_one_token_are_looked_up(

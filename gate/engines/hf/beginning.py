@@ -24,7 +24,7 @@ class Beginning:
 
     Attributes
     ----------
-    keys : list of tensors of shape (heads, head size, shared tokens)
+    keys : list of float32 tensors of shape (heads, head size, shared tokens)
     values : list of tensors of shape (heads, shared tokens, head size)
     """
 
@@ -62,16 +62,16 @@ def attend(
     if odd:
         raise NotImplementedError(f"attention with {', '.join(odd)}")
     rows, heads, size = len(query), key.shape[1], query.shape[-1]
-    # the query heads of one key head side by side
-    asked = query.reshape(rows, heads, -1, size) * (size**-0.5 if scaling is None else scaling)
-    lowest = torch.finfo(query.dtype).min
-    scores = torch.matmul(asked, key.transpose(-1, -2)).masked_fill(~attention_mask, lowest)
+    # the query heads of one key head side by side; scores in float32, as fused attention keeps them
+    asked = query.reshape(rows, heads, -1, size).float() * (size**-0.5 if scaling is None else scaling)
+    lowest = torch.finfo(torch.float32).min
+    scores = torch.matmul(asked, key.float().transpose(-1, -2)).masked_fill(~attention_mask, lowest)
     shared = 0
     if beginning is not None:
         together = torch.matmul(_by_head(asked), beginning.keys[module.layer_idx])
         shared = together.shape[-1]
         scores = torch.cat((_by_row(together, rows), scores), dim=-1)
-    weights = scores.softmax(dim=-1, dtype=torch.float32).to(query.dtype)
+    weights = scores.softmax(dim=-1).to(query.dtype)
     found = torch.matmul(weights[..., shared:], value)
     if beginning is not None:
         found += _by_row(

@@ -45,7 +45,8 @@ def decode(
         None is made yet.
     layers : int
     limit : BatchLimit
-        Upper bound of the tokens held in memory; shrunk where memory runs out.
+        Upper bound of the tokens held in memory, shrunk where memory runs out; what a pass gathers and copies of
+        them beside takes at most half as much again.
     multiple : int
         The tokens of a page are rounded up to it.
     done : callable
@@ -90,23 +91,25 @@ class _Loop:
         self.active: list[Writing] = []
         self.waiting = _in_order(rows)
         self._shared = {row.index: shared for row, shared in self.waiting}
+        long = max(self._shared.values()) >= _LEAST_SHARED
+        self._together = long and attends_together(loaded)
         self._ended, self._ended_tokens = 0, 0
         self._begin()
 
     def advance(self) -> list[Writing]:
         """Let waiting texts in where there is room, write one token of each, and return the texts that ended."""
         self._make_room()
-        self._keep_prefix()
+        self._leave_prefix()
         coming = self._admitted()
         if coming:
             self._admit(coming)
-        rows = self.active
+        rows, together = self.active, self._common_pages()
         scores = self._cache.step(
             [(row.made or row.prompt)[-1] for row in rows],
             [row.length - 1 for row in rows],
             [self._tables[row.index] for row in rows],
             self._loaded.device,
-            self._common_pages(),
+            together if len(rows) > 1 and self._worth(len(together)) else [],
         )
         tokens = choose(
             scores,
@@ -127,7 +130,8 @@ class _Loop:
         """Go on after an out-of-memory error with half the memory; texts in progress keep what they have made."""
         longest = max(row.length for row in self.active)
         hopeless = len(self.active) == 1 and self._limit.tokens <= longest
-        tried = self._held * self._size
+        # a cache that could not even be made had more pages than were held
+        tried = (self._held if self._cache.made else self._pages) * self._size
         for row in reversed(self.active):
             self.waiting.appendleft((row, self._shared[row.index]))
         self.active = []
@@ -144,10 +148,13 @@ class _Loop:
 
     def _begin(self) -> None:
         """Make a cache as large as the bound and the texts to come allow, at least for one text."""
-        pages = sorted((-(-row.longest // self._size) for row, _ in self.waiting), reverse=True)[:_MOST_ROWS]
-        most = sum(pages) + self._gathered(len(pages), pages[0]) + max(shared for _, shared in self.waiting)
+        ends = [padded(row.longest, self._size) // self._size for row, _ in self.waiting]
+        shared = [shared // self._size for _, shared in self.waiting]
+        own = sorted((end - part for end, part in zip(ends, shared, strict=True)), reverse=True)[:_MOST_ROWS]
         # one more: of a shared prefix a part of a page is held twice
-        self._pages = max(pages[0] + 1, min(most, self._limit.tokens // self._size))
+        most = sum(own) + max(shared) + 1
+        self._pages = max(max(ends) + 1, min(most, self._limit.tokens // self._size))
+        self._budget = self._limit.tokens // self._size
         self._cache = PageCache(self._loaded.model, self._layers, self._pages, self._size)
         self._tables: dict[int, list[int]] = {}
         self._prefix: tuple[int, ...] = ()
@@ -157,9 +164,13 @@ class _Loop:
     def _held(self) -> int:
         return self._pages - self._cache.pool.free
 
-    def _gathered(self, rows: int, pages: int) -> int:
-        """Return how many pages the widened copy of a single layer takes."""
-        return rows * pages // self._layers
+    def _passing(self, rows: int, pages: int, shared: int) -> int:
+        """Return how many pages a pass takes beside those held.
+
+        It gathers `pages` pages a row, one layer at a time; pages that are attended to together are copied once, the
+        keys in float32.
+        """
+        return rows * (pages - shared) // self._layers + 2 * shared
 
     def _expected(self, row: Writing) -> int:
         """Return the pages that a text is expected to hold at its end, from the texts that have ended."""
@@ -173,21 +184,27 @@ class _Loop:
             return []
         first, shared = self.waiting[0]
         family = first.prompt[:shared]
+        whole = shared // self._size
         ends = [self._expected(row) for row in self.active]
         taken = self._held + (0 if self._prefix == family else self._cache.pages_for(shared))
         later = sum(
             max(0, end - len(self._tables[row.index])) for row, end in zip(self.active, ends, strict=True)
         )
         widest = max(ends, default=0)
+        # beside texts that begin otherwise they are not attended to together
+        alike = self._prefix == family and len(self._common_pages()) == whole if self.active else True
+        together = whole if alike and self._worth(whole) else 0
         count, full = 0, False
         for row, own in self.waiting:
             if own != shared or row.prompt[:shared] != family:
                 break
             now, end = self._cache.pages_for(row.length), self._expected(row)
-            taken, later, widest = taken + now - shared // self._size, later + end - now, max(widest, end)
+            taken, later, widest = taken + now - whole, later + end - now, max(widest, end)
             rows = len(self.active) + count + 1
             full = rows > 1 and (
-                rows > _MOST_ROWS or taken + _AHEAD * later + self._gathered(rows, widest) > self._pages
+                rows > _MOST_ROWS
+                or taken + _AHEAD * later > self._budget
+                or self._passing(rows, widest, together) > self._budget // 2
             )
             if full:
                 break
@@ -212,12 +229,14 @@ class _Loop:
                 copies.append((row, source))
         self.active += [row for row, _ in coming]
         if shared and fresh and self._prefix != family:
+            self._drop_prefix()
             self._prefix_pages = self._cache.pool.take(self._cache.pages_for(shared))
             self._cache.read([family], [self._prefix_pages], 0, self._loaded.device)
             self._prefix = family
         tables = self._cache.fork(self._prefix_pages, shared, [row.length for row in fresh])
         self._tables.update((row.index, table) for row, table in zip(fresh, tables, strict=True))
-        for part in _parts([row.length - 1 - shared for row in fresh], self._limit.tokens):
+        most = max(1, self._budget // 2) * self._layers * self._size
+        for part in _parts([row.length - 1 - shared for row in fresh], self._limit.tokens, shared, most):
             tokens = [row.tokens[shared:-1] for row in fresh[part]]
             if any(tokens):
                 self._cache.read(tokens, tables[part], shared, self._loaded.device)
@@ -226,16 +245,20 @@ class _Loop:
             self._tables[row.index] = self._cache.fork(pages, row.length - 1, [row.length])[0]
 
     def _common_pages(self) -> list[int]:
-        """Return the full pages of the shared prefix if all texts in progress begin with them, and it is worth it."""
+        """Return the full pages of the shared prefix if all texts in progress begin with them."""
         whole = self._prefix_pages[: len(self._prefix) // self._size]
-        if len(whole) * self._size < _LEAST_SHARED or not attends_together(self._loaded):
-            return []
-        alike = all(self._tables[row.index][: len(whole)] == whole for row in self.active)
-        return whole if alike else []
+        return whole if all(self._tables[row.index][: len(whole)] == whole for row in self.active) else []
 
-    def _keep_prefix(self) -> None:
-        """Let go of the shared prefix once the next text begins otherwise."""
-        if not self.waiting or self.waiting[0][0].prompt[: self.waiting[0][1]] != self._prefix:
+    def _worth(self, pages: int) -> bool:
+        """Tell whether so many pages are worth being attended to together."""
+        return self._together and pages * self._size >= _LEAST_SHARED
+
+    def _leave_prefix(self) -> None:
+        """Let go of the shared prefix where neither a text in progress nor the next one begins with it."""
+        following = self.waiting[0][0].prompt[: self.waiting[0][1]] if self.waiting else ()
+        if following != self._prefix and not any(
+            self._tables[row.index][0] in self._prefix_pages for row in self.active
+        ):
             self._drop_prefix()
 
     def _drop_prefix(self) -> None:
@@ -247,15 +270,14 @@ class _Loop:
         pool = self._cache.pool
         while True:
             full = [row for row in self.active if row.length > len(self._tables[row.index]) * self._size]
-            if len(full) <= pool.free:
-                break
-            if len(self.active) == 1:
-                self._drop_prefix()
+            if len(self.active) <= 1 or len(full) <= min(pool.free, self._budget - self._held):
                 break
             youngest = min(reversed(self.active), key=lambda row: len(row.made))
             shared = self._shared[youngest.index]
             self.waiting.appendleft((youngest, shared if youngest.prompt[:shared] == self._prefix else 0))
             self._leave(youngest)
+        if len(full) > pool.free:
+            self._drop_prefix()
         for row in full:
             self._tables[row.index] += pool.take(1)
 
@@ -279,13 +301,25 @@ def _in_order(rows: Sequence[Writing]) -> deque[tuple[Writing, int]]:
     return deque((row, family.shared) for members, family in ordered for row in members)
 
 
-def _parts(lengths: Sequence[int], tokens: int) -> list[slice]:
-    """Cut rows into neighbours of similar length, at most `tokens` of them padded, at least a row each."""
+def _parts(lengths: Sequence[int], tokens: int, shared: int, most: int) -> list[slice]:
+    """Cut rows into neighbours of similar length that one pass reads, at least a row each.
+
+    Parameters
+    ----------
+    lengths : sequence of int
+        New tokens of each row.
+    tokens : int
+        Upper bound of the new tokens of a part, padded.
+    shared : int
+        Tokens that all rows begin with, in the cache.
+    most : int
+        Upper bound of a part's tokens with those.
+    """
     parts: list[slice] = []
     start = 0
     for place, length in enumerate(lengths):
-        widest = max(lengths[start:place], default=length)
-        grown = max(widest, length) * (place + 1 - start) > tokens
+        widest, rows = max(lengths[start : place + 1]), place + 1 - start
+        grown = widest * rows > tokens or (widest + shared) * rows > most
         if place > start and (grown or 2 * length < widest):
             parts.append(slice(start, place))
             start = place

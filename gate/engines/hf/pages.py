@@ -137,6 +137,11 @@ class PageCache(Cache):  # type: ignore[misc]  # transformers is not typed
         self.size = size
         self.pool = Pool(pages)
 
+    @property
+    def made(self) -> bool:
+        """Whether all layers have their memory, which the first pass takes."""
+        return all(layer.is_initialized for layer in self.layers)
+
     def pages_for(self, tokens: int) -> int:
         """Return how many pages hold `tokens` tokens."""
         return -(-tokens // self.size)
@@ -187,15 +192,14 @@ class PageCache(Cache):  # type: ignore[misc]  # transformers is not typed
             self._beginning = None
         width = max(map(len, tokens))
         inputs = torch.tensor([[*row, *[0] * (width - len(row))] for row in tokens])
-        cells = [
-            self._cell(pages, place) if place < start + len(row) else (NOBODY, 0)
-            for row, pages in zip(tokens, tables, strict=True)
-            for place in range(start, start + width)
-        ]
-        table = self._table(tables, start + width) if start else None
-        attended = table.shape[1] * self.size if table is not None else width
-        self.now = _Pass(start, attended, torch.tensor(cells).T, table)
-        positions = torch.arange(start, start + width, device=device)
+        table = self._table(tables, start + width)
+        places = torch.arange(start, start + width)
+        real = torch.arange(width) < torch.tensor(list(map(len, tokens)))[:, None]
+        pages = table[:, places // self.size].where(real, NOBODY)
+        cells = torch.stack((pages, (places % self.size).expand_as(pages))).flatten(1)
+        attended = table.shape[1] * self.size if start else width
+        self.now = _Pass(start, attended, cells, table if start else None)
+        positions = places.to(device)
         mask = torch.arange(attended, device=device) <= positions[:, None]
         # the logits are not needed: a prompt's last token is put in by `step`
         self._forward(
@@ -226,7 +230,10 @@ class PageCache(Cache):  # type: ignore[misc]  # transformers is not typed
         float32 tensor of shape (rows, vocabulary)
         """
         before = len(shared) * self.size
-        cells = [self._cell(pages, length) for pages, length in zip(tables, lengths, strict=True)]
+        cells = [
+            (pages[length // self.size], length % self.size)
+            for pages, length in zip(tables, lengths, strict=True)
+        ]
         table = self._table([pages[len(shared) :] for pages in tables], max(lengths) + 1 - before)
         self.now = _Pass(max(lengths), table.shape[1] * self.size, torch.tensor(cells).T, table)
         inputs, positions = torch.tensor([tokens, lengths]).to(device)
@@ -245,7 +252,9 @@ class PageCache(Cache):  # type: ignore[misc]  # transformers is not typed
             keys, values = [], []
             for layer in self.layers:
                 pages = torch.tensor(shared, device=layer.keys.device)
-                keys.append(layer.keys[pages].transpose(0, 1).flatten(1, 2).transpose(1, 2).contiguous())
+                keys.append(
+                    layer.keys[pages].float().transpose(0, 1).flatten(1, 2).transpose(1, 2).contiguous()
+                )
                 values.append(layer.values[pages].transpose(0, 1).flatten(1, 2))
             self._shared, self._beginning = tuple(shared), Beginning(keys, values)
         return self._beginning
@@ -259,9 +268,6 @@ class PageCache(Cache):  # type: ignore[misc]  # transformers is not typed
             yield
         finally:
             self._config._attn_implementation = own
-
-    def _cell(self, pages: Sequence[int], place: int) -> tuple[int, int]:
-        return pages[place // self.size], place % self.size
 
     def _table(self, tables: Sequence[Sequence[int]], width: int) -> torch.Tensor:
         """Return the pages of the first `width` positions; where a text has fewer, nobody's."""

@@ -68,11 +68,13 @@ class Completions:
         positions = answer.choices[0].positions
         return positions[:count] if count and len(positions) >= count else []
 
-    async def likeliest(self, prompt: list[int] | str, count: int) -> tuple[tuple[Likely, ...], int | None]:
+    async def likeliest(
+        self, prompt: list[int] | str, count: int, attempts: int = 10
+    ) -> tuple[tuple[Likely, ...], int | None]:
         """Return the likeliest next tokens, as many as the server gives up to `count`, and the prompt's tokens."""
         for length in dict.fromkeys([min(count, self._longest or count), *(n for n in _LISTS if n < count)]):
             try:
-                answer = await self.ask(prompt, logprobs=length)
+                answer = await self.ask(prompt, attempts, logprobs=length)
             except RefusedError as refusal:
                 if refusal.status not in (400, 422) or length == _LISTS[-1]:
                     raise

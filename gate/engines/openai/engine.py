@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from importlib.metadata import version
@@ -41,6 +42,7 @@ from gate.tasks import Message
 _LOG = logging.getLogger(__name__)
 _FORCED_TOLERANCE = 0.05  # nats, between a listed token and the same one forced, on the same position
 _MOST = 4096  # likely tokens that a server is asked for: a whole vocabulary is megabytes of JSON an item
+_TRIES = 8  # texts whose likely tokens a server is asked for in vain; one that ends at once may have none
 _METHODS = {
     "forced": "token by token, each forced by a bias",
     "ids": "echo of token ids",
@@ -84,9 +86,7 @@ class OpenAIEngine:
         self._local = LocalTokens(self._tokenizer) if self._tokenizer is not None else None
         self._takes_ids = False
         self._form: str | None = None  # how it is asked for log-likelihoods, once that was tried
-        self._lists = (
-            True  # whether it lists the likeliest tokens of a text that it writes, as far as is known
-        )
+        self._asking: float = _TRIES  # for so many texts more it is asked for the likeliest tokens
         self._said: set[str] = set()
         self._server = run(self._open())
 
@@ -188,7 +188,7 @@ class OpenAIEngine:
                     request = requests[index]
                     prompt = await prompt_of(self._server, self._local, self._takes_ids, request)
                     answer = await generate(client, self._server, prompt, request)
-                    if request.top or request.reference is not None:
+                    if self._asking > 0 and (request.top or request.reference is not None):
                         first = await self._first(completions, prompt, request)
                         stored, moved = self._measured(request, first)
                         answer = replace(answer, distribution=stored, divergence=moved)
@@ -274,15 +274,18 @@ class OpenAIEngine:
         self, completions: Completions, prompt: list[int] | str, request: GenerateRequest
     ) -> tuple[Likely, ...]:
         """Return the likeliest first tokens of a text, with a request of their own; none where the server has none."""
+        found: tuple[Likely, ...] = ()
         # without a tokenizer here its ids could not be compared
-        if self._lists and (request.reference is None or self._local is not None):
+        if request.reference is None or self._local is not None:
             try:
-                found, _ = await completions.likeliest(prompt, _wanted(request))
-            except RefusedError:
-                found = ()
-            self._lists = bool(found)
-            return found
-        return ()
+                found, _ = await completions.likeliest(prompt, _wanted(request), attempts=2)
+            except (
+                EvaluationError
+            ) as error:  # the text is there: what is measured beside it is not worth a failure
+                _LOG.debug("%s: no likely tokens: %s", self._name, error.message)
+        listed = bool(found) and all(one.id is not None for one in found)
+        self._asking = math.inf if listed else self._asking - 1
+        return found
 
     def _measured(
         self, request: LoglikelihoodRequest | GenerateRequest, first: tuple[Likely, ...]
