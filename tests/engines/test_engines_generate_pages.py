@@ -11,9 +11,12 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from opened import open_model, silent
 
 from gate.engines import Engine, GenerateRequest
+from gate.engines.hf.batching import BatchLimit
 from gate.engines.hf.beginning import Beginning, attend
 from gate.engines.hf.paged import attends_together
 from gate.engines.hf.pages import PageCache, _Layer
@@ -191,6 +194,42 @@ def test_a_long_beginning_that_texts_share_is_attended_to_together(
         assert engine._loaded.model.config._attn_implementation in ("sdpa", "eager")
     assert (max(begun, default=0) >= 128) is can
     assert len(set(expected or [])) > 3
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    texts_of=st.lists(
+        st.tuples(
+            st.sampled_from([LONG, BLOCK, BLOCK * 2, "", "big "]), st.sampled_from(WORDS), st.integers(1, 40)
+        ),
+        min_size=1,
+        max_size=24,
+    ),
+    tokens=st.integers(1, 2500),
+)
+def test_any_families_in_any_memory_are_written_like_one_at_a_time(
+    many_families: tuple[Any, dict[GenerateRequest, str]],
+    texts_of: list[tuple[str, str, int]],
+    tokens: int,
+) -> None:
+    engine, known = many_families
+    requests = [GenerateRequest(f"{start}Q : {word}", (), limit) for start, word, limit in texts_of]
+    for request in requests:
+        if request not in known:
+            engine._texts = BatchLimit(1)
+            known[request] = engine.generate_until([request], silent)[0].text
+    engine._texts = BatchLimit(tokens)
+    assert texts(engine, requests) == [known[request] for request in requests]
+
+
+@pytest.fixture(scope="module")
+def many_families(
+    tiny_model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Any, dict[GenerateRequest, str]]:
+    """A model that has long texts, and what it writes."""
+    return open_model(
+        write_model(tiny_model, tmp_path_factory.mktemp("families"), "Llama", {"eos_token_id": 1})
+    ), {}
 
 
 def test_attention_behind_a_beginning_is_that_over_all_keys() -> None:

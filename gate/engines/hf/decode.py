@@ -153,8 +153,9 @@ class _Loop:
         own = sorted((end - part for end, part in zip(ends, shared, strict=True)), reverse=True)[:_MOST_ROWS]
         # one more: of a shared prefix a part of a page is held twice
         most = sum(own) + max(shared) + 1
-        self._pages = max(max(ends) + 1, min(most, self._limit.tokens // self._size))
         self._budget = self._limit.tokens // self._size
+        self._room = min(most, self._budget)
+        self._pages = max(max(ends) + 1, self._room)
         self._cache = PageCache(self._loaded.model, self._layers, self._pages, self._size)
         self._tables: dict[int, list[int]] = {}
         self._prefix: tuple[int, ...] = ()
@@ -203,7 +204,7 @@ class _Loop:
             rows = len(self.active) + count + 1
             full = rows > 1 and (
                 rows > _MOST_ROWS
-                or taken + _AHEAD * later > self._budget
+                or taken + _AHEAD * later > self._room
                 or self._passing(rows, widest, together) > self._budget // 2
             )
             if full:
@@ -270,7 +271,7 @@ class _Loop:
         pool = self._cache.pool
         while True:
             full = [row for row in self.active if row.length > len(self._tables[row.index]) * self._size]
-            if len(self.active) <= 1 or len(full) <= min(pool.free, self._budget - self._held):
+            if len(self.active) <= 1 or len(full) <= self._room - self._held:
                 break
             youngest = min(reversed(self.active), key=lambda row: len(row.made))
             shared = self._shared[youngest.index]
