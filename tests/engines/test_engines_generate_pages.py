@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
+import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -435,6 +437,22 @@ def test_memory_stays_within_the_bound(tiny_model: Path, tokens: int) -> None:
     # beside the bound: what a single text takes at least, a page of its own where a prefix ends, and padding's
     assert max(size for _, size in held) <= max(tokens, longest + 2 * page) + page
     assert max(rows for rows, _ in held) > (1 if tokens > 100 else 0)
+
+
+def test_the_memory_of_a_call_is_given_back_at_its_end(tiny_model: Path) -> None:
+    engine: Any = open_model(tiny_model)
+    engine.generate_until(REQUESTS[:1], silent)
+    caches: list[weakref.ref[Any]] = []
+    engine._loaded.model.register_forward_pre_hook(
+        lambda _, __, options: caches.append(weakref.ref(options["past_key_values"])), with_kwargs=True
+    )
+    gc.disable()  # cycles would live on
+    try:
+        engine.generate_until(REQUESTS, silent)
+        assert caches
+        assert all(cache() is None for cache in caches)
+    finally:
+        gc.enable()
 
 
 def test_the_automatic_bound_is_a_power_of_two_that_holds_many_texts(tiny_model: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -58,14 +59,21 @@ class _Pass:
         return found
 
 
+@dataclass
+class _Now:
+    """The pass that layers are in. With the cache itself they would make a cycle, which outlives its use."""
+
+    passing: _Pass
+
+
 class _Layer(CacheLayerMixin):  # type: ignore[misc]  # transformers is not typed
     """Keys and values of one layer, of shape (pages, heads, tokens of a page, head size) each."""
 
     is_sliding = False
 
-    def __init__(self, cache: PageCache, pages: int, size: int) -> None:
+    def __init__(self, now: _Now, pages: int, size: int) -> None:
         super().__init__()
-        self._cache, self._pages, self._size = cache, pages, size
+        self._now, self._pages, self._size = now, pages, size
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
         # zeros: a masked position has weight 0, and 0 x NaN would still be NaN
@@ -81,7 +89,7 @@ class _Layer(CacheLayerMixin):  # type: ignore[misc]  # transformers is not type
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         rows, heads = key_states.shape[:2]
-        (pages, places), index = self._cache.now.on(key_states.device, heads)
+        (pages, places), index = self._now.passing.on(key_states.device, heads)
         for held, new in ((self.keys, key_states), (self.values, value_states)):
             held[pages, :, places] = new.transpose(1, 2).flatten(0, 1)
         if index is None:
@@ -95,10 +103,10 @@ class _Layer(CacheLayerMixin):  # type: ignore[misc]  # transformers is not type
         )
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:  # noqa: ARG002 - the signature is given
-        return self._cache.now.width, 0
+        return self._now.passing.width, 0
 
     def get_seq_length(self) -> int:
-        return self._cache.now.length
+        return self._now.passing.length
 
     def get_max_length(self) -> int:
         return -1
@@ -126,8 +134,8 @@ class PageCache(Cache):  # type: ignore[misc]  # transformers is not typed
     """
 
     def __init__(self, model: Any, layers: int, pages: int, size: int) -> None:
-        super().__init__(layers=[_Layer(self, pages + 1, size) for _ in range(layers)])
-        self.now = _Pass()
+        self._now = _Now(_Pass())
+        super().__init__(layers=[_Layer(self._now, pages + 1, size) for _ in range(layers)])
         self._model = model
         self._config = model.config.get_text_config(decoder=True)
         self._eager = self._config._attn_implementation == "eager"
@@ -198,7 +206,7 @@ class PageCache(Cache):  # type: ignore[misc]  # transformers is not typed
         pages = table[:, places // self.size].where(real, NOBODY)
         cells = torch.stack((pages, (places % self.size).expand_as(pages))).flatten(1)
         attended = table.shape[1] * self.size if start else width
-        self.now = _Pass(start, attended, cells, table if start else None)
+        self._now.passing = _Pass(start, attended, cells, table if start else None)
         positions = places.to(device)
         mask = torch.arange(attended, device=device) <= positions[:, None]
         # the logits are not needed: a prompt's last token is put in by `step`
@@ -235,9 +243,9 @@ class PageCache(Cache):  # type: ignore[misc]  # transformers is not typed
             for pages, length in zip(tables, lengths, strict=True)
         ]
         table = self._table([pages[len(shared) :] for pages in tables], max(lengths) + 1 - before)
-        self.now = _Pass(max(lengths), table.shape[1] * self.size, torch.tensor(cells).T, table)
+        self._now.passing = _Pass(max(lengths), table.shape[1] * self.size, torch.tensor(cells).T, table)
         inputs, positions = torch.tensor([tokens, lengths]).to(device)
-        mask = torch.arange(before, before + self.now.width, device=device) <= positions[:, None]
+        mask = torch.arange(before, before + self._now.passing.width, device=device) <= positions[:, None]
         given = inputs[:, None], positions[:, None], mask[:, None, None]
         if shared:
             with self._attending():
