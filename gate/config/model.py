@@ -51,7 +51,9 @@ class EngineSettings(Section):
         description="auto (the GPU where there is one), cpu, cuda, cuda:N, or balanced (spread over all GPUs).",
     )
     max_batch_tokens: int | Literal["auto"] = Field(
-        "auto", description="Upper bound of rows x padded length in one forward pass, in tokens."
+        "auto",
+        description="Upper bound of rows x padded length in one forward pass, and of the tokens that texts in progress "
+        "hold.",
     )
     pad_to_multiple_of: int = Field(1, ge=1, le=4096, description="Padded lengths are multiples of this.")
     attn_implementation: str | None = Field(None, description="Passed to transformers: sdpa, eager, ...")
