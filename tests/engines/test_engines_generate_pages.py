@@ -439,6 +439,30 @@ def test_memory_stays_within_the_bound(tiny_model: Path, tokens: int) -> None:
     assert max(rows for rows, _ in held) > (1 if tokens > 100 else 0)
 
 
+@pytest.mark.parametrize("tokens", [600, 1500, 4000])
+def test_what_a_pass_copies_stays_within_half_of_the_bound(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tokens: int
+) -> None:
+    engine: Any = open_model(write_model(tiny_model, tmp_path, "Llama", {}), {"max_batch_tokens": tokens})
+    engine.generate_until(BEHIND[:2], silent)  # the probes
+    copied: list[tuple[int, float]] = []
+    own = _Layer.update
+
+    def measure(layer: _Layer, *given: Any, **named: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        keys, values = own(layer, *given, **named)
+        if keys is not given[0]:
+            copied.append((len(keys), len(keys) * keys.shape[2] / SIZES["num_hidden_layers"]))
+        return keys, values
+
+    monkeypatch.setattr(_Layer, "update", measure)
+    requests = [
+        GenerateRequest(f"{start}Q : {word} big", (), 30) for start in (LONG, BLOCK) for word in WORDS
+    ]
+    engine.generate_until(requests, silent)
+    assert max(size for rows, size in copied if rows > 1) <= tokens / 2
+    assert max(rows for rows, _ in copied) > 2
+
+
 def test_the_memory_of_a_call_is_given_back_at_its_end(tiny_model: Path) -> None:
     engine: Any = open_model(tiny_model)
     engine.generate_until(REQUESTS[:1], silent)
