@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from opened import open_model, silent
-from test_engines_generate_pages import PAGED, STATIC, write_model
+from writers import PAGED, STATIC, write_model
 
 from gate.engines import Distribution, Engine, GenerateRequest, LoglikelihoodRequest
 

@@ -6,105 +6,40 @@ import gc
 import json
 import logging
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from opened import open_model, silent
+from writers import (
+    BEHIND,
+    BLOCK,
+    LONG,
+    PAGED,
+    PROMPTS,
+    REQUESTS,
+    SIZES,
+    STATIC,
+    WORDS,
+    greedy,
+    texts,
+    write_model,
+    write_paged,
+)
 
-from gate.engines import Engine, GenerateRequest
-from gate.engines.hf.batching import BatchLimit
-from gate.engines.hf.beginning import Beginning, attend
-from gate.engines.hf.paged import attends_together
-from gate.engines.hf.pages import PageCache, _Layer
+from gate.engines import GenerateRequest
+from gate.engines.hf.pages import _Layer
 from gate.engines.hf.room import automatic_text_tokens
 from gate.errors import EvaluationError
-
-BLOCK = "Q : What is big ?\nA : the dog\nQ : What runs ?\nA : a cat\n" * 2
-PROMPTS = ["the cat", BLOCK + "Q : the fish ?\nA :", BLOCK + "Q : red or green ?\nA :", "a", "", "日本 🐈", "yes",
-           BLOCK + "Q : What colour is the bird ?\nA :", "big big big big dog", BLOCK + "Q : a", "one two three", "a"]  # fmt: skip
-LIMITS = [12, 3, 20, 8, 16, 1, 10, 24, 5, 14, 30, 18]
-REQUESTS = [
-    GenerateRequest(prompt, ("e",) if number % 4 == 0 else (), limit)
-    for number, (prompt, limit) in enumerate(zip(PROMPTS, LIMITS, strict=True))
-]
-
-SIZES = {
-    "vocab_size": 384, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
-    "num_key_value_heads": 2, "max_position_embeddings": 256, "bos_token_id": 0, "eos_token_id": [1, 17, 44],
-    "pad_token_id": 1, "initializer_range": 0.3,
-}  # fmt: skip
-OLD_SIZES = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 256}
-PAGED: dict[str, tuple[str, dict[str, Any]]] = {
-    "llama": ("Llama", {}),
-    "llama, eager": ("Llama", {"attn_implementation": "eager"}),
-    "gpt2, learned positions": ("GPT2", OLD_SIZES),
-    "opt, shifted positions": ("OPT", {"ffn_dim": 64, "word_embed_proj_dim": 32}),
-    "gemma2, soft caps": ("Gemma2", {"head_dim": 8, "sliding_window": 250}),
-    "gpt-oss, sinks and experts": ("GptOss", {"head_dim": 8, "sliding_window": 250, "num_local_experts": 4}),
-    "qwen3": ("Qwen3", {"head_dim": 8}),
-    "falcon, parallel layers": ("Falcon", {}),
-}
-STATIC: dict[str, tuple[str, dict[str, Any]]] = {
-    "bloom, alibi": ("Bloom", {"n_layer": 2, "n_head": 4}),
-    "falcon, alibi": ("Falcon", {"alibi": True}),
-    "mamba, recurrent": ("Mamba", {"state_size": 4}),
-    "lfm2, convolutions": (
-        "Lfm2",
-        {"num_hidden_layers": 4, "layer_types": ["conv", "full_attention", "conv", "full_attention"]},
-    ),
-    "rwkv, recurrent, no mask": ("Rwkv", {}),
-    "bart, positions by place": ("Bart", {"d_model": 32, "decoder_layers": 2, "decoder_attention_heads": 4}),
-}
-
-
-def write_model(tokenizer_from: Path, folder: Path, architecture: str, options: dict[str, Any]) -> Path:
-    """Write a random tiny model of an architecture beside the tiny tokenizer."""
-    import transformers
-
-    options = dict(options)
-    attention = {key: options.pop(key) for key in ("attn_implementation",) if key in options}
-    torch.manual_seed(0)
-    config = getattr(transformers, f"{architecture}Config")(**{**SIZES, **options})
-    transformers.AutoModelForCausalLM.from_config(config, **attention).float().save_pretrained(folder)
-    transformers.AutoTokenizer.from_pretrained(tokenizer_from).save_pretrained(folder)
-    return folder
-
-
-def greedy(engine: Any, request: GenerateRequest) -> str:
-    """Return the text by the definition of greedy decoding: whole forward passes over one text, no cache."""
-    loaded = engine._loaded
-    ids = loaded.tokenizer(request.context).input_ids or [0]
-    made: list[int] = []
-    while len(made) < request.max_tokens:
-        with torch.no_grad():
-            logits = loaded.model(torch.tensor([ids + made]), use_cache=False).logits
-        best = int(logits[0, -1].argmax())
-        if best in loaded.end_tokens:
-            break
-        made.append(best)
-        text = str(loaded.tokenizer.decode(made, skip_special_tokens=True))
-        if any(stop in text for stop in request.stop):
-            return text[: min(text.index(stop) for stop in request.stop if stop in text)]
-    return str(loaded.tokenizer.decode(made, skip_special_tokens=True))
-
-
-def texts(engine: Engine, requests: list[GenerateRequest] | None = None) -> list[str]:
-    return [answer.text for answer in engine.generate_until(requests or REQUESTS, silent)]
 
 
 @pytest.mark.parametrize("name", PAGED)
 def test_the_text_is_that_of_greedy_decoding_one_at_a_time(
     tiny_model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
-    architecture, options = PAGED[name]
-    attention = {key: options[key] for key in ("attn_implementation",) if key in options}
-    folder = write_model(tiny_model, tmp_path, architecture, options)
+    folder, attention = write_paged(tiny_model, tmp_path, name)
     expected = None
     for tokens in (1, 150, 500, 100_000):
         engine = open_model(folder, {"max_batch_tokens": tokens, **attention})
@@ -154,144 +89,6 @@ def test_rotary_embeddings_that_depend_on_the_longest_text_bound_the_texts(
     with caplog.at_level(logging.INFO, logger="gate"):
         texts(engine)
     assert "longer than the 40 tokens" in caplog.text
-
-
-LONG = "Q : What is big ?\nA : the dog\n" * 13
-WORDS = ["a", "the cat", "red", "green ?", "big dog", "one", "fish", "bird", "runs", "two"]
-BEHIND = [
-    GenerateRequest(f"{LONG if number % 5 else BLOCK}Q : {words}", ("e",) if number % 3 == 0 else (), limit)
-    for number, (words, limit) in enumerate(
-        zip(
-            ["a", "the cat", "red", "", "green ?", "big big", "one", "fish", "bird ?\nA :", "a"],
-            LIMITS,
-            strict=False,
-        )
-    )
-]
-
-
-@pytest.mark.parametrize("name", PAGED)
-def test_a_long_beginning_that_texts_share_is_attended_to_together(
-    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    architecture, options = PAGED[name]
-    attention = {key: options[key] for key in ("attn_implementation",) if key in options}
-    folder = write_model(tiny_model, tmp_path, architecture, options)
-    begun: list[int] = []
-    own = PageCache._begin
-
-    def note(cache: PageCache, shared: Sequence[int]) -> Beginning:
-        begun.append(len(shared) * cache.size)
-        return own(cache, shared)
-
-    expected = None
-    for tokens in (1, 400, 1000, 100_000):
-        engine: Any = open_model(folder, {"max_batch_tokens": tokens, **attention})
-        expected = expected or [greedy(engine, request) for request in BEHIND]
-        can = attends_together(engine._loaded)
-        with monkeypatch.context() as patched:
-            patched.setattr(PageCache, "_begin", note)
-            assert texts(engine, BEHIND) == expected
-        assert can is not any(word in name for word in ("eager", "soft caps", "sinks", "falcon"))
-        assert engine._loaded.model.config._attn_implementation in ("sdpa", "eager")
-    assert (max(begun, default=0) >= 128) is can
-    assert len(set(expected or [])) > 3
-
-
-@settings(max_examples=25, deadline=None)
-@given(
-    texts_of=st.lists(
-        st.tuples(
-            st.sampled_from([LONG, BLOCK, BLOCK * 2, "", "big "]), st.sampled_from(WORDS), st.integers(1, 40)
-        ),
-        min_size=1,
-        max_size=24,
-    ),
-    tokens=st.integers(1, 2500),
-)
-def test_any_families_in_any_memory_are_written_like_one_at_a_time(
-    many_families: tuple[Any, dict[GenerateRequest, str]],
-    texts_of: list[tuple[str, str, int]],
-    tokens: int,
-) -> None:
-    engine, known = many_families
-    requests = [GenerateRequest(f"{start}Q : {word}", (), limit) for start, word, limit in texts_of]
-    for request in requests:
-        if request not in known:
-            engine._texts = BatchLimit(1)
-            known[request] = engine.generate_until([request], silent)[0].text
-    engine._texts = BatchLimit(tokens)
-    assert texts(engine, requests) == [known[request] for request in requests]
-
-
-@pytest.fixture(scope="module")
-def many_families(
-    tiny_model: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Any, dict[GenerateRequest, str]]:
-    """A model that has long texts, and what it writes."""
-    return open_model(
-        write_model(tiny_model, tmp_path_factory.mktemp("families"), "Llama", {"eos_token_id": 1})
-    ), {}
-
-
-def test_attention_behind_a_beginning_is_that_over_all_keys() -> None:
-    torch.manual_seed(0)
-    rows, heads, groups, size, shared, own = 5, 6, 2, 8, 11, 7
-    query = torch.randn(rows, heads, 1, size)
-    beginning = Beginning([torch.randn(groups, size, shared)], [torch.randn(groups, shared, size)])
-    key, value = torch.randn(2, rows, groups, own, size)
-    mask = (torch.arange(own) <= torch.tensor([0, 3, 6, 1, 4])[:, None])[:, None, None]
-    layer = SimpleNamespace(layer_idx=0)
-    found, _ = attend(layer, query, key, value, mask, beginning=beginning)
-    whole = torch.nn.functional.scaled_dot_product_attention(
-        query,
-        torch.cat((beginning.keys[0].transpose(1, 2).expand(rows, -1, -1, -1), key), dim=2),
-        torch.cat((beginning.values[0].expand(rows, -1, -1, -1), value), dim=2),
-        attn_mask=torch.cat((torch.ones(rows, 1, 1, shared, dtype=torch.bool), mask), dim=3),
-        enable_gqa=True,
-    )
-    torch.testing.assert_close(found, whole.transpose(1, 2))
-    with pytest.raises(NotImplementedError, match="softcap"):
-        attend(layer, query, key, value, mask, softcap=30.0)
-
-
-def test_texts_are_attended_to_together_to_the_end(
-    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    engine: Any = open_model(write_model(tiny_model, tmp_path, "Llama", {}), {"max_batch_tokens": 10_000})
-    steps: list[bool] = []
-    own = PageCache.step
-    monkeypatch.setattr(PageCache, "step", lambda *given: (steps.append(bool(given[-1])), own(*given))[1])
-    requests = [GenerateRequest(f"{LONG}Q : {word} big", (), 20) for word in WORDS]
-    engine.generate_until(requests, silent)
-    begun = steps[steps.index(True) :]  # after the probes
-    assert len(begun) >= 10
-    assert all(begun)
-
-
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_scores_behind_a_beginning_are_as_exact_as_those_of_fused_attention(dtype: torch.dtype) -> None:
-    """Keys with a common offset, as biases give them, make large scores, which half precision rounds coarsely."""
-    torch.manual_seed(0)
-    rows, heads, size, shared, own = 3, 2, 16, 40, 8
-    query = torch.randn(rows, heads, 1, size) * 4
-    keys = torch.randn(rows, heads, shared + own, size) + 20 * torch.randn(1, heads, 1, size)
-    keys[:, :, :shared] = keys[:1, :, :shared]
-    values = torch.randn(heads, shared, size)
-    value = torch.randn(rows, heads, own, size)
-    query, keys, values, value = (one.to(dtype) for one in (query, keys, values, value))
-    beginning = Beginning([keys[0, :, :shared].float().transpose(1, 2)], [values])
-    mask = torch.ones(rows, 1, 1, own, dtype=torch.bool)
-    found, _ = attend(
-        SimpleNamespace(layer_idx=0), query, keys[:, :, shared:], value, mask, beginning=beginning
-    )
-    both = torch.cat((values.expand(rows, -1, -1, -1), value), dim=2)
-    exact, fused = (
-        torch.nn.functional.scaled_dot_product_attention(*(one.to(kind) for one in (query, keys, both)))
-        for kind in (torch.float64, dtype)
-    )
-    off = (found.transpose(1, 2).double() - exact).norm()
-    assert off <= 3 * (fused.double() - exact).norm()
 
 
 def room_for(engine: Any, rows: int) -> list[int]:

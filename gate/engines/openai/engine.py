@@ -279,9 +279,8 @@ class OpenAIEngine:
         if request.reference is None or self._local is not None:
             try:
                 found, _ = await completions.likeliest(prompt, _wanted(request), attempts=2)
-            except (
-                EvaluationError
-            ) as error:  # the text is there: what is measured beside it is not worth a failure
+            except EvaluationError as error:
+                # the text is there: what is measured beside it is not worth a failure
                 _LOG.debug("%s: no likely tokens: %s", self._name, error.message)
         listed = bool(found) and all(one.id is not None for one in found)
         self._asking = math.inf if listed else self._asking - 1
