@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from gate.config import EngineSettings, ModelSettings
-from gate.engines import Engine, LoglikelihoodRequest, fetch, locate, open_engine
-from gate.engines.hf.distribution import divergences, top_distributions
+from gate.engines import Engine, GenerateRequest, LoglikelihoodRequest, fetch, locate, open_engine
+from gate.engines.hf.distribution import asked
 from gate.errors import EvaluationError
+
+
+def top_distributions(logprobs: torch.Tensor, k: int) -> list[Any]:
+    return asked(logprobs, [GenerateRequest("", (), 1, top=k)] * len(logprobs))
+
+
+def divergences(logprobs: torch.Tensor, references: list[Any]) -> list[Any]:
+    return asked(logprobs, [GenerateRequest("", (), 1, reference=one) for one in references])
 
 
 def random_logprobs(seed: int, rows: int = 40, vocabulary: int = 1000) -> torch.Tensor:

@@ -55,22 +55,20 @@ def asked(logprobs: torch.Tensor, requests: Sequence[Asking]) -> list[Distributi
     return waiting()
 
 
-def top_distributions(logprobs: torch.Tensor, k: int) -> list[Distribution]:
-    """Return the k likeliest tokens of each row; where k reaches the vocabulary's size all of it, without a tail.
+def queue_tops(logprobs: torch.Tensor, k: int) -> Callable[[], list[Distribution]]:
+    """Queue the k likeliest tokens of each row; where k reaches the vocabulary's size all of it, without a tail.
 
     Parameters
     ----------
     logprobs : float32 tensor of shape (rows, vocabulary)
         Normalised, in nats.
     k : int
+
+    Returns
+    -------
+    callable
+        Gives the distributions once the device has done the work.
     """
-    waiting = queue_tops(logprobs, k)
-    _synchronize(logprobs)
-    return waiting()
-
-
-def queue_tops(logprobs: torch.Tensor, k: int) -> Callable[[], list[Distribution]]:
-    """Do the same, but only queue the work and the copies; the result is to be called when the device has done them."""
     whole = k >= logprobs.shape[1]
     values, tokens = logprobs.topk(min(k, logprobs.shape[1]), dim=1)
     values = values.half().float()
@@ -82,8 +80,10 @@ def queue_tops(logprobs: torch.Tensor, k: int) -> Callable[[], list[Distribution
     ]
 
 
-def divergences(logprobs: torch.Tensor, references: Sequence[Distribution]) -> list[Divergence]:
-    """Return each row's divergence from its reference; see `Divergence`.
+def queue_divergences(
+    logprobs: torch.Tensor, references: Sequence[Distribution]
+) -> Callable[[], list[Divergence]]:
+    """Queue each row's divergence from its reference; see `Divergence`.
 
     Parameters
     ----------
@@ -93,20 +93,16 @@ def divergences(logprobs: torch.Tensor, references: Sequence[Distribution]) -> l
         Of one and the same k. One without a tail is a whole distribution: it is normalised again after its rounding,
         and the divergence is exact.
 
+    Returns
+    -------
+    callable
+        Gives the divergences once the device has done the work.
+
     Raises
     ------
     EvaluationError
         A reference names a token that the model does not have.
     """
-    waiting = queue_divergences(logprobs, references)
-    _synchronize(logprobs)
-    return waiting()
-
-
-def queue_divergences(
-    logprobs: torch.Tensor, references: Sequence[Distribution]
-) -> Callable[[], list[Divergence]]:
-    """Do the same, but only queue the work and the copies; the result is to be called when the device has done them."""
     named = torch.tensor([reference.tokens for reference in references])
     if int(named.max()) >= logprobs.shape[1]:
         raise EvaluationError(
