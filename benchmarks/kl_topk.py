@@ -75,13 +75,14 @@ def main() -> None:
         answer="0",
     )
     task = build_task(settings, SampleSettings(limit=options.items), options.data)
-    baseline = open_model(options.models / "baseline")
+    models = options.models.resolve()
+    baseline = open_model(models / "baseline")
     tables = {
         width: answer_items(task, task.items, baseline, lambda _: None, None, width) for width in WIDTHS
     }
     del baseline
     sizes = {width: stored_bytes(table) for width, table in tables.items()}
-    before = exact_logprobs(options.models / "baseline", task)
+    before = exact_logprobs(models / "baseline", task)
     lines = [
         "# KL divergence from the stored top k, against the whole vocabulary",
         "",
@@ -94,9 +95,9 @@ def main() -> None:
     ]
     found: dict[str, dict[str, float]] = {}
     for name in ("int8", "damaged"):
-        after = exact_logprobs(options.models / name, task)
+        after = exact_logprobs(models / name, task)
         exact = (before.exp() * (before - after)).sum(dim=1).numpy()
-        engine = open_model(options.models / name)
+        engine = open_model(models / name)
         for width, table in tables.items():
             references = stored_references(TaskSamples(task.name, task.metric, table))
             answered = answer_items(task, task.items, engine, lambda _: None, references, width)
