@@ -111,6 +111,7 @@ def main() -> None:
     lines += ["", f"Relative differences: `{json.dumps(found)}`."]
     text = "\n".join(lines) + "\n"
     print(text)
+    options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "kl_topk.md").write_text(text, encoding="utf-8")
 
 
