@@ -15,8 +15,8 @@ import yaml
 from gate.config import EngineSettings, ModelSettings, SampleSettings, TaskSettings
 from gate.engines import ModelIdentity, fetch, identify, locate, open_engine
 from gate.engines.hf.engine import TransformersEngine
-from gate.engines.hf.positions import Positions
-from gate.samples.evaluate import evaluate
+from gate.engines.hf.scoring.positions import Positions
+from gate.evaluation.evaluate import evaluate
 from gate.tasks import Task, build_task
 
 

@@ -21,12 +21,12 @@ from playwright.sync_api import sync_playwright
 
 from gate.config import DecisionSettings
 from gate.decision import decide
+from gate.importers.build import task_samples
 from gate.report import build_result
 from gate.report.detail import build_detail
 from gate.report.html import render_html
 from gate.report.payload import flips_payload
 from gate.samples import ModelSamples, Pairing, TaskSamples, pair
-from gate.samples.importers.build import task_samples
 
 FLAGS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",

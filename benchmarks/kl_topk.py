@@ -24,7 +24,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from gate.config import EngineSettings, ModelSettings, SampleSettings, TaskSettings
 from gate.engines import Engine, fetch, locate, open_engine
-from gate.samples.answer import answer_items, stored_references
+from gate.evaluation.answer import answer_items, stored_references
 from gate.samples.record import TaskSamples
 from gate.tasks import Task, build_task
 

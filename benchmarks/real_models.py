@@ -15,11 +15,11 @@ from pathlib import Path
 
 import yaml
 
-from gate.cli import job, workflow
+from gate.app import job, workflow
 from gate.cli.console import Screen
 from gate.config import load_config
 from gate.demo.setup import native_bfloat16
-from gate.samples import open_set
+from gate.store import open_set
 
 TASKS = ("social_iqa", "step_inference", "goal_inference")
 PROMPT = "Q: {{ question }}\nA:"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
-from tiny import write_tiny_model
+from support.tiny import write_tiny_model
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 # the same examples in every run: a change that breaks a property shows in the change's own run

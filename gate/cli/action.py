@@ -54,7 +54,7 @@ def run_action(environment: Mapping[str, str]) -> int:
 
 
 def _run(environment: Mapping[str, str], screen: Screen) -> int:
-    from gate.cli import job
+    from gate.app import job
     from gate.doctor import hub_cache, require_devices
     from gate.github import check_context, group, marker, on_github
     from gate.github.effective import effective

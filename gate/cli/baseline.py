@@ -15,7 +15,7 @@ from gate.cli import options
 @options.quiet
 def command(config_path: Path, force: bool, quiet: bool) -> int:
     """Evaluate the baseline of gate.yml on its tasks and store the samples."""
-    from gate.cli import workflow
+    from gate.app import workflow
     from gate.cli.console import Screen
     from gate.config import load_config
 

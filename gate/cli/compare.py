@@ -80,9 +80,10 @@ def command(
     from gate.config import DecisionSettings, DistanceSettings
     from gate.decision import decide
     from gate.errors import ConfigError
+    from gate.files import write_text
     from gate.report import build_result, print_result, render
     from gate.report.redact import secrets_of
-    from gate.samples import pair, write_text
+    from gate.samples import pair
 
     sides = [read_side(path, metric, filter_name) for path in (baseline, candidate)]
     unknown = sorted({*tasks, *advisory} - {name for side in sides for name in side.tasks})
@@ -128,8 +129,8 @@ def command(
 
 def read_side(path: Path, metric: str | None, filter_name: str | None) -> ModelSamples:
     """Read our own sample sets, or files of other tools, by what is there."""
-    from gate.samples import read_sets
-    from gate.samples.importers import read_foreign
+    from gate.importers import read_foreign
+    from gate.store import read_sets
 
     own = read_sets(path) if path.is_dir() else None
     return own if own is not None else read_foreign(path, metric=metric, filter_name=filter_name)

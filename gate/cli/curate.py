@@ -11,7 +11,7 @@ import click
 from gate.cli import options
 
 if TYPE_CHECKING:
-    from gate.cli.workflow import Plan
+    from gate.app.workflow import Plan
     from gate.tasks import Curation
 
 
@@ -40,11 +40,11 @@ def command(
     """
     from rich.table import Table
 
-    from gate.cli import workflow
+    from gate.app import workflow
     from gate.cli.console import Screen
     from gate.config import load_config
     from gate.errors import ConfigError
-    from gate.samples import write_text
+    from gate.files import write_text
 
     screen = Screen(quiet)
     loaded = load_config(config_path)
@@ -77,10 +77,10 @@ def command(
 
 def choose(plan: Plan, runs: int, temperature: float) -> list[Curation]:
     """Answer every item of the planned tasks several times with the baseline and keep those that carry signal."""
-    from gate.cli import workflow
+    from gate.app import workflow
     from gate.config import SampleSettings
     from gate.errors import ConfigError
-    from gate.samples.curate import curation, repeated_texts, sampled_choices
+    from gate.evaluation.curate import curation, repeated_texts, sampled_choices
 
     config = plan.loaded.config
     seed = config.samples.seed

@@ -35,13 +35,13 @@ def command(folder: Path, items: int | None, quiet: bool) -> int:
     from rich.text import Text
 
     os.environ["HF_HUB_OFFLINE"] = "1"
-    from gate.cli import job
+    from gate.app import job
     from gate.cli.console import Screen
     from gate.config import load_config
     from gate.demo.setup import CANDIDATES, write_configs, write_models
     from gate.errors import ExitCode
+    from gate.files import writing
     from gate.report import print_result
-    from gate.samples.store import writing
 
     started = time.monotonic()
     screen = Screen(quiet)

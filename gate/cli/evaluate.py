@@ -11,9 +11,9 @@ import click
 from gate.cli import options
 
 if TYPE_CHECKING:
-    from gate.cli.workflow import Found, Plan
+    from gate.app.workflow import Found, Plan
     from gate.config import ModelSettings
-    from gate.samples import SampleSet
+    from gate.store import SampleSet
 
 
 class Part(click.ParamType):  # type: ignore[type-arg]
@@ -65,7 +65,7 @@ def command(
     A relative MODEL starts from the current folder. `gate compare` reads the folder. A run that was stopped goes on
     where it was when the same command is given again.
     """
-    from gate.cli import workflow
+    from gate.app import workflow
     from gate.cli.console import Screen
     from gate.config import load_config
 

@@ -30,11 +30,11 @@ def command(
     """
     from gate.cli.console import Screen
     from gate.errors import SampleError
+    from gate.files import write_text
     from gate.report.history import print_history, render_badge, render_history_lines
     from gate.report.history_html import render_history_html
-    from gate.samples import write_text
-    from gate.samples.history import open_history
-    from gate.samples.remote import open_store
+    from gate.store.history import open_history
+    from gate.store.remote import open_store
 
     place, base = (store, Path()) if store is not None else _store(config_path)
     found = open_history(open_store(place, base, Screen().say)).read()

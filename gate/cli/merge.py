@@ -11,8 +11,8 @@ from gate.cli import options
 
 if TYPE_CHECKING:
     from gate.cli.console import Screen
-    from gate.samples import Store
-    from gate.samples.manifest import Manifest
+    from gate.store import Store
+    from gate.store.manifest import Manifest
 
 
 @click.command()
@@ -33,7 +33,7 @@ def command(
     """
     from gate.cli.console import Screen
     from gate.errors import ConfigError
-    from gate.samples.merge import merge, read_parts
+    from gate.store.merge import merge, read_parts
 
     if (out is None) == (not into_store):
         raise ConfigError("gate merge needs a place: either --out or --into-store.")
@@ -56,7 +56,7 @@ def command(
 def _store(config_path: Path, screen: Screen) -> Store:
     """Return the store of a gate.yml, ready to be written."""
     from gate.config import load_config
-    from gate.samples.remote import open_store
+    from gate.store.remote import open_store
 
     loaded = load_config(config_path)
     store = open_store(loaded.config.samples.store, loaded.folder, screen.say)

@@ -29,9 +29,9 @@ def command(result: Path, form: str, out: Path | None) -> int:
     attestation is an unsigned in-toto Statement.
     """
     from gate.cli.console import Screen
+    from gate.files import write_text
     from gate.report import print_result, read_result, render
     from gate.report.redact import secrets_of
-    from gate.samples import write_text
 
     found = read_result(result)
     if form == "terminal":

@@ -21,11 +21,11 @@ def command(config_path: Path, force_baseline: bool, json_path: str | None, quie
 
     Writes the report files that gate.yml names and exits with the verdict's code.
     """
-    from gate.cli import job
+    from gate.app import job
     from gate.cli.console import Screen
     from gate.config import load_config
+    from gate.files import write_text
     from gate.report import Result, print_result, to_json
-    from gate.samples import write_text
 
     screen = Screen(quiet)
 

@@ -136,7 +136,7 @@ def examine_gpu(driver: Driver, torch: Torch, wanted: Iterable[str]) -> Finding:
     wanted : iterable of str
         `engine.device` of the engines in use.
     """
-    from gate.engines.hf.load import NO_GPU
+    from gate.engines.hf.model.load import NO_GPU
 
     must = sorted({device for device in wanted if device not in ("auto", "cpu")})
     short: State = "problem" if must else "warn"
@@ -210,7 +210,7 @@ def require_devices(config: GateConfig) -> None:
     """
     wanted = {engine.device for engine in engines_in_use(config)} - {"auto", "cpu"}
     if wanted:
-        from gate.engines.hf.load import resolve_device
+        from gate.engines.hf.model.load import resolve_device
 
         for device in sorted(wanted):
             resolve_device(device)

@@ -23,8 +23,8 @@ def examine_scoring(loaded: LoadedConfig) -> Finding:
     if settings.tokenizer == "baseline":
         settings = settings.model_copy(update={"tokenizer": loaded.config.baseline.model})
     from gate.engines import fetch, locate
-    from gate.engines.hf.check import self_check
     from gate.engines.hf.engine import TransformersEngine
+    from gate.engines.hf.scoring.check import self_check
 
     try:
         source = fetch(locate(settings, loaded.folder, engine), engine, loaded.folder, None)

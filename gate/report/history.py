@@ -11,7 +11,7 @@ from rich.text import Text
 
 from gate.report.escape import log_line
 from gate.report.words import p_value, percent, points
-from gate.samples.history import Record
+from gate.store.history import Record
 
 COLOURS = {"PASS": "green", "FAIL": "red", "INCONCLUSIVE": "yellow"}
 _BADGE_COLOURS = {"PASS": "brightgreen", "FAIL": "red", "INCONCLUSIVE": "yellow"}

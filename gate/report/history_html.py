@@ -11,7 +11,7 @@ from markupsafe import Markup
 from gate.report.figures import Scale
 from gate.report.history import alpha_spent
 from gate.report.page import asset, environment, hash_source
-from gate.samples.history import Record
+from gate.store.history import Record
 
 _STYLE = """
 .hero .says{padding-bottom:26px}

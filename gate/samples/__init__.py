@@ -1,8 +1,7 @@
-"""Samples: the record of every answered item; storage, pairing, files of other tools."""
+"""Samples: the record of one answered item, and the pairing of two models' samples."""
 
 from gate.samples.pairing import PairedTask, Pairing, pair
 from gate.samples.record import SAMPLE_SCHEMA, SCHEMA_VERSION, ModelSamples, TaskSamples
-from gate.samples.store import SampleSet, Store, as_samples, open_set, read_sets, write_text
 
 __all__ = [
     "SAMPLE_SCHEMA",
@@ -10,12 +9,6 @@ __all__ = [
     "ModelSamples",
     "PairedTask",
     "Pairing",
-    "SampleSet",
-    "Store",
     "TaskSamples",
-    "as_samples",
-    "open_set",
     "pair",
-    "read_sets",
-    "write_text",
 ]

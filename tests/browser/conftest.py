@@ -12,7 +12,7 @@ import pytest
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "report"))  # for html_samples
 
-from html_samples import choices_task, compared, texts_task
+from support.html_samples import choices_task, compared, texts_task
 
 from gate.report.detail import build_detail
 from gate.report.html import render_html

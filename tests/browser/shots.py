@@ -24,9 +24,10 @@ from gate.report import build_result
 from gate.report.detail import build_detail
 from gate.report.history_html import render_history_html
 from gate.report.html import render_html
-from gate.samples import pair, read_sets
-from gate.samples.history import Record
+from gate.samples import pair
 from gate.stats import mcnemar_exact
+from gate.store import read_sets
+from gate.store.history import Record
 
 FLAGS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from html_samples import choices_task, compared, texts_task
+from support.html_samples import choices_task, compared, texts_task
 
 from gate.report.detail import build_detail
 from gate.report.html import render_html

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import write_gate_yml, write_tiny_task
+from support.tiny import write_gate_yml, write_tiny_task
 
-from gate.cli import workflow
+from gate.app import workflow
 from gate.cli.main import main
 
 

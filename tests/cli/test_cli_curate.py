@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import write_gate_yml, write_tiny_model, write_tiny_task
+from support.tiny import write_gate_yml, write_tiny_model, write_tiny_task
 
 from gate.cli.main import main
 

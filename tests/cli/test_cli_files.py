@@ -12,7 +12,7 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
-from tiny import write_gate_yml
+from support.tiny import write_gate_yml
 
 import gate.decision
 from gate.cli.main import main

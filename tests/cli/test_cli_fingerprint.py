@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 import yaml
-from tiny import write_gate_yml, write_tiny_task
+from support.tiny import write_gate_yml, write_tiny_task
 
 from gate.cli.main import main
-from gate.samples import open_set
+from gate.store import open_set
 
 
 @pytest.fixture

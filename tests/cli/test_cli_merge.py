@@ -11,10 +11,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiny import write_gate_yml, write_tiny_task
+from support.tiny import write_gate_yml, write_tiny_task
 
 from gate.cli.main import main
-from gate.samples import open_set, read_sets
+from gate.store import open_set, read_sets
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tiny import write_gate_yml, write_tiny_task
+from support.tiny import write_gate_yml, write_tiny_task
 
 from gate.cli.main import main
 

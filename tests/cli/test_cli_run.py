@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 import yaml
-from tiny import write_gate_yml, write_tiny_task
+from support.tiny import write_gate_yml, write_tiny_task
 
 from gate.cli.main import main
-from gate.samples import open_set, read_sets
+from gate.store import open_set, read_sets
 
 Code = tuple[int, str, str]
 

@@ -30,11 +30,11 @@ import yaml
 
 sys.path += [str(Path(__file__).parent), str(Path(__file__).parents[1] / "github")]
 from engines import MOUNTS, ROOT, Buildah, Done, Engine, find_engine
-from fake_github import HOME, TOKEN, FakeGitHub
+from support.fake_github import HOME, TOKEN, FakeGitHub
+from support.tiny import write_gate_yml, write_tiny_model, write_tiny_task
 from test_outputs import read_back
-from tiny import write_gate_yml, write_tiny_model, write_tiny_task
 
-from gate.samples import read_sets
+from gate.store import read_sets
 
 pytestmark = [pytest.mark.container, pytest.mark.slow]
 CPU = ["--build-arg", "TORCH=torch==2.13.0+cpu"]

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from gate.config import DecisionSettings
 from gate.decision import decide
 from gate.decision.early import Watch, looks
+from gate.importers.build import task_samples
 from gate.samples import ModelSamples, PairedTask, pair
-from gate.samples.importers.build import task_samples
 from gate.stats import log_e_value
 
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from gate.config import DecisionSettings
 from gate.decision import decide
+from gate.importers.build import task_samples
 from gate.samples import ModelSamples, TaskSamples, pair
-from gate.samples.importers.build import task_samples
 
 RUNS, TASKS, ITEMS = 400, 3, 80
 

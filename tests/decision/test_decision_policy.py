@@ -14,8 +14,8 @@ from gate.decision import Decision, decide
 from gate.decision.certify import certify
 from gate.decision.rows import Judged, evidence_of
 from gate.errors import ConfigError
+from gate.importers.build import task_samples
 from gate.samples import ModelSamples, PairedTask, pair
-from gate.samples.importers.build import task_samples
 from gate.stats import mcnemar_exact, noninferiority
 
 POLICY = DecisionSettings(draws=10_000)

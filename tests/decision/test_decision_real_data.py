@@ -9,8 +9,8 @@ import pytest
 
 from gate.config import DecisionSettings
 from gate.decision import Decision, TaskResult, decide
+from gate.importers import read_foreign
 from gate.samples import PairedTask, Pairing, pair
-from gate.samples.importers import read_foreign
 
 # model, candidate, task, n, regressions, improvements, wrong to other wrong, exact one-sided p
 PUBLISHED = [

@@ -12,7 +12,7 @@ import pytest
 from gate.config import DecisionSettings
 from gate.decision import spend
 from gate.errors import SampleError
-from gate.samples.history import Record, append_history, read_history
+from gate.store.history import Record, append_history, read_history
 
 
 def settings(kind: str) -> DecisionSettings:
@@ -94,7 +94,7 @@ def test_a_full_disk_leaves_no_half_line(tmp_path: Path) -> None:
     append_history(tmp_path, [record(0.1)])
     size = (tmp_path / "history.jsonl").stat().st_size
     code = (
-        "import resource, signal, sys; from pathlib import Path; from gate.samples.history import *\n"
+        "import resource, signal, sys; from pathlib import Path; from gate.store.history import *\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         f"resource.setrlimit(resource.RLIMIT_FSIZE, ({size + 50}, {size + 50}))\n"
         "root = Path(sys.argv[1]); append_history(root, read_history(root))\n"

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 sys.path.append(str(Path(__file__).parents[1] / "github"))
-from fake_github import HOME, TOKEN, Answer, FakeGitHub
-from tiny import write_gate_yml, write_tiny_task
+from support.fake_github import HOME, TOKEN, Answer, FakeGitHub
+from support.tiny import write_gate_yml, write_tiny_task
 
 from gate.cli.main import main
 from gate.doctor.github import examine_github

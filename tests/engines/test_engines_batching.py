@@ -10,8 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gate.engines.hf.batching import BatchLimit, padded, run_in_batches
-from gate.engines.hf.score import is_out_of_memory
+from gate.engines.hf.model.batching import BatchLimit, padded, run_in_batches
+from gate.engines.hf.scoring.scorer import is_out_of_memory
 from gate.errors import EvaluationError, ExitCode
 
 LENGTHS = st.lists(st.integers(1, 60), max_size=40)

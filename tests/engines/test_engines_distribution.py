@@ -10,7 +10,7 @@ import torch
 
 from gate.config import EngineSettings, ModelSettings
 from gate.engines import Engine, GenerateRequest, LoglikelihoodRequest, fetch, locate, open_engine
-from gate.engines.hf.distribution import asked
+from gate.engines.hf.model.distribution import asked
 from gate.errors import EvaluationError
 
 

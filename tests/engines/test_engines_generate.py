@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 import torch
-from opened import open_model, silent
+from support.opened import open_model, silent
 
 from gate.engines import Engine, GenerateRequest
-from gate.engines.hf.writing import extend, writings
+from gate.engines.hf.generation.sequence import extend, writings
 
 PROMPTS = [
     "the cat", "Q : What colour is the fish ?\nA :", "one two three", "a", "", "日本 🐈", "big big big big dog",

@@ -11,14 +11,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from opened import open_model, silent
-from writers import BEHIND, BLOCK, LONG, PAGED, WORDS, greedy, texts, write_model, write_paged
+from support.opened import open_model, silent
+from support.writers import BEHIND, BLOCK, LONG, PAGED, WORDS, greedy, texts, write_model, write_paged
 
 from gate.engines import GenerateRequest
-from gate.engines.hf.batching import BatchLimit
-from gate.engines.hf.beginning import Beginning, attend
-from gate.engines.hf.paged import attends_together
-from gate.engines.hf.pages import PageCache
+from gate.engines.hf.generation.paged import attends_together
+from gate.engines.hf.generation.pages import PageCache
+from gate.engines.hf.generation.shared_attention import Beginning, attend
+from gate.engines.hf.model.batching import BatchLimit
 
 
 @pytest.mark.parametrize("name", PAGED)

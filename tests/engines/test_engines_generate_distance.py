@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from opened import open_model, silent
-from writers import PAGED, STATIC, write_model
+from support.opened import open_model, silent
+from support.writers import PAGED, STATIC, write_model
 
 from gate.engines import Distribution, Engine, GenerateRequest, LoglikelihoodRequest
 

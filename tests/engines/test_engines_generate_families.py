@@ -7,7 +7,7 @@ from itertools import takewhile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gate.engines.hf.families import families
+from gate.engines.hf.generation.families import families
 
 BLOCK = list(range(100, 500))
 OTHER = list(range(600, 900))

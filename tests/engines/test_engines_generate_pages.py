@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 import torch
-from opened import open_model, silent
-from writers import (
+from support.opened import open_model, silent
+from support.writers import (
     BEHIND,
     BLOCK,
     LONG,
@@ -30,8 +30,8 @@ from writers import (
 )
 
 from gate.engines import GenerateRequest
-from gate.engines.hf.pages import _Layer
-from gate.engines.hf.room import automatic_text_tokens
+from gate.engines.hf.generation.pages import _Layer
+from gate.engines.hf.generation.room import automatic_text_tokens
 from gate.errors import EvaluationError
 
 

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from opened import open_model, silent
 from scipy import stats
+from support.opened import open_model, silent
 
 from gate.engines import Engine, GenerateRequest
-from gate.engines.hf.choose import choose, gumbel, key_of
+from gate.engines.hf.generation.next_token import choose, gumbel, key_of
 from gate.errors import EvaluationError
 
 PROMPTS = ["the cat", "one two three", "a", "big big dog", "What animal sees the bird ? A :"]

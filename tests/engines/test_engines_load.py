@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 import torch
-from opened import loglikelihoods, open_model, silent
 from safetensors.torch import load_file, save_file
+from support.opened import loglikelihoods, open_model, silent
 
 from gate.config import EngineSettings, ModelSettings
 from gate.engines import GenerateRequest, ModelSource, fetch, locate, open_engine
-from gate.engines.hf.load import resolve_device
+from gate.engines.hf.model.load import resolve_device
 from gate.errors import EvaluationError, ExitCode, ModelError, TaskError
 from gate.tasks import Message
 

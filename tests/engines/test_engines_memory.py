@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from architectures import PACKED, build
-from opened import silent
-from tiny import WORDS
+from support.architectures import PACKED, build
+from support.opened import silent
+from support.tiny import WORDS
 
 from gate.engines import LoglikelihoodRequest
 from gate.engines.hf import memory
-from gate.engines.hf.forward import Forward
-from gate.engines.hf.load import LoadedModel
-from gate.engines.hf.memory import automatic_tokens
-from gate.engines.hf.score import Scorer
+from gate.engines.hf.model.load import LoadedModel
+from gate.engines.hf.model.memory import automatic_tokens
+from gate.engines.hf.scoring.forward import Forward
+from gate.engines.hf.scoring.scorer import Scorer
 
 
 @pytest.fixture

@@ -8,20 +8,20 @@ from typing import Any
 
 import pytest
 import torch
-from architectures import PACKED, PLAIN, build
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from opened import open_model, silent
-from tiny import WORDS
+from support.architectures import PACKED, PLAIN, build
+from support.opened import open_model, silent
+from support.tiny import WORDS
 
 from gate.engines import LoglikelihoodAnswer, LoglikelihoodRequest
 from gate.engines.hf import SCORING
-from gate.engines.hf.check import self_check
-from gate.engines.hf.load import LoadedModel
-from gate.engines.hf.method import Method, choose_method
-from gate.engines.hf.score import Scorer
-from gate.engines.hf.tokens import Row, Target
-from gate.engines.hf.trees import chains, grow, plan
+from gate.engines.hf.model.load import LoadedModel
+from gate.engines.hf.scoring.check import self_check
+from gate.engines.hf.scoring.method import Method, choose_method
+from gate.engines.hf.scoring.scorer import Scorer
+from gate.engines.hf.scoring.trees import chains, grow, plan
+from gate.engines.tokens.requests import Row, Target
 
 torch.set_num_threads(1)
 WORD = st.sampled_from([word for word in WORDS if word.strip()])
@@ -90,7 +90,7 @@ def test_a_shared_few_shot_block_is_computed_once_and_changes_no_score(
 
 
 def _rows(scorer: Scorer, asked: list[LoglikelihoodRequest]) -> list[Row]:
-    from gate.engines.hf.tokens import scoring_rows
+    from gate.engines.tokens.requests import scoring_rows
 
     return scoring_rows(scorer._loaded.tokenizer, asked, 256)
 
@@ -134,7 +134,7 @@ def test_rows_longer_than_a_sliding_window_are_scored_plainly(
 def test_flash_attention_and_remote_code_are_scored_plainly(tiny_model: Path) -> None:
     loaded = build("llama", PACKED["llama"], tiny_model)
     loaded.model.config._attn_implementation = "flash_attention_2"
-    from gate.engines.hf.method import _unfit
+    from gate.engines.hf.scoring.method import _unfit
 
     assert "flash_attention_2 takes no mask" in _unfit(loaded.model)
     loaded.model.config._attn_implementation = "sdpa"
@@ -250,7 +250,7 @@ TOKENS = st.lists(st.integers(0, 2), min_size=2, max_size=9)
 def test_every_target_is_planned_once_and_sees_its_own_text_alone(
     texts: list[list[int]], room: int, block: int
 ) -> None:
-    from gate.engines.hf.tokens import _merge_prefixes
+    from gate.engines.tokens.requests import _merge_prefixes
 
     grouped: dict[tuple[int, ...], list[Target]] = {}
     wanted = {}

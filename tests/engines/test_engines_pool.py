@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gate.engines.hf.pool import NOBODY, Pool
+from gate.engines.hf.generation.pool import NOBODY, Pool
 
 
 @given(

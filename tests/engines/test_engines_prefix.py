@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
-from opened import open_model, silent
+from support.opened import open_model, silent
 
 from gate.engines import LoglikelihoodRequest
-from gate.engines.hf.check import self_check
 from gate.engines.hf.engine import TransformersEngine
+from gate.engines.hf.scoring.check import self_check
 
 pytestmark = pytest.mark.slow
 

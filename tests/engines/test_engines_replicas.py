@@ -12,7 +12,7 @@ from typing import cast
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from opened import open_model, silent
+from support.opened import open_model, silent
 
 from gate.config import EngineSettings, ModelSettings
 from gate.engines import (

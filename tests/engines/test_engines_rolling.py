@@ -9,10 +9,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from opened import open_model, silent
+from support.opened import open_model, silent
 
 from gate.engines import RollingRequest
-from gate.engines.hf.rolling import rolling_rows
+from gate.engines.tokens.rolling import rolling_rows
 from gate.errors import EvaluationError
 
 TEXTS = [

@@ -13,12 +13,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from opened import loglikelihoods, open_model, silent
-from tiny import WORDS
+from support.opened import loglikelihoods, open_model, silent
+from support.tiny import WORDS
 
 from gate.engines import Engine, LoglikelihoodRequest
-from gate.engines.hf.positions import is_likeliest
-from gate.engines.hf.tokens import encode, scoring_rows
+from gate.engines.hf.scoring.positions import is_likeliest
+from gate.engines.tokens.requests import encode, scoring_rows
 from gate.errors import EvaluationError
 
 Request = tuple[str, tuple[str, ...]]

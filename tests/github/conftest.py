@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import stamina
-from fake_github import TOKEN, FakeGitHub
+from support.fake_github import TOKEN, FakeGitHub
 
 from gate.github.client import Client
 

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 import yaml
-from fake_github import HEAD, HOME, TOKEN, Answer, FakeGitHub
+from support.fake_github import HEAD, HOME, TOKEN, Answer, FakeGitHub
+from support.tiny import write_gate_yml, write_tiny_task
 from test_inputs import as_runner
 from test_outputs import read_back
-from tiny import write_gate_yml, write_tiny_task
 
 from gate.cli.action import _caches, _give_to_owner
 from gate.cli.main import main
-from gate.samples import read_sets
+from gate.store import read_sets
 
 PAYLOADS = Path(__file__).parent / "payloads"
 

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from results import example, many_tasks
+from support.results import example, many_tasks
 
 from gate.config import load_config
 from gate.github import group, task_lines

@@ -7,7 +7,7 @@ import time
 import traceback
 
 import pytest
-from fake_github import HOME, TOKEN, Answer, FakeGitHub, pull
+from support.fake_github import HOME, TOKEN, Answer, FakeGitHub, pull
 
 from gate import __version__
 from gate.github.client import Client, GitHubError

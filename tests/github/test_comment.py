@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from fake_github import HOME, Answer, FakeGitHub
+from support.fake_github import HOME, Answer, FakeGitHub
 
 from gate.errors import ConfigError
 from gate.github.client import Client, GitHubError

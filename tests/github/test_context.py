@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_github import HEAD, HOME, Answer, FakeGitHub, pull
+from support.fake_github import HEAD, HOME, Answer, FakeGitHub, pull
 
 from gate.errors import ConfigError
 from gate.github.client import Client

@@ -7,7 +7,7 @@ import re
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from results import example, many_tasks
+from support.results import example, many_tasks
 
 from gate.github.comment import COMMENT_LIMIT, comment_body
 from gate.report import Result, render_markdown

@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 import pytest
-from results import example
+from support.results import example
 
 from gate import __version__
 from gate.github.comment import COMMENT_LIMIT, comment_body

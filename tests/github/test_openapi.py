@@ -22,8 +22,8 @@ from typing import Any
 import httpx
 import pytest
 import stamina
-from fake_github import BOT, HOME, TOKEN, Answer, FakeGitHub, Request, pull
-from results import example
+from support.fake_github import BOT, HOME, TOKEN, Answer, FakeGitHub, Request, pull
+from support.results import example
 
 from gate.github import publish
 from gate.github.client import Client

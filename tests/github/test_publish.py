@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_github import HEAD, HOME, TOKEN, Answer, FakeGitHub, pull
-from results import example
+from support.fake_github import HEAD, HOME, TOKEN, Answer, FakeGitHub, pull
+from support.results import example
 
 from gate.errors import ConfigError
 from gate.github import Published, publish

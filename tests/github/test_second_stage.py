@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_github import HOME, TOKEN, Answer, FakeGitHub, pull
-from results import example
+from support.fake_github import HOME, TOKEN, Answer, FakeGitHub, pull
+from support.results import example
 
 from gate.cli.comment import command
 from gate.errors import GateError

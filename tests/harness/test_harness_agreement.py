@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import yaml
-from harness_tasks import write_tasks
-from runs import opened, our_rows, our_task, their_samples
+from support.harness_tasks import write_tasks
+from support.runs import opened, our_rows, our_task, their_samples
 
 from gate.engines import Engine
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness_tasks import write_tasks
-from runs import plain, their_samples
+from support.harness_tasks import write_tasks
+from support.runs import plain, their_samples
 
 QuantgateLM = pytest.importorskip("gate.engines.harness").QuantgateLM
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness_tasks import write_tasks
-from runs import opened, our_rows, our_task
-from tiny import write_gate_yml
+from support.harness_tasks import write_tasks
+from support.runs import opened, our_rows, our_task
+from support.tiny import write_gate_yml
 
 from gate.config import load_config
 from gate.engines import Engine
@@ -121,7 +121,7 @@ def test_without_lm_eval_the_extra_is_named(tmp_path: Path) -> None:
 
 
 def test_building_tasks_from_files_does_not_import_lm_eval() -> None:
-    code = "import sys, gate.tasks, gate.samples.answer; assert not {'lm_eval', 'datasets', 'torch'} & set(sys.modules)"
+    code = "import sys, gate.tasks, gate.evaluation.answer; assert not {'lm_eval', 'datasets', 'torch'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from google.protobuf.json_format import ParseDict
-from hostile import HOSTILE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from in_toto_attestation.predicates.test_result.v0 import test_result_pb2
@@ -17,6 +16,7 @@ from in_toto_attestation.v1 import statement_pb2
 from in_toto_attestation.v1.statement import Statement as Reference
 from junitparser import Failure, JUnitXml, Skipped
 from lxml import etree
+from support.hostile import HOSTILE
 from test_report_hostile import result_with
 from test_report_result import result_of
 

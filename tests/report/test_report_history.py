@@ -15,7 +15,7 @@ from rich.console import Console
 from gate.cli.main import main
 from gate.report.history import alpha_spent, print_history, render_badge, render_history_lines
 from gate.report.history_html import render_history_html
-from gate.samples.history import Record, append_history
+from gate.store.history import Record, append_history
 
 
 def night(

@@ -9,16 +9,16 @@ from functools import cache
 from typing import Any
 
 import pytest
-from hostile import HOSTILE
 from markdown_it import MarkdownIt
 from rich.console import Console
+from support.hostile import HOSTILE
 
 from gate.config import DecisionSettings
 from gate.decision import decide
+from gate.importers.build import task_samples
 from gate.report import Result, build_result, print_result, render_markdown, to_json
 from gate.report.escape import log_line, markdown, one_line, prose
 from gate.samples import ModelSamples, pair
-from gate.samples.importers.build import task_samples
 
 ALLOWED = {"code", "/code", "details", "/details", "details open", "summary", "/summary", "br", "wbr"}
 GITHUB = MarkdownIt("commonmark", {"html": True, "linkify": True}).enable(

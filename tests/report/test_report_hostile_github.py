@@ -13,9 +13,9 @@ from pathlib import Path
 import cmarkgfm
 import pytest
 from cmarkgfm.cmark import Options
-from hostile import HOSTILE
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from support.hostile import HOSTILE
 from test_report_hostile import NAME, pattern, result_with
 
 from gate.cli.main import _say

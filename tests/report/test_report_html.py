@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from html_samples import choices_task, compared, texts_task
+from support.html_samples import choices_task, compared, texts_task
 from test_report_hostile import HOSTILE, result_with
 
 from gate.report import read_result, to_json

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 
 import pytest
-from html_samples import choices_task, compared
+from support.html_samples import choices_task, compared
 from test_report_result import answers, result_of
 
 from gate.report import Result, render, to_json

@@ -18,11 +18,11 @@ from gate.config import DecisionSettings
 from gate.decision import decide
 from gate.decision.result import EarlyStopping
 from gate.errors import SampleError
+from gate.importers.build import task_samples
 from gate.report import Result, build_result, print_result, read_result, render_markdown, to_json, words
 from gate.report.flips import worst_flips
 from gate.report.html import render_html
 from gate.samples import ModelSamples, TaskSamples, pair
-from gate.samples.importers.build import task_samples
 
 DESIGN = {
     "": "schema_version verdict exit_code rule alpha margin p_value reasons certification tasks aggregate baseline "

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gate.errors import SampleError
+from gate.importers.build import task_samples
 from gate.samples import ModelSamples, PairedTask, TaskSamples, pair
-from gate.samples.importers.build import task_samples
 
 Row = dict[str, Any]
 

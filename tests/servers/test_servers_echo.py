@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from asking import ask_server, served_identity, silent
-from dialect import NAME, Dialect, serve
-from taught import write_taught_model
+from support.asking import ask_server, served_identity, silent
+from support.dialect import NAME, Dialect, serve
+from support.taught import write_taught_model
 
 from gate.config import EngineSettings, ModelSettings
 from gate.engines import (

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 import stamina
-from asking import ask_server, silent
-from dialect import NAME, Dialect, Fault, serve
+from support.asking import ask_server, silent
+from support.dialect import NAME, Dialect, Fault, serve
 
 from gate.engines import GenerateRequest
 from gate.engines.openai.client import retry_after

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from asking import ask_server, silent
+from support.asking import ask_server, silent
 
 from gate.engines import GenerateRequest, LoglikelihoodRequest
 from gate.errors import EvaluationError

@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
-from asking import ask_server, served_identity, silent
+from support.asking import ask_server, served_identity, silent
 
 from gate.cli.main import main
 from gate.config import EngineSettings, ModelSettings, SampleSettings, TaskSettings
@@ -30,8 +30,9 @@ from gate.engines import (
     open_engine,
 )
 from gate.errors import EvaluationError, ModelError
-from gate.samples import as_samples, pair
-from gate.samples.evaluate import evaluate
+from gate.evaluation.evaluate import evaluate
+from gate.samples import pair
+from gate.store import as_samples
 from gate.tasks import Message, build_task
 
 pytest.importorskip("xllamacpp")

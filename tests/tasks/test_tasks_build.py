@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny import write_tiny_task
+from support.tiny import write_tiny_task
 
 from gate.config import SampleSettings, TaskSettings
 from gate.errors import ExitCode, TaskError

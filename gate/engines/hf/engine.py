@@ -21,11 +21,11 @@ from gate.engines.base import (
     RollingRequest,
     Runtime,
 )
-from gate.engines.hf.batching import BatchLimit
-from gate.engines.hf.generate import generate
-from gate.engines.hf.load import LoadedModel, load
-from gate.engines.hf.room import automatic_text_tokens
-from gate.engines.hf.score import Scorer
+from gate.engines.hf.generation.generate import generate
+from gate.engines.hf.generation.room import automatic_text_tokens
+from gate.engines.hf.model.batching import BatchLimit
+from gate.engines.hf.model.load import LoadedModel, load
+from gate.engines.hf.scoring.scorer import Scorer
 from gate.engines.source import ModelSource
 from gate.errors import TaskError
 from gate.tasks import Message
@@ -42,7 +42,7 @@ class TransformersEngine:
     Raises
     ------
     ModelError, EvaluationError
-        See `gate.engines.hf.load.load`.
+        See `gate.engines.hf.model.load.load`.
     """
 
     def __init__(self, source: ModelSource, settings: EngineSettings) -> None:
@@ -79,7 +79,7 @@ class TransformersEngine:
 
     @property
     def scorer(self) -> Scorer:
-        """What answers log-likelihood requests; for `gate.engines.hf.check`."""
+        """What answers log-likelihood requests; for `gate.engines.hf.scoring.check`."""
         return self._scorer
 
     def render_chat(self, messages: Sequence[Message]) -> str:

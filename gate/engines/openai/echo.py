@@ -8,8 +8,8 @@ from gate.engines.base import LoglikelihoodRequest, RollingAnswer, RollingReques
 from gate.engines.openai.client import Client, RefusedError
 from gate.engines.openai.scoring import Scores
 from gate.engines.openai.server import Server
-from gate.engines.openai.tokens import Scored, Tokens, border, scored, windows
 from gate.engines.openai.wire import Completion, Likely, Position, read
+from gate.engines.tokens.served import Scored, Tokens, border, scored, windows
 from gate.errors import EvaluationError
 
 _ROUTE = "v1/completions"

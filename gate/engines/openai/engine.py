@@ -32,10 +32,10 @@ from gate.engines.openai.partial import distribution, divergence
 from gate.engines.openai.probe import PROMPTS, align, refuse_misaligned
 from gate.engines.openai.scoring import Scorer, Scores
 from gate.engines.openai.server import Server, find_server
-from gate.engines.openai.tokens import LocalTokens, Tokens, check_same, remote_tokens
 from gate.engines.openai.toplist import TopListScorer
 from gate.engines.openai.wire import Likely
 from gate.engines.source import ModelSource
+from gate.engines.tokens.served import LocalTokens, Tokens, check_same, remote_tokens
 from gate.errors import EvaluationError, TaskError
 from gate.tasks import Message
 
@@ -79,7 +79,7 @@ class OpenAIEngine:
         self._tokenizer: Any = None
         self._digest = ""
         if source.tokenizer_folder is not None:
-            from gate.engines.hf.load import load_tokenizer, tokenizer_digest
+            from gate.engines.hf.model.load import load_tokenizer, tokenizer_digest
 
             self._tokenizer = load_tokenizer(source, settings)
             self._digest = tokenizer_digest(self._tokenizer)

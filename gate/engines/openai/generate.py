@@ -7,8 +7,8 @@ from typing import Any
 from gate.engines.base import GenerateAnswer, GenerateRequest
 from gate.engines.openai.client import Client
 from gate.engines.openai.server import Server
-from gate.engines.openai.tokens import LocalTokens
 from gate.engines.openai.wire import Completion, read
+from gate.engines.tokens.served import LocalTokens
 from gate.errors import EvaluationError
 
 _ROUTE = "v1/completions"

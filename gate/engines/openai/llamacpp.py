@@ -12,8 +12,8 @@ from gate.engines.base import LoglikelihoodRequest, RollingAnswer, RollingReques
 from gate.engines.openai.client import Client
 from gate.engines.openai.scoring import Scores
 from gate.engines.openai.server import Server
-from gate.engines.openai.tokens import Scored, Tokens, scored, windows
 from gate.engines.openai.wire import Likely, NativeCompletion, Position, read
+from gate.engines.tokens.served import Scored, Tokens, scored, windows
 from gate.errors import EvaluationError
 
 _ROUTE = "completion"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from gate.engines.base import LoglikelihoodRequest, RollingAnswer, RollingRequest
 from gate.engines.openai.echo import Completions
 from gate.engines.openai.scoring import Scores
-from gate.engines.openai.tokens import border
 from gate.engines.openai.wire import Likely
+from gate.engines.tokens.served import border
 from gate.errors import EvaluationError
 
 _WANTED = 100

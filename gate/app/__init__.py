@@ -1,0 +1,1 @@
+"""The use cases: what every command does, callable from Python."""

@@ -1,0 +1,1 @@
+"""A loaded model: its checkpoint, memory, batches and what it supports."""

@@ -1,0 +1,100 @@
+"""Whether packed, prefixed and batched scoring gives the plain scores of a user's own model: for `gate doctor`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gate.engines.base import LoglikelihoodAnswer, LoglikelihoodRequest
+from gate.engines.hf.scoring.scorer import Scorer
+
+TEXTS = (
+    "The harbour was empty when the ferry came in, and nobody took the rope that the boy had thrown.",
+    "To repot a plant, water it first, lift it out with its soil, and cut away the roots that are brown.",
+    "Question: Which of these is a prime number? Answer: 91 is 7 times 13, so it must be 97.",
+    "def area(width, height):\n    return width * height\n\nprint(area(3, 4))",
+    "Dear Ms Okafor, thank you for your letter of 3 May; the parcel left our house on Tuesday.",
+    "Der Zug nach Basel fährt heute von Gleis 7. Le train pour Lyon part du quai 12.",
+    "In 1869 the canal was opened, and ships no longer had to sail around the Cape of Good Hope.",
+    "She said that she had not seen the film, but that the book's last chapter had made her laugh aloud.",
+)
+_BLOCK = 400  # characters of shared examples, so that each of a few rows of text saves a prefix's worth
+
+
+@dataclass(frozen=True)
+class SelfCheck:
+    """How far the engine's scores are from those of one choice at a time.
+
+    Attributes
+    ----------
+    method : str
+        How the engine scores this model.
+    continuations : int
+        How many were compared.
+    max_difference : float
+        Largest absolute difference of a continuation's log-likelihood, in nats.
+    same_top : float
+        Share of contexts after which both find the same next token likeliest (proportion).
+    same_choice : float
+        Share of contexts of whose continuations both find the same one likeliest (proportion).
+    """
+
+    method: str
+    continuations: int
+    max_difference: float
+    same_top: float
+    same_choice: float
+
+
+def self_check(scorer: Scorer, texts: Sequence[str] = TEXTS) -> SelfCheck:
+    """Score the second halves of texts after the first halves, as the engine does and one at a time.
+
+    Each context is followed by its own text's rest and those of the next two, so that rows have branches; half of
+    the contexts begin with the same long block, so that its keys and values are shared.
+
+    Parameters
+    ----------
+    scorer : Scorer
+        `TransformersEngine.scorer`.
+    texts : sequence of str
+        At least three, of at least two words.
+    """
+    halves = [_halve(text) for text in texts]
+    if len(halves) < 3:
+        raise ValueError(f"a self-check needs at least 3 texts, not {len(halves)}")
+    block = "\n\n".join(texts)
+    block = (block * (_BLOCK // len(block) + 1)) + "\n\n"
+    requests = []
+    for before in ("", block):
+        for number, (context, _) in enumerate(halves):
+            rests = dict.fromkeys(halves[(number + step) % len(halves)][1] for step in range(3))
+            requests.append(LoglikelihoodRequest(before + context, tuple(rests), top=1))
+    found = scorer.loglikelihood(requests, lambda _: None)
+    plain = scorer.one_at_a_time().loglikelihood(requests, lambda _: None)
+    both = list(zip(found, plain, strict=True))
+    differences = [
+        abs(a - b)
+        for one, other in both
+        for a, b in zip(one.loglikelihoods, other.loglikelihoods, strict=True)
+    ]
+    return SelfCheck(
+        method=scorer.method.name,
+        continuations=len(differences),
+        max_difference=max(differences),
+        same_top=sum(_top(one) == _top(other) for one, other in both) / len(both),
+        same_choice=sum(_best(one) == _best(other) for one, other in both) / len(both),
+    )
+
+
+def _halve(text: str) -> tuple[str, str]:
+    words = text.split(" ")
+    middle = max(1, len(words) // 2)
+    return " ".join(words[:middle]), " " + " ".join(words[middle:])
+
+
+def _top(answer: LoglikelihoodAnswer) -> int | None:
+    return None if answer.distribution is None else answer.distribution.tokens[0]
+
+
+def _best(answer: LoglikelihoodAnswer) -> int:
+    return max(range(len(answer.loglikelihoods)), key=answer.loglikelihoods.__getitem__)

@@ -1,0 +1,1 @@
+"""Answering the items of a task with an engine."""

@@ -1,0 +1,51 @@
+"""Files written atomically, and operating-system errors that name the file and the next step."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from gate.errors import EvaluationError
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically: readers see the old content or the new, never a part.
+
+    Raises
+    ------
+    EvaluationError
+        The disk is full or the place cannot be written.
+    """
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            write_bytes(temporary, text.encode("utf-8", "replace"))
+            temporary.replace(path)
+        finally:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file; its content is on the disk when the call returns."""
+    with path.open("wb") as handle:
+        handle.write(content)
+        handle.flush()
+        os.fsync(handle.fileno())
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn an operating-system error while writing into one that names the place and the way out."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        raise EvaluationError(
+            f"{path} cannot be written: {'no space left' if full else error.strerror or error}.",
+            "Free some space or choose another place; what was stored before is untouched.",
+        ) from error

@@ -1,0 +1,5 @@
+"""Sample sets on disk and in remote stores: manifests, locks, signatures, history."""
+
+from gate.store.local import SampleSet, Store, as_samples, open_set, read_sets
+
+__all__ = ["SampleSet", "Store", "as_samples", "open_set", "read_sets"]

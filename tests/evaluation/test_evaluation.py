@@ -1,0 +1,184 @@
+"""Putting a task to a real (tiny) model: what is kept, and what is refused."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.tiny import write_tiny_task
+
+import gate.evaluation.evaluate as room
+from gate.config import EngineSettings, ModelSettings, SampleSettings, TaskSettings
+from gate.engines import Engine, ModelIdentity, fetch, identify, locate, open_engine
+from gate.errors import EvaluationError
+from gate.store import SampleSet, open_set
+from gate.tasks import Task, build_task
+from gate.tasks.canonical import text_digest
+
+CPU = EngineSettings(device="cpu")
+Opened = tuple[Engine, ModelIdentity]
+
+
+def opened(folder: Path) -> Opened:
+    source = locate(ModelSettings(model=str(folder)), folder)
+    return open_engine(fetch(source, CPU, folder, None), CPU), identify(source, CPU, folder)
+
+
+@pytest.fixture(scope="module")
+def tiny(tiny_model: Path) -> Opened:
+    return opened(tiny_model)
+
+
+@pytest.fixture(scope="module")
+def broken(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Opened:
+    """The tiny model with NaN in one of its weights."""
+    from safetensors.torch import load_file, save_file
+
+    folder = tmp_path_factory.mktemp("models") / "broken"
+    shutil.copytree(tiny_model, folder)
+    weights = load_file(folder / "model.safetensors")
+    weights["model.norm.weight"][0] = float("nan")
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    return opened(folder)
+
+
+def choosing(folder: Path, **settings: Any) -> Task:
+    write_tiny_task(folder / "items.jsonl")
+    return choosing_from(folder, **settings)
+
+
+def choosing_from(folder: Path, **settings: Any) -> Task:
+    """Build the task of the `items.jsonl` in the folder."""
+    given = {
+        "name": "animals",
+        "file": "items.jsonl",
+        "prompt": "Q: {{ question }}\nA:",
+        "choices": "{{ choices }}",
+        "answer": "{{ gold }}",
+    }
+    return build_task(TaskSettings(**{**given, **settings}), SampleSettings(), folder)
+
+
+def writing(folder: Path, **settings: Any) -> Task:
+    given = {
+        "name": "say",
+        "kind": "generate_until",
+        "choices": None,
+        "answer": "{{ [choices[gold], 'cat'] }}",
+        "max_tokens": 4,
+        "normalise": ["strip", "lower"],
+        "cluster": "gold",
+    }
+    return choosing(folder, **{**given, **settings})
+
+
+def evaluate(task: Task, model: Opened, folder: Path) -> tuple[SampleSet, list[int]]:
+    steps: list[int] = []
+    return room.evaluate(task, *model, folder, steps.append), steps
+
+
+def test_every_choice_is_kept_with_what_it_rests_on(tmp_path: Path, tiny: Opened) -> None:
+    task = choosing(tmp_path)
+    done, steps = evaluate(task, tiny, tmp_path / "set")
+    assert sum(steps) == 24
+    rows = done.read().table.to_pylist()
+    assert [row["item_id"] for row in rows] == [item.item_id for item in task.items]
+    for row, item in zip(rows, task.items, strict=True):
+        logprobs = row["choice_logprobs"]
+        assert len(logprobs) == 3
+        assert max(logprobs) < 0
+        assert row["output"] == str(logprobs.index(max(logprobs)))
+        assert row["target"] == str(item.gold)
+        assert row["correct"] == (row["output"] == row["target"])
+        assert row["score"] == float(row["correct"])
+        assert row["prompt_hash"] == text_digest(item.context)
+        assert row["prompt"] == item.question
+        assert row["choices"] == list(item.choices)
+        assert (row["task"], row["metric"], row["repeat"], row["cluster"]) == ("animals", "acc", 0, None)
+        assert row["tokens_in"] > 0
+        assert row["tokens_out"] > 0
+    assert 0 < sum(row["correct"] for row in rows) < 24
+
+
+def test_generated_answers_are_kept_as_text(tmp_path: Path, tiny: Opened) -> None:
+    done, steps = evaluate(writing(tmp_path), tiny, tmp_path / "set")
+    assert sum(steps) == 24
+    rows = done.read().table.to_pylist()
+    assert {type(row["output"]) for row in rows} == {str}
+    assert len({row["output"] for row in rows}) > 1
+    assert {row["choices"] for row in rows} == {None}
+    assert {row["choice_logprobs"] for row in rows} == {None}
+    assert {row["cluster"] for row in rows} == {"0", "1", "2"}
+    assert rows[0]["target"] == "cat | cat"
+    assert all(1 <= row["tokens_out"] <= 4 for row in rows)
+    for row in rows:
+        assert row["correct"] == (row["output"].strip().lower() in row["target"].split(" | "))
+
+
+def test_the_manifest_says_what_was_asked_of_whom(tmp_path: Path, tiny: Opened, tiny_model: Path) -> None:
+    task = choosing(tmp_path)
+    done, _ = evaluate(task, tiny, tmp_path / "set")
+    manifest = open_set(tmp_path / "set").manifest
+    assert manifest == done.manifest
+    assert (manifest.task, manifest.metric, manifest.items, manifest.rows) == ("animals", "acc", 24, 24)
+    assert manifest.task_fingerprint == task.fingerprint
+    assert manifest.facets == dict(task.facets)
+    model, identity = manifest.model, tiny[1]
+    assert model.name == str(tiny_model)
+    assert model.fingerprint == identity.fingerprint
+    assert (model.device, model.loaded_dtype) == ("cpu", "float32")
+    assert {"torch", "transformers", "numpy"} <= set(model.versions)
+    rows = done.read().table.to_pylist()
+    assert manifest.timings.tokens_in == sum(row["tokens_in"] for row in rows)
+    assert manifest.timings.tokens_out == sum(row["tokens_out"] for row in rows)
+    assert manifest.timings.items_per_second == pytest.approx(24 / manifest.timings.seconds)
+
+
+def test_the_same_evaluation_gives_the_same_bytes(tmp_path: Path, tiny: Opened) -> None:
+    task = choosing(tmp_path)
+    first, _ = evaluate(task, tiny, tmp_path / "first")
+    second, _ = evaluate(task, tiny, tmp_path / "second")
+    assert first.manifest.shards == second.manifest.shards
+    shard = first.manifest.shards[0].file
+    assert (tmp_path / "first" / shard).read_bytes() == (tmp_path / "second" / shard).read_bytes()
+
+
+def test_a_long_task_is_written_in_several_shards(
+    tmp_path: Path, tiny: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = choosing(tmp_path)
+    whole, _ = evaluate(task, tiny, tmp_path / "whole")
+    monkeypatch.setattr(room, "SHARD_ITEMS", 10)
+    parts, steps = evaluate(task, tiny, tmp_path / "parts")
+    assert [shard.rows for shard in parts.manifest.shards] == [10, 10, 4]
+    assert sum(steps) == 24
+    one, other = whole.read().table, parts.read().table
+    assert one.drop(["choice_logprobs"]).equals(other.drop(["choice_logprobs"]))
+    for a, b in zip(one["choice_logprobs"].to_pylist(), other["choice_logprobs"].to_pylist(), strict=True):
+        assert a == pytest.approx(b, abs=1e-3)  # other batches, other order of float32 sums
+
+
+def test_loglikelihoods_that_are_not_numbers_name_task_and_item_and_keep_the_older_set(
+    tmp_path: Path, tiny: Opened, broken: Opened
+) -> None:
+    task = choosing(tmp_path)
+    evaluate(task, tiny, tmp_path / "sets" / "animals")
+    with pytest.raises(EvaluationError) as caught:
+        evaluate(task, broken, tmp_path / "sets" / "animals")
+    message = str(caught.value)
+    assert caught.value.exit_code == 4
+    assert "task animals" in message
+    assert task.items[0].item_id[:12] in message
+    assert "nan" in message
+    assert {entry.name for entry in (tmp_path / "sets").iterdir()} == {"animals", ".animals.lock"}
+    assert open_set(tmp_path / "sets" / "animals").read().table.num_rows == 24
+
+
+def test_a_chat_task_hashes_the_rendered_chat(tmp_path: Path, tiny: Opened) -> None:
+    task = choosing(tmp_path, chat_template=True, system="Be short.")
+    done, _ = evaluate(task, tiny, tmp_path / "set")
+    rendered = tiny[0].render_chat(task.items[0].messages)
+    assert "Be short." in rendered
+    assert done.read().table["prompt_hash"][0].as_py() == text_digest(rendered)

@@ -1,0 +1,101 @@
+"""A run that is stopped by Ctrl-C or by a full disk loses nothing that was complete."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.tiny import write_gate_yml, write_tiny_task
+
+from gate.cli.main import main
+from gate.store import open_set
+
+TASK: dict[str, Any] = {
+    "prompt": "Q: {{ question }}\nA:",
+    "choices": "{{ choices }}",
+    "answer": "{{ gold }}",
+}
+ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
+
+
+def in_progress(folder: Path) -> list[str]:
+    return [path.name for path in folder.rglob(".*.*") if path.suffix in (".tmp", ".old")]
+
+
+def project(folder: Path, model: Path, *sizes: int) -> Path:
+    """A gate.yml with a task of each size, task0, task1, ..."""
+    tasks = []
+    for number, size in enumerate(sizes):
+        write_tiny_task(folder / f"items{number}.jsonl", size)
+        tasks.append({"name": f"task{number}", "file": f"items{number}.jsonl", **TASK})
+    return write_gate_yml(folder, str(model), str(model), tasks=tasks)
+
+
+def test_ctrl_c_while_a_task_is_evaluated_exits_with_130_and_keeps_the_finished_tasks(
+    tmp_path: Path, tiny_model: Path
+) -> None:
+    """The second task would take minutes; SIGINT comes when the first one is reported as done."""
+    config = project(tmp_path, tiny_model, 4, 20_000)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gate", "run", "--config", str(config)],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        env=ENVIRONMENT,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    try:
+        assert process.stderr is not None
+        lines = []
+        for line in process.stderr:
+            lines.append(line)
+            if line.startswith("  task0: 4 items"):
+                process.send_signal(signal.SIGINT)
+                break
+        lines += process.stderr.readlines()
+        code = process.wait(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+    assert code == 130, "".join(lines)
+    assert "interrupted" in lines[-1]
+    assert not any("Traceback" in line for line in lines)
+    (kept,) = (path.parent for path in (tmp_path / ".gate").rglob("manifest.json"))
+    assert open_set(kept).manifest.task == "task0"
+    assert open_set(kept).read().table.num_rows == 4
+    assert in_progress(tmp_path) == []
+    assert not (tmp_path / "gate-result.json").exists()
+
+
+_LIMITED = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))  # Python ignores SIGXFSZ
+from gate.cli.main import main
+main(sys.argv[1:])
+"""
+
+
+def test_a_full_disk_ends_a_run_with_4_and_keeps_the_older_samples(tmp_path: Path, tiny_model: Path) -> None:
+    """The file-size limit of the process stands for the full disk."""
+    config = project(tmp_path, tiny_model, 8)
+    with pytest.raises(SystemExit, match="0"):
+        main(["baseline", "--quiet", "--config", str(config)])
+    (folder,) = (path.parent for path in (tmp_path / ".gate").rglob("manifest.json"))
+    before = {path: path.read_bytes() for path in (tmp_path / ".gate").rglob("*") if path.is_file()}
+    limited = [sys.executable, "-c", _LIMITED, "baseline", "--force", "--config", str(config)]
+    done = subprocess.run(limited, capture_output=True, text=True, env=ENVIRONMENT, timeout=90, check=False)
+    assert done.returncode == 4, done.stderr
+    assert "no space left" in done.stderr
+    assert str(folder.parent) in done.stderr
+    assert "Traceback" not in done.stderr
+    assert {path: path.read_bytes() for path in before} == before
+    assert in_progress(tmp_path) == []
+    assert (
+        json.loads((folder / "manifest.json").read_text())["rows"] == open_set(folder).read().table.num_rows
+    )

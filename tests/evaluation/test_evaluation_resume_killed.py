@@ -1,0 +1,123 @@
+"""Twenty times `kill -9`, at random moments; in the end the set is that of an undisturbed evaluation, byte for byte."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.tiny import write_tiny_task
+from test_samples_resume import content
+
+from gate.store import open_set
+
+ITEMS = 1200
+SHARD_ITEMS = 8
+KILLS = 20
+
+# the model is loaded once: each line on standard input forks a process that evaluates, to be killed or to finish
+_EVALUATE = """
+import os, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from test_samples_evaluate import choosing_from, opened
+import gate.evaluation.evaluate as room
+room.SHARD_ITEMS = int(sys.argv[3])
+project = Path(sys.argv[2])
+task, model = choosing_from(project), opened(project / "model")
+def say(line):
+    os.write(1, f"{line}\\n".encode())
+for name in sys.stdin:
+    child = os.fork()
+    if child == 0:
+        say(f"pid {os.getpid()}")
+        room.evaluate(task, *model, project / name.strip(), say, say=say)
+        os._exit(0)
+    say(f"ended {os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])}")
+"""
+
+
+class Evaluations:
+    """Starts evaluations of the project's items, and kills them."""
+
+    def __init__(self, project: Path) -> None:
+        arguments = [str(Path(__file__).parent), str(project), str(SHARD_ITEMS)]
+        self.parent = subprocess.Popen(
+            [sys.executable, "-c", _EVALUATE, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            bufsize=1,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])},
+        )
+
+    def run(self, name: str, kill: tuple[int, float] | None = None) -> tuple[int, list[int], list[str]]:
+        """Exit status, the reports of progress, and what else was said.
+
+        The kill comes after so many lines, and then so many seconds.
+        """
+        assert self.parent.stdin is not None
+        assert self.parent.stdout is not None
+        self.parent.stdin.write(f"{name}\n")
+        pid = int(self.parent.stdout.readline().removeprefix("pid "))
+        lines: list[str] = []
+        while not lines or not lines[-1].startswith("ended "):
+            if kill is not None and len(lines) == kill[0]:
+                threading.Timer(kill[1], os.kill, (pid, signal.SIGKILL)).start()
+            lines.append(self.parent.stdout.readline().rstrip())
+            assert lines[-1], "the parent is gone"
+        status = int(lines.pop().removeprefix("ended "))
+        return (
+            status,
+            [int(line) for line in lines if line.isdecimal()],
+            [line for line in lines if not line.isdecimal()],
+        )
+
+
+@pytest.fixture
+def evaluations(tmp_path: Path, tiny_model: Path) -> Iterator[Evaluations]:
+    write_tiny_task(tmp_path / "items.jsonl", ITEMS)
+    (tmp_path / "model").symlink_to(tiny_model)
+    started = Evaluations(tmp_path)
+    yield started
+    started.parent.kill()
+    started.parent.communicate()
+
+
+@pytest.mark.slow
+def test_twenty_random_kills_change_nothing(tmp_path: Path, evaluations: Evaluations) -> None:
+    status, reports, _ = evaluations.run("whole")
+    assert (status, sum(reports)) == (0, ITEMS)
+
+    draw = random.Random(20)
+    kept = 0
+    for number in range(KILLS):
+        # from right at the start to many shards on; together less than the whole evaluation
+        after = (draw.randint(0, len(reports) // KILLS), draw.uniform(0, 0.02))
+        status, answered, said = evaluations.run("set", after)
+        assert status == -signal.SIGKILL, f"it was done before kill {number + 1}"
+        assert not (tmp_path / "set").exists()
+        if answered:
+            assert answered[0] >= kept, "a shard that was on the disk was lost"
+            kept = answered[0]
+        assert not any("damaged" in line or "other settings" in line for line in said)
+
+    status, answered, said = evaluations.run("set")
+    assert status == 0
+    assert sum(answered) == ITEMS
+    assert SHARD_ITEMS <= kept <= answered[0] < ITEMS
+    assert said == [line for line in said if "going on with" in line]
+    assert content(tmp_path / "set") == content(tmp_path / "whole")
+    ids = open_set(tmp_path / "set").read().table["item_id"].to_pylist()
+    assert len(ids) == len(set(ids)) == ITEMS
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "items.jsonl", "model", "whole", "set", ".whole.lock", ".set.lock",
+    }  # fmt: skip
+    assert json.loads((tmp_path / "set" / "manifest.json").read_text())["timings"]["seconds"] > 0

@@ -1,0 +1,90 @@
+"""One writer of a set at a time; a lock whose holder died hinders nobody."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from test_samples_evaluate import Opened, choosing, opened
+from test_samples_resume import Run
+
+import gate.evaluation.evaluate as room
+from gate.errors import EvaluationError
+from gate.store.lock import one_writer
+
+
+@pytest.fixture(scope="module")
+def tiny(tiny_model: Path) -> Opened:
+    return opened(tiny_model)
+
+
+_HOLDER = """
+import sys
+from pathlib import Path
+from gate.store.lock import one_writer
+with one_writer(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def holder(folder: Path) -> subprocess.Popen[str]:
+    """A process that holds the lock of a set until its standard input closes or it is killed."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", _HOLDER, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+def test_a_second_writer_is_refused_and_told_who_the_first_is(tmp_path: Path, tiny: Opened) -> None:
+    task = choosing(tmp_path)
+    process = holder(tmp_path / "set")
+    try:
+        with pytest.raises(EvaluationError) as caught:
+            room.evaluate(task, *tiny, tmp_path / "set", lambda _: None)
+        message = str(caught.value)
+        assert f"process {process.pid} on {os.uname().nodename} (since 20" in message
+        assert str(tmp_path / "set") in message
+        assert "Wait until it has finished, or stop it" in message
+        assert not (tmp_path / "set").exists()
+        Run(task, tiny, tmp_path / "other")  # another set is no concern of it
+    finally:
+        process.kill()
+        process.wait()
+    assert Run(task, tiny, tmp_path / "set").said == []
+
+
+def test_two_writers_in_one_process_are_two_writers(tmp_path: Path) -> None:
+    with (
+        one_writer(tmp_path / "set"),
+        pytest.raises(EvaluationError, match=f"process {os.getpid()}"),
+        one_writer(tmp_path / "set"),
+    ):
+        raise AssertionError("both write")
+    with one_writer(tmp_path / "set"):
+        assert (tmp_path / ".set.lock").read_text() != ""
+    assert (tmp_path / ".set.lock").read_text() == ""
+
+
+def test_an_entry_that_another_machine_left_is_told(tmp_path: Path) -> None:
+    """Some network file systems do not carry locks; the kernel cannot tell us then, the entry can."""
+    entry = {"pid": 7, "host": "node12", "since": "2026-01-01T00:00:00+00:00"}
+    (tmp_path / ".set.lock").write_text(json.dumps(entry))
+    said: list[str] = []
+    with one_writer(tmp_path / "set", said.append):
+        assert json.loads((tmp_path / ".set.lock").read_text())["pid"] == os.getpid()
+    (line,) = said
+    assert "process 7 on node12 (since 2026-01-01" in line
+
+
+@pytest.mark.parametrize("text", ["", "no JSON", "[1]", "\x00"])
+def test_an_unreadable_entry_hinders_nobody(tmp_path: Path, text: str) -> None:
+    (tmp_path / ".set.lock").write_text(text)
+    with one_writer(tmp_path / "set"):
+        pass

@@ -1,0 +1,187 @@
+"""Inspect logs, made by Inspect itself with its mock model."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gate.errors import SampleError
+from gate.importers import is_foreign, read_foreign
+
+installed = pytest.mark.skipif(
+    importlib.util.find_spec("inspect_ai") is None,
+    reason='inspect-ai is missing: pip install "quantgate[inspect]"',
+)
+
+
+def run(folder: Path, ending: str = "eval", scorers: tuple[str, ...] = ("match",), **options: Any) -> Path:
+    """Let Inspect's mock model answer two questions ("Paris" to all), and return its log."""
+    from inspect_ai import Task
+    from inspect_ai import eval as evaluate
+    from inspect_ai.dataset import MemoryDataset, Sample
+    from inspect_ai.model import ModelOutput, ModelUsage, get_model
+    from inspect_ai.scorer import Score, accuracy, includes, match, scorer
+    from inspect_ai.solver import generate, system_message
+
+    def answer(*_: Any) -> ModelOutput:
+        if options.get("broken"):
+            raise RuntimeError("no GPU")
+        output = ModelOutput.from_content("mockllm/model", options.get("answer", "Paris"))
+        output.usage = ModelUsage(input_tokens=9, output_tokens=2, total_tokens=11)
+        return output
+
+    def fixed(name: str, value: Any) -> Any:
+        async def score(state: Any, target: Any) -> Score:
+            return Score(value=value(state.sample_id) if callable(value) else value)
+
+        return scorer(metrics=[accuracy()], name=name)(lambda: score)()
+
+    known = {
+        "match": match(),
+        "includes": includes(),
+        "grade": fixed("grade", 0.25),
+        "partial": fixed("partial", lambda sample: "P" if sample == "fr" else "N"),
+        "unscored": fixed("unscored", lambda sample: 1.0 if sample == "fr" else float("nan")),
+        "several": fixed("several", {"style": 1, "facts": 0}),
+        "prose": fixed("prose", "rather good"),
+    }
+    samples = [
+        Sample(id="fr", input="Capital of France?" + " Think." * 40, target="Paris"),
+        Sample(id="de", input=options.get("question", "Capital of Germany?"), target=["Berlin", "berlin"]),
+    ]
+    task = Task(
+        dataset=MemoryDataset(samples),
+        name=options.get("task", "capitals"),
+        solver=[system_message(options.get("system", "Be brief.")), generate()],
+        scorer=[known[name] for name in scorers],
+        epochs=options.get("epochs", 1),
+        version=3,
+    )
+    (log,) = evaluate(
+        task,
+        model=get_model("mockllm/model", custom_outputs=answer, memoize=False),
+        log_dir=str(folder),
+        log_format=ending,
+        display="none",
+        temperature=0.0,
+        fail_on_error=options.get("fail_on_error", True),
+    )
+    return Path(log.location.removeprefix("file://"))
+
+
+def message(path: Path, **options: Any) -> str:
+    with pytest.raises(SampleError) as caught:
+        read_foreign(path, **options)
+    assert caught.value.hint
+    return str(caught.value)
+
+
+@installed
+@pytest.mark.parametrize("ending", ["eval", "json"])
+def test_both_log_formats_give_the_samples(tmp_path: Path, ending: str) -> None:
+    path = run(tmp_path, ending, epochs=2)
+    assert is_foreign(path)
+    for samples in (read_foreign(path), read_foreign(tmp_path)):
+        assert list(samples.tasks) == ["capitals"]
+        task = samples.tasks["capitals"]
+        assert (task.metric, task.facets) == (
+            "match",
+            {"task_version": "3", "generation": '{"temperature":0.0}'},
+        )
+        rows = sorted(task.table.to_pylist(), key=lambda row: (row["item_id"], row["repeat"]))
+        assert [(row["item_id"], row["repeat"], row["correct"]) for row in rows] == [
+            ("de", 0, False),
+            ("de", 1, False),
+            ("fr", 0, True),
+            ("fr", 1, True),
+        ]
+        assert rows[2]["target"] == "Paris"
+        assert rows[0]["target"] == '["Berlin","berlin"]'
+        assert rows[2]["output"] == "Paris"
+        assert rows[2]["prompt"].startswith("Capital of France? Think.")
+        assert (rows[2]["tokens_in"], rows[2]["tokens_out"]) == (9, 2)
+        assert samples.about["model"] == "mockllm/model"
+
+
+@installed
+def test_the_prompt_hash_tells_other_prompts_and_not_other_answers(tmp_path: Path) -> None:
+    def hashes(name: str, **options: Any) -> dict[str, str]:
+        table = read_foreign(run(tmp_path / name, **options)).tasks["capitals"].table
+        return dict(zip(table["item_id"].to_pylist(), table["prompt_hash"].to_pylist(), strict=True))
+
+    base = hashes("base")
+    assert hashes("answer", answer="Berlin") == base
+    other = hashes("question", question="Which is Germany's capital?")
+    assert other["fr"] == base["fr"]
+    assert other["de"] != base["de"]
+    assert set(hashes("system", system="Think long.").values()).isdisjoint(base.values())
+
+
+@installed
+def test_several_scorers_are_named_unless_one_is_chosen(tmp_path: Path) -> None:
+    path = run(tmp_path, scorers=("match", "grade", "several"))
+    assert "has 4 metrics: grade, match, several/facts, several/style" in message(path)
+    graded = read_foreign(path, metric="grade").tasks["capitals"]
+    assert graded.table["score"].to_pylist() == [0.25, 0.25]
+    assert graded.table["correct"].null_count == 2
+    assert read_foreign(path, metric="several/style").tasks["capitals"].table["correct"].to_pylist() == [
+        True,
+        True,
+    ]
+
+
+@installed
+def test_partial_and_no_answer_count_as_inspect_counts_them(tmp_path: Path) -> None:
+    table = read_foreign(run(tmp_path, scorers=("partial",))).tasks["capitals"].table
+    scores = dict(zip(table["item_id"].to_pylist(), table["score"].to_pylist(), strict=True))
+    assert scores == {"fr": 0.5, "de": 0.0}
+
+
+@installed
+def test_unscored_samples_and_words_as_scores_are_refused(tmp_path: Path) -> None:
+    text = message(run(tmp_path / "a", scorers=("unscored",)))
+    assert "1 of 2 samples have no score" in text
+    assert "de" in text
+    assert "'rather good'; expected C, I, P, N or a number" in message(
+        run(tmp_path / "b", scorers=("prose",))
+    )
+
+
+@installed
+def test_failed_runs_and_samples_with_errors_are_refused(tmp_path: Path) -> None:
+    text = message(run(tmp_path / "a", broken=True))
+    assert "not complete: status 'error'" in text
+    assert "2 of 2 samples ended with an error" in message(
+        run(tmp_path / "b", broken=True, fail_on_error=False)
+    )
+
+
+@installed
+def test_of_several_logs_the_newest_is_read_and_each_task_has_its_own(tmp_path: Path) -> None:
+    first, second = run(tmp_path, answer="Berlin"), run(tmp_path)
+    assert first != second
+    run(tmp_path, task="towns")
+    samples = read_foreign(tmp_path)
+    assert sorted(samples.tasks) == ["capitals", "towns"]
+    assert "capitals: 2 logs in the folder; read the newest" in samples.notes[0]
+
+
+@installed
+def test_a_cut_log_is_refused(tmp_path: Path) -> None:
+    for ending in ("eval", "json"):
+        path = run(tmp_path / ending, ending)
+        path.write_bytes(path.read_bytes()[:-300])
+        assert str(path) in message(path)
+
+
+def test_without_inspect_the_message_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "inspect_ai.log", None)
+    path = tmp_path / "log.eval"
+    path.write_bytes(b"PK")
+    assert 'pip install "quantgate[inspect]"' in message(path)

@@ -1,0 +1,398 @@
+"""A shared store on a real S3 server (moto's, over HTTP): mirrored, verified, and closed to pull requests."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_samples_store import MODEL, write_set
+
+from gate.errors import ConfigError, EvaluationError, SampleError
+from gate.store import SampleSet, Store
+from gate.store.history import Record, open_history
+from gate.store.remote import RemoteStore, open_store
+from gate.store.trust import WritePolicy, store_key, write_policy
+
+pytest.importorskip("s3fs")
+moto_server = pytest.importorskip("moto.server")
+
+KEY = "k" * 32
+MAY = WritePolicy(True, "a test")
+MAY_NOT = WritePolicy(False, "a pull_request run may read the store, not write to it")
+TASK = "a" * 64
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    running = moto_server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    running.start()
+    host, port = running.get_host_and_port()
+    yield f"http://{host}:{port}"
+    running.stop()
+
+
+@pytest.fixture
+def bucket(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bucket:
+    """An empty bucket; the environment has the server's address and credentials."""
+    for name, value in {
+        "AWS_ENDPOINT_URL": server,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "hush-hush",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "GATE_CACHE": str(tmp_path / "cache"),
+    }.items():
+        monkeypatch.setenv(name, value)
+    for name in ("GATE_STORE_KEY", "GATE_STORE_WRITE", "GITHUB_ACTIONS"):
+        monkeypatch.delenv(name, raising=False)
+    return Bucket(f"gate-{tmp_path.name.replace('_', '-')[:40].lower().strip('-')}")
+
+
+class Bucket:
+    """The objects of a bucket, seen past our own code."""
+
+    def __init__(self, name: str) -> None:
+        import boto3
+
+        self.name = name
+        self._s3 = boto3.client("s3")
+        self._s3.create_bucket(Bucket=name)
+        self.url = f"s3://{name}/team/store"
+
+    def objects(self) -> dict[str, bytes]:
+        listed = self._s3.list_objects_v2(Bucket=self.name).get("Contents", [])
+        return {
+            one["Key"]: self._s3.get_object(Bucket=self.name, Key=one["Key"])["Body"].read() for one in listed
+        }
+
+    def put(self, key: str, content: bytes) -> None:
+        self._s3.put_object(Bucket=self.name, Key=key, Body=content)
+
+    def delete(self, key: str) -> None:
+        self._s3.delete_object(Bucket=self.name, Key=key)
+
+    def one(self, ending: str) -> str:
+        (key,) = (key for key in self.objects() if key.endswith(ending))
+        return key
+
+
+def place(store: Store) -> Path:
+    return store.folder("baseline", MODEL.name, MODEL.fingerprint, "facts", TASK)
+
+
+def find(store: Store) -> SampleSet | None:
+    return store.find(place(store), MODEL.fingerprint, TASK)
+
+
+def publish(url: str, score: float = 1.0) -> RemoteStore:
+    """Write a baseline's set of 7 items in two shards, as a run that may."""
+    store = RemoteStore(url, policy=MAY)
+    store.publish(write_set(place(store), score))
+    return store
+
+
+def forget(store: Store) -> None:
+    """Be another machine: without the mirror."""
+    shutil.rmtree(store.root, ignore_errors=True)
+
+
+def scores(found: SampleSet | None) -> set[float]:
+    assert found is not None
+    return set(found.read().table["score"].to_pylist())
+
+
+def test_what_one_machine_uploads_another_one_finds(bucket: Bucket) -> None:
+    said: list[str] = []
+    first = RemoteStore(bucket.url, said.append, MAY)
+    assert find(first) is None
+    made = write_set(place(first))
+    first.publish(made)
+    assert any("uploaded to s3://" in line for line in said)
+    folder = "team/store/baseline/org-model-ffffffffffff/facts-aaaaaaaaaaaa"
+    shards = {f"{folder}/{shard.sha256}.parquet" for shard in made.manifest.shards}
+    assert set(bucket.objects()) == {f"{folder}/manifest.json", *shards}
+
+    forget(first)
+    second = RemoteStore(bucket.url, said.append, MAY)
+    found = find(second)
+    assert found is not None
+    assert found.manifest == made.manifest
+    assert found.read().table.num_rows == 7
+    assert "fetched from s3://" in said[-1]
+    spoken = len(said)
+    assert scores(find(second)) == {1.0}
+    assert len(said) == spoken  # the mirror had it
+
+
+def test_a_newer_baseline_replaces_the_mirrors(bucket: Bucket) -> None:
+    publish(bucket.url)
+    reader = RemoteStore(bucket.url, policy=MAY_NOT)
+    assert scores(find(reader)) == {1.0}
+    publish(bucket.url, score=0.0)
+    assert scores(find(reader)) == {0.0}
+
+
+def test_a_damaged_mirror_is_fetched_again(bucket: Bucket) -> None:
+    store = publish(bucket.url)
+    for damage in (lambda path: path.write_bytes(b"x"), Path.unlink):
+        damage(place(store) / "shard-00001.parquet")
+        assert scores(find(store)) == {1.0}
+
+
+def test_a_mirror_that_the_remote_store_does_not_know_is_not_read_by_a_run_that_may_not_have_made_it(
+    bucket: Bucket,
+) -> None:
+    """What a pull request's run left on the runner's disk is never a protected branch's baseline."""
+    request = RemoteStore(bucket.url, policy=MAY_NOT)
+    request.publish(write_set(place(request), score=0.0))
+    assert scores(find(request)) == {0.0}
+    assert bucket.objects() == {}
+    assert find(RemoteStore(bucket.url, policy=MAY)) is None
+
+
+def test_a_pull_request_may_read_and_is_told_that_it_does_not_write(bucket: Bucket) -> None:
+    publish(bucket.url)
+    before = bucket.objects()
+    said: list[str] = []
+    request = RemoteStore(bucket.url, said.append, MAY_NOT)
+    assert scores(find(request)) == {1.0}
+    request.publish(write_set(place(request), score=0.0))
+    assert "is not uploaded" in said[-1]
+    assert "a pull_request run may read the store, not write to it" in said[-1]
+    assert bucket.objects() == before
+    assert scores(find(request)) == {1.0}
+
+
+def test_an_upload_that_failed_is_made_up_for(bucket: Bucket) -> None:
+    store = RemoteStore(bucket.url, policy=MAY)
+    write_set(place(store))
+    assert scores(find(store)) == {1.0}
+    forget(store)
+    assert scores(find(store)) == {1.0}
+
+
+@pytest.mark.parametrize("content", [None, b"", b"not Parquet"])
+def test_a_tampered_or_missing_shard_is_refused(bucket: Bucket, content: bytes | None) -> None:
+    store = publish(bucket.url)
+    key = sorted(key for key in bucket.objects() if key.endswith(".parquet"))[0]
+    if content is None:
+        bucket.delete(key)
+    else:
+        bucket.put(key, content)
+    forget(store)
+    with pytest.raises(SampleError, match="missing" if content is None else "altered") as caught:
+        find(store)
+    assert bucket.url in str(caught.value)
+    assert not place(store).exists()
+    publish(bucket.url)  # what the message advises
+    forget(store)
+    assert scores(find(store)) == {1.0}
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b'{"schema_version": 2}', b""])
+def test_a_broken_manifest_is_refused(bucket: Bucket, content: bytes) -> None:
+    store = publish(bucket.url)
+    bucket.put(bucket.one("manifest.json"), content)
+    with pytest.raises(SampleError):
+        find(store)
+
+
+def test_a_set_of_another_model_in_its_place_is_refused(bucket: Bucket) -> None:
+    store = publish(bucket.url)
+    key = bucket.one("manifest.json")
+    manifest = json.loads(bucket.objects()[key])
+    manifest["model"]["fingerprint"] = "e" * 64
+    bucket.put(key, json.dumps(manifest).encode())
+    with pytest.raises(SampleError, match="another model or task"):
+        find(store)
+
+
+def test_a_consistent_forgery_is_refused_where_there_is_a_key(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Manifest and shards agree; only the signature tells."""
+    monkeypatch.setenv("GATE_STORE_KEY", KEY)
+    store = publish(bucket.url)
+    assert bucket.one(".sig")
+    forget(store)
+    assert scores(find(store)) == {1.0}
+
+    monkeypatch.delenv("GATE_STORE_KEY")
+    publish(bucket.url, score=0.0)  # somebody with write access, but without the key
+    assert scores(find(store)) == {0.0}
+    monkeypatch.setenv("GATE_STORE_KEY", KEY)
+    assert find(store) is None  # unsigned: to be made again
+
+    monkeypatch.setenv("GATE_STORE_KEY", "another key that is long enough!")
+    publish(bucket.url, score=0.0)
+    monkeypatch.setenv("GATE_STORE_KEY", KEY)
+    with pytest.raises(SampleError, match="not signed with the key in GATE_STORE_KEY"):
+        find(store)
+    publish(bucket.url)
+    forget(store)
+    assert scores(find(store)) == {1.0}
+
+
+def test_a_signed_set_cannot_be_moved(
+    bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GATE_STORE_KEY", KEY)
+    store = Store(tmp_path / "store")
+    store.publish(write_set(place(store)))
+    assert scores(find(store)) == {1.0}
+    other = store.folder("baseline", "other-name", MODEL.fingerprint, "facts", TASK)
+    other.parent.mkdir(parents=True)
+    place(store).rename(other)
+    with pytest.raises(SampleError, match="not signed with the key"):
+        store.find(other, MODEL.fingerprint, TASK)
+
+
+def test_the_key_must_be_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert store_key({}) is None
+    assert store_key({"GATE_STORE_KEY": f" {KEY}\n"}) == KEY.encode()
+    with pytest.raises(ConfigError, match="7 characters") as caught:
+        store_key({"GATE_STORE_KEY": "hunter2"})
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "allowed"),
+    [
+        ({}, False),
+        ({"GITHUB_EVENT_NAME": "push", "GITHUB_REF_PROTECTED": "true"}, True),
+        ({"GITHUB_EVENT_NAME": "push", "GITHUB_REF": "refs/heads/trunk"}, True),
+        ({"GITHUB_EVENT_NAME": "push", "GITHUB_REF": "refs/heads/feature"}, False),
+        ({"GITHUB_EVENT_NAME": "push", "GITHUB_REF": "refs/tags/trunk"}, False),
+        ({"GITHUB_EVENT_NAME": "schedule", "GITHUB_REF": "refs/heads/trunk"}, True),
+        ({"GITHUB_EVENT_NAME": "pull_request", "GITHUB_REF_PROTECTED": "true"}, False),
+        ({"GITHUB_EVENT_NAME": "pull_request_target", "GITHUB_REF": "refs/heads/trunk"}, False),
+        ({"GITHUB_EVENT_NAME": "merge_group", "GITHUB_REF_PROTECTED": "true"}, False),
+        ({"GITHUB_EVENT_NAME": "workflow_run", "GITHUB_REF": "refs/heads/trunk"}, False),
+        ({"GITHUB_EVENT_NAME": "pull_request", "GATE_STORE_WRITE": "always"}, True),
+        ({"GITHUB_EVENT_NAME": "push", "GITHUB_REF_PROTECTED": "true", "GATE_STORE_WRITE": "never"}, False),
+        ({"GITHUB_ACTIONS": ""}, True),
+    ],
+)
+def test_who_may_write(tmp_path: Path, changes: dict[str, str], allowed: bool) -> None:
+    event = tmp_path / "event.json"
+    event.write_text(json.dumps({"repository": {"default_branch": "trunk"}}))
+    environment = {"GITHUB_ACTIONS": "true", "GITHUB_EVENT_PATH": str(event), **changes}
+    policy = write_policy(environment)
+    assert policy.allowed == allowed, policy.reason
+
+
+@pytest.mark.parametrize(
+    "payload", ["", "[]", "{}", '{"repository": null}', '{"repository": {"default_branch": 1}}']
+)
+def test_an_event_that_does_not_name_the_default_branch_allows_nothing(tmp_path: Path, payload: str) -> None:
+    (tmp_path / "event.json").write_text(payload)
+    environment = {
+        "GITHUB_ACTIONS": "true",
+        "GITHUB_EVENT_NAME": "push",
+        "GITHUB_REF": "refs/heads/main",
+        "GITHUB_EVENT_PATH": str(tmp_path / "event.json"),
+    }
+    assert not write_policy(environment).allowed
+
+
+def test_an_unknown_policy_is_an_error() -> None:
+    with pytest.raises(ConfigError, match="expected auto, never or always"):
+        write_policy({"GATE_STORE_WRITE": "yes"})
+
+
+@pytest.mark.parametrize(
+    ("url", "complaint"),
+    [
+        ("ftp://host/store", "no store of this kind"),
+        ("s3://key:secret@bucket/store", "the URL holds credentials"),
+    ],
+)
+def test_urls_that_cannot_be_are_refused(tmp_path: Path, url: str, complaint: str) -> None:
+    with pytest.raises(ConfigError, match=complaint) as caught:
+        open_store(url, tmp_path)
+    assert "key:secret" not in str(caught.value)
+
+
+def test_a_folder_is_a_local_store(tmp_path: Path) -> None:
+    store = open_store(".gate", tmp_path)
+    assert type(store) is Store
+    assert store.root == tmp_path / ".gate"
+
+
+def test_a_store_that_cannot_be_reached_is_an_evaluation_error_without_secrets(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = RemoteStore("s3://no-such-bucket-here/store", policy=MAY)
+    made = write_set(place(store))
+    with pytest.raises(EvaluationError, match=r"s3://no-such-bucket-here/store cannot be written") as caught:
+        store.publish(made)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    with pytest.raises(EvaluationError, match="cannot be read") as unreachable:
+        find(RemoteStore(bucket.url, policy=MAY))
+    for error in (caught, unreachable):
+        assert "hush-hush" not in str(error.value)
+        assert error.value.exit_code == 4
+
+
+def record(p_value: float = 0.5, series: str = "nightly") -> Record:
+    values: dict[str, Any] = {"drop": 0.0, "flip_rate": 0.1, "baseline": "b", "candidate": "c", "alpha": 0.05}
+    return Record(time="2026-01-01T00:00:00+00:00", series=series, verdict="PASS", p_value=p_value, **values)
+
+
+def test_the_history_keeps_runs_in_order_and_series_apart(bucket: Bucket) -> None:
+    history = open_history(RemoteStore(bucket.url, policy=MAY))
+    assert history.read("nightly") == []
+    with history.lock():
+        for number in range(4):
+            history.append(record(number / 100), after=number)
+    history.append(record(0.9, "weekly"), after=None)
+    assert [one.p_value for one in history.read("nightly")] == [number / 100 for number in range(4)]
+    assert [one.p_value for one in history.read("weekly")] == [0.9]
+    assert len(bucket.objects()) == 5
+
+
+def test_two_runs_never_spend_the_same_alpha(bucket: Bucket) -> None:
+    history = open_history(RemoteStore(bucket.url, policy=MAY))
+    history.append(record(), after=0)
+    history.append(record(0.1), after=1)
+    with pytest.raises(EvaluationError, match="this verdict does not count"):
+        history.append(record(0.2), after=1)
+    assert len(history.read("nightly")) == 2
+
+
+def test_runs_that_end_at_the_same_moment_are_all_kept(bucket: Bucket) -> None:
+    """Each thread is a machine of its own: another client, another connection."""
+
+    def run(number: int) -> None:
+        open_history(RemoteStore(bucket.url, policy=MAY)).append(record(number / 10), after=None)
+
+    with ThreadPoolExecutor(4) as machines:
+        list(machines.map(run, range(4)))
+    kept = open_history(RemoteStore(bucket.url, policy=MAY)).read("nightly")
+    assert sorted(one.p_value for one in kept) == [number / 10 for number in range(4)]
+
+
+def test_a_pull_request_adds_nothing_to_the_history(bucket: Bucket) -> None:
+    open_history(RemoteStore(bucket.url, policy=MAY)).append(record(), after=0)
+    history = open_history(RemoteStore(bucket.url, policy=MAY_NOT))
+    history.append(record(), after=1)
+    assert len(history.read("nightly")) == 1
+
+
+def test_a_record_that_is_none_is_refused(bucket: Bucket) -> None:
+    bucket.put("team/store/history/nightly/000001.json", b'{"verdict": "PASS"}')
+    with pytest.raises(SampleError, match="run 1 is not a record"):
+        open_history(RemoteStore(bucket.url, policy=MAY)).read("nightly")
+
+
+def test_the_local_history_is_the_file(tmp_path: Path) -> None:
+    history = open_history(Store(tmp_path))
+    with history.lock():
+        history.append(record(), after=0)
+    assert [one.p_value for one in history.read("nightly")] == [0.5]
+    assert (tmp_path / "history.jsonl").is_file()
