@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from gate.canonical import canonical_json
 from gate.errors import SampleError
 from gate.importers.build import number, refuse_unscored, source_files, task_samples
 from gate.importers.choose import DEFAULT_FILTERS, DEFAULT_METRICS, Choice, choose, explain
 from gate.importers.harness_files import TaskFile, find_task_files
 from gate.importers.harness_rows import HarnessRow, harness_rows
 from gate.samples.record import ModelSamples, TaskSamples
-from gate.tasks.canonical import canonical_json
 
 _LOWER_IS_BETTER = frozenset(
     [

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from gate.canonical import canonical_json
 from gate.errors import SampleError
 from gate.importers.choose import shorten
 from gate.importers.detect import LINES, files_in, harness_files, subfolders
 from gate.importers.jsonlines import read_json
-from gate.tasks.canonical import canonical_json
 
 _STAMP = re.compile(r"_(\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(?:\.\d+)?)$")
 _MODEL = ("model", "model_args", "model_dtype")

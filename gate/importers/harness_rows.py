@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from gate.canonical import canonical_json, text_digest
 from gate.errors import SampleError
 from gate.importers.jsonlines import clean_text, json_lines
-from gate.tasks.canonical import canonical_json, text_digest
 
 _FIELDS = frozenset(
     [

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from gate.canonical import canonical_json, digest
 from gate.errors import SampleError
 from gate.importers.build import number, refuse_unscored, source_files, task_samples
 from gate.importers.choose import Choice, choose, explain, shorten
 from gate.importers.detect import files_in
 from gate.importers.jsonlines import clean_text
 from gate.samples.record import ModelSamples, TaskSamples
-from gate.tasks.canonical import canonical_json, digest
 
 _GRADES = {"C": 1.0, "P": 0.5, "I": 0.0, "N": 0.0}  # correct, partial, incorrect, no answer
 _GENERATION = (

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gate.canonical import canonical_json
 from gate.errors import SampleError
 from gate.importers.build import number, refuse_unscored, source_files, task_samples
 from gate.importers.choose import Choice, choose, explain, shorten
 from gate.importers.detect import nemo_bundles, subfolders
 from gate.importers.jsonlines import clean_text, json_lines, read_json
 from gate.samples.record import ModelSamples, TaskSamples
-from gate.tasks.canonical import canonical_json
 
 _REWARD = "reward"
 _FAILED = ("infra_error", "system")  # graded 0 by the tool, though the model was never asked

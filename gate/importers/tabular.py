@@ -11,13 +11,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from gate.canonical import text_digest
 from gate.errors import SampleError
 from gate.importers.build import refuse_unscored, source_files, task_samples
 from gate.importers.choose import DEFAULT_METRICS, Choice, choose, explain
 from gate.importers.detect import TABLES, files_in
 from gate.importers.tabular_read import NUMBERS, REQUIRED, TEXT, read_table
 from gate.samples.record import SAMPLE_SCHEMA, ModelSamples, TaskSamples
-from gate.tasks.canonical import text_digest
 
 _UNSCORED = ("", "none", "null", "nan", "na", "n/a")
 _WORDS = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0}

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from gate.canonical import canonical_json
 from gate.errors import SampleError
 from gate.importers.detect import LINES, READABLE
 from gate.importers.jsonlines import clean_text, first_object, json_lines
-from gate.tasks.canonical import canonical_json
 
 TEXT = ("task", "item_id", "output", "target", "prompt_hash", "prompt", "cluster", "metric")
 NUMBERS = ("correct", "score", "repeat")

@@ -1,7 +1,7 @@
 """Tasks: what is asked, from files or LM Evaluation Harness, and how it is scored."""
 
 from gate.tasks.build import build_task
-from gate.tasks.canonical import canonical_json, digest, text_digest
+from gate.canonical import canonical_json, digest, text_digest
 from gate.tasks.curation import Curation
 from gate.tasks.requests import Message
 from gate.tasks.scoring import exact_match, pick_choice

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gate.canonical import canonical_json, digest
 from gate.config import SampleSettings, TaskSettings
 from gate.errors import TaskError
-from gate.tasks.canonical import canonical_json, digest
 from gate.tasks.curation import select_items
 from gate.tasks.documents import Document, read_documents
 from gate.tasks.file_task import FileTask

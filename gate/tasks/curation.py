@@ -7,8 +7,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from gate.canonical import digest
 from gate.errors import TaskError
-from gate.tasks.canonical import digest
 from gate.tasks.task import Task
 
 _AGAIN = "Run `gate curate` again with this gate.yml (without the task's `items:`)."

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gate.canonical import canonical_json, digest
 from gate.errors import TaskError
-from gate.tasks.canonical import canonical_json, digest
 
 
 @dataclass(frozen=True)

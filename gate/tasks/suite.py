@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from gate.canonical import digest
 from gate.config import GateConfig
 from gate.errors import ConfigError
 from gate.tasks.build import build_task
-from gate.tasks.canonical import digest
 from gate.tasks.harness import HarnessItem
 from gate.tasks.task import Task
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from gate.canonical import digest
 from gate.config import SampleSettings, TaskSettings
-from gate.tasks.canonical import digest
 from gate.tasks.requests import Answer, Message, Render, Request
 
 

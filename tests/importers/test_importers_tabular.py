@@ -15,10 +15,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gate.canonical import text_digest
 from gate.errors import SampleError
 from gate.importers import is_foreign, read_foreign
 from gate.samples.record import SAMPLE_SCHEMA, ModelSamples
-from gate.tasks.canonical import text_digest
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data" / "quantized-llms"
 real_data = pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data is not beside this clone")

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gate.canonical import canonical_json, digest, text_digest
 from gate.errors import ExitCode, TaskError
-from gate.tasks import canonical_json, digest, text_digest
 from gate.tasks.documents import read_documents
 
 ROWS: list[dict[str, Any]] = [

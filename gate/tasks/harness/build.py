@@ -10,9 +10,9 @@ from copy import copy
 from pathlib import Path
 from typing import Any
 
+from gate.canonical import canonical_json, digest
 from gate.config import SampleSettings, TaskSettings
 from gate.errors import TaskError
-from gate.tasks.canonical import canonical_json, digest
 from gate.tasks.harness.chat import Chat
 from gate.tasks.harness.generation import generation
 from gate.tasks.harness.metrics import (

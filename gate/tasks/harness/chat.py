@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gate.canonical import canonical_json
 from gate.errors import TaskError
-from gate.tasks.canonical import canonical_json
 from gate.tasks.requests import Message, Render
 
 _MARK = "\x00chat:"

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from gate.canonical import canonical_json
 from gate.errors import EvaluationError, TaskError
-from gate.tasks.canonical import canonical_json
 from gate.tasks.harness.chat import plain
 from gate.tasks.harness.generation import Generation, generation
 from gate.tasks.harness.metrics import Metric
