@@ -95,4 +95,4 @@ def _finished(steps: Steps, stop: bool) -> SampleSet:
     except StopIteration as end:
         found: SampleSet = end.value
         return found
-    raise AssertionError("an evaluation has more shards than there were looks")
+    raise AssertionError("an evaluation has more data files than there were looks")

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from gate.canonical import text_digest
 from gate.engines import (
     Distribution,
     Engine,
@@ -25,7 +26,7 @@ from gate.engines import (
 )
 from gate.errors import EvaluationError
 from gate.samples.record import SAMPLE_SCHEMA, TaskSamples
-from gate.tasks import Item, Task, text_digest
+from gate.tasks import Item, Task
 from gate.tasks.requests import Answer, Request, prompt_of
 
 TOP_TOKENS = 128

@@ -1,4 +1,4 @@
-"""Putting a task to an engine and keeping every answer, shard by shard, so that a killed run loses little."""
+"""Putting a task to an engine and keeping every answer, data file by data file, so that a killed run loses little."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gate import __version__
+from gate.canonical import canonical_json, digest
 from gate.engines import Engine, ModelIdentity, Progress, Runtime
 from gate.errors import EvaluationError, SampleError
 from gate.evaluation.answer import TOP_TOKENS, answer_items, stored_references
 from gate.evaluation.resume import Finished, PartialSet
 from gate.samples.record import SCHEMA_VERSION
-from gate.store.local import SampleSet, open_set, read_shard
+from gate.store.local import SampleSet, open_set, read_data_file
 from gate.store.lock import one_writer
 from gate.store.manifest import Manifest, ModelRecord, PartRecord, Timings
-from gate.tasks import Item, Task, canonical_json, digest
+from gate.tasks import Item, Task
 
-SHARD_ITEMS = 512
-"""Items a shard: enough for well-filled batches, few enough that a kill loses a minute or so."""
-_SHARD_TOKENS = 131_072
+ITEMS_PER_DATA_FILE = 512
+"""Items a data file: enough for well-filled batches, few enough that a kill loses a minute or so."""
+_TOKENS_PER_DATA_FILE = 131_072
 _FEWEST_ANSWERS = 128
 _WHOLE_ITEMS = 64  # a whole distribution takes 100 KB and more
 _LEARNT = "scoring"
@@ -33,7 +34,7 @@ _LEARNT = "scoring"
 
 
 Steps = Generator[pa.Table, bool | None, SampleSet]
-"""Yields each shard's rows when they are on the disk, those of an earlier call included; returns the set."""
+"""Yields each data file's rows when they are on the disk, those of an earlier call included; returns the set."""
 
 
 def evaluate(
@@ -50,7 +51,7 @@ def evaluate(
 ) -> SampleSet:
     """Answer every item of a task and write the answers as a sample set.
 
-    Where an earlier call of the same settings was stopped, by whatever it was, its finished shards are kept and only
+    Where an earlier call of the same settings was stopped, by whatever it was, its finished data files are kept and only
     the others are made.
 
     Parameters
@@ -76,7 +77,7 @@ def evaluate(
     Raises
     ------
     EvaluationError
-        NaN log-likelihoods, out of memory, no space left, another process writes this set. Finished shards are kept.
+        NaN log-likelihoods, out of memory, no space left, another process writes this set. Finished data files are kept.
     SampleError
         `folder` holds something else than a sample set.
     """
@@ -106,41 +107,41 @@ def evaluation(
     baseline: SampleSet | None = None,
     *,
     part: tuple[int, int] | None = None,
-    shards: Sequence[Sequence[Item]] | None = None,
+    groups: Sequence[Sequence[Item]] | None = None,
     top_tokens: int | Literal["whole"] = TOP_TOKENS,
     say: Callable[[str], None] = lambda _: None,
     since: str | None = None,
 ) -> Steps:
-    """Do what `evaluate` does, shard by shard: `send(True)` ends the set with the shards that are done.
+    """Do what `evaluate` does, data file by data file: `send(True)` ends the set with the data files that are done.
 
     Parameters
     ----------
-    shards : sequence of sequences of Item, optional
+    groups : sequence of sequences of Item, optional
         All items of the task in another order and cut; default: in the task's order.
     since : str, optional
         Take a whole set of the same settings that was made at this time (ISO 8601) or later for this one's work.
 
-    Other parameters, errors: see `evaluate`. Closing the generator early keeps the finished shards for the next call.
+    Other parameters, errors: see `evaluate`. Closing the generator early keeps the finished data files for the next call.
     """
-    size = shard_items(task)
+    size = items_per_data_file(task)
     if top_tokens == "whole" and baseline is None and task.measures_kl:
         size = min(size, _WHOLE_ITEMS)
     items = task.items if part is None else task.items[part[0] - 1 :: part[1]]
     plan = [items[start : start + size] for start in range(0, len(items), size)]
-    if shards is not None:
-        plan = [tuple(shard) for shard in shards]
-        items = tuple(item for shard in plan for item in shard)
+    if groups is not None:
+        plan = [tuple(group) for group in groups]
+        items = tuple(item for group in plan for item in group)
     settings = _settings(task, plan, identity, engine.runtime, baseline, part, top_tokens)
     made = None if since is None else _made_since(folder, digest(settings), since)
     if made is not None:
         say(f"{folder.name}: was finished before the run was stopped")
         progress(made.manifest.items)
-        for shard in made.manifest.shards:
-            yield read_shard(folder / shard.file, shard)
+        for data_file in made.manifest.data_files:
+            yield read_data_file(folder / data_file.file, data_file)
         return made
     with (
         one_writer(folder, say),
-        PartialSet(folder, settings, [len(shard) for shard in plan], say) as partial,
+        PartialSet(folder, settings, [len(group) for group in plan], say) as partial,
     ):
         progress(partial.items)
         references = None if baseline is None or not partial.missing else stored_references(baseline.read())
@@ -173,8 +174,8 @@ def evaluation(
             task=task.name,
             metric=task.metric,
             items=answered,
-            rows=sum(one.shard.rows for one in finished),
-            shards=[one.shard for one in finished],
+            rows=sum(one.data_file.rows for one in finished),
+            data_files=[one.data_file for one in finished],
             task_fingerprint=task.fingerprint,
             facets=dict(task.facets),
             model=_model_record(task, identity, engine.runtime, finished),
@@ -189,7 +190,7 @@ def evaluation(
             quantgate=__version__,
             part=None
             if part is None
-            else PartRecord(index=part[0], of=part[1], items=len(task.items), shard_items=size),
+            else PartRecord(index=part[0], of=part[1], items=len(task.items), items_per_data_file=size),
             top_tokens=top_tokens if baseline is None and task.measures_kl else 0,
             settings=digest(settings),
             stopped_of=len(items) if answered < len(items) else None,
@@ -208,12 +209,12 @@ def _made_since(folder: Path, settings: str, since: str) -> SampleSet | None:
     return found if fits else None
 
 
-def shard_items(task: Task) -> int:
-    """Return how many items a shard of the task has: fewer where each may take a long text."""
+def items_per_data_file(task: Task) -> int:
+    """Return how many items a data file of the task has: fewer where each may take a long text."""
     if not task.generates:
-        return SHARD_ITEMS
-    answers = max(_FEWEST_ANSWERS, _SHARD_TOKENS // max(task.max_tokens, 1))
-    return max(1, min(SHARD_ITEMS, answers // task.repeats))
+        return ITEMS_PER_DATA_FILE
+    answers = max(_FEWEST_ANSWERS, _TOKENS_PER_DATA_FILE // max(task.max_tokens, 1))
+    return max(1, min(ITEMS_PER_DATA_FILE, answers // task.repeats))
 
 
 def _settings(
@@ -225,20 +226,20 @@ def _settings(
     part: tuple[int, int] | None,
     top_tokens: int | Literal["whole"],
 ) -> dict[str, str]:
-    """Name everything that the rows depend on: shards are only continued where all of it is the same."""
+    """Name everything that the rows depend on: data files are only continued where all of it is the same."""
     found = dataclasses.asdict(runtime)
     del found["versions"]
     found["device"] = runtime.device.partition(":")[0]  # which of several equal GPUs does not matter
     return {
         "model": identity.fingerprint,
         "task": task.fingerprint,
-        "items": digest([[item.item_id for item in shard] for shard in plan]),
-        "items a shard": str(max(map(len, plan), default=0)),
+        "items": digest([[item.item_id for item in group] for group in plan]),
+        "items a data file": str(max(map(len, plan), default=0)),
         "part": "whole" if part is None else f"{part[0]}/{part[1]}",
         # the distributions are those of one evaluation, not of one model
         "baseline": "none"
         if baseline is None
-        else digest([shard.sha256 for shard in baseline.manifest.shards]),
+        else digest([data_file.sha256 for data_file in baseline.manifest.data_files]),
         "top tokens": str(top_tokens),
         "quantgate": __version__,
         **{name: value if isinstance(value, str) else canonical_json(value) for name, value in found.items()},
@@ -256,7 +257,7 @@ def _check(task: Task, items: Sequence[Item], table: pa.Table) -> None:
     rows = {entry["values"]: entry["counts"] for entry in counts}
     if rows.keys() != {item.item_id for item in items} or len(set(rows.values())) > 1:
         raise EvaluationError(
-            f"task {task.name}: the engine's answers are not one for each of the {len(items)} items of a shard.",
+            f"task {task.name}: the engine's answers are not one for each of the {len(items)} items of a data file.",
             "This is a bug in quantgate or in the engine; please report it.",
         )
 

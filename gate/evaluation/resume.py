@@ -14,20 +14,20 @@ from pathlib import Path
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from gate.canonical import digest
 from gate.errors import GateError, SampleError
 from gate.files import write_bytes, writing
-from gate.store.local import SampleSet, read_shard
-from gate.store.manifest import Manifest, Shard
-from gate.store.writer import JOURNAL, put_in_place, refuse_other, restore, write_manifest, write_shard
-from gate.tasks import digest
+from gate.store.local import SampleSet, read_data_file
+from gate.store.manifest import DataFile, Manifest
+from gate.store.writer import JOURNAL, put_in_place, refuse_other, restore, write_data_file, write_manifest
 
 
 class Finished(BaseModel):
-    """A shard that is on the disk, what it took (seconds of work, tokens), and how the engine scored, where it says."""
+    """A data file that is on the disk, what it took (seconds of work, tokens), and how the engine scored, where it says."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
-    shard: Shard
+    data_file: DataFile = Field(validation_alias="shard", serialization_alias="shard")
     items: int = Field(ge=1)
     seconds: float = Field(ge=0)
     tokens_in: int = Field(ge=0)
@@ -44,11 +44,11 @@ class _Journal(BaseModel):
 
 
 class PartialSet:
-    """A set in the making: finished shards in a hidden folder beside `folder`, listed with their hashes in a journal.
+    """A set in the making: finished data files in a hidden folder beside `folder`, listed with their hashes in a journal.
 
-    The hidden folder is named after the settings, so that shards of other settings are never continued: they wait in
+    The hidden folder is named after the settings, so that data files of other settings are never continued: they wait in
     their own folder, and are removed once this set is complete. A context manager, to be used under the set's lock;
-    whatever ends it before `finish` (an error, Ctrl-C, `kill -9`, a power cut), the shards that it had added are
+    whatever ends it before `finish` (an error, Ctrl-C, `kill -9`, a power cut), the data files that it had added are
     found again by the next one of the same settings. An older set in `folder` stays as it is until `finish`.
 
     Parameters
@@ -58,7 +58,7 @@ class PartialSet:
     settings : mapping of str to str
         Everything that the numbers depend on, by a name that the user understands.
     items : sequence of int
-        Number of items in each shard.
+        Number of items in each data file.
     say : callable
         Told what is continued, what is done again, and what is left aside.
 
@@ -112,16 +112,16 @@ class PartialSet:
 
     @property
     def missing(self) -> list[int]:
-        """The shards that are still to be made, in order."""
+        """The data files that are still to be made, in order."""
         return [index for index in range(len(self._items)) if index not in self._finished]
 
     @property
     def finished(self) -> list[Finished]:
-        """The shards that are on the disk, in order."""
+        """The data files that are on the disk, in order."""
         return [self._finished[index] for index in sorted(self._finished)]
 
     def add(self, index: int, table: pa.Table, seconds: float, method: str = "") -> None:
-        """Write the rows of shard `index`; they are on the disk, and in the journal, when the call returns.
+        """Write the rows of data file `index`; they are on the disk, and in the journal, when the call returns.
 
         Raises
         ------
@@ -130,7 +130,7 @@ class PartialSet:
         """
         tokens = [sum(filter(None, table.column(name).to_pylist())) for name in ("tokens_in", "tokens_out")]
         self._finished[index] = Finished(
-            shard=write_shard(self._partial, index, table),
+            data_file=write_data_file(self._partial, index, table),
             items=self._items[index],
             seconds=seconds,
             tokens_in=tokens[0],
@@ -140,36 +140,36 @@ class PartialSet:
         self._write_journal()
 
     def drop_other_methods(self, method: str) -> None:
-        """Forget shards that were scored in another way than `method`; empty fits all."""
+        """Forget data files that were scored in another way than `method`; empty fits all."""
         other = [index for index, one in self._finished.items() if method and one.method not in ("", method)]
         if other:
             was = self._finished[other[0]].method
             self._say(
-                f"{self._folder.name}: {len(other)} shard(s) are done again: scored by {was}, now by {method}"
+                f"{self._folder.name}: {len(other)} data file(s) are done again: scored by {was}, now by {method}"
             )
         for index in other:
             del self._finished[index]
         self._write_journal()
 
     def read(self, index: int) -> pa.Table:
-        """Read the rows of a shard that is on the disk.
+        """Read the rows of a data file that is on the disk.
 
         Raises
         ------
         SampleError
             Its file was altered since.
         """
-        shard = self._finished[index].shard
-        return read_shard(self._partial / shard.file, shard)
+        data_file = self._finished[index].data_file
+        return read_data_file(self._partial / data_file.file, data_file)
 
     def finish(self, manifest: Manifest) -> SampleSet:
         """Put the complete set in its place, instead of an older one, and remove what other settings left."""
-        kept = {shard.file for shard in manifest.shards}
+        kept = {data_file.file for data_file in manifest.data_files}
         if manifest.stopped_of is None and self.missing:
             raise AssertionError(f"shards {self.missing} are missing")
         for one in self.finished:  # an earlier call may have come further than where this one stopped
-            if one.shard.file not in kept:
-                (self._partial / one.shard.file).unlink()
+            if one.data_file.file not in kept:
+                (self._partial / one.data_file.file).unlink()
         write_manifest(self._partial, manifest)
         put_in_place(self._partial, self._folder)
         # a writer killed before this leaves a file that readers do not look at
@@ -180,7 +180,7 @@ class PartialSet:
         return SampleSet(self._folder, manifest)
 
     def _go_on(self) -> None:
-        """Take over the shards in the journal whose files are what they were; the others are done again."""
+        """Take over the data files in the journal whose files are what they were; the others are done again."""
         refuse_other(self._partial)
         name = self._folder.name
         try:
@@ -197,12 +197,12 @@ class PartialSet:
         damaged = 0
         for index, one in journal.finished.items():
             fits = 0 <= index < len(self._items) and one.items == self._items[index]
-            if fits and _sound(self._partial / one.shard.file, one.shard):
+            if fits and _sound(self._partial / one.data_file.file, one.data_file):
                 self._finished[index] = one
             else:
                 damaged += 1
         if damaged:
-            self._say(f"{name}: {damaged} unfinished shard(s) are damaged and done again")
+            self._say(f"{name}: {damaged} unfinished data file(s) are damaged and done again")
         if self._finished:
             total = sum(self._items)
             self._say(f"{name}: going on with {self.items} of {total} items done (begun {journal.started})")
@@ -237,7 +237,7 @@ class PartialSet:
         # a fixed name for the new one: under the lock there is one writer, and a killed one leaves no litter
         temporary = self._partial / f"{JOURNAL}.tmp"
         with writing(self._partial):
-            text = json.dumps(journal.model_dump(), indent=1, sort_keys=True)
+            text = json.dumps(journal.model_dump(by_alias=True), indent=1, sort_keys=True)
             write_bytes(temporary, text.encode("utf-8", "replace"))
             temporary.replace(self._partial / JOURNAL)
 
@@ -246,10 +246,10 @@ def _prefix(folder: Path) -> str:
     return f".{folder.name}.partial-"
 
 
-def _sound(path: Path, shard: Shard) -> bool:
-    """Tell whether a shard's file is there and is what was written."""
+def _sound(path: Path, data_file: DataFile) -> bool:
+    """Tell whether a data file's file is there and is what was written."""
     with suppress(OSError):
-        return hashlib.sha256(path.read_bytes()).hexdigest() == shard.sha256
+        return hashlib.sha256(path.read_bytes()).hexdigest() == data_file.sha256
     return False
 
 

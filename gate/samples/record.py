@@ -35,7 +35,7 @@ SAMPLE_SCHEMA = pa.schema(
         pa.field("same_top", pa.bool_()),
     ]
 )
-"""Columns of a shard. Files of other tools fill the required ones and leave the others null."""
+"""Columns of a data file. Files of other tools fill the required ones and leave the others null."""
 
 
 @dataclass(frozen=True)

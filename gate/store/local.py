@@ -1,4 +1,4 @@
-"""Sample sets on disk: Parquet shards and a manifest; a set is complete or it is not one."""
+"""Sample sets on disk: Parquet data files and a manifest; a set is complete or it is not one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from gate.errors import SampleError
 from gate.files import write_text, writing
 from gate.samples.record import SAMPLE_SCHEMA, SCHEMA_VERSION, ModelSamples, TaskSamples
-from gate.store.manifest import Manifest, Shard
+from gate.store.manifest import DataFile, Manifest
 from gate.store.trust import KEY, is_signed, sign, store_key
 
 MANIFEST = "manifest.json"
@@ -36,9 +36,9 @@ class SampleSet:
         Raises
         ------
         SampleError
-            A shard is missing, cut short or altered.
+            A data file is missing, cut short or altered.
         """
-        tables = [read_shard(self.folder / shard.file, shard) for shard in self.manifest.shards]
+        tables = [read_data_file(self.folder / data_file.file, data_file) for data_file in self.manifest.data_files]
         table = pa.concat_tables(tables) if tables else SAMPLE_SCHEMA.empty_table()
         about = self.manifest
         return TaskSamples(about.task, about.metric, table, about.facets, about.reference, about.stopped_of)
@@ -142,19 +142,19 @@ class Store:
                 write_text(marker, json.dumps({"schema_version": SCHEMA_VERSION}) + "\n")
 
 
-def open_set(folder: Path, shards: bool = True) -> SampleSet:
-    """Open a sample set and check that it is complete; shard contents are checked when they are read.
+def open_set(folder: Path, data_files: bool = True) -> SampleSet:
+    """Open a sample set and check that it is complete; data file contents are checked when they are read.
 
     Parameters
     ----------
     folder : Path
-    shards : bool
-        Expect the shards beside the manifest.
+    data_files : bool
+        Expect the data files beside the manifest.
 
     Raises
     ------
     SampleError
-        No manifest, another schema version, or missing shards.
+        No manifest, another schema version, or missing data files.
     """
     path = folder / MANIFEST
     try:
@@ -171,11 +171,11 @@ def open_set(folder: Path, shards: bool = True) -> SampleSet:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise SampleError(f"{path} is not a valid manifest: {where}: {first['msg']}.", _AGAIN) from None
-    for shard in manifest.shards:
-        if shards and not (folder / shard.file).is_file():
-            raise SampleError(f"{folder} is incomplete: {shard.file} is missing.", _AGAIN)
-    if sum(shard.rows for shard in manifest.shards) != manifest.rows:
-        raise SampleError(f"{path} does not add up: shards and total disagree on the number of rows.", _AGAIN)
+    for data_file in manifest.data_files:
+        if data_files and not (folder / data_file.file).is_file():
+            raise SampleError(f"{folder} is incomplete: {data_file.file} is missing.", _AGAIN)
+    if sum(data_file.rows for data_file in manifest.data_files) != manifest.rows:
+        raise SampleError(f"{path} does not add up: data files and total disagree on the number of rows.", _AGAIN)
     return SampleSet(folder, manifest)
 
 
@@ -264,8 +264,8 @@ def _check_schema(found: object, where: Path) -> None:
         )
 
 
-def read_shard(path: Path, shard: Shard) -> pa.Table:
-    """Read the rows of a shard, after a check of its hash.
+def read_data_file(path: Path, data_file: DataFile) -> pa.Table:
+    """Read the rows of a data file, after a check of its hash.
 
     Raises
     ------
@@ -276,14 +276,14 @@ def read_shard(path: Path, shard: Shard) -> pa.Table:
         content = path.read_bytes()
     except OSError as error:
         raise SampleError(f"{path} cannot be read: {error}.", _AGAIN) from None
-    if hashlib.sha256(content).hexdigest() != shard.sha256:
+    if hashlib.sha256(content).hexdigest() != data_file.sha256:
         raise SampleError(f"{path} was altered or cut short: its SHA-256 is not the manifest's.", _AGAIN)
     try:
         table = pq.read_table(pa.BufferReader(content))
     except (pa.ArrowInvalid, OSError) as error:
         raise SampleError(f"{path} is not a Parquet file: {error}.", _AGAIN) from None
-    if table.schema != SAMPLE_SCHEMA or table.num_rows != shard.rows:
+    if table.schema != SAMPLE_SCHEMA or table.num_rows != data_file.rows:
         raise SampleError(
-            f"{path} does not have the columns or the {shard.rows} rows that it should.", _AGAIN
+            f"{path} does not have the columns or the {data_file.rows} rows that it should.", _AGAIN
         )
     return table

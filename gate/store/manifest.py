@@ -8,10 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
-class Shard(_Record):
+class DataFile(_Record):
     """One Parquet file of a set."""
 
     file: str = Field(pattern=r"^shard-\d{5}\.parquet$")
@@ -55,8 +55,8 @@ class PartRecord(_Record):
     of: int = Field(ge=1)
     items: int = Field(ge=0)
     """Number of items of the whole task."""
-    shard_items: int = Field(ge=1)
-    """Items in each shard of the whole set."""
+    items_per_data_file: int = Field(ge=1, validation_alias="shard_items", serialization_alias="shard_items")
+    """Items in each data file of the whole set."""
 
     def __str__(self) -> str:
         return f"part {self.index} of {self.of}"
@@ -70,7 +70,7 @@ class Manifest(_Record):
     metric: str
     items: int
     rows: int
-    shards: list[Shard]
+    data_files: list[DataFile] = Field(validation_alias="shards", serialization_alias="shards")
     task_fingerprint: str
     facets: dict[str, str]
     model: ModelRecord

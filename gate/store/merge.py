@@ -57,7 +57,7 @@ def read_parts(folders: Sequence[Path]) -> dict[str, list[SampleSet]]:
 
 
 def merge(parts: Sequence[SampleSet], folder: Path, say: Callable[[str], None] = lambda _: None) -> SampleSet:
-    """Write the whole set of a task: the rows in the order of its items, in the shards of an evaluation at one place.
+    """Write the whole set of a task: the rows in the order of its items, in the data files of an evaluation at one place.
 
     Parameters
     ----------
@@ -91,8 +91,8 @@ def merge(parts: Sequence[SampleSet], folder: Path, say: Callable[[str], None] =
     with one_writer(folder, say):
         restore(folder)
         with SetWriter(folder) as writer:
-            for start in range(0, record.items, record.shard_items):
-                first, end = np.searchsorted(place, [start, start + record.shard_items])
+            for start in range(0, record.items, record.items_per_data_file):
+                first, end = np.searchsorted(place, [start, start + record.items_per_data_file])
                 writer.add(table.slice(int(first), int(end - first)).combine_chunks())
             return writer.finish(_manifest([one.manifest for one in parts], writer))
 
@@ -138,7 +138,7 @@ def _common(manifest: Manifest) -> dict[str, object]:
     return {
         "number of parts": part.of,
         "items of the task": part.items,
-        "items a shard": part.shard_items,
+        "items a data file": part.items_per_data_file,
         "model": model.fingerprint[:12],
         "task": manifest.task_fingerprint[:12],
         "metric": manifest.metric,
@@ -174,8 +174,8 @@ def _manifest(parts: Sequence[Manifest], writer: SetWriter) -> Manifest:
         update={
             "settings": None,  # of a part
             "items": items,
-            "rows": sum(shard.rows for shard in writer.shards),
-            "shards": writer.shards,
+            "rows": sum(data_file.rows for data_file in writer.data_files),
+            "data_files": writer.data_files,
             "model": first.model.model_copy(
                 update={"hardware": ", ".join(dict.fromkeys(one.model.hardware for one in parts))}
             ),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import os
 import re
 import shutil
 import tempfile
@@ -13,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from gate.caches import cache_folder
 from gate.errors import ConfigError, EvaluationError, GateError, SampleError
 from gate.files import write_bytes, writing
 from gate.store.local import MANIFEST, SampleSet, Store, open_set
@@ -51,7 +51,7 @@ class RemoteStore(Store):
     """A store behind s3://, gs:// or hf://, mirrored in a local folder.
 
     The remote store is the truth: a local set counts only where its manifest is the remote one's, byte for byte, and
-    its shards have the hashes that the manifest names. Remote shards are named after their hash and never change; the
+    its data files have the hashes that the manifest names. Remote data files are named after their hash and never change; the
     manifest is uploaded last, so readers see the older set or the newer one, whole.
 
     Where this process may not write (see `write_policy`), what it evaluates stays in a mirror of its own, which runs
@@ -106,11 +106,11 @@ class RemoteStore(Store):
             return
         if not place.startswith("baseline/"):
             raise AssertionError("only baselines are shared")
-        for shard in found.manifest.shards:
-            target = f"{place}/{shard.sha256}.parquet"
-            content = (found.folder / shard.file).read_bytes()
-            if hashlib.sha256(content).hexdigest() != shard.sha256:
-                raise SampleError(f"{found.folder / shard.file} was altered since it was written.")
+        for data_file in found.manifest.data_files:
+            target = f"{place}/{data_file.sha256}.parquet"
+            content = (found.folder / data_file.file).read_bytes()
+            if hashlib.sha256(content).hexdigest() != data_file.sha256:
+                raise SampleError(f"{found.folder / data_file.file} was altered since it was written.")
             self._write(target, content)  # even where it is: it may be damaged there
         content = (found.folder / MANIFEST).read_bytes()
         signature = self._signature_file(found.folder)
@@ -208,16 +208,16 @@ class RemoteStore(Store):
                 with writing(temporary):
                     temporary.chmod(0o755)
                     write_bytes(temporary / MANIFEST, content)
-                for shard in open_set(temporary, shards=False).manifest.shards:
-                    data = self._read(f"{place}/{shard.sha256}.parquet")
-                    if data is None or hashlib.sha256(data).hexdigest() != shard.sha256:
+                for data_file in open_set(temporary, data_files=False).manifest.data_files:
+                    data = self._read(f"{place}/{data_file.sha256}.parquet")
+                    if data is None or hashlib.sha256(data).hexdigest() != data_file.sha256:
                         wrong = "missing" if data is None else "altered"
                         raise SampleError(
-                            f"{self.url}/{place}: the shard {shard.file} is {wrong}.",
+                            f"{self.url}/{place}: the data file {data_file.file} is {wrong}.",
                             "Evaluate the baseline again where the store may be written: `gate baseline --force`.",
                         )
                     with writing(temporary):
-                        write_bytes(temporary / shard.file, data)
+                        write_bytes(temporary / data_file.file, data)
                 signature = self._read(f"{place}/{_signature_name(content)}")
                 if signature is not None:
                     with writing(temporary):
@@ -279,10 +279,9 @@ def _file_system(url: str) -> tuple[Any, str]:
 
 def _mirror(url: str, trusted: bool) -> Path:
     """Return the local folder of a remote store; runs that may not write have another one than those that may."""
-    home = os.environ.get("GATE_CACHE") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     slug = re.sub(r"[^A-Za-z0-9]+", "-", url)[:60].strip("-")
     name = f"{slug}-{hashlib.sha256(url.encode()).hexdigest()[:12]}"
-    return Path(home) / "quantgate" / ("stores" if trusted else "stores-read-only") / name
+    return cache_folder() / ("stores" if trusted else "stores-read-only") / name
 
 
 def _signature_name(manifest: bytes) -> str:
@@ -291,7 +290,7 @@ def _signature_name(manifest: bytes) -> str:
 
 
 def _holds(folder: Path, manifest: bytes) -> bool:
-    """Tell whether a folder holds the whole set of a manifest; and its shards are sound."""
+    """Tell whether a folder holds the whole set of a manifest; and its data files are sound."""
     try:
         if (folder / MANIFEST).read_bytes() != manifest:
             return False

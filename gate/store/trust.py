@@ -97,7 +97,7 @@ def store_key(environment: Mapping[str, str] | None = None) -> bytes | None:
 def sign(key: bytes, place: str, content: bytes) -> str:
     """Return the HMAC-SHA256 (hexadecimal) of a manifest and of its place in the store.
 
-    The manifest names the hash of every shard, so it stands for the whole set; the place has the role, so that a
+    The manifest names the hash of every data file, so it stands for the whole set; the place has the role, so that a
     candidate's set cannot be moved to a baseline's.
     """
     return hmac.new(key, b"quantgate set\n" + place.encode() + b"\n" + content, hashlib.sha256).hexdigest()

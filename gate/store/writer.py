@@ -16,14 +16,14 @@ import pyarrow.parquet as pq
 from gate.errors import SampleError
 from gate.files import write_bytes, writing
 from gate.store.local import MANIFEST, SIGNATURE, SampleSet
-from gate.store.manifest import Manifest, Shard
+from gate.store.manifest import DataFile, Manifest
 
 JOURNAL = "journal.json"
-"""What a partial set holds beside its shards; a complete one only where its writer died in its last moment."""
+"""What a partial set holds beside its data files; a complete one only where its writer died in its last moment."""
 
 
 class SetWriter:
-    """Writes one set: shards into a temporary folder beside `folder`, then the manifest, then one rename.
+    """Writes one set: data files into a temporary folder beside `folder`, then the manifest, then one rename.
 
     Used as a context manager; leaving it without `finish` (an error, Ctrl-C) removes what was written and
     leaves an older set in `folder` as it was. For rows that are there already; `PartialSet` is for rows that
@@ -33,7 +33,7 @@ class SetWriter:
     def __init__(self, folder: Path) -> None:
         refuse_other(folder)
         self._folder = folder
-        self._shards: list[Shard] = []
+        self._data_files: list[DataFile] = []
         with writing(folder):
             folder.parent.mkdir(parents=True, exist_ok=True)
             self._temporary = Path(
@@ -48,13 +48,13 @@ class SetWriter:
         shutil.rmtree(self._temporary, ignore_errors=True)
 
     @property
-    def shards(self) -> list[Shard]:
-        """The shards written so far."""
-        return list(self._shards)
+    def data_files(self) -> list[DataFile]:
+        """The data files written so far."""
+        return list(self._data_files)
 
     def add(self, table: pa.Table) -> None:
-        """Write a table in `SAMPLE_SCHEMA` as the next shard."""
-        self._shards.append(write_shard(self._temporary, len(self._shards), table))
+        """Write a table in `SAMPLE_SCHEMA` as the next data file."""
+        self._data_files.append(write_data_file(self._temporary, len(self._data_files), table))
 
     def finish(self, manifest: Manifest) -> SampleSet:
         """Write the manifest and put the set in its place, instead of an older one."""
@@ -63,8 +63,8 @@ class SetWriter:
         return SampleSet(self._folder, manifest)
 
 
-def write_shard(folder: Path, index: int, table: pa.Table) -> Shard:
-    """Write a table as the shard of that number; it is on the disk when the call returns.
+def write_data_file(folder: Path, index: int, table: pa.Table) -> DataFile:
+    """Write a table as the data file of that number; it is on the disk when the call returns.
 
     Raises
     ------
@@ -77,14 +77,14 @@ def write_shard(folder: Path, index: int, table: pa.Table) -> Shard:
         pq.write_table(table, sink, compression="zstd")
         content = sink.getvalue().to_pybytes()
         write_bytes(path, content)
-    return Shard(file=path.name, rows=table.num_rows, sha256=hashlib.sha256(content).hexdigest())
+    return DataFile(file=path.name, rows=table.num_rows, sha256=hashlib.sha256(content).hexdigest())
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write a set's manifest: after its shards, since its presence means that they are complete."""
+    """Write a set's manifest: after its data files, since its presence means that they are complete."""
     path = folder / MANIFEST
     with writing(path):
-        write_bytes(path, manifest.model_dump_json(indent=1).encode() + b"\n")
+        write_bytes(path, manifest.model_dump_json(indent=1, by_alias=True).encode() + b"\n")
 
 
 def put_in_place(temporary: Path, folder: Path) -> None:

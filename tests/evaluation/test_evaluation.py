@@ -10,12 +10,12 @@ import pytest
 from support.tiny import write_tiny_task
 
 import gate.evaluation.evaluate as room
+from gate.canonical import text_digest
 from gate.config import EngineSettings, ModelSettings, SampleSettings, TaskSettings
 from gate.engines import Engine, ModelIdentity, fetch, identify, locate, open_engine
 from gate.errors import EvaluationError
 from gate.store import SampleSet, open_set
 from gate.tasks import Task, build_task
-from gate.tasks.canonical import text_digest
 
 CPU = EngineSettings(device="cpu")
 Opened = tuple[Engine, ModelIdentity]
@@ -140,19 +140,19 @@ def test_the_same_evaluation_gives_the_same_bytes(tmp_path: Path, tiny: Opened) 
     task = choosing(tmp_path)
     first, _ = evaluate(task, tiny, tmp_path / "first")
     second, _ = evaluate(task, tiny, tmp_path / "second")
-    assert first.manifest.shards == second.manifest.shards
-    shard = first.manifest.shards[0].file
-    assert (tmp_path / "first" / shard).read_bytes() == (tmp_path / "second" / shard).read_bytes()
+    assert first.manifest.data_files == second.manifest.data_files
+    data_file = first.manifest.data_files[0].file
+    assert (tmp_path / "first" / data_file).read_bytes() == (tmp_path / "second" / data_file).read_bytes()
 
 
-def test_a_long_task_is_written_in_several_shards(
+def test_a_long_task_is_written_in_several_data_files(
     tmp_path: Path, tiny: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = choosing(tmp_path)
     whole, _ = evaluate(task, tiny, tmp_path / "whole")
-    monkeypatch.setattr(room, "SHARD_ITEMS", 10)
+    monkeypatch.setattr(room, "ITEMS_PER_DATA_FILE", 10)
     parts, steps = evaluate(task, tiny, tmp_path / "parts")
-    assert [shard.rows for shard in parts.manifest.shards] == [10, 10, 4]
+    assert [data_file.rows for data_file in parts.manifest.data_files] == [10, 10, 4]
     assert sum(steps) == 24
     one, other = whole.read().table, parts.read().table
     assert one.drop(["choice_logprobs"]).equals(other.drop(["choice_logprobs"]))

@@ -32,9 +32,9 @@ def tiny(tiny_model: Path) -> Opened:
 
 
 @pytest.fixture(autouse=True)
-def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Six shards of four items."""
-    monkeypatch.setattr(room, "SHARD_ITEMS", 4)
+def small_data_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Six data files of four items."""
+    monkeypatch.setattr(room, "ITEMS_PER_DATA_FILE", 4)
 
 
 class Run:
@@ -170,7 +170,7 @@ def flip(path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [cut, flip, Path.unlink])
-def test_a_damaged_shard_is_noticed_and_done_again(
+def test_a_damaged_data_file_is_noticed_and_done_again(
     tmp_path: Path, tiny: Opened, damage: Callable[[Path], object]
 ) -> None:
     task = choosing(tmp_path)
@@ -179,7 +179,7 @@ def test_a_damaged_shard_is_noticed_and_done_again(
     damage(partial(tmp_path / "set") / "shard-00001.parquet")
     second = Run(task, tiny, tmp_path / "set")
     assert second.continued == 12
-    assert any("1 unfinished shard(s) are damaged and done again" in line for line in second.said)
+    assert any("1 unfinished data file(s) are damaged and done again" in line for line in second.said)
     assert content(tmp_path / "set") == content(tmp_path / "whole")
 
 
@@ -195,8 +195,8 @@ def test_a_damaged_journal_starts_again_and_says_so(tmp_path: Path, tiny: Opened
     assert content(tmp_path / "set") == content(tmp_path / "whole")
 
 
-def test_a_shard_that_the_journal_does_not_know_is_not_believed(tmp_path: Path, tiny: Opened) -> None:
-    """A kill between the shard and the journal leaves a file, whole or not, that nothing vouches for."""
+def test_a_data_file_that_the_journal_does_not_know_is_not_believed(tmp_path: Path, tiny: Opened) -> None:
+    """A kill between the data file and the journal leaves a file, whole or not, that nothing vouches for."""
     task = choosing(tmp_path)
     Run(task, tiny, tmp_path / "whole")
     Run(task, tiny, tmp_path / "set", 9)
@@ -273,12 +273,12 @@ def test_work_by_another_model_task_part_or_baseline_is_not_continued(
     assert Run(task, tiny, tmp_path / "set", 13).continued == 12
 
 
-def test_other_shards_are_other_settings(
+def test_other_data_files_are_other_settings(
     tmp_path: Path, tiny: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = choosing(tmp_path)
     Run(task, tiny, tmp_path / "set", 13)
-    monkeypatch.setattr(room, "SHARD_ITEMS", 6)
+    monkeypatch.setattr(room, "ITEMS_PER_DATA_FILE", 6)
     assert Run(task, tiny, tmp_path / "set").continued == 0
 
 
@@ -316,7 +316,7 @@ def test_a_set_that_is_ended_early_says_so_and_the_next_one_is_whole(tmp_path: P
     assert content(tmp_path / "set") == content(tmp_path / "whole")
 
 
-def test_an_evaluation_that_is_closed_keeps_its_shards_and_frees_the_lock(
+def test_an_evaluation_that_is_closed_keeps_its_data_files_and_frees_the_lock(
     tmp_path: Path, tiny: Opened
 ) -> None:
     task = choosing(tmp_path)
@@ -326,14 +326,14 @@ def test_an_evaluation_that_is_closed_keeps_its_shards_and_frees_the_lock(
     assert Run(task, tiny, tmp_path / "set").continued == 4
 
 
-def test_long_generations_have_smaller_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "SHARD_ITEMS", 512)
+def test_long_generations_have_smaller_data_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "ITEMS_PER_DATA_FILE", 512)
     task = choosing(tmp_path)
-    assert room.shard_items(task) == 512
+    assert room.items_per_data_file(task) == 512
     for tokens, repeats, items in ((64, 1, 512), (256, 1, 512), (512, 1, 256), (4096, 1, 128), (64, 8, 256)):
         long = writing(tmp_path, max_tokens=tokens)
         long = dataclasses.replace(long, sampling=Sampling(repeats=repeats, temperature=1.0))
-        assert room.shard_items(long) == items
+        assert room.items_per_data_file(long) == items
 
 
 class Method:
@@ -358,7 +358,7 @@ class Method:
         return getattr(self._engine, name)
 
 
-def test_shards_that_were_scored_in_another_way_are_done_again(tmp_path: Path, tiny: Opened) -> None:
+def test_data_files_that_were_scored_in_another_way_are_done_again(tmp_path: Path, tiny: Opened) -> None:
     task = choosing(tmp_path)
     a: Any = Method(tiny[0], "trees")
     Run(task, (a, tiny[1]), tmp_path / "set", 13)
@@ -367,7 +367,7 @@ def test_shards_that_were_scored_in_another_way_are_done_again(tmp_path: Path, t
     other: Any = Method(tiny[0], "plain")
     last = Run(task, (other, tiny[1]), tmp_path / "set")
     assert last.continued == 16
-    assert "set: 4 shard(s) are done again: scored by trees, now by plain" in last.said
+    assert "set: 4 data file(s) are done again: scored by trees, now by plain" in last.said
     assert last.done is not None
     assert last.done.manifest.model.versions["scoring"] == "plain"
     assert sum(last.steps) == 24 + 16

@@ -19,7 +19,7 @@ from test_samples_resume import content
 from gate.store import open_set
 
 ITEMS = 1200
-SHARD_ITEMS = 8
+ITEMS_PER_DATA_FILE = 8
 KILLS = 20
 
 # the model is loaded once: each line on standard input forks a process that evaluates, to be killed or to finish
@@ -29,7 +29,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from test_samples_evaluate import choosing_from, opened
 import gate.evaluation.evaluate as room
-room.SHARD_ITEMS = int(sys.argv[3])
+room.ITEMS_PER_DATA_FILE = int(sys.argv[3])
 project = Path(sys.argv[2])
 task, model = choosing_from(project), opened(project / "model")
 def say(line):
@@ -48,7 +48,7 @@ class Evaluations:
     """Starts evaluations of the project's items, and kills them."""
 
     def __init__(self, project: Path) -> None:
-        arguments = [str(Path(__file__).parent), str(project), str(SHARD_ITEMS)]
+        arguments = [str(Path(__file__).parent), str(project), str(ITEMS_PER_DATA_FILE)]
         self.parent = subprocess.Popen(
             [sys.executable, "-c", _EVALUATE, *arguments],
             stdin=subprocess.PIPE,
@@ -99,20 +99,20 @@ def test_twenty_random_kills_change_nothing(tmp_path: Path, evaluations: Evaluat
     draw = random.Random(20)
     kept = 0
     for number in range(KILLS):
-        # from right at the start to many shards on; together less than the whole evaluation
+        # from right at the start to many data files on; together less than the whole evaluation
         after = (draw.randint(0, len(reports) // KILLS), draw.uniform(0, 0.02))
         status, answered, said = evaluations.run("set", after)
         assert status == -signal.SIGKILL, f"it was done before kill {number + 1}"
         assert not (tmp_path / "set").exists()
         if answered:
-            assert answered[0] >= kept, "a shard that was on the disk was lost"
+            assert answered[0] >= kept, "a data file that was on the disk was lost"
             kept = answered[0]
         assert not any("damaged" in line or "other settings" in line for line in said)
 
     status, answered, said = evaluations.run("set")
     assert status == 0
     assert sum(answered) == ITEMS
-    assert SHARD_ITEMS <= kept <= answered[0] < ITEMS
+    assert ITEMS_PER_DATA_FILE <= kept <= answered[0] < ITEMS
     assert said == [line for line in said if "going on with" in line]
     assert content(tmp_path / "set") == content(tmp_path / "whole")
     ids = open_set(tmp_path / "set").read().table["item_id"].to_pylist()

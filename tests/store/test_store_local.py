@@ -50,14 +50,14 @@ def table(items: range, task: str = "facts", score: float = 1.0) -> pa.Table:
 
 
 def manifest(writer: SetWriter, task: str = "facts", **changes: Any) -> Manifest:
-    rows = sum(shard.rows for shard in writer.shards)
+    rows = sum(data_file.rows for data_file in writer.data_files)
     made = Manifest(
         schema_version=1,
         task=task,
         metric="acc",
         items=rows,
         rows=rows,
-        shards=writer.shards,
+        data_files=writer.data_files,
         task_fingerprint="a" * 64,
         facets={"prompt": "Q"},
         model=MODEL,
@@ -70,7 +70,7 @@ def manifest(writer: SetWriter, task: str = "facts", **changes: Any) -> Manifest
 
 
 def write_set(folder: Path, score: float = 1.0, **changes: Any) -> SampleSet:
-    """Write a set of 7 items in two shards."""
+    """Write a set of 7 items in two data_files."""
     task = changes.get("task", "facts")
     with SetWriter(folder) as writer:
         writer.add(table(range(4), task, score))
@@ -103,15 +103,15 @@ def test_what_was_written_is_read_back(tmp_path: Path) -> None:
     assert (samples.task, samples.metric, samples.facets) == ("facts", "acc", {"prompt": "Q"})
 
 
-def test_a_set_is_its_shards_and_its_manifest_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
+def test_a_set_is_its_data_files_and_its_manifest_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
     write_set(tmp_path / "set")
     write_set(tmp_path / "set")
     files = {"set/manifest.json", "set/shard-00000.parquet", "set/shard-00001.parquet"}
     assert everything_under(tmp_path) == {"set", *files}
-    for shard in open_set(tmp_path / "set").manifest.shards:
-        content = (tmp_path / "set" / shard.file).read_bytes()
-        assert hashlib.sha256(content).hexdigest() == shard.sha256
-        assert pq.read_table(pa.BufferReader(content)).num_rows == shard.rows
+    for data_file in open_set(tmp_path / "set").manifest.data_files:
+        content = (tmp_path / "set" / data_file.file).read_bytes()
+        assert hashlib.sha256(content).hexdigest() == data_file.sha256
+        assert pq.read_table(pa.BufferReader(content)).num_rows == data_file.rows
 
 
 def test_a_set_can_be_read_by_others_than_its_writer(tmp_path: Path) -> None:
@@ -122,32 +122,32 @@ def test_a_set_can_be_read_by_others_than_its_writer(tmp_path: Path) -> None:
 @pytest.mark.parametrize("place", [0, 100, -1])
 def test_one_altered_byte_is_refused(tmp_path: Path, place: int) -> None:
     write_set(tmp_path / "set")
-    shard = tmp_path / "set" / "shard-00001.parquet"
-    content = bytearray(shard.read_bytes())
+    data_file = tmp_path / "set" / "shard-00001.parquet"
+    content = bytearray(data_file.read_bytes())
     content[place] ^= 1
-    shard.write_bytes(content)
+    data_file.write_bytes(content)
     message = refused(tmp_path / "set")
-    assert str(shard) in message
+    assert str(data_file) in message
     assert "altered or cut short" in message
 
 
 @pytest.mark.parametrize("kept", [0, 1, 500])
-def test_a_shard_cut_short_is_refused(tmp_path: Path, kept: int) -> None:
+def test_a_data_file_cut_short_is_refused(tmp_path: Path, kept: int) -> None:
     write_set(tmp_path / "set")
-    shard = tmp_path / "set" / "shard-00000.parquet"
-    assert len(shard.read_bytes()) > kept
-    shard.write_bytes(shard.read_bytes()[:kept])
-    assert str(shard) in refused(tmp_path / "set")
+    data_file = tmp_path / "set" / "shard-00000.parquet"
+    assert len(data_file.read_bytes()) > kept
+    data_file.write_bytes(data_file.read_bytes()[:kept])
+    assert str(data_file) in refused(tmp_path / "set")
 
 
-def test_a_missing_shard_is_refused_when_the_set_is_opened(tmp_path: Path) -> None:
+def test_a_missing_data_file_is_refused_when_the_set_is_opened(tmp_path: Path) -> None:
     write_set(tmp_path / "set")
     (tmp_path / "set" / "shard-00001.parquet").unlink()
     with pytest.raises(SampleError, match=r"set is incomplete: shard-00001\.parquet is missing"):
         open_set(tmp_path / "set")
 
 
-def test_a_shard_that_vanishes_after_opening_is_refused(tmp_path: Path) -> None:
+def test_a_data_file_that_vanishes_after_opening_is_refused(tmp_path: Path) -> None:
     opened = write_set(tmp_path / "set")
     (tmp_path / "set" / "shard-00000.parquet").unlink()
     with pytest.raises(SampleError, match=r"shard-00000\.parquet cannot be read"):
@@ -198,12 +198,12 @@ def test_rows_that_do_not_add_up_are_refused(tmp_path: Path) -> None:
     assert "does not add up" in message
 
 
-def test_a_shard_with_other_rows_than_the_manifest_says_is_refused(tmp_path: Path) -> None:
+def test_a_data_file_with_other_rows_than_the_manifest_says_is_refused(tmp_path: Path) -> None:
     """Both numbers of rows were changed, so the manifest adds up, and the hashes hold."""
     write_set(tmp_path / "set")
-    shards = json.loads((tmp_path / "set" / "manifest.json").read_text())["shards"]
-    shards[0]["rows"] += 1
-    change_manifest(tmp_path / "set", shards=shards, rows=8)
+    data_files = json.loads((tmp_path / "set" / "manifest.json").read_text())["shards"]
+    data_files[0]["rows"] += 1
+    change_manifest(tmp_path / "set", shards=data_files, rows=8)
     message = refused(tmp_path / "set")
     assert "shard-00000.parquet" in message
     assert "5 rows" in message
@@ -212,18 +212,18 @@ def test_a_shard_with_other_rows_than_the_manifest_says_is_refused(tmp_path: Pat
 @pytest.mark.parametrize(
     ("content", "complaint"), [(b"not Parquet", "is not a Parquet file"), (None, "does not have the columns")]
 )
-def test_a_shard_of_other_content_with_a_matching_hash_is_refused(
+def test_a_data_file_of_other_content_with_a_matching_hash_is_refused(
     tmp_path: Path, content: bytes | None, complaint: str
 ) -> None:
     write_set(tmp_path / "set")
-    shard = tmp_path / "set" / "shard-00000.parquet"
+    data_file = tmp_path / "set" / "shard-00000.parquet"
     if content is None:
-        pq.write_table(pa.table({"task": ["facts"] * 4}), shard)
+        pq.write_table(pa.table({"task": ["facts"] * 4}), data_file)
     else:
-        shard.write_bytes(content)
-    shards = json.loads((tmp_path / "set" / "manifest.json").read_text())["shards"]
-    shards[0]["sha256"] = hashlib.sha256(shard.read_bytes()).hexdigest()
-    change_manifest(tmp_path / "set", shards=shards)
+        data_file.write_bytes(content)
+    data_files = json.loads((tmp_path / "set" / "manifest.json").read_text())["shards"]
+    data_files[0]["sha256"] = hashlib.sha256(data_file.read_bytes()).hexdigest()
+    change_manifest(tmp_path / "set", shards=data_files)
     assert complaint in refused(tmp_path / "set")
 
 
@@ -242,9 +242,9 @@ def test_a_broken_manifest_is_refused_by_name(tmp_path: Path, content: bytes) ->
 )
 def test_a_manifest_cannot_point_out_of_its_folder(tmp_path: Path, name: str) -> None:
     write_set(tmp_path / "set")
-    shards = json.loads((tmp_path / "set" / "manifest.json").read_text())["shards"]
-    shards[0]["file"] = name
-    change_manifest(tmp_path / "set", shards=shards)
+    data_files = json.loads((tmp_path / "set" / "manifest.json").read_text())["shards"]
+    data_files[0]["file"] = name
+    change_manifest(tmp_path / "set", shards=data_files)
     assert "shards.0.file" in refused(tmp_path / "set")
 
 

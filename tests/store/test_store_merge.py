@@ -47,8 +47,8 @@ def tiny(tiny_model: Path) -> Opened:
 
 
 @pytest.fixture(autouse=True)
-def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "SHARD_ITEMS", 10)
+def small_data_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "ITEMS_PER_DATA_FILE", 10)
 
 
 def evaluate(task: Task, model: Opened, folder: Path, **options: Any) -> SampleSet:
@@ -240,8 +240,8 @@ def test_a_part_that_is_not_what_it_says_is_refused(tmp_path: Path, tiny: Opened
 
 def test_an_altered_part_is_refused(tmp_path: Path, tiny: Opened) -> None:
     first, second = parts(choosing(tmp_path), tiny, tmp_path, 2)
-    shard = second / "animals" / "shard-00001.parquet"
-    shard.write_bytes(shard.read_bytes()[:-1] + b"!")
+    data_file = second / "animals" / "shard-00001.parquet"
+    data_file.write_bytes(data_file.read_bytes()[:-1] + b"!")
     with pytest.raises(SampleError, match="altered or cut short"):
         merged([first, second], tmp_path / "out")
 

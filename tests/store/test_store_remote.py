@@ -89,7 +89,7 @@ def find(store: Store) -> SampleSet | None:
 
 
 def publish(url: str, score: float = 1.0) -> RemoteStore:
-    """Write a baseline's set of 7 items in two shards, as a run that may."""
+    """Write a baseline's set of 7 items in two data files, as a run that may."""
     store = RemoteStore(url, policy=MAY)
     store.publish(write_set(place(store), score))
     return store
@@ -113,8 +113,8 @@ def test_what_one_machine_uploads_another_one_finds(bucket: Bucket) -> None:
     first.publish(made)
     assert any("uploaded to s3://" in line for line in said)
     folder = "team/store/baseline/org-model-ffffffffffff/facts-aaaaaaaaaaaa"
-    shards = {f"{folder}/{shard.sha256}.parquet" for shard in made.manifest.shards}
-    assert set(bucket.objects()) == {f"{folder}/manifest.json", *shards}
+    data_files = {f"{folder}/{data_file.sha256}.parquet" for data_file in made.manifest.data_files}
+    assert set(bucket.objects()) == {f"{folder}/manifest.json", *data_files}
 
     forget(first)
     second = RemoteStore(bucket.url, said.append, MAY)
@@ -176,7 +176,7 @@ def test_an_upload_that_failed_is_made_up_for(bucket: Bucket) -> None:
 
 
 @pytest.mark.parametrize("content", [None, b"", b"not Parquet"])
-def test_a_tampered_or_missing_shard_is_refused(bucket: Bucket, content: bytes | None) -> None:
+def test_a_tampered_or_missing_data_file_is_refused(bucket: Bucket, content: bytes | None) -> None:
     store = publish(bucket.url)
     key = sorted(key for key in bucket.objects() if key.endswith(".parquet"))[0]
     if content is None:
@@ -214,7 +214,7 @@ def test_a_set_of_another_model_in_its_place_is_refused(bucket: Bucket) -> None:
 def test_a_consistent_forgery_is_refused_where_there_is_a_key(
     bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Manifest and shards agree; only the signature tells."""
+    """Manifest and data files agree; only the signature tells."""
     monkeypatch.setenv("GATE_STORE_KEY", KEY)
     store = publish(bucket.url)
     assert bucket.one(".sig")
