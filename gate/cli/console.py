@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -17,6 +16,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.text import Text
+
+from gate.workflow_commands import disarm
 
 
 class _Rate(ProgressColumn):
@@ -47,9 +48,7 @@ class Screen:
     def say(self, text: str) -> None:
         """Print a line about what happens."""
         if not self.quiet:
-            # no commands to the workflow runner
-            harmless = re.sub(":(?=:)", ": ", text).replace("##[", "# #[")
-            self.err.print(Text(harmless), soft_wrap=True)
+            self.err.print(Text(disarm(text)), soft_wrap=True)
 
     @contextmanager
     def progress(self, what: str, items: int) -> Iterator[Callable[[int], None]]:

@@ -8,7 +8,6 @@ import importlib
 import io
 import logging
 import os
-import re
 import sys
 import traceback
 
@@ -16,6 +15,7 @@ import click
 
 from gate import __version__
 from gate.errors import ExitCode, GateError
+from gate.workflow_commands import disarm
 
 # name: module that defines `command`, and the line in `gate --help`; modules are imported only when used
 _COMMANDS = {
@@ -113,20 +113,12 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(int(code or 0))
 
 
-def harmless(text: str) -> str:
-    """Return text in which the workflow runner finds no command (`::` at a line's start, `##[`); lines are kept.
-
-    Messages, log records and tracebacks may quote foreign files, models' names and servers' answers.
-    """
-    return re.sub(":(?=:)", ": ", text).replace("##[", "# #[")
-
-
 class _Formatter(logging.Formatter):
-    """Log records, with their tracebacks, as `harmless` text."""
+    """Formats log records, with their tracebacks, without workflow commands: they may quote files and servers."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return harmless(super().format(record))
+        return disarm(super().format(record))
 
 
 def _say(text: str) -> None:
-    click.echo(harmless(text), err=True)
+    click.echo(disarm(text), err=True)

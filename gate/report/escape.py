@@ -6,6 +6,8 @@ import re
 import unicodedata
 from functools import lru_cache
 
+from gate.workflow_commands import disarm
+
 # C0/C1 controls, the marks that reorder or hide text (bidi, zero width, invisible letters, tags), and what XML forbids
 HIDDEN = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e"
@@ -84,5 +86,4 @@ def _name(word: str) -> str:
 
 def log_line(text: str, limit: int = 200) -> str:
     """Return text for a workflow log: one line in which the runner finds no command (`::` at the start, `##[`)."""
-    # every pair of colons is parted: a terminal may break the line at any space
-    return re.sub(":(?=:)", ": ", one_line(text, limit)).replace("##[", "# #[")
+    return disarm(one_line(text, limit))

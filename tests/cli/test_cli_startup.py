@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gate.cli.main import harmless
+from gate.workflow_commands import disarm
 
 _LIST_MODULES = """
 import sys
@@ -113,4 +113,4 @@ def test_no_foreign_text_is_a_command_to_the_workflow_runner(kind: str, code: in
 
 
 def test_harmless_text_keeps_its_lines() -> None:
-    assert harmless("a: b\n:::c\n  ##[group]") == "a: b\n: : :c\n  # #[group]"
+    assert disarm("a: b\n:::c\n  ##[group]") == "a: b\n: : :c\n  # #[group]"
