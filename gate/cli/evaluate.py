@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from gate.store import SampleSet
 
 
-class Part(click.ParamType):  # type: ignore[type-arg]
-    """`i/n`: part i of n, counted from 1."""
+class ShardType(click.ParamType):  # type: ignore[type-arg]
+    """`i/n`: shard i of n, counted from 1."""
 
     name = "i/n"
 
@@ -27,7 +27,7 @@ class Part(click.ParamType):  # type: ignore[type-arg]
         match = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", str(value), re.ASCII)
         index, of = map(int, match.groups()) if match else (0, 0)
         if not 1 <= index <= of:
-            self.fail(f"{value!r} is not a part such as 1/4, 2/4, 3/4 or 4/4.", param, ctx)
+            self.fail(f"{value!r} is not a shard such as 1/4, 2/4, 3/4 or 4/4.", param, ctx)
         return index, of
 
 
@@ -45,9 +45,9 @@ class Part(click.ParamType):  # type: ignore[type-arg]
 @click.option("--kl", is_flag=True, help="Measure KL divergence from the baseline's samples in the store.")
 @click.option(
     "--shard",
-    "part",
-    type=Part(),
-    help="Answer part i of n of each task's items; `gate merge` joins the parts.",
+    "shard",
+    type=ShardType(),
+    help="Answer shard i of n of each task's items; `gate merge` joins the shards.",
 )
 @options.quiet
 def command(
@@ -56,7 +56,7 @@ def command(
     out: Path,
     as_baseline: bool,
     kl: bool,
-    part: tuple[int, int] | None,
+    shard: tuple[int, int] | None,
     quiet: bool,
     **given: str | None,
 ) -> int:
@@ -77,7 +77,7 @@ def command(
     baseline = planned.find(config.baseline) if kl or settings.tokenizer == "baseline" else None
     found = planned.find(settings)
     sets = _stored(planned, baseline) if kl and baseline is not None else []
-    for one in workflow.candidate_sets(planned, found, baseline, sets, folder=out, part=part).sets:
+    for one in workflow.candidate_sets(planned, found, baseline, sets, folder=out, shard=shard).sets:
         click.echo(one.folder)
     return 0
 

@@ -216,7 +216,7 @@ def _row(task: Task, asked: _Asked, answers: Sequence[Answer]) -> dict[str, obje
         "tokens_out": sum(
             answer.tokens if isinstance(answer, RollingAnswer) else answer.tokens_out for answer in answers
         ),
-        "prompt": item.question,
+        "prompt": item.prompt,
         "choices": list(item.choices) or None,
     }
     for answer in answers:
@@ -245,6 +245,6 @@ def _refuse_nan(item: Item, answer: Answer) -> None:
     if any(math.isnan(value) for value in values) or not any(map(math.isfinite, values)):
         raise EvaluationError(
             f"the model's log-likelihoods of item {item.item_id[:12]} "
-            f"({item.question.strip()[:60]!r}) are not numbers: {', '.join(f'{v:g}' for v in values)}.",
+            f"({item.prompt.strip()[:60]!r}) are not numbers: {', '.join(f'{v:g}' for v in values)}.",
             "The weights are broken or overflow in this dtype (try bfloat16 or float32); no verdict is possible.",
         )

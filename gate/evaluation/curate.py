@@ -67,7 +67,7 @@ def sampled_choices(task: Task, samples: TaskSamples, runs: int, temperature: fl
     right = []
     for item in task.items:
         values = stored.get(item.item_id)
-        if values is None or item.gold is None or len(values) != len(item.choices):
+        if values is None or item.target_index is None or len(values) != len(item.choices):
             raise SampleError(
                 f"task {task.name}: the baseline has no log-likelihoods of item {item.item_id[:12]}.",
                 "Evaluate the baseline again with this gate.yml (`gate baseline --force`).",
@@ -78,7 +78,7 @@ def sampled_choices(task: Task, samples: TaskSamples, runs: int, temperature: fl
             scores = scores / lengths * lengths.mean()
         weights = np.exp((scores - scores.max()) / temperature)
         chosen = rng.choice(len(weights), size=runs, p=weights / weights.sum())
-        right.append(float(np.mean(chosen == item.gold)))
+        right.append(float(np.mean(chosen == item.target_index)))
     return Runs(tuple(item.item_id for item in task.items), np.asarray(right))
 
 

@@ -21,7 +21,7 @@ from gate.evaluation.resume import Finished, PartialSet
 from gate.samples.record import SCHEMA_VERSION
 from gate.store.local import SampleSet, open_set, read_data_file
 from gate.store.lock import one_writer
-from gate.store.manifest import Manifest, ModelRecord, PartRecord, Timings
+from gate.store.manifest import Manifest, ModelRecord, Shard, Timings
 from gate.tasks import Item, Task
 
 ITEMS_PER_DATA_FILE = 512
@@ -45,7 +45,7 @@ def evaluate(
     progress: Progress,
     baseline: SampleSet | None = None,
     *,
-    part: tuple[int, int] | None = None,
+    shard: tuple[int, int] | None = None,
     top_tokens: int | Literal["whole"] = TOP_TOKENS,
     say: Callable[[str], None] = lambda _: None,
 ) -> SampleSet:
@@ -67,8 +67,8 @@ def evaluate(
     baseline : SampleSet, optional
         Set whose stored distributions the answers' are compared with (KL divergence). Without it the
         distributions themselves are stored.
-    part : (index, of), optional
-        Answer items index, index + of, ... (counted from 1) only; `gate merge` puts the parts together.
+    shard : (index, of), optional
+        Answer items index, index + of, ... (counted from 1) only; `gate merge` puts the shards together.
     top_tokens : int or "whole"
         Tokens of each distribution that are stored.
     say : callable
@@ -83,7 +83,7 @@ def evaluate(
     """
     return finish(
         evaluation(
-            task, engine, identity, folder, progress, baseline, part=part, top_tokens=top_tokens, say=say
+            task, engine, identity, folder, progress, baseline, shard=shard, top_tokens=top_tokens, say=say
         )
     )
 
@@ -106,7 +106,7 @@ def evaluation(
     progress: Progress,
     baseline: SampleSet | None = None,
     *,
-    part: tuple[int, int] | None = None,
+    shard: tuple[int, int] | None = None,
     groups: Sequence[Sequence[Item]] | None = None,
     top_tokens: int | Literal["whole"] = TOP_TOKENS,
     say: Callable[[str], None] = lambda _: None,
@@ -126,12 +126,12 @@ def evaluation(
     size = items_per_data_file(task)
     if top_tokens == "whole" and baseline is None and task.measures_kl:
         size = min(size, _WHOLE_ITEMS)
-    items = task.items if part is None else task.items[part[0] - 1 :: part[1]]
+    items = task.items if shard is None else task.items[shard[0] - 1 :: shard[1]]
     plan = [items[start : start + size] for start in range(0, len(items), size)]
     if groups is not None:
         plan = [tuple(group) for group in groups]
         items = tuple(item for group in plan for item in group)
-    settings = _settings(task, plan, identity, engine.runtime, baseline, part, top_tokens)
+    settings = _settings(task, plan, identity, engine.runtime, baseline, shard, top_tokens)
     made = None if since is None else _made_since(folder, digest(settings), since)
     if made is not None:
         say(f"{folder.name}: was finished before the run was stopped")
@@ -188,9 +188,9 @@ def evaluation(
             ),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             quantgate=__version__,
-            part=None
-            if part is None
-            else PartRecord(index=part[0], of=part[1], items=len(task.items), items_per_data_file=size),
+            shard=None
+            if shard is None
+            else Shard(index=shard[0], of=shard[1], items=len(task.items), items_per_data_file=size),
             top_tokens=top_tokens if baseline is None and task.measures_kl else 0,
             settings=digest(settings),
             stopped_of=len(items) if answered < len(items) else None,
@@ -223,7 +223,7 @@ def _settings(
     identity: ModelIdentity,
     runtime: Runtime,
     baseline: SampleSet | None,
-    part: tuple[int, int] | None,
+    shard: tuple[int, int] | None,
     top_tokens: int | Literal["whole"],
 ) -> dict[str, str]:
     """Name everything that the rows depend on: data files are only continued where all of it is the same."""
@@ -235,7 +235,7 @@ def _settings(
         "task": task.fingerprint,
         "items": digest([[item.item_id for item in group] for group in plan]),
         "items a data file": str(max(map(len, plan), default=0)),
-        "part": "whole" if part is None else f"{part[0]}/{part[1]}",
+        "shard": "whole" if shard is None else f"{shard[0]}/{shard[1]}",
         # the distributions are those of one evaluation, not of one model
         "baseline": "none"
         if baseline is None

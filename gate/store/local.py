@@ -79,7 +79,7 @@ class Store:
         Raises
         ------
         SampleError
-            There is one and it is damaged, a part of one, of another model or task than its folder says, or (where
+            There is one and it is damaged, a shard of one, of another model or task than its folder says, or (where
             there is a key) signed with another one.
         """
         if not (folder / MANIFEST).is_file():
@@ -90,7 +90,7 @@ class Store:
             task_fingerprint,
         ):
             raise SampleError(f"{folder} holds samples of another model or task than its name says.", _AGAIN)
-        refuse_part(found)
+        refuse_shard(found)
         return found if self._trusted(found) else None
 
     def publish(self, found: SampleSet) -> None:
@@ -179,18 +179,18 @@ def open_set(folder: Path, data_files: bool = True) -> SampleSet:
     return SampleSet(folder, manifest)
 
 
-def refuse_part(found: SampleSet) -> None:
-    """Refuse a set that holds a part of its task's items.
+def refuse_shard(found: SampleSet) -> None:
+    """Refuse a set that holds a shard of its task's items.
 
     Raises
     ------
     SampleError
     """
-    part = found.manifest.part
-    if part is not None:
+    shard = found.manifest.shard
+    if shard is not None:
         raise SampleError(
-            f"{found.folder} is {part} of task {found.manifest.task}, not the whole set.",
-            "Put all parts together first: `gate merge PART... -o OUT`.",
+            f"{found.folder} is {shard} of task {found.manifest.task}, not the whole set.",
+            "Put all shards together first: `gate merge SHARD... -o OUT`.",
         )
 
 
@@ -214,13 +214,13 @@ def read_sets(path: Path) -> ModelSamples | None:
     Raises
     ------
     SampleError
-        A set is damaged or a part of one, or the folder holds one task twice.
+        A set is damaged or a shard of one, or the folder holds one task twice.
     """
     sets = open_sets(path)
     if not sets:
         return None
     for one in sets:
-        refuse_part(one)
+        refuse_shard(one)
     by_task: dict[str, SampleSet] = {}
     for one in sets:
         other = by_task.setdefault(one.manifest.task, one)

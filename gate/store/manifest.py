@@ -48,8 +48,8 @@ class Timings(_Record):
     tokens_out: int
 
 
-class PartRecord(_Record):
-    """Which part of a task's items a set holds: items index, index + of, index + 2 of, ... (counted from 1)."""
+class Shard(_Record):
+    """Which shard of a task's items a set holds: items index, index + of, index + 2 of, ... (counted from 1)."""
 
     index: int = Field(ge=1)
     of: int = Field(ge=1)
@@ -59,7 +59,7 @@ class PartRecord(_Record):
     """Items in each data file of the whole set."""
 
     def __str__(self) -> str:
-        return f"part {self.index} of {self.of}"
+        return f"shard {self.index} of {self.of}"
 
 
 class Manifest(_Record):
@@ -79,8 +79,8 @@ class Manifest(_Record):
     timings: Timings
     created: str
     quantgate: str
-    part: PartRecord | None = None
-    """Set where other parts are to be merged with this one before it can be compared."""
+    shard: Shard | None = Field(default=None, validation_alias="part", serialization_alias="part")
+    """Set where other shards are to be merged with this one before it can be compared."""
     top_tokens: int | Literal["whole"] = 0
     """Tokens of each distribution that were asked for; 0 where none were."""
     settings: str | None = None

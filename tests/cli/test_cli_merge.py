@@ -1,4 +1,4 @@
-"""A workflow matrix on a tiny real model: parts, merged, compared, and a baseline made in parts."""
+"""A workflow matrix on a tiny real model: shards, merged, compared, and a baseline made in shards."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ def test_a_matrix_of_shards_gives_what_one_machine_gives(
 ) -> None:
     done(capsys, "evaluate", "-o", "whole")
     for index in (1, 2, 3):
-        (folder,) = done(capsys, "evaluate", "--shard", f"{index}/3", "-o", f"part{index}")
-        assert Path(folder) == Path(f"part{index}/animals.{index}-of-3")
+        (folder,) = done(capsys, "evaluate", "--shard", f"{index}/3", "-o", f"shard{index}")
+        assert Path(folder) == Path(f"shard{index}/animals.{index}-of-3")
         assert open_set(Path(folder)).manifest.items == 8
-    code, out, err = gate_command(capsys, "merge", "part2", "part3", "part1", "-o", "out")
+    code, out, err = gate_command(capsys, "merge", "shard2", "shard3", "shard1", "-o", "out")
     assert code == 0, err
     assert out.splitlines() == ["out/animals"]
-    assert "animals: 24 items from 3 parts" in err
+    assert "animals: 24 items from 3 shards" in err
     whole, merged = (open_set(project / name / "animals").read().table for name in ("whole", "out"))
     for name in ("item_id", "output", "correct", "prompt_hash", "tokens_out", "top_tokens"):
         assert merged[name].to_pylist() == whole[name].to_pylist()
@@ -69,10 +69,10 @@ def test_a_matrix_of_shards_gives_what_one_machine_gives(
     assert gate_command(capsys, "compare", "whole", "out")[0] == 0
 
 
-def test_the_baseline_in_parts_fills_the_store(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_baseline_in_shards_fills_the_store(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for index in (1, 2):
-        done(capsys, "evaluate", "--baseline", "--shard", f"{index}/2", "-o", f"part{index}")
-    (folder,) = done(capsys, "merge", "part1", "part2", "--into-store")
+        done(capsys, "evaluate", "--baseline", "--shard", f"{index}/2", "-o", f"shard{index}")
+    (folder,) = done(capsys, "merge", "shard1", "shard2", "--into-store")
     assert Path(folder).is_relative_to(Path(".gate", "baseline"))
     code, _, err = gate_command(capsys, "run")
     assert code == 0
@@ -81,8 +81,8 @@ def test_the_baseline_in_parts_fills_the_store(project: Path, capsys: pytest.Cap
     assert result["tasks"][0]["kl_mean"] > 0
 
 
-def test_divergence_is_measured_in_parts(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code, _, err = gate_command(capsys, "evaluate", "--kl", "--shard", "1/2", "-o", "part1")
+def test_divergence_is_measured_in_shards(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = gate_command(capsys, "evaluate", "--kl", "--shard", "1/2", "-o", "shard1")
     assert code == 2
     assert "no samples of the baseline base for task animals" in err
     assert "gate baseline" in err
@@ -90,42 +90,42 @@ def test_divergence_is_measured_in_parts(project: Path, capsys: pytest.CaptureFi
     done(capsys, "run")
     expected = json.loads((project / "gate-result.json").read_text())["tasks"][0]["kl_mean"]
     for index in (1, 2):
-        done(capsys, "evaluate", "--kl", "--shard", f"{index}/2", "-o", f"part{index}")
-    done(capsys, "merge", "part1", "part2", "-o", "out")
+        done(capsys, "evaluate", "--kl", "--shard", f"{index}/2", "-o", f"shard{index}")
+    done(capsys, "merge", "shard1", "shard2", "-o", "out")
     code, out, err = gate_command(capsys, "compare", Path(baseline).parent, "out", "--json", "-")
     assert json.loads(out)["tasks"][0]["kl_mean"] == pytest.approx(expected, rel=1e-3)
-    code, _, err = gate_command(capsys, "merge", "part1", "part2", "--into-store")
+    code, _, err = gate_command(capsys, "merge", "shard1", "shard2", "--into-store")
     assert code == 2
     assert "not the distributions that a baseline stores" in err
 
 
-def test_a_part_alone_is_refused(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_shard_alone_is_refused(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     done(capsys, "evaluate", "-o", "whole")
-    done(capsys, "evaluate", "--shard", "2/4", "-o", "part2")
-    code, _, err = gate_command(capsys, "compare", "whole", "part2")
+    done(capsys, "evaluate", "--shard", "2/4", "-o", "shard2")
+    code, _, err = gate_command(capsys, "compare", "whole", "shard2")
     assert code == 2
-    assert "part2/animals.2-of-4 is part 2 of 4 of task animals, not the whole set" in err
+    assert "shard2/animals.2-of-4 is shard 2 of 4 of task animals, not the whole set" in err
     assert "gate merge" in err
-    code, _, err = gate_command(capsys, "merge", "part2", "-o", "out")
+    code, _, err = gate_command(capsys, "merge", "shard2", "-o", "out")
     assert code == 2
     assert "3 are missing: 1, 3, 4" in err
     assert not (project / "out").exists()
 
 
-@pytest.mark.parametrize("part", ["0/4", "5/4", "1", "1/0", "a/b", "-1/4", "1/4/2", "1 /4", "1/4x", "¹/4"])
+@pytest.mark.parametrize("shard", ["0/4", "5/4", "1", "1/0", "a/b", "-1/4", "1/4/2", "1 /4", "1/4x", "¹/4"])
 def test_a_shard_that_is_none_is_wrong_usage(
-    project: Path, capsys: pytest.CaptureFixture[str], part: str
+    project: Path, capsys: pytest.CaptureFixture[str], shard: str
 ) -> None:
-    code, _, err = gate_command(capsys, "evaluate", f"--shard={part}", "-o", "out")
+    code, _, err = gate_command(capsys, "evaluate", f"--shard={shard}", "-o", "out")
     assert code == 2
-    assert "is not a part such as 1/4" in err
+    assert "is not a shard such as 1/4" in err
 
 
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["merge", "part1"],
-        ["merge", "part1", "-o", "out", "--into-store"],
+        ["merge", "shard1"],
+        ["merge", "shard1", "-o", "out", "--into-store"],
         ["merge", "-o", "out"],
         ["evaluate", "other", "--baseline", "-o", "out"],
         ["evaluate", "--kl", "--baseline", "-o", "out"],

@@ -90,11 +90,11 @@ def test_every_choice_is_kept_with_what_it_rests_on(tmp_path: Path, tiny: Opened
         assert len(logprobs) == 3
         assert max(logprobs) < 0
         assert row["output"] == str(logprobs.index(max(logprobs)))
-        assert row["target"] == str(item.gold)
+        assert row["target"] == str(item.target_index)
         assert row["correct"] == (row["output"] == row["target"])
         assert row["score"] == float(row["correct"])
         assert row["prompt_hash"] == text_digest(item.context)
-        assert row["prompt"] == item.question
+        assert row["prompt"] == item.prompt
         assert row["choices"] == list(item.choices)
         assert (row["task"], row["metric"], row["repeat"], row["cluster"]) == ("animals", "acc", 0, None)
         assert row["tokens_in"] > 0
@@ -151,10 +151,10 @@ def test_a_long_task_is_written_in_several_data_files(
     task = choosing(tmp_path)
     whole, _ = evaluate(task, tiny, tmp_path / "whole")
     monkeypatch.setattr(room, "ITEMS_PER_DATA_FILE", 10)
-    parts, steps = evaluate(task, tiny, tmp_path / "parts")
-    assert [data_file.rows for data_file in parts.manifest.data_files] == [10, 10, 4]
+    split, steps = evaluate(task, tiny, tmp_path / "split")
+    assert [data_file.rows for data_file in split.manifest.data_files] == [10, 10, 4]
     assert sum(steps) == 24
-    one, other = whole.read().table, parts.read().table
+    one, other = whole.read().table, split.read().table
     assert one.drop(["choice_logprobs"]).equals(other.drop(["choice_logprobs"]))
     for a, b in zip(one["choice_logprobs"].to_pylist(), other["choice_logprobs"].to_pylist(), strict=True):
         assert a == pytest.approx(b, abs=1e-3)  # other batches, other order of float32 sums

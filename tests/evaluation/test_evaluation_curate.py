@@ -15,7 +15,7 @@ from gate.importers.build import task_samples
 
 def asked(metric: str, choices: list[list[str]], gold: list[int]) -> Any:
     items = tuple(
-        SimpleNamespace(item_id=f"i{n}", choices=tuple(one), gold=right)
+        SimpleNamespace(item_id=f"i{n}", choices=tuple(one), target_index=right)
         for n, (one, right) in enumerate(zip(choices, gold, strict=True))
     )
     return SimpleNamespace(name="t", metric=metric, items=items, fingerprint="f" * 64)

@@ -266,7 +266,7 @@ def test_work_by_another_model_task_part_or_baseline_is_not_continued(
         Run(task, opened(other_tiny_model), tmp_path / "set", 0),
         Run(choosing(tmp_path, metric="acc_norm"), tiny, tmp_path / "set", 0),
         Run(reordered, tiny, tmp_path / "set", 0),
-        Run(task, tiny, tmp_path / "set", 0, part=(1, 2)),
+        Run(task, tiny, tmp_path / "set", 0, shard=(1, 2)),
         Run(task, tiny, tmp_path / "set", 0, baseline=base),
     ):
         assert again.continued == 0

@@ -1,4 +1,4 @@
-"""Parts that several machines answered become the whole set, or are refused."""
+"""Shards that several machines answered become the whole set, or are refused."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gate.errors import EvaluationError, SampleError
 from gate.samples import pair
 from gate.store import SampleSet, Store, open_set, read_sets
 from gate.store.lock import one_writer
-from gate.store.merge import merge, read_parts
+from gate.store.merge import merge, read_shards
 from gate.tasks import Task
 
 
@@ -55,54 +55,54 @@ def evaluate(task: Task, model: Opened, folder: Path, **options: Any) -> SampleS
     return room.evaluate(task, *model, folder, lambda _: None, **options)
 
 
-def parts(task: Task, model: Opened, folder: Path, of: int, **options: Any) -> list[Path]:
-    """The folders of all parts of a task, in the order of their numbers."""
+def shards(task: Task, model: Opened, folder: Path, of: int, **options: Any) -> list[Path]:
+    """The folders of all shards of a task, in the order of their numbers."""
     made = []
     for index in range(1, of + 1):
-        evaluate(task, model, folder / f"part{index}" / task.name, part=(index, of), **options)
-        made.append(folder / f"part{index}")
+        evaluate(task, model, folder / f"shard{index}" / task.name, shard=(index, of), **options)
+        made.append(folder / f"shard{index}")
     return made
 
 
 def merged(folders: list[Path], out: Path) -> SampleSet:
-    ((task, sets),) = read_parts(folders).items()
+    ((task, sets),) = read_shards(folders).items()
     return merge(sets, out / task)
 
 
 def refused(folders: list[Path]) -> str:
     with pytest.raises(SampleError) as caught:
-        read_parts(folders)
+        read_shards(folders)
     assert caught.value.hint
     return str(caught.value)
 
 
 @pytest.mark.parametrize("of", [1, 2, 3, 5, 24])
 @pytest.mark.parametrize("make", [choosing, writing], ids=["choices", "texts"])
-def test_merged_parts_are_the_set_of_one_machine_byte_for_byte(
+def test_merged_shards_are_the_set_of_one_machine_byte_for_byte(
     tmp_path: Path, tiny: Opened, of: int, make: Any
 ) -> None:
     task = make(tmp_path)
     evaluate(task, tiny, tmp_path / "whole")
-    folders = parts(task, tiny, tmp_path, of)
+    folders = shards(task, tiny, tmp_path, of)
     done = merged(folders[::-1], tmp_path / "out")
     assert content(done.folder) == content(tmp_path / "whole")
     assert [row["item_id"] for row in done.read().table.to_pylist()] == [item.item_id for item in task.items]
-    assert open_set(done.folder).manifest.part is None
+    assert open_set(done.folder).manifest.shard is None
 
 
-def test_parts_are_as_even_as_can_be_and_hold_each_item_once(tmp_path: Path, tiny: Opened) -> None:
+def test_shards_are_as_even_as_can_be_and_hold_each_item_once(tmp_path: Path, tiny: Opened) -> None:
     task = choosing(tmp_path)
-    sets = [open_set(folder / "animals") for folder in parts(task, tiny, tmp_path, 5)]
+    sets = [open_set(folder / "animals") for folder in shards(task, tiny, tmp_path, 5)]
     assert [one.manifest.items for one in sets] == [5, 5, 5, 5, 4]
     ids = [row for one in sets for row in one.read().table["item_id"].to_pylist()]
     assert sorted(ids) == sorted(item.item_id for item in task.items)
 
 
-def test_more_parts_than_items_leave_some_empty(tmp_path: Path, tiny: Opened) -> None:
+def test_more_shards_than_items_leave_some_empty(tmp_path: Path, tiny: Opened) -> None:
     write_tiny_task(tmp_path / "items.jsonl", 3)
     task = choosing_from(tmp_path)
     evaluate(task, tiny, tmp_path / "whole")
-    done = merged(parts(task, tiny, tmp_path, 5), tmp_path / "out")
+    done = merged(shards(task, tiny, tmp_path, 5), tmp_path / "out")
     assert content(done.folder) == content(tmp_path / "whole")
 
 
@@ -110,7 +110,7 @@ def test_divergences_are_merged_as_measured(tmp_path: Path, tiny: Opened) -> Non
     task = choosing(tmp_path)
     base = evaluate(task, tiny, tmp_path / "base")
     evaluate(task, tiny, tmp_path / "whole", baseline=base)
-    done = merged(parts(task, tiny, tmp_path, 3, baseline=base), tmp_path / "out")
+    done = merged(shards(task, tiny, tmp_path, 3, baseline=base), tmp_path / "out")
     assert content(done.folder) == content(tmp_path / "whole")
     assert done.manifest.reference == base.manifest.model.fingerprint
 
@@ -118,18 +118,18 @@ def test_divergences_are_merged_as_measured(tmp_path: Path, tiny: Opened) -> Non
 def test_work_and_tokens_add_up_and_every_machine_is_named(tmp_path: Path, tiny: Opened) -> None:
     task = choosing(tmp_path)
     other: Any = Elsewhere(tiny[0], hardware="another CPU")
-    first = evaluate(task, tiny, tmp_path / "a" / "animals", part=(1, 2)).manifest
-    second = evaluate(task, (other, tiny[1]), tmp_path / "b" / "animals", part=(2, 2)).manifest
+    first = evaluate(task, tiny, tmp_path / "a" / "animals", shard=(1, 2)).manifest
+    second = evaluate(task, (other, tiny[1]), tmp_path / "b" / "animals", shard=(2, 2)).manifest
     manifest = merged([tmp_path / "a", tmp_path / "b"], tmp_path / "out").manifest
     assert manifest.timings.seconds == pytest.approx(first.timings.seconds + second.timings.seconds)
     assert manifest.timings.tokens_in == first.timings.tokens_in + second.timings.tokens_in
     assert manifest.model.hardware == f"{first.model.hardware}, another CPU"
 
 
-def test_a_part_alone_is_not_compared_and_not_found_in_a_store(tmp_path: Path, tiny: Opened) -> None:
+def test_a_shard_alone_is_not_compared_and_not_found_in_a_store(tmp_path: Path, tiny: Opened) -> None:
     task = choosing(tmp_path)
-    folder, *_ = parts(task, tiny, tmp_path, 4)
-    message = r"part1/animals is part 1 of 4 of task animals, not the whole set\.\n  -> .*gate merge"
+    folder, *_ = shards(task, tiny, tmp_path, 4)
+    message = r"shard1/animals is shard 1 of 4 of task animals, not the whole set\.\n  -> .*gate merge"
     with pytest.raises(SampleError, match=message):
         read_sets(folder)
     with pytest.raises(SampleError, match=message):
@@ -139,34 +139,34 @@ def test_a_part_alone_is_not_compared_and_not_found_in_a_store(tmp_path: Path, t
 def test_a_merged_set_is_compared_like_any_other(tmp_path: Path, tiny: Opened) -> None:
     task = choosing(tmp_path)
     evaluate(task, tiny, tmp_path / "whole")
-    merged(parts(task, tiny, tmp_path, 3), tmp_path / "out")
+    merged(shards(task, tiny, tmp_path, 3), tmp_path / "out")
     a, b = read_sets(tmp_path / "whole"), read_sets(tmp_path / "out")
     assert a is not None
     assert b is not None
     assert (pair(a, b).tasks[0].n, pair(a, b).tasks[0].changed_answers) == (24, 0)
 
 
-def test_missing_parts_are_named(tmp_path: Path, tiny: Opened) -> None:
-    folders = parts(choosing(tmp_path), tiny, tmp_path, 4)
+def test_missing_shards_are_named(tmp_path: Path, tiny: Opened) -> None:
+    folders = shards(choosing(tmp_path), tiny, tmp_path, 4)
     message = refused([folders[0], folders[2]])
-    assert "task animals: of 4 parts, 2 are missing: 2, 4" in message
+    assert "task animals: of 4 shards, 2 are missing: 2, 4" in message
     assert "--shard 2/4" in message
     assert "and so on" not in refused(folders[:3])
 
 
-def test_a_part_given_twice_is_refused(tmp_path: Path, tiny: Opened) -> None:
-    folders = parts(choosing(tmp_path), tiny, tmp_path, 2)
+def test_a_shard_given_twice_is_refused(tmp_path: Path, tiny: Opened) -> None:
+    folders = shards(choosing(tmp_path), tiny, tmp_path, 2)
     shutil.copytree(folders[0], tmp_path / "again")
     message = refused([*folders, tmp_path / "again"])
-    assert "part 1 of 2 is there twice" in message
+    assert "shard 1 of 2 is there twice" in message
     assert str(tmp_path / "again" / "animals") in message
 
 
-def test_parts_of_different_splits_are_refused(tmp_path: Path, tiny: Opened) -> None:
+def test_shards_of_different_splits_are_refused(tmp_path: Path, tiny: Opened) -> None:
     task = choosing(tmp_path)
-    evaluate(task, tiny, tmp_path / "a" / "animals", part=(1, 2))
-    evaluate(task, tiny, tmp_path / "b" / "animals", part=(2, 3))
-    assert "number of parts: 2 and 3" in refused([tmp_path / "a", tmp_path / "b"])
+    evaluate(task, tiny, tmp_path / "a" / "animals", shard=(1, 2))
+    evaluate(task, tiny, tmp_path / "b" / "animals", shard=(2, 3))
+    assert "number of shards: 2 and 3" in refused([tmp_path / "a", tmp_path / "b"])
 
 
 @pytest.mark.parametrize(
@@ -179,24 +179,24 @@ def test_parts_of_different_splits_are_refused(tmp_path: Path, tiny: Opened) -> 
         ({"versions": {"torch": "99"}}, "torch 99"),
     ],
 )
-def test_parts_that_were_answered_in_another_way_are_refused(
+def test_shards_that_were_answered_in_another_way_are_refused(
     tmp_path: Path, tiny: Opened, changes: dict[str, Any], named: str
 ) -> None:
     task = choosing(tmp_path)
     other: Any = Elsewhere(tiny[0], **dict(changes))
-    evaluate(task, tiny, tmp_path / "a" / "animals", part=(1, 2))
-    evaluate(task, (other, tiny[1]), tmp_path / "b" / "animals", part=(2, 2))
+    evaluate(task, tiny, tmp_path / "a" / "animals", shard=(1, 2))
+    evaluate(task, (other, tiny[1]), tmp_path / "b" / "animals", shard=(2, 2))
     message = refused([tmp_path / "a", tmp_path / "b"])
     assert named in message
     assert str(tmp_path / "b" / "animals") in message
 
 
-def test_parts_of_other_models_tasks_or_baselines_are_refused(
+def test_shards_of_other_models_tasks_or_baselines_are_refused(
     tmp_path: Path, tiny: Opened, other_tiny_model: Path
 ) -> None:
     task = choosing(tmp_path)
     base = evaluate(task, tiny, tmp_path / "base")
-    evaluate(task, tiny, tmp_path / "a" / "animals", part=(1, 2))
+    evaluate(task, tiny, tmp_path / "a" / "animals", shard=(1, 2))
     others = {
         "model: ": (task, opened(other_tiny_model), {}),
         "task: ": (choosing(tmp_path, metric="acc_norm"), tiny, {}),
@@ -204,7 +204,7 @@ def test_parts_of_other_models_tasks_or_baselines_are_refused(
     }
     for number, (named, (asked, model, options)) in enumerate(others.items()):
         place = tmp_path / f"b{number}"
-        evaluate(asked, model, place / "animals", part=(2, 2), **options)
+        evaluate(asked, model, place / "animals", shard=(2, 2), **options)
         assert named in refused([tmp_path / "a", place])
 
 
@@ -217,29 +217,29 @@ def test_whole_sets_and_folders_without_sets_are_refused(tmp_path: Path, tiny: O
 
 
 def relabel(folder: Path, **changes: int) -> None:
-    """Change what a part says it is."""
+    """Change what a shard says it is."""
     path = folder / "animals" / "manifest.json"
     manifest = json.loads(path.read_text())
     manifest["part"] |= changes
     path.write_text(json.dumps(manifest))
 
 
-def test_a_part_that_is_not_what_it_says_is_refused(tmp_path: Path, tiny: Opened) -> None:
-    first, second = parts(choosing(tmp_path), tiny, tmp_path, 2)
+def test_a_shard_that_is_not_what_it_says_is_refused(tmp_path: Path, tiny: Opened) -> None:
+    first, second = shards(choosing(tmp_path), tiny, tmp_path, 2)
     shutil.rmtree(second)
     shutil.copytree(first, second)
-    relabel(second, index=2)  # right counts, but the items of part 1 again
-    with pytest.raises(SampleError, match="the same item is in several parts"):
+    relabel(second, index=2)  # right counts, but the items of shard 1 again
+    with pytest.raises(SampleError, match="the same item is in several shards"):
         merged([first, second], tmp_path / "out")
     for folder in (first, second):
         relabel(folder, items=30)
-    with pytest.raises(SampleError, match="part 1 of 2 of 30 items must hold 15; it holds 12"):
+    with pytest.raises(SampleError, match="shard 1 of 2 of 30 items must hold 15; it holds 12"):
         merged([first, second], tmp_path / "out")
     assert not (tmp_path / "out" / "animals").exists()
 
 
-def test_an_altered_part_is_refused(tmp_path: Path, tiny: Opened) -> None:
-    first, second = parts(choosing(tmp_path), tiny, tmp_path, 2)
+def test_an_altered_shard_is_refused(tmp_path: Path, tiny: Opened) -> None:
+    first, second = shards(choosing(tmp_path), tiny, tmp_path, 2)
     data_file = second / "animals" / "shard-00001.parquet"
     data_file.write_bytes(data_file.read_bytes()[:-1] + b"!")
     with pytest.raises(SampleError, match="altered or cut short"):
@@ -249,7 +249,7 @@ def test_an_altered_part_is_refused(tmp_path: Path, tiny: Opened) -> None:
 def test_merging_into_a_place_that_is_being_written_or_is_no_set_is_refused(
     tmp_path: Path, tiny: Opened
 ) -> None:
-    folders = parts(choosing(tmp_path), tiny, tmp_path, 2)
+    folders = shards(choosing(tmp_path), tiny, tmp_path, 2)
     with (
         one_writer(tmp_path / "out" / "animals"),
         pytest.raises(EvaluationError, match=f"is being written by process {os.getpid()}"),
@@ -261,9 +261,9 @@ def test_merging_into_a_place_that_is_being_written_or_is_no_set_is_refused(
         merged(folders, tmp_path / "out")
 
 
-def test_a_stopped_part_goes_on(tmp_path: Path, tiny: Opened) -> None:
+def test_a_stopped_shard_goes_on(tmp_path: Path, tiny: Opened) -> None:
     task = choosing(tmp_path)
-    whole = merged(parts(task, tiny, tmp_path, 2), tmp_path / "out")
+    whole = merged(shards(task, tiny, tmp_path, 2), tmp_path / "out")
 
     def stop(count: int, answered: list[int] = []) -> None:  # noqa: B006 - counts over the calls
         answered.append(count)
@@ -271,9 +271,9 @@ def test_a_stopped_part_goes_on(tmp_path: Path, tiny: Opened) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        room.evaluate(task, *tiny, tmp_path / "again" / "animals", stop, part=(2, 2))
+        room.evaluate(task, *tiny, tmp_path / "again" / "animals", stop, shard=(2, 2))
     steps: list[int] = []
-    room.evaluate(task, *tiny, tmp_path / "again" / "animals", steps.append, part=(2, 2))
+    room.evaluate(task, *tiny, tmp_path / "again" / "animals", steps.append, shard=(2, 2))
     assert steps[0] == 10
-    again = merged([tmp_path / "part1", tmp_path / "again"], tmp_path / "other")
+    again = merged([tmp_path / "shard1", tmp_path / "again"], tmp_path / "other")
     assert content(again.folder) == content(whole.folder)
