@@ -1,7 +1,6 @@
 """The decision: verdict from test results and policy."""
 
 from gate.decision.decide import decide
-from gate.decision.early import Watch, looks
 from gate.decision.result import Certification, Decision, EarlyStopping, Spending, TaskResult, Verdict
 from gate.decision.rows import Role
 from gate.decision.spending import spend
@@ -14,8 +13,6 @@ __all__ = [
     "Spending",
     "TaskResult",
     "Verdict",
-    "Watch",
     "decide",
-    "looks",
     "spend",
 ]

@@ -135,4 +135,4 @@ def test_scores_that_are_not_right_or_wrong_are_refused(
     samples = {"repeats": 4, "temperature": 3.0}
     path = write_gate_yml(work, "base", "other", tasks=[texts], samples=samples, decision={"early_stop": {}})
     assert gate("run", "-c", str(path)) == 2
-    assert "early_stop needs scores that are right or wrong" in capsys.readouterr().err
+    assert "early_stop needs binary scores" in capsys.readouterr().err

@@ -1,0 +1,174 @@
+"""Early stopping: evaluate tasks side by side and stop once the candidate is significantly worse."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from gate.config import EarlyStop
+from gate.errors import ConfigError
+from gate.evaluation.evaluate import Steps
+from gate.stats import log_e_value
+from gate.store import SampleSet
+from gate.tasks import Item, Task
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class MonitoredTask:
+    """A gating task, the baseline's sample set of it, and a function that starts its evaluation in given groups."""
+
+    task: Task
+    baseline: SampleSet
+    start: Callable[[Sequence[Sequence[Item]]], Steps]
+
+
+@dataclass(frozen=True)
+class StoppingEvidence:
+    """The flips of the gating tasks so far, as an e-process against "no more regressions than improvements".
+
+    Attributes
+    ----------
+    alpha : float
+        Share of the decision's alpha that early stopping may spend.
+    total : int
+        Items of the gating tasks.
+    items : int
+        Items evaluated so far.
+    regressions, improvements : int
+
+    Notes
+    -----
+    Under the null, each flip is a fair coin toss, in whichever task it occurs. This holds for independent items (no
+    clusters) in an order that is drawn before the evaluation. By Ville's inequality the e-value then ever reaches
+    1 / alpha with probability at most alpha; see `gate.stats.log_e_value`.
+    """
+
+    alpha: float
+    total: int
+    items: int = 0
+    regressions: int = 0
+    improvements: int = 0
+
+    def update(self, baseline: FloatArray, candidate: FloatArray) -> StoppingEvidence:
+        """Return the evidence with the scores of further items; entry i of both arrays is the same item."""
+        return StoppingEvidence(
+            self.alpha,
+            self.total,
+            self.items + len(baseline),
+            self.regressions + int(np.count_nonzero(candidate < baseline)),
+            self.improvements + int(np.count_nonzero(candidate > baseline)),
+        )
+
+    @property
+    def log_e_value(self) -> float:
+        """Natural logarithm of the e-value."""
+        return log_e_value(self.regressions, self.improvements)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the e-value reached 1 / alpha."""
+        return self.log_e_value >= -math.log(self.alpha)
+
+
+def evaluate_monitored(
+    monitored: Sequence[MonitoredTask], settings: EarlyStop, seed: int
+) -> tuple[list[SampleSet], StoppingEvidence]:
+    """Evaluate tasks side by side, a random share of each at a time, until all items or the evidence suffice.
+
+    Parameters
+    ----------
+    monitored : sequence of MonitoredTask
+    settings : EarlyStop
+    seed : int
+        Seed of the order of the items.
+
+    Returns
+    -------
+    list of SampleSet
+        One per task, with the items that were evaluated.
+    StoppingEvidence
+
+    Raises
+    ------
+    ConfigError
+        A task's scores are not binary.
+    GateError
+        See `gate.evaluation.evaluate.evaluation`; finished data files are kept for the next run.
+    """
+    sizes = [len(one.task.items) for one in monitored]
+    looks = split_into_looks(sizes, settings.every, seed)
+    evidence = StoppingEvidence(settings.alpha, sum(sizes))
+    baseline = [_mean_scores(one.baseline.read().table) for one in monitored]
+    for one, scores in zip(monitored, baseline, strict=True):
+        _require_binary(one.task, scores)
+    with ExitStack() as stack:
+        running = []
+        for index, one in enumerate(monitored):
+            groups = [[one.task.items[item] for item in look[index]] for look in looks if look[index]]
+            running.append(one.start(groups))
+            stack.callback(running[-1].close)
+        for look in looks:
+            for index, one in enumerate(monitored):
+                if look[index]:
+                    scores = _mean_scores(next(running[index]))
+                    _require_binary(one.task, scores)
+                    before = np.array([baseline[index][item_id] for item_id in scores])
+                    evidence = evidence.update(before, np.array(list(scores.values())))
+            if evidence.stopped:
+                break
+        return [_finish(steps, evidence.stopped) for steps in running], evidence
+
+
+def split_into_looks(sizes: Sequence[int], every: int, seed: int) -> list[list[list[int]]]:
+    """Split the items of every task, in random order, into the same number of looks.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Number of items of each task.
+    every : int
+        Items per look, all tasks together.
+    seed : int
+
+    Returns
+    -------
+    list of list of list of int
+        Item indices by look and task. Every item occurs once, and every look has an equal share of each task. Within
+        a look the items of a task are in task order, which batches better.
+    """
+    rng = np.random.default_rng(seed)
+    count = max(1, min(-(-sum(sizes) // every), max(sizes, default=1)))
+    tasks = [np.array_split(rng.permutation(size), count) for size in sizes]
+    return [[sorted(groups[look].tolist()) for groups in tasks] for look in range(count)]
+
+
+def _mean_scores(table: pa.Table) -> dict[str, float]:
+    """Return the mean score of each item over its repeats."""
+    grouped = table.group_by("item_id").aggregate([("score", "mean")])
+    return dict(zip(grouped["item_id"].to_pylist(), grouped["score_mean"].to_pylist(), strict=True))
+
+
+def _require_binary(task: Task, scores: Mapping[str, float]) -> None:
+    # flips of graded scores are not fair coins: many small losses and few large gains can be an improvement
+    if not set(scores.values()) <= {0.0, 1.0}:
+        raise ConfigError(
+            f"task {task.name}: early_stop needs binary scores (0 or 1); the metric {task.metric} gives others.",
+            "Make the task advisory, set samples.repeats to 1, or remove decision.early_stop.",
+        )
+
+
+def _finish(steps: Steps, stop: bool) -> SampleSet:
+    try:
+        steps.send(stop)
+    except StopIteration as end:
+        sample_set: SampleSet = end.value
+        return sample_set
+    raise AssertionError("an evaluation wrote more data files than there were looks")
