@@ -1,18 +1,18 @@
-# The image of the action; also a job's container and `docker run`. See docs/action.md.
+# The image of the action, of job containers and of `docker run`. See docs/action.md.
 #
 # Build arguments:
-#   BASE_IMAGE   Debian with Python >= 3.11 as python3. The default has the Python that constraints.txt was made with.
-#   TORCH        Requirement of torch; its wheels on PyPI bring CUDA. For a CPU image: torch==2.13.0+cpu
-#   TORCH_INDEX  Where that build is, if not on PyPI. For a CPU image: https://download.pytorch.org/whl/cpu
-#   FORMATS      Packages that read quantised checkpoints. Others (gptqmodel, ...): derive an image that adds them.
-#   EXTRAS       Optional dependencies of pyproject.toml that the image has.
+#   BASE_IMAGE   Debian with python3 >= 3.11. constraints.txt was resolved with the default's Python.
+#   TORCH        Requirement for torch. PyPI's wheels include CUDA. For a CPU image: torch==2.13.0+cpu
+#   TORCH_INDEX  Index of that build, if not PyPI. For a CPU image: https://download.pytorch.org/whl/cpu
+#   FORMATS      Packages that read quantised checkpoints. For others (gptqmodel, ...) derive an image.
+#   EXTRAS       Optional dependencies of pyproject.toml to install.
 #   COMPILER     Debian packages of a C compiler: Triton kernels are compiled on first use.
 ARG BASE_IMAGE=python:3.11-slim-bookworm
 
 FROM ${BASE_IMAGE} AS build
-ARG EXTRAS="gs lm-eval s3"
+ARG EXTRAS="gs lm-eval s3 transformers"
 WORKDIR /src
-# The list alone is copied below, so a change of pyproject.toml that asks for nothing new keeps the layers.
+# Only this list is copied below: a change of pyproject.toml that adds no requirement keeps the layers.
 COPY pyproject.toml ./
 # hadolint ignore=SC2086
 RUN python3 -c 'import sys, tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
@@ -24,7 +24,7 @@ RUN python3 -m venv /venv && /venv/bin/pip wheel --no-cache-dir --no-deps --whee
 
 FROM ${BASE_IMAGE}
 ARG COMPILER="gcc libc6-dev"
-# git: where the image is a job's container, actions/checkout needs it to keep what lies in the workspace
+# git: in a job container, actions/checkout needs it to keep the workspace's files
 # hadolint ignore=DL3008,SC2086
 RUN apt-get update && apt-get install -y --no-install-recommends git git-lfs ${COMPILER} \
     && rm -rf /var/lib/apt/lists/*
@@ -43,8 +43,8 @@ RUN pip install --no-cache-dir --disable-pip-version-check --constraint /opt/qua
 COPY --from=build /dist /opt/quantgate/dist
 RUN pip install --no-cache-dir --disable-pip-version-check --no-deps /opt/quantgate/dist/*.whl && pip check
 
-# The NVIDIA runtime gives the GPUs to a container that has these; GitHub starts actions without --gpus.
-# /github/home is the home that GitHub mounts: models stay on the host's disk and serve the job's later steps.
+# With these variables the NVIDIA runtime exposes the GPUs; GitHub starts container actions without --gpus.
+# GitHub mounts /github/home: models stay on the host's disk for the job's later steps.
 ENV NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility \
     HF_HOME=/github/home/.cache/huggingface \
@@ -59,7 +59,7 @@ LABEL org.opencontainers.image.title="quantgate" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
-# No USER: GitHub mounts the workspace for root and asks actions not to set one. `gate action` gives the files that
-# it wrote to the workspace's owner; elsewhere `docker run --user` works.
+# No USER: GitHub mounts the workspace for root and asks container actions not to set one. `gate action` changes the
+# owner of the files it wrote to the workspace's owner; elsewhere use `docker run --user`.
 ENTRYPOINT ["gate"]
 CMD ["action"]

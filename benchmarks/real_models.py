@@ -15,8 +15,9 @@ from pathlib import Path
 
 import yaml
 
-from gate.app import job, workflow
-from gate.cli.console import Screen
+from gate.app.answers import evaluate_baseline
+from gate.app.run import run
+from gate.cli.console import Terminal
 from gate.config import load_config
 from gate.demo.setup import native_bfloat16
 from gate.store import open_set
@@ -106,7 +107,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     options = parser.parse_args()
     dtype = "bfloat16" if native_bfloat16() else "float32"
-    screen = Screen()
+    terminal = Terminal()
     lines = [
         "# Real models on BIG-bench questions",
         "",
@@ -121,17 +122,14 @@ def main() -> None:
         for candidate in ("baseline", "damaged"):
             started = time.monotonic()
             path = write_config(folder, data, models, candidate, options.items, dtype)
-            result = job.run(
-                load_config(path), screen, ["gate", "run", "--config", path.name], lambda _: None
-            )
+            result = run(path)
             counts = " | ".join(f"({task.regressions}, {task.improvements})" for task in result.tasks)
             label = "lossless" if candidate == "baseline" else candidate
             seconds = time.monotonic() - started
             lines.append(f"| {label} | {counts} | {result.p_value:.3g} | {result.verdict} | {seconds:.0f} |")
         if options.agree:
             path = write_config(folder, data, models, "baseline", options.agree, "float32")
-            planned = workflow.plan(load_config(path), screen)
-            sets = workflow.baseline_sets(planned, planned.find(planned.loaded.config.baseline))
+            sets = evaluate_baseline(load_config(path), terminal)
             ours = {
                 one.manifest.task: open_set(one.folder).read().table.column("correct").to_pylist()
                 for one in sets

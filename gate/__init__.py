@@ -1,3 +1,43 @@
-"""quantgate: is the optimised model worse than the one it replaces, or only different by noise?"""
+"""quantgate: is an optimised LLM worse than the model it replaces, or is the difference noise?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from gate.app.answers import evaluate
+    from gate.app.compare import compare
+    from gate.app.plan import plan
+    from gate.app.run import run
+    from gate.app.samples import load_samples
+    from gate.errors import GateError
+    from gate.report import Result
+
+__all__ = ["GateError", "Result", "compare", "evaluate", "load_samples", "plan", "run"]
+
+_PUBLIC = {
+    "GateError": "gate.errors",
+    "Result": "gate.report",
+    "compare": "gate.app.compare",
+    "evaluate": "gate.app.answers",
+    "load_samples": "gate.app.samples",
+    "plan": "gate.app.plan",
+    "run": "gate.app.run",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name at its first use: `import gate` and `gate --help` stay fast."""
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(_PUBLIC[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,1 +1,1 @@
-"""The use cases: what every command does, callable from Python."""
+"""The use cases behind the commands, callable from Python. The public ones are exported by `gate`."""

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from gate.cli.console import Screen
     from gate.config import LoadedConfig
     from gate.github.effective import Effective
     from gate.github.inputs import Inputs
@@ -40,11 +39,10 @@ def run_action(environment: Mapping[str, str]) -> int:
     GateError
         Whatever keeps it from a verdict; the outputs, an annotation and the summary say so, too.
     """
-    from gate.cli.console import Screen
     from gate.errors import ExitCode, GateError
 
     try:
-        return _run(environment, Screen())
+        return _run(environment)
     except GateError as error:
         _tell(environment, error.exit_code, str(error))
         raise
@@ -53,14 +51,14 @@ def run_action(environment: Mapping[str, str]) -> int:
         raise
 
 
-def _run(environment: Mapping[str, str], screen: Screen) -> int:
-    from gate.app import job
-    from gate.doctor import hub_cache, require_devices
+def _run(environment: Mapping[str, str]) -> int:
+    from gate.app.run import run
+    from gate.cli.console import Terminal
+    from gate.doctor import hub_cache
     from gate.github import check_context, group, marker, on_github
     from gate.github.effective import effective
     from gate.github.inputs import read_inputs
     from gate.github.outputs import as_seen_outside, verdict_outputs
-    from gate.report import print_result
 
     _mask(environment)
     inputs, changed = read_inputs(environment)
@@ -70,19 +68,22 @@ def _run(environment: Mapping[str, str], screen: Screen) -> int:
     with chdir(_folder(inputs)):
         settings = effective(inputs, changed, Path())
         loaded = settings.loaded
-        require_devices(loaded.config)
-        command = _again(inputs, changed)
+        log = ExitStack()  # the evaluation is folded in the log, the verdict is not
 
-        log = ExitStack()  # what happens until the verdict is folded in the log, the verdict is not
-
-        def show(result: Result) -> None:
-            log.close()
-            print_result(result, screen.out)
+        class FoldedEvaluation(Terminal):
+            def result(self, result: Result) -> None:
+                log.close()
+                super().result(result)
 
         try:
             if on_github(environment):
                 log.enter_context(group("Evaluation"))
-            result = job.run(loaded, screen, command, show, inputs.force_baseline)
+            result = run(
+                loaded,
+                force_baseline=inputs.force_baseline,
+                command=_again(inputs, changed),
+                reporter=FoldedEvaluation(),
+            )
         finally:
             log.close()
             caches = [hub_cache(environment), *_caches(environment)]

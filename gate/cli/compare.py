@@ -12,19 +12,20 @@ from gate.cli import options
 
 if TYPE_CHECKING:
     from gate.report import Form
-    from gate.samples import ModelSamples
 
 
 @click.command()
 @click.argument("baseline", type=click.Path(path_type=Path))
 @click.argument("candidate", type=click.Path(path_type=Path))
-@click.option("--metric", help="Metric to compare, where the files have several.")
+@click.option("--metric", help="Metric to compare if the files have several.")
 @click.option(
-    "--filter", "filter_name", help="Filter to compare, where LM Evaluation Harness files have several."
+    "--filter", "filter_name", help="Filter to compare if LM Evaluation Harness files have several."
 )
-@click.option("--task", "tasks", multiple=True, help="Compare only this task; may be given several times.")
-@click.option("--advisory", multiple=True, help="Report this task but do not judge by it; may be repeated.")
-@click.option("--allow-partial", is_flag=True, help="Compare what both sides have, and say what is left out.")
+@click.option("--task", "tasks", multiple=True, help="Compare only this task; may be repeated.")
+@click.option("--advisory", multiple=True, help="Report this task, but do not judge by it; may be repeated.")
+@click.option(
+    "--allow-partial", is_flag=True, help="Compare the items that both sides have, and say what is left out."
+)
 @options.alpha
 @options.rule
 @click.option("--margin", type=options.Number(0, 1), default=0.0, show_default=True, help="Tolerated drop.")
@@ -36,9 +37,9 @@ if TYPE_CHECKING:
 @options.power
 @click.option("--on-inconclusive", type=click.Choice(["pass", "fail"]), default="pass", show_default=True)
 @click.option(
-    "--max-flip-rate", type=options.Number(0, 1), help="FAIL where a larger proportion of answers flips."
+    "--max-flip-rate", type=options.Number(0, 1), help="FAIL if a larger proportion of items flips."
 )
-@click.option("--max-kl", type=options.Number(0), help="FAIL where the mean KL divergence (nats) is larger.")
+@click.option("--max-kl", type=options.Number(0), help="FAIL if the mean KL divergence (nats) is larger.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--json", "json_path", help="Write result.json here; - for standard output.")
 @click.option("--markdown", "markdown_path", help="Write the Markdown report here; - for standard output.")
@@ -70,74 +71,61 @@ def command(
     junit_path: str | None,
     quiet: bool,
 ) -> int:
-    """Compare the samples in BASELINE and CANDIDATE and judge the candidate.
+    """Compare the samples in BASELINE and CANDIDATE, and judge the candidate.
 
-    Each may be a folder that `gate evaluate` wrote, a file or folder of LM Evaluation Harness samples_*.jsonl, an
+    Each is a folder that `gate evaluate` wrote, a file or folder of LM Evaluation Harness samples_*.jsonl, an
     Inspect log, NeMo Evaluator's results.jsonl, or a CSV, JSONL or Parquet file with the columns task, item_id,
     output, target, correct (or score).
     """
-    from gate.cli.console import Screen
+    from gate.app.compare import compare_samples
+    from gate.cli.console import Terminal
     from gate.config import DecisionSettings, DistanceSettings
-    from gate.decision import decide
-    from gate.errors import ConfigError
     from gate.files import write_text
-    from gate.report import build_result, print_result, render
+    from gate.report import render
     from gate.report.redact import secrets_of
-    from gate.samples import pair
 
-    sides = [read_side(path, metric, filter_name) for path in (baseline, candidate)]
-    unknown = sorted({*tasks, *advisory} - {name for side in sides for name in side.tasks})
-    if unknown:
-        known = ", ".join(sorted(sides[0].tasks))
-        raise ConfigError(f"no such task in the files: {', '.join(unknown)}; they have: {known}.")
-    settings = DecisionSettings.model_validate(
-        {
-            "alpha": alpha,
-            "rule": rule,
-            "margin": margin,
-            "certify": certify,
-            "power": power,
-            "on_inconclusive": on_inconclusive,
-        }
-    )
-    pairing = pair(sides[0], sides[1], list(tasks) or None, allow_partial)
-    decision = decide(
-        pairing.tasks,
-        settings,
+    comparison = compare_samples(
+        baseline,
+        candidate,
+        DecisionSettings.model_validate(
+            {
+                "alpha": alpha,
+                "rule": rule,
+                "margin": margin,
+                "certify": certify,
+                "power": power,
+                "on_inconclusive": on_inconclusive,
+            }
+        ),
         DistanceSettings(max_flip_rate=max_flip_rate, max_kl=max_kl),
-        dict.fromkeys(advisory, "advisory"),
-        seed,
+        metric=metric,
+        filter_name=filter_name,
+        tasks=tasks,
+        advisory=advisory,
+        allow_partial=allow_partial,
+        seed=seed,
+        command=_command_line(context),
     )
-    result = build_result(decision, pairing, sides[0], sides[1], settings, seed, [_again(context)])
-    screen = Screen(quiet)
-    places: dict[Form, str | None] = {
+    result = comparison.result
+    destinations: dict[Form, str | None] = {
         "json": json_path,
         "markdown": markdown_path,
         "html": html_path,
         "junit": junit_path,
     }
     secrets = secrets_of(os.environ)
-    for form, place in places.items():
-        if place == "-":
-            click.echo(render(form, result, pairing, secrets), nl=False)
-        elif place is not None:
-            write_text(Path(place), render(form, result, pairing, secrets))
-    if "-" not in places.values():
-        print_result(result, screen.out, flips=0 if quiet else 5)
+    for form, destination in destinations.items():
+        if destination == "-":
+            click.echo(render(form, result, comparison.pairing, secrets), nl=False)
+        elif destination is not None:
+            write_text(Path(destination), render(form, result, comparison.pairing, secrets))
+    if "-" not in destinations.values():
+        Terminal(quiet).result(result)
     return result.exit_code
 
 
-def read_side(path: Path, metric: str | None, filter_name: str | None) -> ModelSamples:
-    """Read our own sample sets, or files of other tools, by what is there."""
-    from gate.importers import read_foreign
-    from gate.store import read_sets
-
-    own = read_sets(path) if path.is_dir() else None
-    return own if own is not None else read_foreign(path, metric=metric, filter_name=filter_name)
-
-
-def _again(context: click.Context) -> str:
-    """Return the command line that gives this result again, with the options that were set."""
+def _command_line(context: click.Context) -> str:
+    """Return the command line that reproduces this result, with the options that were set."""
     import shlex
 
     words = ["gate", "compare"]

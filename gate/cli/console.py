@@ -1,10 +1,12 @@
-"""What a command shows while it works: notices and a progress bar, on standard error."""
+"""The terminal: messages and progress on standard error, results on standard output."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
+import click
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -19,40 +21,49 @@ from rich.text import Text
 
 from gate.workflow_commands import disarm
 
+if TYPE_CHECKING:
+    from gate.report import Result
+
 
 class _Rate(ProgressColumn):
-    """Items a second."""
+    """Items per second."""
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
         return Text("" if speed is None else f"{speed:.1f} items/s")
 
 
-class Screen:
-    """Where a command tells what it does.
+class Terminal:
+    """Reports to the terminal; see `gate.app.reporter.Reporter`.
 
     Parameters
     ----------
     quiet : bool
-        Only errors and the verdict.
+        Show errors and the verdict only.
+    print_json : bool
+        Print a result as JSON instead of tables.
+    flips : int
+        Number of the worst flips to print with a result.
     """
 
-    def __init__(self, quiet: bool = False) -> None:
+    def __init__(self, quiet: bool = False, print_json: bool = False, flips: int = 5) -> None:
         self.quiet = quiet
+        self._print_json = print_json
+        self._flips = 0 if quiet else flips
         self.err = Console(stderr=True, highlight=False)
         # without a terminal a table is as wide as its content needs, not 80 columns
         self.out = Console(highlight=False)
         if not self.out.is_terminal:
             self.out = Console(highlight=False, width=160)
 
-    def say(self, text: str) -> None:
-        """Print a line about what happens."""
+    def message(self, text: str) -> None:
+        """Print a line of progress."""
         if not self.quiet:
             self.err.print(Text(disarm(text)), soft_wrap=True)
 
     @contextmanager
-    def progress(self, what: str, items: int) -> Iterator[Callable[[int], None]]:
-        """Show a bar with rate and time left; yields the function to call with each number of finished items."""
+    def progress(self, description: str, total: int) -> Iterator[Callable[[int], None]]:
+        """Show a bar with rate and time left."""
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -61,5 +72,14 @@ class Screen:
             TimeRemainingColumn(),
         )
         with Progress(*columns, console=self.err, disable=self.quiet or not self.err.is_terminal) as bar:
-            task = bar.add_task(what, total=items)
+            task = bar.add_task(description, total=total)
             yield lambda count: bar.advance(task, count)
+
+    def result(self, result: Result) -> None:
+        """Print a result to standard output."""
+        from gate.report import print_result, to_json
+
+        if self._print_json:
+            click.echo(to_json(result), nl=False)
+        else:
+            print_result(result, self.out, flips=self._flips)

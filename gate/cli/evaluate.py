@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from gate.cli import options
 
-if TYPE_CHECKING:
-    from gate.app.workflow import Found, Plan
-    from gate.config import ModelSettings
-    from gate.store import SampleSet
 
-
-class ShardType(click.ParamType):  # type: ignore[type-arg]
+class Shard(click.ParamType):  # type: ignore[type-arg]
     """`i/n`: shard i of n, counted from 1."""
 
     name = "i/n"
@@ -45,9 +40,8 @@ class ShardType(click.ParamType):  # type: ignore[type-arg]
 @click.option("--kl", is_flag=True, help="Measure KL divergence from the baseline's samples in the store.")
 @click.option(
     "--shard",
-    "shard",
-    type=ShardType(),
-    help="Answer shard i of n of each task's items; `gate merge` joins the shards.",
+    type=Shard(),
+    help="Evaluate shard i of n of each task's items; `gate merge` merges the shards.",
 )
 @options.quiet
 def command(
@@ -58,56 +52,21 @@ def command(
     kl: bool,
     shard: tuple[int, int] | None,
     quiet: bool,
-    **given: str | None,
+    **overrides: str | None,
 ) -> int:
-    """Evaluate MODEL (default: the candidate of gate.yml) on the tasks of gate.yml; write one set a task to --out.
+    """Evaluate MODEL (default: the candidate of gate.yml) and write one sample set per task to --out.
 
-    A relative MODEL starts from the current folder. `gate compare` reads the folder. A run that was stopped goes on
-    where it was when the same command is given again.
+    A relative MODEL starts from the current folder. `gate compare` reads the folder. The same command resumes an
+    interrupted run.
     """
-    from gate.app import workflow
-    from gate.cli.console import Screen
+    from gate.app.answers import evaluate_model, model_settings
+    from gate.cli.console import Terminal
     from gate.config import load_config
 
     if as_baseline and (model is not None or kl):
-        raise click.UsageError("--baseline goes with neither MODEL nor --kl")
-    planned = workflow.plan(load_config(config_path), Screen(quiet))
-    config = planned.loaded.config
-    settings = _settings(config.baseline if as_baseline else config.candidate, model, given)
-    baseline = planned.find(config.baseline) if kl or settings.tokenizer == "baseline" else None
-    found = planned.find(settings)
-    sets = _stored(planned, baseline) if kl and baseline is not None else []
-    for one in workflow.candidate_sets(planned, found, baseline, sets, folder=out, shard=shard).sets:
-        click.echo(one.folder)
+        raise click.UsageError("--baseline cannot be combined with MODEL or --kl")
+    loaded = load_config(config_path)
+    settings = model_settings(loaded, model, "baseline" if as_baseline else "candidate", **overrides)
+    for sample_set in evaluate_model(loaded, settings, out, Terminal(quiet), kl=kl, part=shard):
+        click.echo(sample_set.folder)
     return 0
-
-
-def _settings(default: ModelSettings, model: str | None, given: dict[str, str | None]) -> ModelSettings:
-    """Return the model to evaluate: MODEL where it is given, and the options over it."""
-    from gate.config import ModelSettings
-
-    if model is not None:
-        local = Path(model).expanduser()
-        default = ModelSettings(model=str(local.resolve()) if local.exists() else model)
-    return default.model_copy(update={key: value for key, value in given.items() if value is not None})
-
-
-def _stored(planned: Plan, baseline: Found) -> list[SampleSet]:
-    """Return the baseline's sets in the store, in the order of the tasks."""
-    from gate.errors import SampleError
-
-    identity = baseline.identity
-    sets = []
-    for task in planned.tasks:
-        folder = planned.store.folder(
-            "baseline", identity.name, identity.fingerprint, task.name, task.fingerprint
-        )
-        found = planned.store.find(folder, identity.fingerprint, task.fingerprint)
-        if found is None:
-            raise SampleError(
-                f"--kl: the store {planned.store.root} has no samples of the baseline {identity.name} for task "
-                f"{task.name}.",
-                "Run `gate baseline` first, or restore the store that holds them.",
-            )
-        sets.append(found)
-    return sets

@@ -1,4 +1,4 @@
-"""The command line: finds the command, turns every error into its exit code."""
+"""The command line: dispatches to a command and turns every error into its exit code."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from gate import __version__
 from gate.errors import ExitCode, GateError
 from gate.workflow_commands import disarm
 
-# name: module that defines `command`, and the line in `gate --help`; modules are imported only when used
+# name: (module that defines `command`, line in `gate --help`); a module is imported when its command is used
 _COMMANDS = {
-    "run": ("gate.cli.run", "Baseline (cached or built), candidate, comparison, report, exit code."),
+    "run": ("gate.cli.run", "Judge a candidate against its baseline: evaluate, compare, report."),
     "baseline": ("gate.cli.baseline", "Evaluate the baseline and store its samples."),
     "evaluate": ("gate.cli.evaluate", "Evaluate any model and write its samples."),
-    "compare": ("gate.cli.compare", "Two sample sets, ours or other tools', to a verdict. No model, no GPU."),
-    "plan": ("gate.cli.plan", "How many items are needed, or what drop can be seen."),
-    "report": ("gate.cli.report", "Render a result.json again."),
-    "demo": ("gate.cli.demo", "The whole job on a real small model on a laptop CPU."),
-    "comment": ("gate.cli.comment", "Post or update the pull-request comment of a result.json."),
-    "fingerprint": ("gate.cli.fingerprint", "Print the key of the baseline's cache."),
-    "merge": ("gate.cli.merge", "Put the shards of a workflow matrix together."),
-    "curate": ("gate.cli.curate", "Choose the items that carry signal, from the baseline alone."),
-    "history": ("gate.cli.history", "The nights so far: drops, flips, p-values, alpha spent."),
-    "doctor": ("gate.cli.doctor", "What this machine has, and what that means for a run."),
-    "action": ("gate.cli.action", "The GitHub Action's entry point: inputs, run, outputs, comment."),
+    "compare": ("gate.cli.compare", "Compare two sample sets, or files of other tools. Needs no model."),
+    "plan": ("gate.cli.plan", "Print the detectable drop, or the number of items that a drop needs."),
+    "report": ("gate.cli.report", "Render a result.json as Markdown, HTML, JUnit XML or JSON."),
+    "demo": ("gate.cli.demo", "Run the whole job on a small real model, on a laptop CPU."),
+    "comment": ("gate.cli.comment", "Post or update the pull-request comment for a result.json."),
+    "fingerprint": ("gate.cli.fingerprint", "Print the cache key of the baseline."),
+    "merge": ("gate.cli.merge", "Merge the shards of a workflow matrix."),
+    "curate": ("gate.cli.curate", "Choose the items that carry signal, using the baseline only."),
+    "history": ("gate.cli.history", "List past runs: drops, flips, p-values, alpha spent."),
+    "doctor": ("gate.cli.doctor", "Check this machine: GPU, packages, memory, disk, network, token."),
+    "action": ("gate.cli.action", "Entry point of the GitHub Action."),
     "schema": ("gate.cli.schema", "Print the JSON Schema of gate.yml."),
 }
 
@@ -69,26 +69,26 @@ class _Commands(click.Group):
 def cli() -> None:
     """Tell whether an optimised LLM is worse than the model it replaces, or only different by noise.
 
-    Exit codes: 0 PASS, 1 FAIL (significant degradation), 2 wrong usage or input, 3 INCONCLUSIVE where the policy
-    blocks, 4 the evaluation could not be completed, 130 interrupted.
+    Exit codes: 0 PASS, 1 FAIL (significant degradation), 2 wrong usage or input, 3 INCONCLUSIVE if the policy blocks
+    it, 4 the evaluation could not be completed, 130 interrupted.
     """
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with the documented code; never 1 for anything but degradation."""
-    # two threads that wait for each other by spinning lose most of a busy machine's time
+    # spinning OpenMP threads waste most of a busy machine's time
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # what imports and models make stays: looking for garbage in it over and over takes a tenth of the start-up
+    # objects of imports and models stay alive; collecting them repeatedly costs a tenth of the start-up
     gc.set_threshold(100_000, 50, 100)
-    os.environ.setdefault("TQDM_DISABLE", "1")  # libraries' bars beside ours; read when they are imported
+    os.environ.setdefault("TQDM_DISABLE", "1")  # no progress bars of libraries beside ours; read at import
     handler = logging.StreamHandler()
     handler.setFormatter(_Formatter("%(levelname)s: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
-    logging.captureWarnings(True)  # they go the same way
+    logging.captureWarnings(True)  # to the same handler
     for noisy in (
         "torchao",
         "torch.utils._pytree",
-    ):  # imported by transformers; their warnings concern nobody here
+    ):  # imported by transformers; their warnings are irrelevant here
         logging.getLogger(noisy).setLevel(logging.ERROR)
     try:
         # commands return their exit code
@@ -97,16 +97,16 @@ def main(arguments: list[str] | None = None) -> None:
         _say(f"error: {error}")
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        _say("interrupted; everything that was complete before is still there")
+        _say("interrupted; completed work is kept, and the same command resumes")
         code = ExitCode.INTERRUPTED
     except click.ClickException as error:
         said = io.StringIO()
         error.show(file=said)
         _say(said.getvalue().rstrip("\n"))
         code = ExitCode.USAGE
-    except SystemExit:  # click and rich leave with 1 where the reader of standard output went away
+    except SystemExit:  # click and rich exit with 1 if the reader of standard output went away
         code = ExitCode.EVALUATION
-    except Exception:  # the exit code of an unforeseen error must not be Python's 1
+    except Exception:  # the exit code of an unexpected error must not be Python's 1
         _say(traceback.format_exc().rstrip("\n"))
         _say("error: this is a bug in quantgate; please report it with the lines above")
         code = ExitCode.EVALUATION

@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""Options shared by several commands."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 
 
 class Number(click.FloatRange):
-    """A float in a range; unlike click's own, nan is in none."""
+    """A float in a range; unlike click.FloatRange it refuses nan."""
 
     def convert(  # noqa: D102 - click's
         self, value: float, param: click.Parameter | None, ctx: click.Context | None
@@ -35,19 +35,19 @@ alpha = click.option(
     type=Number(0, 1, min_open=True, max_open=True),
     default=0.05,
     show_default=True,
-    help="False-alarm rate of the decision.",
+    help="False-positive rate of the decision.",
 )
 power = click.option(
     "--power",
     type=Number(0, 1, min_open=True, max_open=True),
     default=0.8,
     show_default=True,
-    help="Power at which detectable drops are stated.",
+    help="Power of the reported detectable drops.",
 )
 rule = click.option(
     "--rule",
     type=click.Choice(["omnibus", "pooled", "max", "fisher", "holm"]),
     default="omnibus",
     show_default=True,
-    help="The test that decides.",
+    help="The rule that decides.",
 )

@@ -1,4 +1,4 @@
-"""`gate report`: render a result again."""
+"""`gate report`: re-render a result."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ if TYPE_CHECKING:
     type=click.Choice(["terminal", "markdown", "json", "html", "junit", "attestation"]),
     default="terminal",
 )
-@click.option("-o", "--out", type=click.Path(path_type=Path), help="File to write; default standard output.")
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="File to write; default: standard output.")
 def command(result: Path, form: str, out: Path | None) -> int:
-    """Render RESULT (a result.json) in another form. Exits with 0 whatever the verdict.
+    """Render RESULT (a result.json) in another format. Exits with 0 regardless of the verdict.
 
-    HTML made from a result alone has the worst flips only; `gate run` and `gate compare` write it with all of them. An
+    HTML rendered from a result has the worst flips only; `gate run` and `gate compare` write it with all flips. An
     attestation is an unsigned in-toto Statement.
     """
-    from gate.cli.console import Screen
+    from gate.cli.console import Terminal
     from gate.files import write_text
     from gate.report import print_result, read_result, render
     from gate.report.redact import secrets_of
 
-    found = read_result(result)
+    loaded = read_result(result)
     if form == "terminal":
-        print_result(found, Screen().out)
+        print_result(loaded, Terminal().out)
         return 0
-    text = render(cast("Form", form), found, secrets=secrets_of(os.environ))
+    text = render(cast("Form", form), loaded, secrets=secrets_of(os.environ))
     if out is None:
         click.echo(text, nl=False)
     else:

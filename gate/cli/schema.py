@@ -1,4 +1,4 @@
-"""`gate schema`: for editors."""
+"""`gate schema`: JSON Schemas for editors."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import click
 
 
 @click.command()
-@click.option("--result", is_flag=True, help="The schema of result.json instead.")
+@click.option("--result", is_flag=True, help="Print the schema of result.json instead.")
 def command(result: bool) -> int:
-    """Print the JSON Schema of gate.yml, for completion and checks in an editor."""
+    """Print the JSON Schema of gate.yml, for completion and validation in an editor."""
     if result:
         from gate.report import Result as Model
     else:

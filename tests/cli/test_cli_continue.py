@@ -1,4 +1,4 @@
-"""A run of several tasks that was stopped goes on with the task it was at; a finished run starts afresh."""
+"""An interrupted run resumes at the task it had reached; a finished run starts again."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 import torch
 from support.tiny import write_gate_yml, write_tiny_task
 
-from gate.app import workflow
+from gate.app import evaluate as app_evaluate
 from gate.cli.main import main
 
 
@@ -40,12 +40,12 @@ def gate(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
     return int(left.value.code or 0), capsys.readouterr().err
 
 
-def test_tasks_that_were_done_before_the_stop_are_not_done_again(
+def test_tasks_that_were_finished_before_an_interrupt_are_not_evaluated_again(
     project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = str(project / "gate.yml")
     assert gate(capsys, "baseline", "-c", path)[0] == 0
-    real = workflow.evaluation
+    real = app_evaluate.evaluation
 
     def stopped(task: Any, *rest: Any, **more: Any) -> Any:
         if task.name == "second":
@@ -53,19 +53,19 @@ def test_tasks_that_were_done_before_the_stop_are_not_done_again(
         return real(task, *rest, **more)
 
     with monkeypatch.context() as patch:
-        patch.setattr(workflow, "evaluation", stopped)
+        patch.setattr(app_evaluate, "evaluation", stopped)
         assert gate(capsys, "run", "-c", path)[0] == 130
     code, err = gate(capsys, "run", "-c", path)
     assert code == 0
     assert "first-" in err
     assert err.count("was finished before the run was stopped") == 1
-    code, err = gate(capsys, "run", "-c", path)  # nothing was stopped: a candidate is always asked afresh
+    code, err = gate(capsys, "run", "-c", path)  # nothing was interrupted: a candidate is always evaluated again
     assert code == 0
     assert "was finished before" not in err
     assert not list((project / ".gate").rglob("*.running"))
 
 
-def test_a_baseline_without_the_distributions_that_are_asked_for_is_made_anew(
+def test_a_cached_baseline_without_the_needed_distributions_is_evaluated_again(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tasks = [{"name": "first", "file": "first.jsonl", **TASK}]
@@ -74,14 +74,14 @@ def test_a_baseline_without_the_distributions_that_are_asked_for_is_made_anew(
     write_gate_yml(project, "base", "base", tasks=tasks, distance={"kl": True, "max_kl": 0.1})
     code, err = gate(capsys, "run", "-c", path)
     assert key[0] == code == 0
-    assert "fewer tokens for KL" in err
+    assert "stores fewer tokens than distance.kl_top asks for" in err
     assert json.loads((project / "gate-result.json").read_text())["tasks"][0]["kl_mean"] < 1e-3
     assert "fewer tokens" not in gate(capsys, "run", "-c", path)[1]
 
 
-def test_parts_of_a_task_stand_side_by_side(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path, out = str(project / "gate.yml"), str(project / "parts")
-    for part in ("1/2", "2/2"):
-        assert gate(capsys, "evaluate", "-c", path, "-o", out, "--shard", part, "-q")[0] == 0
+def test_shards_of_a_task_share_a_folder(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, out = str(project / "gate.yml"), str(project / "shards")
+    for shard in ("1/2", "2/2"):
+        assert gate(capsys, "evaluate", "-c", path, "-o", out, "--shard", shard, "-q")[0] == 0
     assert gate(capsys, "merge", out, "-o", str(project / "whole"))[0] == 0
     assert {one.name for one in (project / "whole").iterdir() if one.is_dir()} == {"first", "second"}

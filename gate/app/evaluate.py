@@ -1,0 +1,269 @@
+"""The third stage of a run: models answer the tasks, and every answer is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gate.app.models import LocatedModel, check_comparable, load_model
+from gate.app.reporter import Reporter
+from gate.app.suite import Suite
+from gate.canonical import digest
+from gate.engines import Engine, Progress
+from gate.evaluation.evaluate import Steps, evaluation, finish
+from gate.files import write_text
+from gate.store import SampleSet
+from gate.tasks import Item, Task
+
+if TYPE_CHECKING:
+    from gate.decision import EarlyStopping
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """The sample sets of one model, in the order of the tasks, and the outcome of early stopping."""
+
+    sets: list[SampleSet]
+    early: EarlyStopping | None = None
+
+
+def baseline_sets(
+    suite: Suite, model: LocatedModel, reporter: Reporter, force: bool = False
+) -> list[SampleSet]:
+    """Return the baseline's sample set of every task: cached sets from the store, the others evaluated now.
+
+    Parameters
+    ----------
+    suite, model, reporter
+    force : bool
+        Evaluate every task, cached or not.
+
+    Raises
+    ------
+    ModelError, EvaluationError, SampleError
+        The model cannot be loaded or evaluated, or a stored set is damaged.
+    """
+    folders = {task.name: _stored_at(suite, "baseline", model, task) for task in suite.tasks}
+    sets: dict[str, SampleSet] = {}
+    for task in suite.tasks if not force else ():
+        cached = suite.store.find(folders[task.name], model.identity.fingerprint, task.fingerprint)
+        if cached is None:
+            continue
+        if _too_few_tokens(suite, task, cached):
+            reporter.message(
+                f"  {task.name}: the cached baseline stores fewer tokens than distance.kl_top asks for"
+            )
+        else:
+            sets[task.name] = cached
+    missing = [task for task in suite.tasks if task.name not in sets]
+    if sets:
+        oldest = min(cached.manifest.created for cached in sets.values())
+        reporter.message(f"baseline {model.identity.name}: {len(sets)} task(s) cached since {oldest}")
+    if missing:
+        reporter.message(
+            f"baseline {model.identity.name}: evaluating {', '.join(task.name for task in missing)}"
+        )
+        engine = load_model(suite, model)
+        for task in missing:
+            job = _TaskJob(task, engine, model, folders[task.name], _top_tokens(suite), reporter)
+            sets[task.name] = job.run()
+            suite.store.publish(sets[task.name])  # at once: a later task may be interrupted
+    return [sets[task.name] for task in suite.tasks]
+
+
+def cached_baseline(suite: Suite, model: LocatedModel) -> list[SampleSet] | Task:
+    """Return the cached sample set of every task, or the first task that has none."""
+    sets = []
+    for task in suite.tasks:
+        folder = _stored_at(suite, "baseline", model, task)
+        cached = suite.store.find(folder, model.identity.fingerprint, task.fingerprint)
+        if cached is None:
+            return task
+        sets.append(cached)
+    return sets
+
+
+def candidate_sets(
+    suite: Suite,
+    model: LocatedModel,
+    reporter: Reporter,
+    *,
+    baseline: LocatedModel | None = None,
+    reference: Sequence[SampleSet] = (),
+    folder: Path | None = None,
+    shard: tuple[int, int] | None = None,
+    early_stop: bool = False,
+) -> Evaluated:
+    """Evaluate a model on every task.
+
+    Parameters
+    ----------
+    suite, model, reporter
+    baseline : LocatedModel, optional
+        Provides the tokenizer if the candidate ships none.
+    reference : sequence of SampleSet
+        The baseline's sets, one per task. A different tokenizer is then an error, and KL divergence is measured from
+        the distributions that the sets store.
+    folder : Path, optional
+        Where the sets are written, as `<folder>/<task>`. Default: the store.
+    shard : (index, of), optional
+        Evaluate only this shard of the items; index counts from 1.
+    early_stop : bool
+        Stop early if gate.yml asks for it; needs `reference`.
+
+    Raises
+    ------
+    ModelError, EvaluationError
+        The model cannot be loaded or evaluated, or its tokenizer is not the baseline's.
+    """
+    reporter.message(
+        f"candidate {model.identity.name}: evaluating {', '.join(task.name for task in suite.tasks)}"
+    )
+    engine = load_model(suite, model, baseline)
+    if reference:
+        check_comparable(suite, model, engine, reference, reporter)
+    measure_kl = bool(reference) and suite.loaded.config.distance.kl
+    if measure_kl and not (engine.runtime.tokenizer and reference[0].manifest.model.loaded_tokenizer):
+        # token ids of the stored distributions may belong to another vocabulary
+        reporter.message("  KL divergence is not measured: it needs both tokenizers to be known")
+        measure_kl = False
+    marker = (
+        folder or suite.store.root / "candidate"
+    ) / f".{_run_id(suite, model, reference, shard)}.running"
+    since = _started_at(marker)
+    jobs = []
+    for index, task in enumerate(suite.tasks):
+        target = (
+            _stored_at(suite, "candidate", model, task) if folder is None else folder / _set_name(task, shard)
+        )
+        kept = reference[index] if measure_kl else None
+        jobs.append(_TaskJob(task, engine, model, target, _top_tokens(suite), reporter, kept, shard, since))
+    if early_stop and suite.loaded.config.decision.early_stop is not None:
+        evaluated = _run_watched(suite, jobs, reference, reporter)
+    else:
+        evaluated = Evaluated([job.run() for job in jobs])
+    marker.unlink(missing_ok=True)
+    return evaluated
+
+
+@dataclass(frozen=True)
+class _TaskJob:
+    """One task for one loaded model."""
+
+    task: Task
+    engine: Engine
+    model: LocatedModel
+    folder: Path
+    top_tokens: int | str
+    reporter: Reporter
+    reference: SampleSet | None = None
+    shard: tuple[int, int] | None = None
+    since: str | None = None
+
+    def steps(self, progress: Progress, groups: Sequence[Sequence[Item]] | None = None) -> Steps:
+        """Evaluate one data file at a time."""
+        return evaluation(
+            self.task,
+            self.engine,
+            self.model.identity,
+            self.folder,
+            progress,
+            self.reference,
+            shard=self.shard,
+            groups=groups,
+            top_tokens=self.top_tokens,  # type: ignore[arg-type]
+            say=lambda text: self.reporter.message(f"  {text}"),
+            since=self.since,
+        )
+
+    def run(self) -> SampleSet:
+        """Evaluate all items and report the throughput."""
+        items = len(self.task.items) if self.shard is None else -(-len(self.task.items) // self.shard[1])
+        with self.reporter.progress(self.task.name, items) as progress:
+            sample_set = finish(self.steps(progress))
+        timings = sample_set.manifest.timings
+        self.reporter.message(
+            f"  {self.task.name}: {sample_set.manifest.items} items in {timings.seconds:.1f} s "
+            f"({timings.items_per_second:.1f} items/s)"
+        )
+        return sample_set
+
+
+def _run_watched(
+    suite: Suite, jobs: Sequence[_TaskJob], reference: Sequence[SampleSet], reporter: Reporter
+) -> Evaluated:
+    """Evaluate the gating tasks side by side with early stopping, then the advisory tasks if none stopped the run."""
+    # imports scipy, which an evaluation alone does not need
+    from gate.decision import EarlyStopping
+    from gate.evaluation.early_stop import MonitoredTask, evaluate_monitored
+
+    config = suite.loaded.config
+    if config.decision.early_stop is None:
+        raise ValueError("early_stop is not configured")
+    gating = [index for index, job in enumerate(jobs) if job.task.settings.role == "gating"]
+    with ExitStack() as stack:
+        monitored = []
+        for index in gating:
+            job = jobs[index]
+            progress = stack.enter_context(reporter.progress(job.task.name, len(job.task.items)))
+            monitored.append(MonitoredTask(job.task, reference[index], partial(job.steps, progress)))
+        finished, evidence = evaluate_monitored(monitored, config.decision.early_stop, config.samples.seed)
+    sets = dict(zip(gating, finished, strict=True))
+    early = EarlyStopping(
+        alpha=evidence.alpha,
+        log_e_value=evidence.log_e_value,
+        stopped=evidence.stopped,
+        items=evidence.items,
+        total=evidence.total,
+    )
+    if early.stopped:
+        reporter.message(f"  stopped after {early.items:,} of {early.total:,} items: the candidate is worse")
+    else:
+        sets |= {index: job.run() for index, job in enumerate(jobs) if index not in sets}
+    return Evaluated([sets[index] for index in sorted(sets)], early)
+
+
+def _stored_at(suite: Suite, role: str, model: LocatedModel, task: Task) -> Path:
+    identity = model.identity
+    return suite.store.folder(role, identity.name, identity.fingerprint, task.name, task.fingerprint)
+
+
+def _set_name(task: Task, shard: tuple[int, int] | None) -> str:
+    """Return the folder name of a task's set; shards of one task may share a parent folder."""
+    return task.name if shard is None else f"{task.name}.{shard[0]}-of-{shard[1]}"
+
+
+def _top_tokens(suite: Suite) -> int | str:
+    distance = suite.loaded.config.distance
+    return distance.kl_top if distance.kl else 0
+
+
+def _too_few_tokens(suite: Suite, task: Task, cached: SampleSet) -> bool:
+    """Return whether KL divergence needs more tokens per position than the cached set stores."""
+    distance, stored = suite.loaded.config.distance, cached.manifest.top_tokens
+    if not (distance.kl and task.measures_kl) or stored == "whole":
+        return False
+    return distance.kl_top == "whole" or stored < distance.kl_top
+
+
+def _run_id(
+    suite: Suite, model: LocatedModel, reference: Sequence[SampleSet], shard: tuple[int, int] | None
+) -> str:
+    """Return an id that is the same whenever the same command evaluates the same model."""
+    baseline = [[file.sha256 for file in one.manifest.data_files] for one in reference]
+    tasks = [task.fingerprint for task in suite.tasks]
+    return digest([model.identity.fingerprint, tasks, baseline, list(shard or ())])[:16]
+
+
+def _started_at(marker: Path) -> str:
+    """Return when the run of a marker file started: now, or earlier if an interrupted run is being resumed."""
+    if marker.is_file():
+        return marker.read_text(encoding="utf-8").strip()
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    write_text(marker, now)
+    return now

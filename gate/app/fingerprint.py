@@ -1,0 +1,37 @@
+"""The cache key of the baseline's samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gate.app.models import locate_model
+from gate.config import LoadedConfig
+from gate.samples import SCHEMA_VERSION
+from gate.tasks import build_suite, digest
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """The key, and the JSON-ready facts that it is a hash of."""
+
+    key: str
+    parts: dict[str, object]
+    baseline: str
+    engine: str
+
+
+def fingerprint(loaded: LoadedConfig) -> Fingerprint:
+    """Return the cache key of the baseline's samples: 64 hexadecimal digits.
+
+    It covers the baseline's weights, tokenizer, dtype and engine with its libraries, the tasks, and the version of the
+    sample format. It does not depend on the candidate.
+    """
+    config = loaded.config
+    identity = locate_model(loaded, config.baseline).identity
+    parts: dict[str, object] = {
+        "schema_version": SCHEMA_VERSION,
+        "model": identity.fingerprint,
+        "tasks": {task.name: task.fingerprint for task in build_suite(config, loaded.folder)},
+        "kl_top": config.distance.kl_top if config.distance.kl else 0,
+    }
+    return Fingerprint(digest(parts), parts, identity.name, identity.engine)

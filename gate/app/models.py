@@ -1,0 +1,94 @@
+"""The second stage of a run: a model is located and identified, then loaded."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gate.app.reporter import Reporter
+from gate.app.suite import Suite
+from gate.config import EngineSettings, LoadedConfig, ModelSettings
+from gate.engines import Engine, ModelIdentity, ModelSource, fetch, identify, locate, open_engine
+from gate.errors import ModelError
+from gate.store import SampleSet
+
+
+@dataclass(frozen=True)
+class LocatedModel:
+    """A model that was located and identified, but not loaded."""
+
+    source: ModelSource
+    identity: ModelIdentity
+    engine: EngineSettings
+
+
+def locate_model(loaded: LoadedConfig, settings: ModelSettings) -> LocatedModel:
+    """Locate and identify a model.
+
+    Raises
+    ------
+    ModelError, EvaluationError
+        There is no such model, its files are damaged, or its server cannot be reached.
+    """
+    engine = loaded.config.engine_of(settings)
+    source = locate(settings, loaded.folder, engine)
+    return LocatedModel(source, identify(source, engine, loaded.folder), engine)
+
+
+def load_model(suite: Suite, model: LocatedModel, baseline: LocatedModel | None = None) -> Engine:
+    """Load a model, or connect to its server.
+
+    Parameters
+    ----------
+    suite, model
+    baseline : LocatedModel, optional
+        Provides the tokenizer if the model ships none.
+
+    Raises
+    ------
+    ModelError, EvaluationError
+        The model cannot be loaded.
+    """
+    suite.store.prepare()
+    gc.collect()  # free the previous model, which a reference cycle may keep: both together need not fit
+    source = fetch(
+        model.source, model.engine, suite.loaded.folder, None if baseline is None else baseline.source
+    )
+    return open_engine(source, model.engine)
+
+
+def check_comparable(
+    suite: Suite, model: LocatedModel, engine: Engine, baseline: Sequence[SampleSet], reporter: Reporter
+) -> None:
+    """Refuse a candidate whose tokenizer or end-of-text tokens are not the baseline's.
+
+    Raises
+    ------
+    ModelError
+        They differ.
+    """
+    record, runtime = baseline[0].manifest.model, engine.runtime
+    # a server may not say which tokenizer it uses; the report then notes that
+    if not (runtime.tokenizer and record.loaded_tokenizer):
+        reporter.message(
+            "  the engine does not report its tokenizer, so it is not compared with the baseline's"
+        )
+    elif runtime.tokenizer != record.loaded_tokenizer:
+        raise ModelError(
+            f"candidate {model.identity.name}: its tokenizer is not the baseline's. The same text would become other "
+            "tokens, and the comparison would no longer measure the weights alone.",
+            "Set candidate.tokenizer: baseline, or copy the baseline's tokenizer files into the candidate's folder.",
+        )
+    ends = list(runtime.end_tokens)
+    if (
+        any(task.generates for task in suite.tasks)
+        and ends
+        and record.end_tokens
+        and ends != record.end_tokens
+    ):
+        raise ModelError(
+            f"candidate {model.identity.name}: its generated text ends at the tokens {ends}, the baseline's at "
+            f"{record.end_tokens}. One would continue where the other stops.",
+            "Copy the baseline's generation_config.json into the candidate's folder.",
+        )

@@ -1,0 +1,41 @@
+"""How a use case reports its progress; the command line, the action and notebooks each bring their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from gate.report import Result
+
+
+class Reporter(Protocol):
+    """Receives what a use case has to say while it runs."""
+
+    def message(self, text: str) -> None:
+        """Show one line of progress or a warning."""
+
+    def progress(self, description: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
+        """Open a progress bar over `total` items; the context's value is called with each number of finished items."""
+
+    def result(self, result: Result) -> None:
+        """Show the verdict. Called before any report file is written, so that a full disk cannot hide it."""
+
+
+class SilentReporter:
+    """Shows nothing: the default of the Python API."""
+
+    def message(self, text: str) -> None:
+        """Ignore the message."""
+
+    def progress(
+        self,
+        description: str,
+        total: int,  # noqa: ARG002 - the protocol's signature
+    ) -> AbstractContextManager[Callable[[int], None]]:
+        """Ignore the progress."""
+        return nullcontext(lambda _: None)
+
+    def result(self, result: Result) -> None:
+        """Ignore the result."""

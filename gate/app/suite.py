@@ -1,0 +1,47 @@
+"""The first stage of a run: gate.yml is read and checked, its tasks are built and its store is open."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from gate.app.reporter import Reporter
+from gate.config import LoadedConfig, load_config
+from gate.errors import ConfigError
+from gate.store import Store
+from gate.store.remote import open_store
+from gate.tasks import Task, build_suite
+
+
+@dataclass(frozen=True)
+class Suite:
+    """What a gate.yml asks for, checked before any model is loaded."""
+
+    loaded: LoadedConfig
+    tasks: tuple[Task, ...]
+    store: Store
+
+
+def as_loaded(config: LoadedConfig | str | os.PathLike[str]) -> LoadedConfig:
+    """Return a configuration that is loaded; a path is read."""
+    return config if isinstance(config, LoadedConfig) else load_config(Path(config))
+
+
+def open_suite(loaded: LoadedConfig, reporter: Reporter) -> Suite:
+    """Build the tasks of a gate.yml and open its store.
+
+    Raises
+    ------
+    TaskError, SampleError, ConfigError
+        A task file or the store is wrong, or `distance.max_kl` is set for tasks without KL divergence.
+    """
+    config = loaded.config
+    tasks = build_suite(config, loaded.folder)
+    unmeasured = [task.name for task in tasks if task.settings.role == "gating" and not task.measures_kl]
+    if config.distance.max_kl is not None and unmeasured:
+        raise ConfigError(
+            f"distance.max_kl needs KL divergence, which these tasks do not measure: {', '.join(unmeasured)}.",
+            "Make them advisory, or remove max_kl.",
+        )
+    return Suite(loaded, tasks, open_store(config.samples.store, loaded.folder, reporter.message))
