@@ -15,15 +15,6 @@ def cache_folder() -> Path:
     return Path(parent).expanduser() / "quantgate"
 
 
-def hub_cache() -> Path | None:
-    """Return the folder in which huggingface_hub keeps models, or None where that package is not installed."""
-    try:
-        from huggingface_hub import constants
-    except ImportError:
-        return None
-    return Path(constants.HF_HUB_CACHE)
-
-
 def all_caches() -> list[Path]:
     """Return every cache folder that a run may write to."""
     try:

@@ -37,13 +37,10 @@ def command(
     import os
 
     from gate.errors import ExitCode
-    from gate.github.second import Order, post_second
+    from gate.github.fork_comment import CommentRequest, post_fork_comment
 
-    done = post_second(
-        Order(result, pr, name, repo, sha, status_context, dry_run),
-        os.environ,
-        lambda text: click.echo(text, err=True),
-    )
-    if done.text is not None:
-        click.echo(done.text, nl=False)
-    return ExitCode.PASS if done.complete else ExitCode.EVALUATION
+    request = CommentRequest(result, pr, name, repo, sha, status_context, dry_run)
+    outcome = post_fork_comment(request, os.environ)
+    if outcome.preview is not None:
+        click.echo(outcome.preview, nl=False)
+    return ExitCode.PASS if outcome.complete else ExitCode.EVALUATION

@@ -1,4 +1,4 @@
-"""What the doctor says: one thing seen, whether it is well, and the way out."""
+"""A finding of `gate doctor`."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ State = Literal["ok", "warn", "problem"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes
     ----------
     what : str
-        The thing, e.g. `GPU`.
+        What was checked, e.g. `GPU`.
     state : {"ok", "warn", "problem"}
-        problem: `gate run` would not come to a verdict. warn: it would, but perhaps not as wished.
+        problem: `gate run` cannot reach a verdict. warn: it can, but perhaps not as intended.
     text : str
-        What was seen and what it means.
+        What was found and what it means.
     remedy : str or None
-        The next step, where there is something to do.
+        The next step, if one is needed.
     """
 
     what: str
@@ -31,7 +31,7 @@ class Finding:
 
 
 def size(count: float) -> str:
-    """Return a number of bytes for people, in units of 1024."""
+    """Format a number of bytes in units of 1024."""
     for unit in ("B", "KiB", "MiB", "GiB"):
         if count < 1024:
             return f"{count:.0f} {unit}" if unit in ("B", "KiB") else f"{count:.1f} {unit}"

@@ -1,4 +1,4 @@
-"""GitHub: the event, and what the token may do."""
+"""GitHub: the event that started the job, and what the token may do."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ from gate.errors import GateError
 from gate.github.client import Client, GitHubError
 from gate.github.context import Context, on_github, read_context
 
-_PERMISSIONS = "Add it to the job's permissions; a fork's token never has it (examples/fork-safe-*.yml)."
+_ADD_PERMISSION = (
+    "Add it to the job's permissions. A fork's token cannot have it; see examples/fork-safe-*.yml."
+)
 
 
 def examine_github(environment: Mapping[str, str]) -> list[Finding]:
-    """Say where the job runs and what its token may do; outside GitHub Actions, that it is none."""
+    """Report the event and the token's permissions; outside of GitHub Actions, report that."""
     if not on_github(environment):
-        return [Finding("GitHub", "ok", "this is no job of GitHub Actions: no comment, summary or status.")]
+        text = "not a job of GitHub Actions: there is no comment, summary or status."
+        return [Finding("GitHub", "ok", text)]
     try:
         context = read_context(environment)
     except GateError as error:
@@ -28,14 +31,14 @@ def examine_github(environment: Mapping[str, str]) -> list[Finding]:
             Finding(
                 "token",
                 "warn",
-                "none: neither comment nor status can be written; the verdict does not need one.",
+                "none: no comment and no status can be written. The verdict does not need a token.",
                 "Set the input github-token, or GITHUB_TOKEN where `gate` runs in a job's container.",
             )
         )
         return findings
     try:
         with Client(context.api_url, token, budget=5.0, timeout=10.0) as client:
-            findings += _token(context, client)
+            findings += _permissions(context, client)
     except GitHubError as error:
         findings.append(Finding("token", "warn", error.message, error.hint))
     return findings
@@ -45,45 +48,46 @@ def _event(context: Context) -> Finding:
     where = f"{context.repository} at {context.server_url}"
     pull = context.event.pull_request
     if pull is None:
-        return Finding("event", "ok", f"{context.event_name or 'not known'} in {where}.")
+        return Finding("event", "ok", f"{context.event_name or 'unknown event'} in {where}.")
     text = f"{context.event_name} of pull request {pull.number} in {where}"
     if pull.from_fork and context.event_name == "pull_request":
         return Finding(
             "event",
             "warn",
-            f"{text}, from a fork: the token may only read, so there is no comment from this job.",
-            "Use the two stages of examples/fork-safe-*.yml; the verdict is the job's result all the same.",
+            f"{text}, from a fork: the token is read-only, so this job cannot comment.",
+            "Use the two stages in examples/fork-safe-*.yml. The verdict still decides the job.",
         )
     return Finding("event", "ok", f"{text}.")
 
 
-def _token(context: Context, client: Client) -> list[Finding]:
+def _permissions(context: Context, client: Client) -> list[Finding]:
     client.get(f"repos/{context.repository}", dict)
-    findings = [Finding("token", "ok", f"reads {context.repository} at {context.api_url}.")]
+    findings = [Finding("token", "ok", f"can read {context.repository} at {context.api_url}.")]
     pull = context.event.pull_request
     if pull is not None:
-        place = f"repos/{context.repository}/issues/{pull.number}/comments"
-        findings.append(_may_write(client, place, "comment", "pull-requests: write"))
+        path = f"repos/{context.repository}/issues/{pull.number}/comments"
+        findings.append(_probe_write(client, path, "comment", "pull-requests: write"))
     if context.sha is not None:
-        place = f"repos/{context.repository}/statuses/{context.sha}"
-        findings.append(_may_write(client, place, "status", "statuses: write"))
+        path = f"repos/{context.repository}/statuses/{context.sha}"
+        findings.append(_probe_write(client, path, "status", "statuses: write"))
     return findings
 
 
-def _may_write(client: Client, place: str, what: str, permission: str) -> Finding:
-    """Send what GitHub can only refuse (nothing), and see why it refuses: as empty (422) or as forbidden (403, 404).
+def _probe_write(client: Client, path: str, what: str, permission: str) -> Finding:
+    """Send an empty request, which GitHub refuses as invalid (422) or as forbidden (403, 404).
 
-    No API tells a job's permissions. Nothing can come of the request: its required field is missing.
+    No API lists a job's permissions. The request changes nothing, because its required field is missing.
     """
-    nothing: dict[str, Any] = {}
+    empty: dict[str, Any] = {}
     try:
-        client.post(place, nothing, dict, repeatable=False)
+        client.post(path, empty, dict, repeatable=False)
     except GitHubError as error:
         if error.status == 422:
-            return Finding(what, "ok", f"the token may write one ({permission}).")
+            return Finding(what, "ok", f"the token may write it ({permission}).")
         if error.status in (403, 404):
-            return Finding(what, "warn", f"the token may not write one: it lacks {permission}.", _PERMISSIONS)
-        return Finding(
-            what, "warn", f"whether the token may write one is not known: {error.message}", error.hint
-        )
-    return Finding(what, "warn", "GitHub took a request that it should have refused; nothing is known.")
+            return Finding(
+                what, "warn", f"the token may not write it: {permission} is missing.", _ADD_PERMISSION
+            )
+        text = f"it is unknown whether the token may write it: {error.message}"
+        return Finding(what, "warn", text, error.hint)
+    return Finding(what, "warn", "GitHub accepted an invalid request, so the token's permission is unknown.")

@@ -1,162 +1,117 @@
-"""Memory and disk, beside what the models need."""
+"""Memory and disk space, compared with what the models need."""
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from gate.doctor.finding import Finding, size
 from gate.doctor.models import Weights
 
-
-def memory_available(root: Path = Path("/")) -> int | None:
-    """Return the bytes of memory that this process may still use; None where that is not known.
-
-    The kernel's estimate, or less where a container's limit (cgroup v2 or v1) is lower.
-    """
-    free: int | None = None
-    try:
-        for line in (root / "proc/meminfo").read_text(encoding="ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                free = int(line.split()[1]) * 1024
-    except (OSError, ValueError, IndexError):
-        pass
-    for limit, used in (
-        ("sys/fs/cgroup/memory.max", "sys/fs/cgroup/memory.current"),
-        ("sys/fs/cgroup/memory/memory.limit_in_bytes", "sys/fs/cgroup/memory/memory.usage_in_bytes"),
-    ):
-        try:
-            left = int((root / limit).read_text(encoding="ascii")) - int(
-                (root / used).read_text(encoding="ascii")
-            )
-        except (OSError, ValueError):  # `max` is no number: no limit
-            continue
-        free = left if free is None else min(free, left)
-    return free
+_LOW_DISK = 2**27  # bytes; a task of 10,000 items takes up to 10 MiB
 
 
 def examine_memory(
-    weights: Sequence[Weights], free: int | None, gpu: Sequence[tuple[int, int]] = ()
+    weights: Sequence[Weights], free: int, gpus: Sequence[tuple[int, int]] = ()
 ) -> list[Finding]:
-    """Say whether each model fits; they are loaded one after another.
+    """Check whether each model fits into memory; they are loaded one after another.
 
     Parameters
     ----------
     weights : sequence of Weights
-    free : int or None
-        Bytes of main memory.
-    gpu : sequence of (int, int)
-        Free and total bytes of each GPU that torch sees.
+    free : int
+        Free bytes of main memory.
+    gpus : sequence of (int, int)
+        Free and total bytes of each GPU that torch lists; a total of 0 marks an unusable GPU.
     """
-    if free is None:
-        findings = [Finding("memory", "warn", "how much is free is not known on this system.")]
-    else:
-        findings = [Finding("memory", "ok", f"{size(free)} free.")]
-    for one in weights:
-        room, where = (free, "memory")
-        if one.device == "balanced" and gpu:
-            room, where = sum(pair[0] for pair in gpu), f"the memory of {len(gpu)} GPUs"
-        elif gpu and one.device != "cpu":
-            index = int(one.device.partition(":")[2] or 0)
-            if index >= len(gpu):
-                continue  # said at the GPU
-            if not gpu[index][1]:
-                continue  # it cannot be used, which is said at the GPU
-            room, where = gpu[index][0], f"the memory of GPU {index}"
-        if room is None or one.loaded is None:
+    findings = [Finding("memory", "ok", f"{size(free)} free.")]
+    for model in weights:
+        device = _free_on_device(model.device, free, gpus)
+        if model.loaded is None or device is None:
             continue
-        if one.loaded > room:
+        available, where = device
+        what = f"{model.role} in memory"
+        if model.loaded > available:
             findings.append(
                 Finding(
-                    f"{one.role} in memory",
+                    what,
                     "problem",
-                    f"its weights take {size(one.loaded)}, and {where} has {size(room)} free.",
+                    f"its weights take {size(model.loaded)}, but {where} has {size(available)} free.",
                     "Use a larger runner, engine.device: balanced over several GPUs, or a smaller dtype.",
                 )
             )
-        elif one.loaded > 0.8 * room:
+        elif model.loaded > 0.8 * available:
             findings.append(
                 Finding(
-                    f"{one.role} in memory",
+                    what,
                     "warn",
-                    f"its weights take {size(one.loaded)} of the {size(room)} free in {where}; batches need room too.",
+                    f"its weights take {size(model.loaded)} of {size(available)} free in {where}; "
+                    "batches need memory too.",
                     "Lower engine.max_batch_tokens, or use a larger runner.",
                 )
             )
         else:
             findings.append(
-                Finding(f"{one.role} in memory", "ok", f"{size(one.loaded)} of {size(room)} free in {where}.")
+                Finding(what, "ok", f"{size(model.loaded)} of {size(available)} free in {where}.")
             )
     return findings
 
 
-def examine_disk(
-    weights: Sequence[Weights], store: Path | None, environment: Mapping[str, str]
-) -> list[Finding]:
-    """Say whether downloads and the store have room."""
-    findings = []
-    cache = hub_cache(environment)
-    missing = sum(one.to_download or 0 for one in weights)
-    free = shutil.disk_usage(_existing(cache)).free
+def _free_on_device(device: str, free: int, gpus: Sequence[tuple[int, int]]) -> tuple[int, str] | None:
+    """Return the free bytes of a device and its description, or None if the device is unusable."""
+    if device == "balanced" and gpus:
+        return sum(pair[0] for pair in gpus), f"the memory of {len(gpus)} GPUs"
+    if device == "cpu" or not gpus:
+        return free, "memory"
+    index = int(device.partition(":")[2] or 0)
+    if index >= len(gpus) or not gpus[index][1]:  # the finding about the GPU reports it
+        return None
+    return gpus[index][0], f"the memory of GPU {index}"
+
+
+def examine_downloads(weights: Sequence[Weights], cache: Path) -> Finding:
+    """Check whether the missing models fit on the disk of the hub's cache."""
+    missing = sum(model.to_download or 0 for model in weights)
+    free = shutil.disk_usage(_nearest_existing(cache)).free
     if missing > free:
-        findings.append(
-            Finding(
-                "disk",
-                "problem",
-                f"{size(missing)} are to be downloaded to {cache}, and {size(free)} are free there.",
-                "Free some space, or set HF_HOME to a larger disk.",
-            )
+        return Finding(
+            "disk",
+            "problem",
+            f"{size(missing)} must be downloaded to {cache}, but only {size(free)} are free there.",
+            "Free some space, or set HF_HOME to a larger disk.",
         )
-    else:
-        text = f"{size(free)} free at {cache}" + (
-            f"; {size(missing)} are to be downloaded." if missing else "."
-        )
-        findings.append(Finding("disk", "ok", text))
-    if store is None:
-        return findings
-    place = _existing(store)
-    free = shutil.disk_usage(place).free
-    if not os.access(place, os.W_OK):
-        findings.append(
-            Finding("store", "problem", f"{place} cannot be written.", "Name another place in samples.store.")
-        )
-    elif free < 2**27:
-        findings.append(
-            Finding(
-                "store",
-                "warn",
-                f"{size(free)} are free at {place}.",
-                "A task of 10,000 items takes up to 10 MiB.",
-            )
-        )
-    else:
-        findings.append(_store(store, free))
-    return findings
+    text = f"{size(free)} free at {cache}"
+    return Finding("disk", "ok", f"{text}; {size(missing)} must be downloaded." if missing else f"{text}.")
 
 
-def _store(store: Path, free: int) -> Finding:
-    sets = sorted((store / "baseline").glob("*/*/manifest.json"), key=lambda file: file.stat().st_mtime)
+def examine_store(store: Path) -> Finding:
+    """Check the local store: writable, enough space, and which baselines it contains."""
+    folder = _nearest_existing(store)
+    free = shutil.disk_usage(folder).free
+    if not os.access(folder, os.W_OK):
+        return Finding(
+            "store", "problem", f"{folder} is not writable.", "Set samples.store to another folder."
+        )
+    if free < _LOW_DISK:
+        return Finding(
+            "store",
+            "warn",
+            f"{size(free)} are free at {folder}.",
+            "A task of 10,000 items takes up to 10 MiB.",
+        )
+    sets = list((store / "baseline").glob("*/*/manifest.json"))
     if not sets:
-        text = f"{store} holds no baseline: the first run evaluates it; {size(free)} free."
-        return Finding("store", "ok", text)
-    models = {file.parent.parent.name for file in sets}
-    text = f"{store} holds {len(sets)} baseline set(s) of {len(models)} model(s); {size(free)} free."
+        text = f"{store} contains no baseline, so the first run evaluates it; {size(free)} free."
+    else:
+        models = {file.parent.parent.name for file in sets}
+        text = f"{store} contains {len(sets)} baseline set(s) of {len(models)} model(s); {size(free)} free."
     return Finding("store", "ok", text)
 
 
-def hub_cache(environment: Mapping[str, str]) -> Path:
-    """Return where huggingface_hub keeps models."""
-    given = environment.get("HF_HUB_CACHE") or environment.get("HUGGINGFACE_HUB_CACHE")
-    if given:
-        return Path(given).expanduser()
-    home = environment.get("HF_HOME") or f"{environment.get('XDG_CACHE_HOME') or '~/.cache'}/huggingface"
-    return Path(home).expanduser() / "hub"
-
-
-def _existing(path: Path) -> Path:
-    """Return the nearest folder above a path that is there."""
+def _nearest_existing(path: Path) -> Path:
+    """Return the path, or its nearest parent that exists."""
     path = path.absolute()
     while not path.exists():
         path = path.parent

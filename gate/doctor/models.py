@@ -1,4 +1,4 @@
-"""The models that gate.yml names: whether they are there, and how large."""
+"""The models in gate.yml: whether they exist, and how large they are."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 @dataclass(frozen=True)
 class Weights:
-    """What a model needs.
+    """Size and origin of a model.
 
     Attributes
     ----------
@@ -25,11 +25,10 @@ class Weights:
     device : str
         `engine.device`.
     loaded : int or None
-        Bytes of its weights in memory; None where that is not known.
+        Bytes of the weights in memory; None if unknown.
     from_hub : bool
-        Whether it comes from the hub.
     to_download : int or None
-        Bytes of it that are not on this machine yet, where the hub tells.
+        Bytes that are not in the local cache; None if unknown or not from the hub.
     """
 
     role: str
@@ -39,16 +38,21 @@ class Weights:
     to_download: int | None = None
 
 
-def examine_models(loaded: LoadedConfig) -> tuple[list[Finding], list[Weights]]:
-    """Find both models as `gate run` would, without downloading or hashing them."""
+def examine_models(loaded: LoadedConfig, can_load: bool = True) -> tuple[list[Finding], list[Weights]]:
+    """Locate both models as `gate run` does, without downloading or hashing them.
+
+    Without torch (`can_load` is False), only models on a server are examined.
+    """
     from gate.engines import locate
 
-    findings, sizes = [], []
+    findings, weights = [], []
     for role in ("baseline", "candidate"):
         settings: ModelSettings = getattr(loaded.config, role)
         engine = loaded.config.engine_of(settings)
         if engine.kind != "transformers":
             findings.append(Finding(role, "ok", f"{settings.model}, served at {engine.base_url}."))
+            continue
+        if not can_load:
             continue
         try:
             source = locate(settings, loaded.folder, engine)
@@ -56,62 +60,61 @@ def examine_models(loaded: LoadedConfig) -> tuple[list[Finding], list[Weights]]:
             findings.append(Finding(role, "problem", error.message, error.hint))
             continue
         if source.folder is not None:
-            stored = _stored(source.folder, settings)
-            findings.append(
-                Finding(role, "ok", f"{settings.model}, {size(stored)} of weights in {source.folder}.")
-            )
-            sizes.append(Weights(role, engine.device, _loaded(stored, source.folder, settings)))
+            stored = _stored_bytes(source.folder, settings)
+            text = f"{settings.model}, {size(stored)} of weights in {source.folder}."
+            findings.append(Finding(role, "ok", text))
+            weights.append(Weights(role, engine.device, _loaded_bytes(stored, source.folder, settings)))
             continue
-        commit = (source.revision or "")[:12]
-        whole, missing = _hub(settings, source.revision)
-        text = f"{settings.model} at commit {commit} of the hub"
-        text += f", {size(whole)} of weights." if whole is not None else "; its size is not known."
+        total, missing = _hub_bytes(settings, source.revision)
+        text = f"{settings.model} at commit {(source.revision or '')[:12]} of the hub"
+        text += f", {size(total)} of weights." if total is not None else "; its size is unknown."
         findings.append(Finding(role, "ok", text))
-        sizes.append(Weights(role, engine.device, whole, True, missing))
-    return findings, sizes
+        weights.append(Weights(role, engine.device, total, True, missing))
+    return findings, weights
 
 
-def _stored(folder: Path, settings: ModelSettings) -> int:
-    """Return the bytes of the files that are loaded: one format, not each that lies there."""
+def _stored_bytes(folder: Path, settings: ModelSettings) -> int:
+    """Return the size of the files that are loaded. Other formats in the folder do not count."""
     if settings.gguf_file is not None:
         return (folder / settings.gguf_file).stat().st_size
-    for ending in _WEIGHTS:
-        files = [file for file in folder.iterdir() if file.suffix == ending]
+    for suffix in _WEIGHTS:
+        files = [file for file in folder.iterdir() if file.suffix == suffix]
         if files:
             return sum(file.stat().st_size for file in files)
     return 0
 
 
-def _loaded(stored: int, folder: Path, settings: ModelSettings) -> int | None:
-    """Return the bytes in memory: another dtype than the files' makes them larger or smaller."""
+def _loaded_bytes(stored: int, folder: Path, settings: ModelSettings) -> int | None:
+    """Return the size in memory, which differs from the size on disk where the dtype is converted."""
     if settings.gguf_file is not None:
         return None  # dequantised when loaded, by an unknown factor
     if settings.dtype == "auto":
         return stored
     try:
         config: Mapping[str, object] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        own = _BYTES[str(config.get("dtype") or config.get("torch_dtype"))]
+        stored_width = _BYTES[str(config.get("dtype") or config.get("torch_dtype"))]
     except (OSError, ValueError, KeyError, AttributeError):
         return stored
-    return stored * _BYTES[settings.dtype] // own
+    return stored * _BYTES[settings.dtype] // stored_width
 
 
-def _hub(settings: ModelSettings, revision: str | None) -> tuple[int | None, int | None]:
-    """Return a hub model's bytes of weights, whole and not yet in the cache; None where the hub does not tell."""
+def _hub_bytes(settings: ModelSettings, revision: str | None) -> tuple[int | None, int | None]:
+    """Return the total size of a hub model's weights and the size missing from the cache; None if unknown."""
     from huggingface_hub import HfApi, try_to_load_from_cache
     from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]
 
     try:
         info = HfApi().model_info(settings.model, revision=revision, files_metadata=True, timeout=20)
-    except (OSError, ValueError, HTTPError):  # offline, gated, no such name: the run says which
+    except (OSError, ValueError, HTTPError):  # offline, gated or no such name: the run reports which
         return None, None
-    files = {one.rfilename: one.size or 0 for one in info.siblings or []}
+    sizes = {sibling.rfilename: sibling.size or 0 for sibling in info.siblings or []}
     if settings.gguf_file is not None:
-        chosen = {name: count for name, count in files.items() if name == settings.gguf_file}
+        chosen = {name: count for name, count in sizes.items() if name == settings.gguf_file}
     else:
-        chosen = {}
-        for ending in _WEIGHTS:
-            chosen = chosen or {name: count for name, count in files.items() if name.endswith(ending)}
+        by_suffix = (
+            {name: count for name, count in sizes.items() if name.endswith(suffix)} for suffix in _WEIGHTS
+        )
+        chosen = next((files for files in by_suffix if files), {})
     missing = {
         name: count
         for name, count in chosen.items()

@@ -1,4 +1,4 @@
-"""Annotations: the verdict on the line of gate.yml that names the task, and groups in the log."""
+"""Annotations: the verdict on the lines of gate.yml that name the tasks, and groups in the log."""
 
 from __future__ import annotations
 
@@ -9,70 +9,58 @@ from typing import Literal
 
 import click
 
-from gate.config import LoadedConfig
-from gate.decision.result import TaskResult
-from gate.report import words
+from gate.decision import wording
 from gate.report.escape import log_line
 from gate.report.result import Result
+from gate.workflow_commands import workflow_command
 
-LIMIT = 10
-"""GitHub shows so many errors, so many warnings and so many notices of a step, and drops the rest silently."""
+ANNOTATION_LIMIT = 10
+"""GitHub shows this many errors, warnings and notices per step, and silently drops the rest."""
 
-Kind = Literal["error", "warning", "notice"]
-
-
-def task_lines(loaded: LoadedConfig) -> dict[str, int]:
-    """Return the line of each task in a gate.yml, from 1."""
-    return {
-        task.name: loaded.lines.get(("tasks", index), 1) for index, task in enumerate(loaded.config.tasks)
-    }
+Level = Literal["error", "warning", "notice"]
+_LEVELS: dict[str, Level] = {"FAIL": "error", "INCONCLUSIVE": "warning", "PASS": "notice"}
 
 
 def annotation(
-    kind: Kind, message: str, title: str = "", file: str | None = None, line: int | None = None
+    level: Level, message: str, title: str = "", file: str | None = None, line: int | None = None
 ) -> str:
-    """Return one workflow command; no text in it can end it or begin another one."""
+    """Return the workflow command of one annotation; its texts are shortened and cannot form another command."""
     properties = {"file": file, "line": None if line is None else str(line), "title": title or None}
-    listed = ",".join(f"{key}={_property(value)}" for key, value in properties.items() if value is not None)
-    return f"::{kind}{f' {listed}' if listed else ''}::{_data(message)}"
+    return workflow_command(
+        level,
+        log_line(message, 1000),
+        {key: log_line(value) for key, value in properties.items() if value is not None},
+    )
 
 
-def annotations_of(
-    result: Result, file: str | None, lines: Mapping[str, int], room: int = LIMIT
-) -> list[str]:
-    """Return the commands that show a verdict: one for the whole, then one for each task that is worse.
+def verdict_annotations(result: Result, file: str | None, lines: Mapping[str, int]) -> list[str]:
+    """Return the annotations of a verdict: one for the whole run, then one per task that is significantly worse.
 
     Parameters
     ----------
     result : Result
     file : str or None
-        gate.yml, relative to the repository's root.
+        gate.yml, relative to the root of the repository.
     lines : mapping of str to int
-        Line of each task in it, from 1.
-    room : int
-        Most commands of one kind.
+        Line of each task in gate.yml, from 1.
 
     Returns
     -------
     list of str
-        Commands to print, each on its own line. Errors for FAIL, warnings for INCONCLUSIVE, a notice for PASS.
+        At most `ANNOTATION_LIMIT` workflow commands: errors for FAIL, a warning for INCONCLUSIVE, a notice for PASS.
     """
-    kind: Kind = {"FAIL": "error", "INCONCLUSIVE": "warning"}.get(result.verdict, "notice")  # type: ignore[assignment]
+    summary = " ".join([*result.reasons, f"({wording.headline(result)})"])
     title = f"quantgate: {result.verdict}"
-    whole = " ".join([*result.reasons, f"({words.headline(result)})"])
-    commands = [annotation(kind, whole, title, file, 1 if file else None)]
+    commands = [annotation(_LEVELS[result.verdict], summary, title, file, 1 if file else None)]
     if result.verdict != "FAIL":
         return commands
-    worse = sorted(
-        (task for task in result.tasks if task.p_holm is not None and task.p_holm <= result.alpha),
-        key=lambda task: (task.p_holm, -task.drop),
-    )
-    shown = worse if len(worse) < room else worse[: room - 2]
+    worse = sorted(result.significant_tasks, key=lambda task: (task.p_holm, -task.drop))
+    shown = worse if len(worse) < ANNOTATION_LIMIT else worse[: ANNOTATION_LIMIT - 2]
     for task in shown:
-        place = file if task.task in lines else None
+        line = lines.get(task.task)
         title = f"quantgate: {task.task} is worse"
         commands.append(
-            annotation("error", _worse(task), title, place, lines.get(task.task) if place else None)
+            annotation("error", wording.task_summary(task), title, None if line is None else file, line)
         )
     if len(worse) > len(shown):
         commands.append(
@@ -81,38 +69,20 @@ def annotations_of(
     return commands
 
 
-def relative_file(path: Path | None, workspace: Path | None) -> str | None:
-    """Return a file's path from the repository's root, as annotations want it; None where it lies elsewhere."""
+def path_in_repository(path: Path | None, workspace: Path | None) -> str | None:
+    """Return a file's path relative to the root of the repository, or None where it lies outside of it."""
     if path is None:
         return None
     root = (workspace or Path.cwd()).resolve()
-    try:
-        return path.resolve().relative_to(root).as_posix()
-    except ValueError:
-        return None
+    resolved = path.resolve()
+    return resolved.relative_to(root).as_posix() if resolved.is_relative_to(root) else None
 
 
 @contextmanager
 def group(title: str) -> Iterator[None]:
-    """Fold what is printed inside in the log."""
-    click.echo(f"::group::{_data(title)}")
+    """Collapse the log lines printed inside the context."""
+    click.echo(workflow_command("group", log_line(title)))
     try:
         yield
     finally:
-        click.echo("::endgroup::")
-
-
-def _worse(task: TaskResult) -> str:
-    return (
-        f"{words.percent(task.baseline)} to {words.percent(task.candidate)}, drop {words.drop_cell(task)} points; "
-        f"{task.regressions} answers worse, {task.improvements} better of {task.n:,}; {task.test}, Holm p = "
-        f"{words.p_value(task.p_holm)}."
-    )
-
-
-def _data(text: str) -> str:
-    return log_line(text, 1000).replace("%", "%25")
-
-
-def _property(text: str) -> str:
-    return log_line(text, 200).replace("%", "%25").replace(":", "%3A").replace(",", "%2C")
+        click.echo(workflow_command("endgroup"))

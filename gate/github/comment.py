@@ -1,4 +1,4 @@
-"""The pull request's comment: one for each gate name, always updated, never doubled."""
+"""The pull-request comment: one per gate name, updated in place."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from gate.report.markdown import render_markdown
 from gate.report.result import Result
 
 COMMENT_LIMIT = 65_536
-"""GitHub's limit of a comment, here in UTF-8 bytes: however GitHub counts characters, there are no more of them."""
+"""GitHub's limit for a comment. It is applied to UTF-8 bytes here: a text never has more characters than bytes."""
 ACTIONS_BOT = "github-actions[bot]"
 _NAME = re.compile(r"[A-Za-z0-9]+([._-][A-Za-z0-9]+)*")
 
 
 class User(BaseModel):
-    """Who wrote a comment."""
+    """The author of a comment."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -29,7 +29,7 @@ class User(BaseModel):
 
 
 class Comment(BaseModel):
-    """A comment of a pull request."""
+    """A comment on a pull request."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -43,43 +43,43 @@ class _Viewer(BaseModel):
     viewer: User
 
 
-class _Answer(BaseModel):
+class _ViewerResponse(BaseModel):
     data: _Viewer
 
 
 @dataclass(frozen=True)
-class Posted:
-    """The comment that is there now, and what went wrong beside it."""
+class PostedComment:
+    """The comment's address, and problems that did not prevent it."""
 
     url: str
     warnings: tuple[str, ...] = ()
 
 
 def marker(name: str) -> str:
-    """Return the hidden first line by which the comment of the gate `name` is found again.
+    """Return the hidden first line that identifies the comment of the gate `name`.
 
     Raises
     ------
     ConfigError
-        The name could end the hidden line early, or is longer than 64 characters.
+        The name is longer than 64 characters, or could close the hidden line.
     """
     if len(name) > 64 or not _NAME.fullmatch(name):
         raise ConfigError(
-            f"The gate's name is {log_line(name)!r}; expected up to 64 letters and digits, with single . _ - between.",
+            f"The gate's name is {log_line(name)!r}; expected up to 64 letters and digits, separated by single . _ -",
             "For example: nightly, llama-3.1-8b-awq.",
         )
     return f"<!-- quantgate:{name} -->"
 
 
 def comment_body(result: Result, name: str, report_url: str | None = None, footer: str = "") -> str:
-    """Return the whole text of a comment: marker, report, footer; at most `COMMENT_LIMIT` bytes."""
-    first, last = marker(name) + "\n", f"\n{footer}\n" if footer else ""
-    room = COMMENT_LIMIT - len((first + last).encode())
-    return first + render_markdown(result, limit=room, full_report=report_url, name=name) + last
+    """Return the text of a comment: marker, report and footer, at most `COMMENT_LIMIT` bytes."""
+    head, tail = marker(name) + "\n", f"\n{footer}\n" if footer else ""
+    limit = COMMENT_LIMIT - len((head + tail).encode())
+    return head + render_markdown(result, limit=limit, full_report=report_url, name=name) + tail
 
 
-def post_comment(client: Client, repository: str, number: int, name: str, body: str) -> Posted:
-    """Write a gate's comment: update the newest one of our own and remove older ones, else create it.
+def post_comment(client: Client, repository: str, number: int, name: str, body: str) -> PostedComment:
+    """Create a gate's comment, or update the newest existing one and delete older duplicates.
 
     Parameters
     ----------
@@ -87,61 +87,64 @@ def post_comment(client: Client, repository: str, number: int, name: str, body: 
     repository : str
         owner/name.
     number : int
-        Of the pull request.
-    name, body : str
-        Of the gate, and the text that begins with its marker.
+        Number of the pull request.
+    name : str
+        Name of the gate.
+    body : str
+        Text that begins with the gate's marker.
 
     Raises
     ------
     GitHubError
-        GitHub does not allow it, or cannot be reached.
+        GitHub refuses the request or is unreachable.
     """
-    ours = _ours(client, repository, number, name)
-    for newest in ours[:1]:
+    own = _own_comments(client, repository, number, name)
+    if own:
         try:
-            url = client.patch(_place(repository, newest), {"body": body}, Comment).html_url
+            url = client.patch(_path(repository, own[0]), {"body": body}, Comment).html_url
         except GitHubError as error:
-            if error.status != 404:  # somebody removed it just now
+            if error.status != 404:  # 404: deleted in the meantime, so a new one is created
                 raise
-            continue
-        return Posted(url, _remove(client, repository, ours[1:]))
-    return Posted(_create(client, repository, number, name, body, {one.id for one in ours}))
+        else:
+            return PostedComment(url, _delete(client, repository, own[1:]))
+    return PostedComment(_create(client, repository, number, name, body, {comment.id for comment in own}))
 
 
 def _create(client: Client, repository: str, number: int, name: str, body: str, known: set[int]) -> str:
-    """Create the comment; where GitHub's answer is lost, look whether it is there before trying again."""
+    """Create the comment. Where GitHub's response is lost, check whether it exists before trying again."""
     first = True
     for attempt in client.attempts(lambda error: error.ambiguous):
         with attempt:
             if not first:
-                arrived = [one for one in _ours(client, repository, number, name) if one.id not in known]
-                if arrived:
-                    return arrived[0].html_url
+                own = _own_comments(client, repository, number, name)
+                created = [comment for comment in own if comment.id not in known]
+                if created:
+                    return created[0].html_url
             first = False
             path = f"repos/{repository}/issues/{number}/comments"
             return client.post(path, {"body": body}, Comment, repeatable=False).html_url
     raise AssertionError("unreachable")
 
 
-def _ours(client: Client, repository: str, number: int, name: str) -> list[Comment]:
-    """Return this gate's own comments, newest first. Others may quote the marker, even at the start."""
-    first = marker(name)
-    pages = client.pages(f"repos/{repository}/issues/{number}/comments", Comment)
-    marked = [one for one in pages if one.user is not None and (one.body or "").startswith(first)]
-    if not marked:
+def _own_comments(client: Client, repository: str, number: int, name: str) -> list[Comment]:
+    """Return this gate's own comments, newest first. Other users may quote the marker, even at the start."""
+    prefix = marker(name)
+    comments = client.pages(f"repos/{repository}/issues/{number}/comments", Comment)
+    marked = [comment for comment in comments if (comment.body or "").startswith(prefix)]
+    if not any(comment.user for comment in marked):
         return []
     login = author(client).lower()
-    ours = [one for one in marked if one.user is not None and one.user.login.lower() == login]
-    return sorted(ours, key=lambda one: one.id, reverse=True)
+    own = [comment for comment in marked if comment.user and comment.user.login.lower() == login]
+    return sorted(own, key=lambda comment: comment.id, reverse=True)
 
 
 def author(client: Client) -> str:
-    """Return the login that the token writes with.
+    """Return the login under which the token writes.
 
-    A workflow's own token may not read `GET /user`, but GraphQL answers for every kind of token.
+    A workflow's own token may not read `GET /user`; GraphQL answers for every kind of token.
     """
     try:
-        return client.graphql("query { viewer { login } }", _Answer).data.viewer.login
+        return client.graphql("query { viewer { login } }", _ViewerResponse).data.viewer.login
     except GitHubError:
         pass
     try:
@@ -152,14 +155,14 @@ def author(client: Client) -> str:
         return ACTIONS_BOT
 
 
-def _remove(client: Client, repository: str, comments: Sequence[Comment]) -> tuple[str, ...]:
-    for one in comments:
+def _delete(client: Client, repository: str, comments: Sequence[Comment]) -> tuple[str, ...]:
+    for comment in comments:
         try:
-            client.delete(_place(repository, one))
+            client.delete(_path(repository, comment))
         except GitHubError as error:
             return (f"An older comment of this gate could not be removed: {error.message}",)
     return ()
 
 
-def _place(repository: str, comment: Comment) -> str:
+def _path(repository: str, comment: Comment) -> str:
     return f"repos/{repository}/issues/comments/{comment.id}"

@@ -1,4 +1,4 @@
-"""Where a job runs: GitHub's environment variables and the event that started it, as typed values."""
+"""The job's context on GitHub: environment variables and the event payload, as typed values."""
 
 from __future__ import annotations
 
@@ -15,30 +15,36 @@ from gate.errors import ConfigError
 _REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*/(?!\.{1,2}$)[A-Za-z0-9._-]+")
 _SERVER = re.compile(r"https?://[A-Za-z0-9.-]+(:\d+)?")
 
-Sha = Annotated[str, Field(pattern=r"^([0-9a-f]{40}|[0-9a-f]{64})$")]
+COMMIT_SHA = r"^([0-9a-f]{40}|[0-9a-f]{64})$"
+"""Pattern of a commit's full name, SHA-1 or SHA-256."""
+Sha = Annotated[str, Field(pattern=COMMIT_SHA)]
 
 
-class _Part(BaseModel):
-    """A part of what GitHub sends; fields that nobody here needs are left out."""
+class _Payload(BaseModel):
+    """Base of the parts of GitHub's payloads; unused fields are ignored."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
-class Repository(_Part):
-    """A repository by its name, owner/name."""
+class Repository(_Payload):
+    """A repository, by its full name owner/name."""
 
     full_name: str
 
+    def is_named(self, name: str) -> bool:
+        """Whether this is the repository `name` (owner/name); GitHub ignores case."""
+        return self.full_name.lower() == name.lower()
 
-class Branch(_Part):
-    """One side of a pull request. `repo` is None where a fork was deleted."""
+
+class Branch(_Payload):
+    """Head or base of a pull request. `repo` is None where a fork was deleted."""
 
     ref: str
     sha: Sha
     repo: Repository | None = None
 
 
-class PullRequest(_Part):
+class PullRequest(_Payload):
     """A pull request, from an event or from the API."""
 
     number: int = Field(ge=1)
@@ -48,18 +54,18 @@ class PullRequest(_Part):
 
     @property
     def from_fork(self) -> bool:
-        """Whether the head is in another repository, whose jobs have a token that may only read."""
+        """Whether the head is in another repository, so that the job's token is read-only."""
         return self.head.repo is None or self.head.repo != self.base.repo
 
 
-class Numbered(_Part):
-    """A pull request of which only the number is told."""
+class PullRequestNumber(_Payload):
+    """A reference to a pull request by its number."""
 
     number: int = Field(ge=1)
 
 
-class WorkflowRun(_Part):
-    """The run that a `workflow_run` event is about. GitHub leaves `pull_requests` empty for forks."""
+class WorkflowRun(_Payload):
+    """The run that triggered a `workflow_run` event. GitHub leaves `pull_requests` empty for forks."""
 
     id: int
     event: str
@@ -67,10 +73,10 @@ class WorkflowRun(_Part):
     head_branch: str | None = None
     head_repository: Repository | None = None
     conclusion: str | None = None
-    pull_requests: list[Numbered] = []
+    pull_requests: list[PullRequestNumber] = []
 
 
-class MergeGroup(_Part):
+class MergeGroup(_Payload):
     """A group of pull requests in the merge queue."""
 
     head_sha: Sha
@@ -78,13 +84,13 @@ class MergeGroup(_Part):
 
     @property
     def number(self) -> int | None:
-        """The last pull request of the group, which its branch is named after."""
-        found = re.search(r"/pr-(\d{1,10})-[0-9a-f]{40,64}$", self.head_ref)
-        return int(found[1]) if found else None
+        """Number of the last pull request of the group, which GitHub puts into the branch name."""
+        match = re.search(r"/pr-(\d{1,10})-[0-9a-f]{40,64}$", self.head_ref)
+        return int(match[1]) if match else None
 
 
-class Event(_Part):
-    """What is used of an event's payload."""
+class Event(_Payload):
+    """The parts of an event's payload that quantgate uses."""
 
     pull_request: PullRequest | None = None
     workflow_run: WorkflowRun | None = None
@@ -93,7 +99,7 @@ class Event(_Part):
 
 @dataclass(frozen=True)
 class Context:
-    """The job's place on GitHub.
+    """The job's context.
 
     Attributes
     ----------
@@ -102,12 +108,12 @@ class Context:
     repository : str
         owner/name.
     sha : str or None
-        `GITHUB_SHA`; for a pull request that is a merge commit and not its head.
+        `GITHUB_SHA`; for a pull request this is the merge commit, not the head.
     api_url, server_url : str
-        Of github.com or of an Enterprise Server.
+        Addresses of github.com or of an Enterprise Server.
     run_id : str or None
     workspace, summary : Path or None
-        Where the repository lies, and the job summary's file.
+        The checkout, and the file of the job summary.
     event : Event
     """
 
@@ -127,28 +133,28 @@ class Context:
         return None if self.run_id is None else self.url_of_run(self.run_id)
 
     def url_of_run(self, run: str | int) -> str:
-        """Address of a workflow run of this repository."""
+        """Return the address of a workflow run of this repository."""
         return f"{self.server_url}/{self.repository}/actions/runs/{run}"
 
 
 def on_github(environment: Mapping[str, str]) -> bool:
-    """Whether this is a job of GitHub Actions."""
+    """Return whether this process runs in a job of GitHub Actions."""
     return environment.get("GITHUB_ACTIONS") == "true" or "GITHUB_EVENT_NAME" in environment
 
 
 def read_context(environment: Mapping[str, str], repository: str | None = None) -> Context:
-    """Read the runner's environment and the event file.
+    """Read the runner's environment variables and the event file.
 
     Parameters
     ----------
     environment : mapping of str to str
     repository : str, optional
-        owner/name, instead of `GITHUB_REPOSITORY`.
+        owner/name; default: `GITHUB_REPOSITORY`.
 
     Raises
     ------
     ConfigError
-        There is no repository, or a variable or the event file is not what GitHub writes.
+        The repository is missing, or a variable or the event file is malformed.
     """
     name = repository or environment.get("GITHUB_REPOSITORY") or ""
     if not _REPOSITORY.fullmatch(name):
@@ -160,7 +166,7 @@ def read_context(environment: Mapping[str, str], repository: str | None = None) 
     if not _SERVER.fullmatch(server):
         raise ConfigError(f"GITHUB_SERVER_URL is {server!r}; expected an address such as https://github.com.")
     sha = environment.get("GITHUB_SHA") or None
-    if sha is not None and not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", sha):
+    if sha is not None and not re.fullmatch(COMMIT_SHA, sha):
         raise ConfigError(f"GITHUB_SHA is {sha!r}; expected the 40 hexadecimal digits of a commit.")
     run = environment.get("GITHUB_RUN_ID") or ""
     return Context(
@@ -172,7 +178,7 @@ def read_context(environment: Mapping[str, str], repository: str | None = None) 
         run_id=run if run.isascii() and run.isdigit() else None,
         workspace=_path(environment.get("GITHUB_WORKSPACE")),
         summary=_path(environment.get("GITHUB_STEP_SUMMARY")),
-        event=_event(_path(environment.get("GITHUB_EVENT_PATH"))),
+        event=_read_event(_path(environment.get("GITHUB_EVENT_PATH"))),
     )
 
 
@@ -180,7 +186,7 @@ def _path(text: str | None) -> Path | None:
     return Path(text) if text else None
 
 
-def _event(path: Path | None) -> Event:
+def _read_event(path: Path | None) -> Event:
     if path is None:
         return Event()
     try:
@@ -188,11 +194,13 @@ def _event(path: Path | None) -> Event:
     except FileNotFoundError:
         raise ConfigError(
             f"The event file {path} (GITHUB_EVENT_PATH) does not exist.",
-            "In a container of your own, mount the runner's folder; GitHub does so for container actions and jobs.",
+            "In your own container, mount the runner's folder; GitHub mounts it for container actions and jobs.",
         ) from None
     except OSError as error:
         raise ConfigError(f"The event file {path} cannot be read: {error.strerror}.") from None
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise ConfigError(f"The event file {path} is not GitHub's: {where}: {first['msg']}.") from None
+        problem = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(map(str, problem["loc"])) or "the file"
+        raise ConfigError(
+            f"The event file {path} is not a GitHub event: {where}: {problem['msg']}."
+        ) from None

@@ -1,4 +1,4 @@
-"""The configuration in force: gate.yml, where there is one, with the action's inputs over it."""
+"""The effective configuration: gate.yml, if there is one, with the action's inputs applied to it."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from gate.config.overlay import Override, overlay, read_document
 from gate.errors import ConfigError
 from gate.github.inputs import Inputs, input_fields
 
-DEFAULT_FILE = "gate.yml"
-_NEEDED = ("baseline", "candidate", "tasks")
+_DEFAULT_FILE = "gate.yml"
+_REQUIRED = ("baseline", "candidate", "tasks")
 
 
 @dataclass(frozen=True)
-class Effective:
-    """A validated configuration and where it came from.
+class EffectiveConfig:
+    """A validated configuration and its origin.
 
     Attributes
     ----------
     loaded : LoadedConfig
     path : Path or None
-        The gate.yml; None where the inputs said all.
+        The gate.yml; None where the configuration comes from inputs alone.
     task_lines : dict of str to int
-        Line of each of its tasks.
+        Line of each task in gate.yml, from 1.
     """
 
     loaded: LoadedConfig
@@ -35,31 +35,31 @@ class Effective:
     task_lines: dict[str, int]
 
 
-def effective(inputs: Inputs, changed: Iterable[str], folder: Path) -> Effective:
-    """Put gate.yml and the inputs together.
+def effective_config(inputs: Inputs, overriding: Iterable[str], folder: Path) -> EffectiveConfig:
+    """Apply the inputs to gate.yml.
 
     Parameters
     ----------
     inputs : Inputs
-    changed : iterable of str
-        Names of the inputs that replace a key of gate.yml (of `read_inputs`).
+    overriding : iterable of str
+        Names of the inputs that replace a key of gate.yml (from `read_inputs`).
     folder : Path
-        Where paths in inputs start from; paths in gate.yml start from its own folder.
+        Folder that paths in inputs start from. Paths in gate.yml start from the folder of that file.
 
     Raises
     ------
     ConfigError
-        The file is missing or wrong, an input's value is out of its key's limits, or something needed is nowhere.
+        The file is missing or invalid, an input is outside its key's limits, or a required value is missing.
     """
-    changed = list(changed)
-    file = folder / (inputs.config or DEFAULT_FILE)
+    overriding = list(overriding)
+    file = folder / (inputs.config or _DEFAULT_FILE)
     data: dict[str, Any] = {}
     lines: dict[tuple[str | int, ...], int] = {}
-    there = inputs.config is not None or file.is_file()
-    if there:
+    exists = inputs.config is not None or file.is_file()
+    if exists:
         data, lines = read_document(file)
     else:
-        missing = [name for name in _NEEDED if name not in changed]
+        missing = [name for name in _REQUIRED if name not in overriding]
         if missing:
             raise ConfigError(
                 "\n".join(
@@ -67,77 +67,79 @@ def effective(inputs: Inputs, changed: Iterable[str], folder: Path) -> Effective
                 ),
                 f"Set it, or name a configuration file with the input config (looked for {file}).",
             )
-    base = file.parent
     overrides: list[Override] = []
     for name, field in input_fields().items():
-        if name in changed:
+        if name in overriding:
             key = field.json_schema_extra["key"]  # type: ignore[index]
             value = getattr(inputs, name.replace("-", "_"))
-            overrides += _overrides(name, tuple(str(key).split(".")), value, data, folder, base)
-    tasks = data.get("tasks") if isinstance(data.get("tasks"), list) else []
+            overrides += _overrides(name, tuple(str(key).split(".")), value, data, folder, file.parent)
+    tasks = data.get("tasks")
     task_lines = {
-        str(_name(task)): lines[("tasks", index)]
-        for index, task in enumerate(tasks or [])
+        str(_task_name(task)): lines[("tasks", index)]
+        for index, task in enumerate(tasks if isinstance(tasks, list) else [])
         if ("tasks", index) in lines
     }
-    return Effective(overlay(data, lines, file, overrides), file if there else None, task_lines)
+    return EffectiveConfig(overlay(data, lines, file, overrides), file if exists else None, task_lines)
 
 
 def _overrides(
     name: str, key: tuple[str, ...], value: Any, data: Mapping[str, Any], folder: Path, base: Path
 ) -> list[Override]:
-    said = f"input {name}"
+    """Return the changes that one input makes; `base` is the folder of gate.yml."""
+    origin = f"input {name}"
     if name in ("baseline", "candidate"):
-        model, gguf = _model(str(value), folder, base)
-        found = data.get(name)
-        other = not isinstance(found, dict) or found.get("model") != model
-        changes = [Override(key, model, said)]
-        if other or gguf is not None:  # a revision or a file of another model means nothing here
-            changes += [Override((name, "revision"), None, said), Override((name, "gguf_file"), gguf, said)]
+        model, gguf_file = _model(str(value), folder, base)
+        settings = data.get(name)
+        other_model = not isinstance(settings, dict) or settings.get("model") != model
+        changes = [Override(key, model, origin)]
+        if other_model or gguf_file is not None:  # the revision and the file belong to the model in gate.yml
+            changes.append(Override((name, "revision"), None, origin))
+            changes.append(Override((name, "gguf_file"), gguf_file, origin))
         return changes
     if name == "tasks":
-        return [Override(key, _tasks(value, data, folder, base), said)]
+        return [Override(key, _tasks(value, data, folder, base), origin)]
     if name in ("report-path", "result-path") or (name == "store" and "://" not in value):
-        value = _moved(value, folder, base)
-    return [Override(key, value, said)]
+        value = _rebase(value, folder, base)
+    return [Override(key, value, origin)]
 
 
 def _model(text: str, folder: Path, base: Path) -> tuple[str, str | None]:
-    """Return model and gguf_file; a path to a .gguf file is its folder and its name."""
-    gguf = None
+    """Return `model` and `gguf_file`; the path of a .gguf file is split into its folder and its name."""
+    gguf_file = None
     if text.endswith(".gguf"):
-        parent, _, gguf = text.rpartition("/")
+        parent, _, gguf_file = text.rpartition("/")
         text = parent or "."
     if (folder / text).exists() or text.startswith("."):
-        text = _moved(text, folder, base)
-    return text, gguf
+        text = _rebase(text, folder, base)
+    return text, gguf_file
 
 
 def _tasks(entries: list[Any], data: Mapping[str, Any], folder: Path, base: Path) -> list[Any]:
-    given = data.get("tasks")
-    # what is no list or has no proper name: the configuration's own check tells of it
-    known = {
+    """Replace the names of tasks that gate.yml defines by their definitions."""
+    existing = data.get("tasks")
+    # malformed entries are left to the validation of the configuration
+    defined = {
         name: task
-        for task in (given if isinstance(given, list) else [])
-        if isinstance(name := _name(task), str)
+        for task in (existing if isinstance(existing, list) else [])
+        if isinstance(name := _task_name(task), str)
     }
     tasks = []
     for entry in entries:
         if isinstance(entry, str):
-            tasks.append(known.get(entry, entry))
+            tasks.append(defined.get(entry, entry))
             continue
         files = {key: entry[key] for key in ("file", "fewshot_file") if isinstance(entry.get(key), str)}
-        tasks.append(entry | {key: _moved(path, folder, base) for key, path in files.items()})
+        tasks.append(entry | {key: _rebase(path, folder, base) for key, path in files.items()})
     return tasks
 
 
-def _name(task: Any) -> Any:
+def _task_name(task: Any) -> Any:
     return task.get("name") if isinstance(task, dict) else task
 
 
-def _moved(path: str, folder: Path, base: Path) -> str:
-    """Return a path that starts from `folder` as one that starts from `base`."""
-    place = Path(path).expanduser()
-    if place.is_absolute() or folder.resolve() == base.resolve():
-        return path
-    return os.path.relpath(folder / place, base)
+def _rebase(text: str, folder: Path, base: Path) -> str:
+    """Return a path relative to `folder` as a path relative to `base`."""
+    path = Path(text).expanduser()
+    if path.is_absolute() or folder.resolve() == base.resolve():
+        return text
+    return os.path.relpath(folder / path, base)

@@ -1,4 +1,4 @@
-"""What GitHub says no to."""
+"""Errors of GitHub's API."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from gate.errors import ExitCode, GateError
 
 
 class GitHubError(GateError):
-    """GitHub refused a request, or could not be reached.
+    """GitHub refused a request or could not be reached.
 
     Attributes
     ----------
     status : int or None
-        HTTP status of the answer; None without one.
+        HTTP status of the response; None without a response.
     ambiguous : bool
-        The request may have been carried out although no good answer came.
+        Whether GitHub may have carried out the request although no usable response arrived.
     wait : float or None
-        Seconds after which it may be tried again (doubled each time where `grows`); None: trying again is no use.
+        Seconds to wait before the next attempt (doubled each time if `grows`); None where retrying is useless.
     """
 
     exit_code = ExitCode.EVALUATION

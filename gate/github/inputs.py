@@ -1,10 +1,11 @@
-"""The action's inputs: from the runner's INPUT_ variables to one typed value; action.yml and its docs follow it."""
+"""The action's inputs, from the runner's INPUT_ variables. action.yml and docs/action.md repeat these declarations."""
 
 from __future__ import annotations
 
 import difflib
 import logging
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
@@ -15,60 +16,61 @@ from gate.errors import ConfigError
 from gate.report.escape import log_line
 
 UNSET = "unset"
-"""Default in action.yml of an input that leaves gate.yml's value alone; GitHub cannot tell empty from not given."""
+"""Default in action.yml of an input that keeps gate.yml's value: GitHub does not distinguish empty from missing."""
 _PREFIX = "INPUT_"
-_RUNNERS_OWN = ("args", "entrypoint")  # of every container action; the runner passes them on
-# similarity (0 to 1) from which an unknown name is a misspelt input, not another program's variable
-_NEAR = 0.7
+_RUNNER_INPUTS = ("args", "entrypoint")  # set by the runner for every container action
+# similarity (0 to 1) above which an unknown name is a misspelt input and not a variable of another program
+_MISSPELT = 0.7
 _log = logging.getLogger(__name__)
 
 
-def _boolean(text: Any) -> Any:
-    """Read a boolean as YAML 1.2 writes it, which is how GitHub's own toolkit reads one."""
-    if isinstance(text, str):
-        if text.lower() not in ("true", "false"):
+def _boolean(value: Any) -> Any:
+    """Accept the booleans of YAML 1.2, as GitHub's own toolkit does."""
+    if isinstance(value, str):
+        if value.lower() not in ("true", "false"):
             raise ValueError("expected true or false")
-        return text.lower() == "true"
-    return text
+        return value.lower() == "true"
+    return value
 
 
-def _or_null(text: Any) -> Any:
-    return None if text in ("none", "null") else text
+def _none_as_null(value: Any) -> Any:
+    return None if value in ("none", "null") else value
 
 
-def _tasks(text: Any) -> Any:
-    """Read task names (one a line, or parted by commas) or a YAML list as in gate.yml."""
-    if not isinstance(text, str):
-        return text
-    if not text.lstrip().startswith(("-", "[")):
-        return [name.strip() for line in text.splitlines() for name in line.split(",") if name.strip()]
+def _tasks(value: Any) -> Any:
+    """Parse task names, one per line or separated by commas, or a YAML list of tasks as in gate.yml."""
+    if not isinstance(value, str):
+        return value
+    if not value.lstrip().startswith(("-", "[")):
+        return [name.strip() for name in value.replace("\n", ",").split(",") if name.strip()]
     try:
-        data = yaml.safe_load(text)
+        entries = yaml.safe_load(value)
     except yaml.YAMLError as error:
-        problem = getattr(error, "problem", None) or "it cannot be read"
+        problem = getattr(error, "problem", None) or "it cannot be parsed"
         raise ValueError(f"not valid YAML: {problem}") from None
-    if not isinstance(data, list) or not all(isinstance(entry, str | dict) for entry in data):
+    if not isinstance(entries, list) or not all(isinstance(entry, str | dict) for entry in entries):
         raise ValueError("expected a list of task names or of tasks as in gate.yml")
-    return data
+    return entries
 
 
 Boolean = Annotated[bool, BeforeValidator(_boolean)]
-OrNull = BeforeValidator(_or_null)
+OrNone = BeforeValidator(_none_as_null)
 
 
-def _key(key: str, description: str) -> Any:
+def _overrides(key: str, description: str) -> Any:
     """Declare an input that replaces a key of gate.yml."""
     return Field(None, description=description, json_schema_extra={"key": key})
 
 
-def _may_be_empty(default: str | None, description: str) -> Any:
-    return Field(default, description=description, json_schema_extra={"empty": True})
+def _may_be_empty(description: str) -> Any:
+    """Declare an optional input for which an empty value means none."""
+    return Field(None, description=description, json_schema_extra={"empty": True})
 
 
 class Inputs(BaseModel):
-    """Every input of the action. A field `max_kl` is the input `max-kl`.
+    """Every input of the action. The field `max_kl` is the input `max-kl`.
 
-    Fields with a `key` replace that key of gate.yml where they are set; limits of their values are gate.yml's.
+    A field with a `key` replaces that key of gate.yml where it is set, and obeys the limits of that key.
     """
 
     model_config = ConfigDict(
@@ -80,67 +82,82 @@ class Inputs(BaseModel):
 
     config: str | None = Field(
         None,
-        description="The gate.yml, relative to `working-directory`. Default: `gate.yml` where there is one.",
+        description="Path of gate.yml, relative to `working-directory`. Default: `gate.yml`, if it exists.",
     )
-    working_directory: str = Field(".", description="Folder that all paths in inputs start from.")
+    working_directory: str = Field(".", description="Folder that relative paths in inputs start from.")
     name: str = Field(
-        "quantgate", description="Name of this gate; a pull request has one comment for each name."
+        "quantgate", description="Name of this gate. Each name has its own pull-request comment."
     )
-    baseline: str | None = _key(
-        "baseline.model", "The model that is served today: a folder, a `.gguf` file, or a name on the hub."
+    baseline: str | None = _overrides(
+        "baseline.model",
+        "The model that is served today: a folder, a `.gguf` file, or a model on the Hugging Face Hub.",
     )
-    baseline_revision: str | None = _key("baseline.revision", "Its hub revision; a commit is best.")
-    candidate: str | None = _key(
+    baseline_revision: str | None = _overrides(
+        "baseline.revision", "Hub revision of the baseline, preferably a commit."
+    )
+    candidate: str | None = _overrides(
         "candidate.model",
-        "The model that shall replace it. Drops the file's `revision` and `gguf_file` of the other one.",
+        "The model to compare with the baseline. If it differs from the one in gate.yml, that entry's `revision` and "
+        "`gguf_file` are dropped.",
     )
-    candidate_revision: str | None = _key("candidate.revision", "Its hub revision.")
-    tasks: Annotated[list[str | dict[str, Any]] | None, BeforeValidator(_tasks)] = _key(
+    candidate_revision: str | None = _overrides(
+        "candidate.revision", "Hub revision of the candidate, preferably a commit."
+    )
+    tasks: Annotated[list[str | dict[str, Any]] | None, BeforeValidator(_tasks)] = _overrides(
         "tasks",
-        "Task names, one a line or parted by commas (a name that gate.yml defines means that task), or a YAML list "
-        "of tasks as in gate.yml.",
+        "Task names, one per line or separated by commas (a name defined in gate.yml selects that task), or a YAML "
+        "list of tasks as in gate.yml.",
     )
-    limit: Annotated[int | None, OrNull] = _key("samples.limit", "Use the first N documents of every task.")
-    store: str | None = _key(
-        "samples.store", "Where samples are kept: a folder, or an address such as s3://…"
+    limit: Annotated[int | None, OrNone] = _overrides(
+        "samples.limit", "Evaluate only the first N documents of each task; none removes the limit."
     )
-    device: str | None = _key("engine.device", "auto, cpu, cuda, cuda:N or balanced.")
-    alpha: float | None = _key("decision.alpha", "False-alarm rate of the whole decision (proportion).")
-    rule: str | None = _key("decision.rule", "The test that decides: omnibus, pooled, max, fisher or holm.")
-    margin: float | None = _key("decision.margin", "Tolerated drop (proportion, 0.01 is one point).")
-    certify: Annotated[float | None, OrNull] = _key(
-        "decision.certify", "PASS must prove that the drop is below this (proportion); none switches it off."
+    store: str | None = _overrides(
+        "samples.store", "Where sample sets are stored: a folder, or a URL such as s3://bucket/prefix."
     )
-    on_inconclusive: str | None = _key(
-        "decision.on_inconclusive", "Whether INCONCLUSIVE lets the workflow go on: pass or fail."
+    device: str | None = _overrides("engine.device", "Device: auto, cpu, cuda, cuda:N or balanced.")
+    alpha: float | None = _overrides(
+        "decision.alpha", "False-positive rate of the whole decision (a proportion)."
     )
-    max_flip_rate: Annotated[float | None, OrNull] = _key(
-        "distance.max_flip_rate", "FAIL where more answers flip (proportion); none switches it off."
+    rule: str | None = _overrides(
+        "decision.rule", "The test that decides: omnibus, pooled, max, fisher or holm."
     )
-    max_kl: Annotated[float | None, OrNull] = _key(
-        "distance.max_kl", "FAIL where the mean KL divergence is larger (nats); none switches it off."
+    margin: float | None = _overrides(
+        "decision.margin", "Tolerated drop (a proportion; 0.01 is one percentage point)."
     )
-    report_path: str | None = _key("report.markdown", "Where the Markdown report goes.")
-    result_path: str | None = _key("report.json", "Where result.json goes.")
-    force_baseline: Boolean = Field(False, description="Evaluate the baseline again even where it is cached.")
+    certify: Annotated[float | None, OrNone] = _overrides(
+        "decision.certify",
+        "PASS requires proof that the drop is below this (a proportion); none disables it.",
+    )
+    on_inconclusive: str | None = _overrides(
+        "decision.on_inconclusive", "What INCONCLUSIVE does to the job: pass or fail."
+    )
+    max_flip_rate: Annotated[float | None, OrNone] = _overrides(
+        "distance.max_flip_rate", "FAIL if a larger share of items flips (a proportion); none disables it."
+    )
+    max_kl: Annotated[float | None, OrNone] = _overrides(
+        "distance.max_kl", "FAIL if the mean KL divergence is larger (in nats); none disables it."
+    )
+    report_path: str | None = _overrides("report.markdown", "Path of the Markdown report.")
+    result_path: str | None = _overrides("report.json", "Path of result.json.")
+    force_baseline: Boolean = Field(False, description="Evaluate the baseline even if it is cached.")
     comment: Boolean = Field(True, description="Post or update the pull-request comment.")
     summary: Boolean = Field(True, description="Write the job summary.")
-    annotations: Boolean = Field(True, description="Annotate gate.yml at tasks that got worse.")
+    annotations: Boolean = Field(True, description="Annotate the tasks in gate.yml that got worse.")
     status_context: str | None = _may_be_empty(
-        None, "Name of a commit status for branch protection; empty for none. Needs `statuses: write`."
+        "Name of a commit status to set, for branch protection; empty sets none. Needs `statuses: write`."
     )
     github_token: str | None = _may_be_empty(
-        None, "Token for comment and status; empty for neither. Needs `pull-requests: write` for the comment."
+        "Token for the comment and the commit status; empty disables both. The comment needs `pull-requests: write`."
     )
 
 
 def input_fields() -> dict[str, FieldInfo]:
-    """Return the fields by the names of their inputs, in the order of action.yml."""
+    """Return the fields by input name, in the order of action.yml."""
     return {field.alias or name: field for name, field in Inputs.model_fields.items()}
 
 
-def _extra(field: FieldInfo, what: str) -> Any:
-    return field.json_schema_extra.get(what) if isinstance(field.json_schema_extra, dict) else None
+def _extra(field: FieldInfo, name: str) -> Any:
+    return field.json_schema_extra.get(name) if isinstance(field.json_schema_extra, dict) else None
 
 
 def read_inputs(environment: Mapping[str, str]) -> tuple[Inputs, dict[str, str]]:
@@ -149,68 +166,98 @@ def read_inputs(environment: Mapping[str, str]) -> tuple[Inputs, dict[str, str]]
     Parameters
     ----------
     environment : mapping of str to str
-        With the runner's `INPUT_<NAME>`: upper case, dashes kept.
+        Contains the runner's `INPUT_<NAME>`: upper case, dashes kept.
 
     Returns
     -------
     Inputs
     dict
-        The texts of the inputs that replace gate.yml's keys, for the report's command line.
+        The unparsed values of the inputs that replace keys of gate.yml, by input name.
 
     Raises
     ------
     ConfigError
         All problems together, each naming its input: misspelt (with the nearest known name), empty where a value is
-        needed, or not of its type. A name that is near to none is only warned of.
+        needed, or of the wrong type. An unknown name that resembles no input is only a warning.
     """
     fields = input_fields()
+    given = _given_inputs(environment)
+    problems = [*_misspelt(given, fields), *_empty(given, fields)]
+    values = {name: text for name, text in given.items() if name in fields and text}
+    try:
+        inputs = Inputs.model_validate(values)
+    except ValidationError as error:
+        for problem in _first_per_input(error):
+            name = str(problem["loc"][0])
+            found = "***" if name == "github-token" else values[name]  # never show the secret
+            problems.append(f"input {name}: {_expected(problem['msg'])}; found {found!r}.")
+    if problems:
+        raise ConfigError("\n".join(problems), "docs/action.md and action.yml list all inputs.")
+    return inputs, {
+        name: values[name] for name, field in fields.items() if name in values and _extra(field, "key")
+    }
+
+
+def _given_inputs(environment: Mapping[str, str]) -> dict[str, str]:
     given = {
         name.removeprefix(_PREFIX).lower(): text.strip()
         for name, text in environment.items()
         if name.startswith(_PREFIX)
     }
-    given = {name: text for name, text in given.items() if text != UNSET and name not in _RUNNERS_OWN}
-    problems = []
+    return {name: text for name, text in given.items() if text != UNSET and name not in _RUNNER_INPUTS}
+
+
+def _misspelt(given: Mapping[str, str], fields: Mapping[str, FieldInfo]) -> Iterator[str]:
     for name in [name for name in given if name not in fields]:
-        near = difflib.get_close_matches(name.replace("_", "-"), fields, n=1, cutoff=_NEAR)
-        if near:
-            problems.append(f"input {name}: there is no such input; did you mean {near[0]}?")
+        nearest = difflib.get_close_matches(name.replace("_", "-"), fields, n=1, cutoff=_MISSPELT)
+        if nearest:
+            yield f"input {name}: there is no such input; did you mean {nearest[0]}?"
         else:
             _log.warning("input %s: there is no such input; known: %s.", log_line(name), ", ".join(fields))
-    for name in [name for name, text in given.items() if name in fields and not text]:
-        if not _extra(fields[name], "empty"):
-            problems.append(
-                f"input {name}: empty; expected a value. Did an expression give nothing? "
-                "Leave the input out (or set it to unset) to take the default or gate.yml's value."
-            )
-        del given[name]
-    try:
-        inputs = Inputs.model_validate({name: text for name, text in given.items() if name in fields})
-    except ValidationError as error:
-        problems += [
-            # the value of a secret stays out of the message
-            _wrong(
-                one["loc"],
-                one["msg"],
-                "***" if one["loc"][0] == "github-token" else given[str(one["loc"][0])],
-            )
-            for one in _first_of_each(error)
-        ]
-    if problems:
-        raise ConfigError("\n".join(problems), "docs/action.md and action.yml list all inputs.")
-    changed = {name: given[name] for name, field in fields.items() if name in given and _extra(field, "key")}
-    return inputs, changed
 
 
-def _first_of_each(error: ValidationError) -> Iterator[Any]:
-    seen: set[object] = set()  # a union gives a problem for each member
+def _empty(given: Mapping[str, str], fields: Mapping[str, FieldInfo]) -> Iterator[str]:
+    for name, text in given.items():
+        if not text and name in fields and not _extra(fields[name], "empty"):
+            yield (
+                f"input {name}: empty; expected a value. Did an expression evaluate to nothing? "
+                "Remove the input, or set it to unset, to use the default or the value in gate.yml."
+            )
+
+
+def _first_per_input(error: ValidationError) -> Iterator[Any]:
+    seen: set[object] = set()  # a union type reports one problem per member
     for problem in error.errors(include_url=False):
         if problem["loc"][0] not in seen:
             seen.add(problem["loc"][0])
             yield problem
 
 
-def _wrong(where: tuple[int | str, ...], message: str, found: str) -> str:
-    words = message.removeprefix("Value error, ").removeprefix("Input should be ").split(", unable")[0]
-    expected = words if words.startswith(("expected", "not ")) else f"expected {words}"
-    return f"input {where[0]}: {expected}; found {found!r}."
+def _expected(message: str) -> str:
+    text = message.removeprefix("Value error, ").removeprefix("Input should be ").split(", unable")[0]
+    return text if text.startswith(("expected", "not ")) else f"expected {text}"
+
+
+def working_folder(inputs: Inputs) -> Path:
+    """Return the folder that paths in inputs start from.
+
+    Raises
+    ------
+    ConfigError
+        It does not exist.
+    """
+    folder = Path(inputs.working_directory)
+    if not folder.is_dir():
+        raise ConfigError(
+            f"input working-directory: there is no folder {folder}.",
+            "The path starts from the workspace. Does a checkout step run before this one?",
+        )
+    return folder
+
+
+def reproduce_command(inputs: Inputs, overrides: Mapping[str, str]) -> list[str]:
+    """Return the command line that reproduces the result on any machine."""
+    if not overrides:
+        return ["gate", "run", "--config", inputs.config or "gate.yml"]
+    given = {**overrides, **({"config": inputs.config} if inputs.config else {})}
+    return ["env", *(f"INPUT_{name.upper()}={text}" for name, text in given.items()), "gate", "action"]

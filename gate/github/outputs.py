@@ -1,4 +1,4 @@
-"""The action's outputs: what the steps after it may use."""
+"""The action's outputs, for later steps of the job."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from pathlib import Path
 
 from gate.decision import Decision
 from gate.errors import ExitCode
+from gate.github.messages import VERDICT_STANDS, warn
 
 NAMES = ("verdict", "p-value", "exit-code", "result-path", "report-path", "comment-url")
 """Every output, in the order of action.yml."""
 NO_VERDICT = "ERROR"
-"""Output `verdict` where there is none: `if: steps.gate.outputs.verdict == 'PASS'` is then false, as it must be."""
+"""Value of `verdict` without a verdict, so that `if: steps.gate.outputs.verdict == 'PASS'` is false."""
 
 
 def verdict_outputs(decision: Decision, result_path: Path | None, report_path: Path | None) -> dict[str, str]:
-    """Return the outputs of a run with a verdict; paths are those that the next steps see."""
+    """Return the outputs of a run with a verdict."""
     return {
         "verdict": decision.verdict,
         "p-value": repr(decision.p_value),
-        "exit-code": str(int(decision.exit_code)),
+        "exit-code": str(decision.exit_code),
         "result-path": "" if result_path is None else str(result_path),
         "report-path": "" if report_path is None else str(report_path),
     }
@@ -38,16 +39,14 @@ def error_outputs(code: ExitCode) -> dict[str, str]:
 
 
 def write_outputs(environment: Mapping[str, str], values: Mapping[str, str]) -> None:
-    """Append outputs to the runner's file (`GITHUB_OUTPUT`); without one, nothing is written.
+    """Append outputs to the runner's file (`GITHUB_OUTPUT`), if there is one; a failure to write is only a warning.
 
-    Each value stands between two lines that nobody can guess: whatever is in it, it sets no other output.
+    Each value is enclosed by random delimiters, so no value can set another output.
 
     Raises
     ------
-    OSError
-        The file cannot be written.
     ValueError
-        A name that action.yml does not have.
+        A name is not an output of action.yml.
     """
     unknown = values.keys() - set(NAMES)
     if unknown:
@@ -57,16 +56,19 @@ def write_outputs(environment: Mapping[str, str], values: Mapping[str, str]) -> 
         return
     text = ""
     for name, value in values.items():
-        mark = f"end-{secrets.token_hex(16)}"
-        text += f"{name}<<{mark}\n{value}\n{mark}\n"
-    with Path(file).open("a", encoding="utf-8", errors="replace", newline="\n") as handle:
-        handle.write(text)
+        delimiter = f"end-{secrets.token_hex(16)}"
+        text += f"{name}<<{delimiter}\n{value}\n{delimiter}\n"
+    try:
+        with Path(file).open("a", encoding="utf-8", errors="replace", newline="\n") as handle:
+            handle.write(text)
+    except OSError as error:
+        warn(f"the outputs cannot be written ({error}). {VERDICT_STANDS}")
 
 
-def as_seen_outside(path: Path, environment: Mapping[str, str]) -> Path:
-    """Return a path in the workspace relative to it: the container's own paths mean nothing to the next steps."""
+def workspace_path(path: Path | None, environment: Mapping[str, str]) -> Path | None:
+    """Return a path in the workspace relative to it, because later steps do not know the container's own paths."""
     workspace = environment.get("GITHUB_WORKSPACE")
-    here = path.resolve()
-    if workspace and here.is_relative_to(Path(workspace).resolve()):
-        return here.relative_to(Path(workspace).resolve())
-    return path
+    if path is None or not workspace:
+        return path
+    root, resolved = Path(workspace).resolve(), path.resolve()
+    return resolved.relative_to(root) if resolved.is_relative_to(root) else path

@@ -1,69 +1,45 @@
-"""One verdict to all the places on GitHub where people look for it."""
+"""Publishes a verdict on GitHub: job summary, annotations, pull-request comment and commit status."""
 
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
 from gate.errors import ConfigError
-from gate.github.annotations import LIMIT, annotation, annotations_of, relative_file
+from gate.github.annotations import path_in_repository, verdict_annotations
 from gate.github.client import Client, GitHubError
 from gate.github.comment import comment_body, marker, post_comment
 from gate.github.context import Context, on_github, read_context
+from gate.github.messages import Messages, explain_refusal
 from gate.github.pulls import commit_of, find_pull
-from gate.github.status import check_context, describe, post_status, state_of
+from gate.github.status import check_status_context, post_status, status_description, status_state
 from gate.github.summary import append_summary
-from gate.report.escape import log_line
-from gate.report.markdown import is_address
 from gate.report.redact import redact, secrets_of
 from gate.report.result import Result
 
 
 @dataclass(frozen=True)
 class Published:
-    """What reached GitHub.
+    """What was published.
 
     Attributes
     ----------
     comment_url : str or None
-        Address of the pull request's comment; None where there is no pull request or it could not be written.
+        Address of the pull-request comment; None if there is no pull request or the comment was refused.
     warnings : tuple of str
-        What did not work and what to do about it. Already shown, never a reason for another exit code.
+        Failures and their remedies, already printed. They never change the exit code.
     notices : tuple of str
-        What was left out for a good reason, such as no pull request. Already shown.
+        What was left out on purpose, for example because there is no pull request. Already printed.
     """
 
     comment_url: str | None = None
     warnings: tuple[str, ...] = ()
     notices: tuple[str, ...] = ()
-
-
-@dataclass
-class _Log:
-    """Collects warnings and notices and shows them: as annotations, or as lines on standard error."""
-
-    annotate: bool
-    warnings: list[str] = field(default_factory=list)
-    notices: list[str] = field(default_factory=list)
-
-    def warn(self, text: str) -> None:
-        self.warnings.append(log_line(text, 1000))
-        if self.annotate and len(self.warnings) < LIMIT:
-            click.echo(annotation("warning", text, "quantgate"))
-        else:
-            click.echo(f"warning: {self.warnings[-1]}", err=True)
-
-    def note(self, text: str) -> None:
-        self.notices.append(log_line(text, 1000))
-        click.echo(self.notices[-1], err=True)
-
-    def waiting(self, seconds: float, why: str) -> None:
-        click.echo(f"waiting {seconds:.0f} s before asking GitHub again: {log_line(why)}", err=True)
 
 
 def publish(
@@ -78,106 +54,71 @@ def publish(
     annotations: bool,
     token: str | None,
     environment: Mapping[str, str] = os.environ,
-    report_url: str | None = None,
 ) -> Published:
-    """Show a verdict on GitHub: job summary, annotations, pull-request comment and commit status.
-
-    Prints annotations to standard output, and shows its own warnings and notices, so callers need not.
+    """Publish a verdict. Annotations are printed to standard output, problems are printed as warnings.
 
     Parameters
     ----------
     result : Result
     config_path : Path or None
-        gate.yml, for annotations; None where there is none.
+        gate.yml, for annotations; None if there is none.
     task_lines : mapping of str to int
-        Line of each task in gate.yml, from 1; `gate.github.task_lines` gives it.
+        Line of each task in gate.yml, from 1.
     name : str
-        Name of the gate; one comment per name and pull request.
+        Name of the gate. Each name has its own comment on a pull request.
     comment, summary, annotations : bool
         Which of these to write.
     status_context : str or None
         Name of the commit status, for branch protection; None for no status.
     token : str or None
-        GitHub token; without one neither comment nor status is written, with a warning.
+        GitHub token. Without one, comment and status are skipped with a warning.
     environment : mapping of str to str
         The runner's environment.
-    report_url : str or None
-        Address of the whole report; default: the workflow run.
 
     Returns
     -------
     Published
-        Refusals of GitHub are warnings in it, never exceptions.
+        Errors of GitHub are warnings in it, never exceptions.
 
     Raises
     ------
     ConfigError
-        `name` or `status_context` is not valid. Nothing has been written then.
+        `name` or `status_context` is invalid. Nothing has been published then.
     """
     marker(name)
     if status_context is not None:
-        status_context = check_context(status_context)
+        status_context = check_status_context(status_context)
     if not on_github(environment):
-        return Published(notices=("This is no job of GitHub Actions: nothing was published.",))
-    log = _Log(annotations)
+        return Published(notices=("Not a job of GitHub Actions: nothing was published.",))
+    messages = Messages(annotate=annotations)
     try:
         context = read_context(environment)
     except ConfigError as error:
-        log.warn(f"Nothing was published on GitHub. {error}")
-        return Published(warnings=tuple(log.warnings))
+        messages.warn(f"Nothing was published on GitHub. {error}")
+        return Published(warnings=tuple(messages.warnings))
     result = redact(result, secrets_of(environment, token))
-    link = report_url or context.run_url
-    if report_url and not is_address(report_url):
-        log.warn(
-            "The address of the whole report cannot be linked; the report links to the workflow run instead."
-        )
-        link = context.run_url
     if annotations:
-        file = relative_file(config_path, context.workspace)
-        for command in annotations_of(result, file, task_lines):
+        file = path_in_repository(config_path, context.workspace)
+        for command in verdict_annotations(result, file, task_lines):
             click.echo(command)
     if summary:
-        _summarise(context, result, name, link, log)
+        _write_summary(context, result, name, messages)
     url = None
     if comment or status_context is not None:
-        url = _send(context, result, name if comment else None, status_context, token, link, log)
+        url = _send(context, result, name if comment else None, status_context, token, messages)
     sys.stdout.flush()
-    return Published(url, tuple(log.warnings), tuple(log.notices))
+    return Published(url, tuple(messages.warnings), tuple(messages.notices))
 
 
-def publish_no_verdict(status_context: str, token: str, environment: Mapping[str, str]) -> None:
-    """Set the commit status to `error`: a success that an earlier run set for this commit must not stand.
-
-    Parameters
-    ----------
-    status_context, token : str
-    environment : mapping of str to str
-        The runner's.
-
-    Raises
-    ------
-    ConfigError, GitHubError
-        The name or the environment is wrong; GitHub does not allow it, or cannot be reached.
-    """
-    name = check_context(status_context)
-    context = read_context(environment)
-    sha = commit_of(context)
-    if sha is None:
-        raise ConfigError("The commit is not known (GITHUB_SHA is not set).")
-    with Client(context.api_url, token, budget=60.0) as client:
-        text = "no verdict: the evaluation could not be completed; see the job's log"
-        post_status(client, context.repository, sha, name, "error", text, context.run_url)
-
-
-def _summarise(context: Context, result: Result, name: str, link: str | None, log: _Log) -> None:
+def _write_summary(context: Context, result: Result, name: str, messages: Messages) -> None:
     if context.summary is None:
-        log.warn("GITHUB_STEP_SUMMARY names no file, so there is no job summary.")
+        messages.warn("GITHUB_STEP_SUMMARY names no file, so there is no job summary.")
         return
     try:
-        if not append_summary(context.summary, result, name, link):
-            log.warn("The step's summary is full (1 MiB); the report is not in it.")
+        if not append_summary(context.summary, result, name, context.run_url):
+            messages.warn("The step's summary is full (1 MiB), so the report was not added.")
     except OSError as error:
-        log.warn(f"The job summary cannot be written: {error.strerror}.")
+        messages.warn(f"The job summary cannot be written: {error.strerror}.")
 
 
 def _send(
@@ -186,70 +127,55 @@ def _send(
     name: str | None,
     status_context: str | None,
     token: str | None,
-    link: str | None,
-    log: _Log,
+    messages: Messages,
 ) -> str | None:
-    """Write comment and status; return the comment's address."""
-    what = " and ".join(
-        ["the comment"] * (name is not None) + ["the commit status"] * (status_context is not None)
-    )
+    """Send the commit status and the comment; return the address of the comment."""
+    parts = {"the comment": name, "the commit status": status_context}
+    skipped = " and ".join(part for part, wanted in parts.items() if wanted is not None)
     if not token:
-        log.warn(
-            f"There is no GitHub token, so {what} is not written. Pass github-token: ${{{{ github.token }}}}."
+        messages.warn(
+            f"There is no GitHub token, so {skipped} cannot be written. Pass github-token: ${{{{ github.token }}}}."
         )
         return None
     url = None
     try:
-        with Client(context.api_url, token, waiting=log.waiting) as client:
+        with Client(context.api_url, token, waiting=messages.waiting) as client:
             if status_context is not None:
-                _status(client, context, result, status_context, link, log)
+                _set_status(client, context, result, status_context, messages)
             if name is not None:
-                url = _comment(client, context, result, name, link, log)
-    except GitHubError as error:  # the client's own address or token
-        log.warn(f"Not written: {what}. {error}")
+                url = _post_comment(client, context, result, name, messages)
+    except GitHubError as error:  # the address or the token is malformed
+        messages.warn(f"Not written: {skipped}. {error}")
     return url
 
 
-def _status(client: Client, context: Context, result: Result, name: str, link: str | None, log: _Log) -> None:
+def _set_status(client: Client, context: Context, result: Result, name: str, messages: Messages) -> None:
     sha = commit_of(context)
     if sha is None:
-        log.warn("No commit status: the commit is not known (GITHUB_SHA is not set).")
+        messages.warn("No commit status: the commit is unknown (GITHUB_SHA is not set).")
         return
+    state, text = status_state(result), status_description(result)
     try:
-        post_status(client, context.repository, sha, name, state_of(result), describe(result), link)
+        post_status(client, context.repository, sha, name, state, text, context.run_url)
     except GitHubError as error:
-        log.warn(f"The commit status {name} was not set: {advice(error, context, 'statuses: write')}")
+        reason = explain_refusal(error, context, "statuses: write")
+        messages.warn(f"The commit status {name} was not set: {reason}")
 
 
-def _comment(
-    client: Client, context: Context, result: Result, name: str, link: str | None, log: _Log
+def _post_comment(
+    client: Client, context: Context, result: Result, name: str, messages: Messages
 ) -> str | None:
     try:
-        found = find_pull(context, client)
-        if found.pull is None:
-            log.note(f"No pull-request comment: {found.why}.")
+        lookup = find_pull(context, client)
+        if lookup.pull is None:
+            messages.note(f"No pull-request comment: {lookup.reason}.")
             return None
-        body = comment_body(result, name, link)
-        posted = post_comment(client, context.repository, found.pull.number, name, body)
+        body = comment_body(result, name, context.run_url)
+        posted = post_comment(client, context.repository, lookup.pull.number, name, body)
     except GitHubError as error:
-        log.warn(f"No pull-request comment: {advice(error, context, 'pull-requests: write')}")
+        reason = explain_refusal(error, context, "pull-requests: write")
+        messages.warn(f"No pull-request comment: {reason}")
         return None
     for text in posted.warnings:
-        log.warn(text)
+        messages.warn(text)
     return posted.url
-
-
-def advice(error: GitHubError, context: Context, permission: str) -> str:
-    """Return a refusal with what to do about it."""
-    if error.status not in (401, 403, 404) or error.wait is not None:  # broken, or a rate limit
-        return f"{error} The verdict stands."
-    pull = context.event.pull_request
-    fork = pull is not None and pull.from_fork
-    way = (
-        "The token of a fork's pull request may only read. Let a second workflow, started by workflow_run, run "
-        "`gate comment` on the uploaded result"
-        if fork
-        else f"Give the job `permissions: {permission}`; where the token may only read (pull requests from forks or "
-        "Dependabot), let a second workflow, started by workflow_run, run `gate comment` on the uploaded result"
-    )
-    return f"{error.message}. {way}. The verdict stands."

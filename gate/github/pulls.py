@@ -1,4 +1,4 @@
-"""Which pull request a job is about, and which commit its verdict belongs to."""
+"""The pull request that a job belongs to, and the commit that its verdict is about."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from dataclasses import dataclass
 
 from gate.errors import ConfigError
 from gate.github.client import Client, GitHubError
-from gate.github.context import Context, PullRequest, WorkflowRun
+from gate.github.context import Context, PullRequest, Repository, WorkflowRun
 
 
 @dataclass(frozen=True)
-class Found:
-    """A job's pull request; where there is none, `why`."""
+class PullLookup:
+    """A job's pull request, or the reason why it has none."""
 
     pull: PullRequest | None
-    why: str = ""
+    reason: str = ""
 
 
 def commit_of(context: Context) -> str | None:
-    """Return the commit that a verdict belongs to.
+    """Return the commit that a verdict is about.
 
-    The pull request's head and never its merge commit; in the merge queue the group's commit.
+    For a pull request this is its head, never the merge commit; in the merge queue, the commit of the group.
     """
     event = context.event
     if event.pull_request is not None:
@@ -31,31 +31,31 @@ def commit_of(context: Context) -> str | None:
     return context.sha if event.merge_group is None else event.merge_group.head_sha
 
 
-def find_pull(context: Context, client: Client, sha: str | None = None) -> Found:
+def find_pull(context: Context, client: Client, sha: str | None = None) -> PullLookup:
     """Find the pull request of a job, or the one whose head is the commit `sha`.
 
     Raises
     ------
     GitHubError
-        GitHub refuses to tell.
+        GitHub refuses a request or is unreachable.
     """
     event, repository = context.event, context.repository
     if event.pull_request is not None:
-        return Found(event.pull_request)
+        return PullLookup(event.pull_request)
     if event.merge_group is not None:
         number = event.merge_group.number
-        found = None if number is None else get_pull(repository, number, client)
-        return Found(found, "the merge group's branch names no pull request")
+        pull = None if number is None else get_pull(repository, number, client)
+        return PullLookup(pull, "the merge group's branch names no pull request")
     if context.event_name == "schedule" and sha is None:
-        return Found(None, "a schedule belongs to no pull request")
+        return PullLookup(None, "a scheduled run belongs to no pull request")
     sha = sha or commit_of(context)
     if sha is None:
-        return Found(None, "the commit is not known")
+        return PullLookup(None, "the commit is unknown")
     if event.workflow_run is not None:
-        found = pull_of_run(repository, event.workflow_run, client)
-    else:  # push, workflow_dispatch and the like
-        found = _newest(_with_commit(repository, sha, client), sha, None)
-    return Found(found, f"no open pull request has the commit {sha[:12]} as its head")
+        pull = pull_of_run(repository, event.workflow_run, client)
+    else:  # push, workflow_dispatch and other events
+        pull = _newest_open(_pulls_with_commit(repository, sha, client), sha)
+    return PullLookup(pull, f"no open pull request has the commit {sha[:12]} as its head")
 
 
 def get_pull(repository: str, number: int, client: Client) -> PullRequest:
@@ -64,7 +64,7 @@ def get_pull(repository: str, number: int, client: Client) -> PullRequest:
     Raises
     ------
     GitHubError
-        There is none, or GitHub refuses to tell.
+        It does not exist, or GitHub refuses the request.
     """
     return client.get(f"repos/{repository}/pulls/{number}", PullRequest)
 
@@ -72,76 +72,76 @@ def get_pull(repository: str, number: int, client: Client) -> PullRequest:
 def pull_of_run(repository: str, run: WorkflowRun, client: Client) -> PullRequest | None:
     """Return the open pull request whose head is the run's commit in the run's repository.
 
-    The event names pull requests only where they come from the same repository, and those of other repositories too
-    (upstream's): each is asked for again. Forks' are found by their branch, then by the commit.
+    The event lists pull requests from the same repository only, and may include pull requests of upstream
+    repositories, so each number is looked up. Pull requests from forks are found by branch, then by commit.
     """
-    home = None if run.head_repository is None else run.head_repository.full_name
-    for named in run.pull_requests:
+    home = run.head_repository
+    for reference in run.pull_requests:
         try:
-            pull = get_pull(repository, named.number, client)
+            pull = get_pull(repository, reference.number, client)
         except GitHubError as error:
-            if error.status == 404:  # another repository's number, which need not exist here
+            if error.status == 404:  # a number of another repository
                 continue
             raise
-        if _newest([pull], run.head_sha, home) is not None:
+        if _newest_open([pull], run.head_sha, home) is not None:
             return pull
     if home is not None and run.head_branch:
-        query = {"state": "open", "head": f"{home.split('/')[0]}:{run.head_branch}"}
-        found = _newest(client.pages(f"repos/{repository}/pulls", PullRequest, query), run.head_sha, home)
-        if found is not None:
-            return found
-    return _newest(_with_commit(repository, run.head_sha, client), run.head_sha, home)
+        query = {"state": "open", "head": f"{home.full_name.split('/')[0]}:{run.head_branch}"}
+        by_branch = client.pages(f"repos/{repository}/pulls", PullRequest, query)
+        newest = _newest_open(by_branch, run.head_sha, home)
+        if newest is not None:
+            return newest
+    return _newest_open(_pulls_with_commit(repository, run.head_sha, client), run.head_sha, home)
 
 
 def check_pull(pull: PullRequest, repository: str, run: WorkflowRun | None, sha: str | None) -> None:
-    """Refuse a pull request that is not the one that a result is from.
+    """Raise an error unless a result may be shown on this pull request.
 
     Parameters
     ----------
     pull : PullRequest
-        Named by the user, or by a file of the first stage, which a stranger may have written.
+        Named by the user or by a file of the first stage, which an attacker may have written.
     repository : str
     run : WorkflowRun or None
-        The first stage, as GitHub's event tells.
+        The first stage, as described by GitHub's event.
     sha : str or None
-        Commit that the user named.
+        The commit given on the command line.
 
     Raises
     ------
     ConfigError
-        Its head is not the run's commit, or lies in another repository.
+        Its head is another commit than the run's, or lies in another repository.
     """
-    home = None if pull.head.repo is None else pull.head.repo.full_name
-    if pull.base.repo is not None and pull.base.repo.full_name.lower() != repository.lower():
-        raise ConfigError(f"Pull request {pull.number} is not one of {repository}.")
-    for name, wanted in (("the run's commit", run.head_sha if run else None), ("--sha", sha)):
-        if wanted is not None and pull.head.sha != wanted:
+    if pull.base.repo is not None and not pull.base.repo.is_named(repository):
+        raise ConfigError(f"Pull request {pull.number} is not in {repository}.")
+    for name, expected in (("the run's commit", run.head_sha if run else None), ("--sha", sha)):
+        if expected is not None and pull.head.sha != expected:
             raise ConfigError(
-                f"Pull request {pull.number} has the head {pull.head.sha[:12]}; expected {name}, {wanted[:12]}.",
-                "It got a newer commit, or the number is not the run's; without --pr it is found by the commit.",
+                f"Pull request {pull.number} has the head {pull.head.sha[:12]}; expected {name}, {expected[:12]}.",
+                "It has a newer commit, or the number is wrong. Without --pr, the commit identifies the pull request.",
             )
-    if run is not None and (
-        home is None or run.head_repository is None or home.lower() != run.head_repository.full_name.lower()
-    ):
+    if run is not None and (run.head_repository is None or not _is_from(pull, run.head_repository)):
         raise ConfigError(
             f"The head of pull request {pull.number} is not in the repository that the run is from.",
-            "Without --pr it is found by the commit.",
+            "Without --pr, the commit identifies the pull request.",
         )
 
 
-def _with_commit(repository: str, sha: str, client: Client) -> Iterable[PullRequest]:
+def _pulls_with_commit(repository: str, sha: str, client: Client) -> Iterable[PullRequest]:
     return client.pages(f"repos/{repository}/commits/{sha}/pulls", PullRequest)
 
 
-def _newest(pulls: Iterable[PullRequest], sha: str, home: str | None) -> PullRequest | None:
-    """Return the newest open pull request with that head."""
-    fits = [
+def _is_from(pull: PullRequest, home: Repository) -> bool:
+    return pull.head.repo is not None and pull.head.repo.is_named(home.full_name)
+
+
+def _newest_open(
+    pulls: Iterable[PullRequest], sha: str, home: Repository | None = None
+) -> PullRequest | None:
+    """Return the newest open pull request with this head commit (in this repository, where given)."""
+    matching = [
         pull
         for pull in pulls
-        if pull.state == "open"
-        and pull.head.sha == sha
-        and (
-            home is None or (pull.head.repo is not None and pull.head.repo.full_name.lower() == home.lower())
-        )
+        if pull.state == "open" and pull.head.sha == sha and (home is None or _is_from(pull, home))
     ]
-    return max(fits, key=lambda pull: pull.number, default=None)
+    return max(matching, key=lambda pull: pull.number, default=None)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
+from gate.decision import wording
 from gate.errors import ConfigError
 from gate.github.client import Client
-from gate.report import words
 from gate.report.escape import one_line
 from gate.report.result import Result
 
-DESCRIPTION_LIMIT = 140
+_DESCRIPTION_LIMIT = 140  # characters, GitHub's limit
 
 
 class _Status(BaseModel):
@@ -19,35 +19,35 @@ class _Status(BaseModel):
     state: str
 
 
-def check_context(name: str) -> str:
-    """Return the status's name without spaces around it.
+def check_status_context(name: str) -> str:
+    """Return the name of a commit status, without surrounding spaces.
 
     Raises
     ------
     ConfigError
-        It is empty, longer than 100 characters, or holds characters that nobody sees.
+        It is empty, longer than 100 characters, or contains invisible characters.
     """
-    found = name.strip()
-    if not found or len(found) > 100 or one_line(found) != found:
+    stripped = name.strip()
+    if not stripped or len(stripped) > 100 or one_line(stripped) != stripped:
         raise ConfigError(
             f"status-context is {one_line(name, 60)!r}; expected one line of 1 to 100 characters.",
             "For example: quantgate.",
         )
-    return found
+    return stripped
 
 
-def describe(result: Result) -> str:
-    """Return the status's sentence. Only numbers and words of ours: no text of a model or a task."""
-    worse = [task for task in result.tasks if task.p_holm is not None and task.p_holm <= result.alpha]
-    text = f"{result.verdict}: {words.headline(result)}, p = {words.p_value(result.p_value)}"
+def status_description(result: Result) -> str:
+    """Return the status's text. It contains no text from a model or a task."""
+    text = f"{result.verdict}: {wording.headline(result)}, {wording.deciding_p(result)}"
+    worse = len(result.significant_tasks)
     if worse and result.verdict == "FAIL":
-        text += f", {len(worse)} worse on {'its' if len(worse) == 1 else 'their'} own"
-    return one_line(text, DESCRIPTION_LIMIT)
+        text += f", {worse} worse on {'its' if worse == 1 else 'their'} own"
+    return one_line(text, _DESCRIPTION_LIMIT)
 
 
-def state_of(result: Result) -> str:
-    """Return success where the job may go on, failure where it may not."""
-    return "success" if result.exit_code == 0 else "failure"
+def status_state(result: Result) -> str:
+    """Return failure where the verdict blocks the job, else success."""
+    return "failure" if result.blocks else "success"
 
 
 def post_status(
@@ -59,14 +59,20 @@ def post_status(
     description: str,
     url: str | None,
 ) -> None:
-    """Set the status `context` of a commit; the last one set counts, so trying again does no harm.
+    """Set the status `context` of a commit. The last one counts, so repeating the request is harmless.
 
     Raises
     ------
-    ConfigError, GitHubError
-        The name is wrong; GitHub does not allow it, or cannot be reached.
+    ConfigError
+        The name is invalid.
+    GitHubError
+        GitHub refuses the request or is unreachable.
     """
-    body = {"state": state, "context": check_context(context), "description": description}
+    body = {
+        "state": state,
+        "context": check_status_context(context),
+        "description": one_line(description, _DESCRIPTION_LIMIT),
+    }
     if url is not None:
         body["target_url"] = url
     client.post(f"repos/{repository}/statuses/{sha}", dict(body), _Status, repeatable=True)

@@ -25,10 +25,10 @@ import stamina
 from support.fake_github import BOT, HOME, TOKEN, Answer, FakeGitHub, Request, pull
 from support.results import example
 
-from gate.github import publish
 from gate.github.client import Client
 from gate.github.comment import Comment, marker
 from gate.github.context import PullRequest
+from gate.github.publish import publish
 
 NODE = Path(__file__).parent / "node"
 PRISM = NODE / "node_modules" / ".bin" / "prism"

@@ -1,0 +1,63 @@
+"""Reports on GitHub that a run ended without a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import click
+
+from gate.errors import ConfigError, ExitCode
+from gate.github.annotations import annotation
+from gate.github.client import Client
+from gate.github.context import on_github, read_context
+from gate.github.inputs import UNSET
+from gate.github.messages import warn
+from gate.github.outputs import error_outputs, write_outputs
+from gate.github.pulls import commit_of
+from gate.github.status import check_status_context, post_status
+from gate.report.escape import markdown
+
+_TITLE = "quantgate: no verdict"
+
+
+def report_no_verdict(environment: Mapping[str, str], code: ExitCode, message: str) -> None:
+    """Report an error in the outputs, an annotation, the job summary and the commit status. Never raises.
+
+    Parameters
+    ----------
+    environment : mapping of str to str
+        The runner's environment. The inputs are read from it unvalidated, because they may be the error.
+    code : ExitCode
+    message : str
+    """
+    write_outputs(environment, error_outputs(code))
+    if not on_github(environment):
+        return
+    click.echo(annotation("error", message, _TITLE))
+    file = environment.get("GITHUB_STEP_SUMMARY")
+    if file:
+        lines = "".join(f"- {markdown(line, 1000)}\n" for line in message.splitlines() if line.strip())
+        text = f"\n## {_TITLE}\n\nThis says nothing about the model. The job fails.\n\n{lines}"
+        with suppress(OSError), Path(file).open("a", encoding="utf-8") as handle:
+            handle.write(text)
+    name = environment.get("INPUT_STATUS-CONTEXT", "").strip()
+    token = environment.get("INPUT_GITHUB-TOKEN", "").strip()
+    if token and name not in ("", UNSET):
+        try:
+            _set_error_status(name, token, environment)
+        except Exception as error:
+            warn(f"the commit status was not set to error ({type(error).__name__}: {error}).")
+
+
+def _set_error_status(status_context: str, token: str, environment: Mapping[str, str]) -> None:
+    """Set the commit status to `error`, so that an earlier run's success for this commit no longer counts."""
+    name = check_status_context(status_context)
+    context = read_context(environment)
+    sha = commit_of(context)
+    if sha is None:
+        raise ConfigError("The commit is unknown (GITHUB_SHA is not set).")
+    with Client(context.api_url, token, budget=60.0) as client:
+        text = "no verdict: the evaluation was not completed; see the log of the job"
+        post_status(client, context.repository, sha, name, "error", text, context.run_url)
