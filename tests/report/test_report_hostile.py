@@ -3,78 +3,22 @@
 from __future__ import annotations
 
 import io
-import json
 import re
 from functools import cache
 from typing import Any
 
-import pytest
 from markdown_it import MarkdownIt
 from rich.console import Console
-from support.hostile import HOSTILE
+from support.hostile import HOSTILE, naming
+from support.hostile_result import result_with
 
-from gate.config import DecisionSettings
-from gate.decision import decide
-from gate.importers.build import task_samples
-from gate.report import Result, build_result, print_result, render_markdown, to_json
+from gate.report import print_result, render_markdown
 from gate.report.escape import log_line, markdown, one_line, prose
-from gate.samples import ModelSamples, pair
 
 ALLOWED = {"code", "/code", "details", "/details", "details open", "summary", "/summary", "br", "wbr"}
 GITHUB = MarkdownIt("commonmark", {"html": True, "linkify": True}).enable(
     ["table", "strikethrough", "linkify"]
 )
-
-
-NAME = "PLACEHOLDER"
-
-
-@cache
-def pattern() -> dict[str, Any]:
-    """A failing result, as JSON, in which every text that comes from outside contains NAME."""
-    count = 30
-    columns: dict[str, Any] = {
-        "item_id": [NAME, *(f"{n}" for n in range(count - 1))],
-        "target": [NAME] * count,
-        "prompt": [NAME] * count,
-    }
-    sides = []
-    for label, score in (("a " + NAME, 1.0), (NAME, 0.0)):
-        answered = {**columns, "score": [score] * count, "output": [f"{NAME}{score}"] * count}
-        table = task_samples(NAME, "acc", answered)
-        blind = task_samples(f"blind {NAME}", "acc", {**answered, "score": [1.0] * count})
-        names = ("fingerprint", "engine", "hardware")
-        about = {"loaded_dtype": NAME + label, "device": NAME + label, **dict.fromkeys(names, NAME)}
-        sides.append(ModelSamples(label, {NAME: table, f"blind {NAME}": blind}, about, (NAME,)))
-    pairing = pair(*sides)
-    settings = DecisionSettings(draws=1_000, rule="holm")
-    decision = decide(pairing.tasks, settings)
-    assert decision.verdict == "FAIL"
-    assert decision.sensitivity.blind_tasks == [f"blind {NAME}"]
-    result = build_result(decision, pairing, *sides, settings, 0, [NAME])
-    assert NAME in result.reasons[0]
-    data: dict[str, Any] = json.loads(to_json(result))
-    # what a result.json from elsewhere could hold beside
-    data["reasons"].append(NAME)
-    data["rule"] = NAME
-    data["provenance"].update(quantgate=NAME, seed=NAME)
-    data["tasks"][0]["subtasks"] = [{**data["tasks"][0], "role": "advisory"}]
-    return data
-
-
-def result_with(text: str) -> Result:
-    """The failing result with `text` in the place of every text that comes from outside."""
-
-    text = text.encode("utf-8", "replace").decode()  # what a file can hold
-
-    def put(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: put(one) for key, one in value.items()}
-        if isinstance(value, list):
-            return [put(one) for one in value]
-        return value.replace(NAME, text) if isinstance(value, str) else value
-
-    return Result.model_validate(put(pattern()))
 
 
 def without_drawing(report: str) -> str:
@@ -91,9 +35,10 @@ def tokens_of(text: str) -> list[Any]:
     return flat
 
 
-@pytest.fixture(scope="module", params=range(len(HOSTILE)), ids=lambda n: ascii(HOSTILE[n])[:30])
-def hostile(request: pytest.FixtureRequest) -> tuple[str, str]:
-    result = result_with(HOSTILE[request.param])
+@cache
+def rendered(text: str) -> tuple[str, str]:
+    """Return the Markdown and the terminal report of a result full of hostile text."""
+    result = result_with(text)
     out = io.StringIO()
     print_result(result, Console(file=out, width=160, highlight=False))
     return render_markdown(result), out.getvalue()
@@ -115,62 +60,74 @@ def test_the_parser_used_here_does_see_what_must_not_be_there() -> None:
     assert len(set(HOSTILE)) >= 350
 
 
-def test_hostile_text_leaves_no_markup_but_the_templates(hostile: tuple[str, str]) -> None:
-    report, _ = hostile
-    tokens = tokens_of(report)
-    assert not {"link_open", "image", "code_inline", "em_open", "s_open", "code_block", "hr"} & {
-        token.type for token in tokens
-    }
-    (drawing,) = [token for token in tokens if token.type == "fence"]
-    assert (drawing.info, drawing.markup, len(drawing.content.splitlines())) == (
-        "",
-        "```",
-        3,
-    )  # two tasks, the axis
-    html = "".join(token.content for token in tokens if token.type.startswith("html"))
-    assert set(re.findall(r"<([^>]*)>", html)) <= ALLOWED
-    assert [token.tag for token in tokens if token.type == "heading_open"] == ["h2"]
+def test_hostile_text_leaves_no_markup_but_the_templates() -> None:
+    for text in HOSTILE:
+        with naming(text):
+            report, _ = rendered(text)
+            tokens = tokens_of(report)
+            assert not {"link_open", "image", "code_inline", "em_open", "s_open", "code_block", "hr"} & {
+                token.type for token in tokens
+            }
+            (drawing,) = [token for token in tokens if token.type == "fence"]
+            assert (drawing.info, drawing.markup, len(drawing.content.splitlines())) == (
+                "",
+                "```",
+                3,
+            )  # two tasks, the axis
+            html = "".join(token.content for token in tokens if token.type.startswith("html"))
+            assert set(re.findall(r"<([^>]*)>", html)) <= ALLOWED
+            assert [token.tag for token in tokens if token.type == "heading_open"] == ["h2"]
 
 
-def test_hostile_text_leaves_the_tables_as_they_are(hostile: tuple[str, str]) -> None:
-    report, _ = hostile
-    tables: list[list[int]] = []
-    for token in GITHUB.parse(report):
-        if token.type == "table_open":
-            tables.append([])
-        elif token.type == "tr_open":
-            tables[-1].append(0)
-        elif token.type in ("td_open", "th_open"):
-            tables[-1][-1] += 1
-    assert [set(rows) for rows in tables] == [{8}, {5}, {7}]
-    assert [len(rows) for rows in tables] == [3, 11, 2]
-    # markdown-it and GitHub drop cells beyond the header's, so the source is counted too
-    rows = [line.replace("\\|", "") for line in without_drawing(report).splitlines() if line.startswith("|")]
-    assert {line.count("|") - 1 for line in rows} == {8, 5, 7}
+def test_hostile_text_leaves_the_tables_as_they_are() -> None:
+    for text in HOSTILE:
+        with naming(text):
+            report, _ = rendered(text)
+            tables: list[list[int]] = []
+            for token in GITHUB.parse(report):
+                if token.type == "table_open":
+                    tables.append([])
+                elif token.type == "tr_open":
+                    tables[-1].append(0)
+                elif token.type in ("td_open", "th_open"):
+                    tables[-1][-1] += 1
+            assert [set(rows) for rows in tables] == [{8}, {5}, {7}]
+            assert [len(rows) for rows in tables] == [3, 11, 2]
+            # markdown-it and GitHub drop cells beyond the header's, so the source is counted too
+            rows = [
+                line.replace("\\|", "")
+                for line in without_drawing(report).splitlines()
+                if line.startswith("|")
+            ]
+            assert {line.count("|") - 1 for line in rows} == {8, 5, 7}
 
 
-def test_hostile_text_outside_code_is_only_words_and_numbers(hostile: tuple[str, str]) -> None:
+def test_hostile_text_outside_code_is_only_words_and_numbers() -> None:
     """GitHub links mentions, issues and commits in text, but not in code."""
-    report, _ = hostile
-    outside = re.sub(r"<code>[^<]*</code>", "", without_drawing(report).replace("<wbr>", ""))
-    assert not re.search(r"[@#\[\]\\`~$]", outside.replace("## ", "", 1))
-    assert "http" not in outside
-    assert "www." not in outside
-    assert "evil.example" not in outside
-    assert "GH-" not in outside
-    assert report.count("<code>") == report.count("</code>") > 10
-    assert not re.search(
-        "[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e007f]",
-        report,
-    )
+    for text in HOSTILE:
+        with naming(text):
+            report, _ = rendered(text)
+            outside = re.sub(r"<code>[^<]*</code>", "", without_drawing(report).replace("<wbr>", ""))
+            assert not re.search(r"[@#\[\]\\`~$]", outside.replace("## ", "", 1))
+            assert "http" not in outside
+            assert "www." not in outside
+            assert "evil.example" not in outside
+            assert "GH-" not in outside
+            assert report.count("<code>") == report.count("</code>") > 10
+            assert not re.search(
+                "[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e007f]",
+                report,
+            )
 
 
-def test_hostile_text_is_no_command_to_the_workflow_runner(hostile: tuple[str, str]) -> None:
-    for text in hostile:
-        for line in re.split(r"[\r\n\x85\u2028\u2029]", text):
-            assert not line.strip().startswith("::")
-            assert "##[" not in line
-    assert "\x1b" not in hostile[1]
+def test_hostile_text_is_no_command_to_the_workflow_runner() -> None:
+    for text in HOSTILE:
+        with naming(text):
+            for report in rendered(text):
+                for line in re.split(r"[\r\n\x85\u2028\u2029]", report):
+                    assert not line.strip().startswith("::")
+                    assert "##[" not in line
+            assert "\x1b" not in rendered(text)[1]
 
 
 def test_escaped_text_shows_exactly_its_characters() -> None:

@@ -1,10 +1,24 @@
-"""Strings that a model could say, or that somebody could write into a task, to reach beyond the report that shows them.
+"""Strings with which a model or a task file could break out of the report that shows them.
 
-Facts about what GitHub and its runner act on: the GFM specification, GitHub's pages on autolinked references, mentions,
-writing mathematical expressions, diagrams, and on workflow commands and environment files.
+Sources for what GitHub and its runner interpret: the GFM specification, and GitHub's documentation of autolinked
+references, mentions, mathematical expressions, diagrams, workflow commands and environment files.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def naming(text: str) -> Iterator[None]:
+    """Add the hostile text to the traceback of a failure."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"hostile text: {ascii(text)[:200]}")
+        raise
+
 
 HOSTILE = [
     "@octocat", "@github/security please look", "hello @octocat!", "#1", "GH-26", "octo-org/octo-repo#100",
