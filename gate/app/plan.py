@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from gate.app.compare import Samples
-from gate.app.samples import load_samples
+import os
+from typing import TYPE_CHECKING
+
 from gate.config import DecisionSettings
 from gate.decision.plan import SuitePlan, plan_suite
 from gate.errors import ConfigError
-from gate.samples import ModelSamples, pair
 from gate.stats import required_n
+
+if TYPE_CHECKING:  # a plan without samples needs no pyarrow
+    from gate.app.compare import Samples
+    from gate.samples import ModelSamples
 
 _TYPICAL_FLIP_RATES = (0.02, 0.05, 0.1)  # lossless changes, 8 bit, 4 bit
 
@@ -77,7 +81,11 @@ def plan(
 
 
 def _samples(samples: Samples) -> ModelSamples:
-    return samples if isinstance(samples, ModelSamples) else load_samples(samples)
+    if not isinstance(samples, str | os.PathLike):
+        return samples
+    from gate.app.samples import load_samples
+
+    return load_samples(samples)
 
 
 def _items_per_task(samples: ModelSamples) -> dict[str, int]:
@@ -97,6 +105,8 @@ def _assumed(sizes: dict[str, int], flip_rate: float | None) -> dict[str, dict[s
 
 def _observed(first: ModelSamples, second: ModelSamples) -> tuple[dict[str, int], dict[str, float]]:
     """Return the number of paired items and the observed flip rate of every task."""
+    from gate.samples import pair
+
     tasks = pair(first, second).tasks
     for task in tasks:
         if not task.binary or task.clusters is not None:

@@ -14,7 +14,7 @@ from gate.app.reporter import Reporter, SilentReporter
 from gate.app.suite import Suite, as_loaded, open_suite
 from gate.config import LoadedConfig
 from gate.decision import EarlyStopping, decide, spend
-from gate.doctor import require_devices
+from gate.engines import require_devices
 from gate.files import write_text
 from gate.report import Result, build_result, render
 from gate.report.redact import redact, secrets_of

@@ -1,9 +1,8 @@
-"""Commands start fast, import nothing heavy they do not use, and leave with the documented code."""
+"""Commands import only what they need, and exit with the documented code. Their speed: benchmarks/startup.py."""
 
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -44,24 +43,24 @@ def files(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["compare", "--help"]], ids=" ".join)
-def test_help_starts_under_a_second_and_imports_nothing_heavy(arguments: list[str]) -> None:
-    seconds = []
-    for _ in range(2):  # processor time, since the machine may be busy
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        code, modules = loaded(*arguments)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
+    code, modules = loaded(*arguments)
     assert code == 0
     assert "gate" in modules
-    assert not {"torch", "transformers", "scipy", "numpy", "pyarrow", "pandas", "lm_eval"} & modules
-    assert min(seconds) < 1
+    assert not {"torch", "transformers", "scipy", "numpy", "pyarrow", "pandas", "pydantic", "lm_eval"} & modules
 
 
 def test_compare_on_files_needs_no_model_library(tmp_path: Path) -> None:
     code, modules = loaded("compare", *files(tmp_path))
     assert code == 1
     assert "pyarrow" in modules
-    assert not {"torch", "transformers", "accelerate", "lm_eval"} & modules
+    assert not {"torch", "transformers", "accelerate", "safetensors", "lm_eval", "pandas"} & modules
+
+
+def test_plan_needs_no_model_library() -> None:
+    code, modules = loaded("plan", "--n", "100", "--flip-rate", "0.1")
+    assert code == 0
+    assert not {"torch", "transformers", "lm_eval", "pandas"} & modules
 
 
 @pytest.mark.parametrize("output", ["terminal", "json"])
