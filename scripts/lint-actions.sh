@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Lints all that GitHub or Docker reads: workflows, examples, action.yml, Dockerfile, shell scripts. No network.
+# Lints workflows, examples, action.yml, the Dockerfile and shell scripts. Needs no network.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -8,7 +8,7 @@ for tool in actionlint zizmor hadolint shellcheck check-jsonschema gate; do
     command -v "$tool" > /dev/null || missing+=("$tool")
 done
 if ((${#missing[@]})); then
-    echo "lint-actions: not installed: ${missing[*]}; \`make lint\` sets them up (pip install -e '.[dev]')" >&2
+    echo "lint-actions: not installed: ${missing[*]}; run \`make lint\`, which installs them (pip install -e '.[dev]')" >&2
     exit 2
 fi
 
