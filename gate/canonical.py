@@ -1,4 +1,4 @@
-"""One text form per value, so that equal things have equal hashes."""
+"""Canonical JSON and digests: equal values have equal texts and equal hashes."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import json
 
 
 def canonical_json(value: object) -> str:
-    """Return JSON with sorted keys, no spaces and no escapes; what JSON lacks (dates, ...) becomes its text."""
+    """Return JSON with sorted keys, without spaces and escapes; values that JSON lacks (dates, ...) become text."""
     return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
 
 
 def digest(value: object) -> str:
-    """Return the SHA-256 (64 hex digits) of the canonical JSON of `value`."""
-    return hashlib.sha256(canonical_json(value).encode("utf-8", "surrogatepass")).hexdigest()
+    """Return the SHA-256 of the canonical JSON of a value, as 64 hexadecimal digits."""
+    return text_digest(canonical_json(value))
 
 
 def text_digest(text: str) -> str:
-    """Return the SHA-256 (64 hex digits) of a text in UTF-8."""
+    """Return the SHA-256 of a text in UTF-8, as 64 hexadecimal digits."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from gate.errors import SampleError
-from gate.importers.detect import READABLE, Kind, is_foreign, kind_of
+from gate.importers.detect import Kind, kind_of
+from gate.importers.files import READABLE
 from gate.samples.record import ModelSamples
 
-__all__ = ["is_foreign", "read_foreign"]
+__all__ = ["read_foreign"]
 
 
 def read_foreign(path: Path, *, metric: str | None = None, filter_name: str | None = None) -> ModelSamples:
@@ -20,20 +21,20 @@ def read_foreign(path: Path, *, metric: str | None = None, filter_name: str | No
         CSV, TSV, JSONL or Parquet; `samples_*.jsonl` of LM Evaluation Harness; an Inspect log; `results.jsonl` of
         NeMo Evaluator; or a folder of one of these.
     metric : str, optional
-        The metric to read. Default: the only one, else the first of `choose.DEFAULT_METRICS`, with a note.
+        The metric to read. Default: the only one, else the first of `gate.harness.DEFAULT_METRICS`, with a note.
     filter_name : str, optional
-        The answer filter to read (LM Evaluation Harness). Default: the only one, else the first of
-        `choose.DEFAULT_FILTERS`, with a note.
+        The filter to read (LM Evaluation Harness). Default: the only one, else the first of
+        `gate.harness.DEFAULT_FILTERS`, with a note.
 
     Returns
     -------
     ModelSamples
-        `score` is finite; `correct` is null for the tasks whose scores are not all 0 or 1.
+        `score` is finite; `correct` is null for tasks with scores other than 0 and 1.
 
     Raises
     ------
     SampleError
-        Whatever is wrong with the file: it names the file, what was expected and found, and the next step.
+        The file cannot be read; the message names the file, what was expected, what was found and the next step.
     """
     path = Path(path)
     try:

@@ -1,22 +1,21 @@
-"""From columns of any origin to the table of one task in `SAMPLE_SCHEMA`."""
+"""From imported columns and values to the samples of one task."""
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from gate.errors import SampleError
-from gate.importers.choose import shorten
+from gate.importers.files import shorten
 from gate.samples.record import SAMPLE_SCHEMA, TaskSamples
 
-_YES = {"true": 1.0, "yes": 1.0}
-_NO = {"false": 0.0, "no": 0.0}
+SCORE_WORDS = {"true": 1.0, "yes": 1.0, "false": 0.0, "no": 0.0}
+NO_SCORE = ("", "none", "null", "nan", "na", "n/a")
 
 
 def task_samples(
@@ -28,78 +27,88 @@ def task_samples(
     ----------
     task, metric : str
     columns : mapping of str to array or list
-        `item_id` and `score` (finite) at least; columns of `SAMPLE_SCHEMA` that are left out become null,
-        `repeat` 0. `correct` is derived: set where every score of the task is 0 or 1.
+        At least `item_id` and `score` (finite). Other columns of `SAMPLE_SCHEMA` default to null, `repeat` to 0.
+        `correct` is derived from the scores: null unless every score of the task is 0 or 1.
     facets : mapping, optional
+        See `TaskSamples`.
     """
     scores = np.asarray(columns["score"], dtype=np.float64)
     rows = len(scores)
-    binary = bool(np.all((scores == 0.0) | (scores == 1.0)))
-    made: dict[str, Any] = {
+    right = scores == 1.0
+    binary = bool(np.all(right | (scores == 0.0)))
+    values = {
+        "repeat": pa.repeat(pa.scalar(0, pa.int32()), rows),
+        **{name: column for name, column in columns.items() if column is not None},
         "task": pa.repeat(pa.scalar(task, pa.string()), rows),
         "metric": pa.repeat(pa.scalar(metric, pa.string()), rows),
         "score": pa.array(scores),
-        "repeat": pa.repeat(pa.scalar(0, pa.int32()), rows),
+        "correct": pa.array(right) if binary else pa.nulls(rows, pa.bool_()),
     }
-    if binary:
-        made["correct"] = pa.array(scores == 1.0)
-    arrays = []
-    for field in SAMPLE_SCHEMA:
-        values = (
-            made.get(field.name) if field.name in ("score", "metric", "task") else columns.get(field.name)
-        )
-        values = made.get(field.name) if values is None else values
-        if values is None:
-            arrays.append(pa.nulls(rows, field.type))
-        elif isinstance(values, pa.Array | pa.ChunkedArray):
-            arrays.append(values if values.type == field.type else values.cast(field.type))
-        else:
-            arrays.append(pa.array(values, field.type))
-    table = pa.Table.from_arrays(arrays, schema=SAMPLE_SCHEMA)
-    return TaskSamples(task, metric, table, dict(facets or {}))
+    arrays = [_column(values.get(field.name), field.type, rows) for field in SAMPLE_SCHEMA]
+    return TaskSamples(task, metric, pa.Table.from_arrays(arrays, schema=SAMPLE_SCHEMA), dict(facets or {}))
+
+
+def _column(values: Any, kind: pa.DataType, rows: int) -> pa.Array | pa.ChunkedArray:
+    if values is None:
+        return pa.nulls(rows, kind)
+    if isinstance(values, pa.Array | pa.ChunkedArray):
+        return values if values.type == kind else values.cast(kind)
+    return pa.array(values, kind)
 
 
 def refuse_unscored(
-    count: int, total: int, first: Sequence[str], where: str, why: str = "have no score"
+    unscored: Sequence[str], total: int, where: str, reason: str = "have no score (null, NaN or an error)"
 ) -> None:
-    """Raise a SampleError where samples have no score; an unscored sample is neither right nor wrong."""
-    if count:
+    """Raise SampleError if any sample has no score: such a sample is neither right nor wrong.
+
+    Parameters
+    ----------
+    unscored : sequence of str
+        Names of these samples.
+    total : int
+        Number of all samples.
+    where, reason : str
+        For the message.
+    """
+    if unscored:
         raise SampleError(
-            f"{where}: {count} of {total} samples {why} (null, NaN or an error), the first: {shorten(first)}.",
-            "Evaluate these again, or remove their rows from both files if they were never meant to count.",
+            f"{where}: {len(unscored)} of {total} samples {reason}, the first: {shorten(unscored)}.",
+            "Evaluate these samples again. If they should not count, remove their rows from both files.",
         )
 
 
-def number(value: object) -> float | None:
-    """Return a score as a float: booleans, numbers and their text; None where it is absent or NaN.
+def parse_score(
+    value: object, metric: str, where: str, expected: str = "a finite number or true/false"
+) -> float | None:
+    """Return a logged value as a score, or None if it is absent or NaN.
+
+    Parameters
+    ----------
+    value : object
+        A number, a boolean, or either as text.
+    metric, where, expected : str
+        For the message.
 
     Raises
     ------
-    ValueError
-        Not a number, or infinite.
+    SampleError
+        The value is not a finite number.
     """
+    score = math.inf
     if value is None:
         return None
-    if isinstance(value, str):
+    if isinstance(value, int | float):
+        score = float(value)
+    elif isinstance(value, str):
         word = value.strip().lower()
-        if word in ("", "none", "null", "nan"):
+        if word in NO_SCORE:
             return None
-        result = _YES.get(word, _NO.get(word, math.inf))
-        result = float(word) if result == math.inf else result
-    elif isinstance(value, int | float):
-        result = float(value)
-    else:
-        raise ValueError(f"a {type(value).__name__}")
-    if math.isinf(result):
-        raise ValueError("an infinite value")
-    return None if math.isnan(result) else result
-
-
-def source_files(paths: Sequence[Path]) -> list[dict[str, object]]:
-    """Return name, size in bytes and SHA-256 of the files read, for the audit trail."""
-    entries: list[dict[str, object]] = []
-    for path in paths:
-        with path.open("rb") as handle:
-            sha256 = hashlib.file_digest(handle, "sha256").hexdigest()
-        entries.append({"name": path.name, "bytes": path.stat().st_size, "sha256": sha256})
-    return entries
+        with suppress(ValueError):
+            score = SCORE_WORDS[word] if word in SCORE_WORDS else float(word)
+    if math.isinf(score):
+        shown = repr(value) if isinstance(value, str | int | float) else f"a {type(value).__name__}"
+        raise SampleError(
+            f"{where}: {metric} is {shown[:60]}; expected {expected}.",
+            "Choose another metric with --metric NAME, or evaluate this sample again.",
+        )
+    return None if math.isnan(score) else score

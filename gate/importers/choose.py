@@ -1,101 +1,83 @@
-"""Which metric and which filter to read, where a file holds several: a fixed order, said aloud, or an error."""
+"""Which metric or filter to read where a file has several: the user's choice, the only one, or a default."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from enum import Enum
+from collections.abc import Collection, Sequence
 
 from gate.errors import SampleError
-
-DEFAULT_METRICS = ("acc", "exact_match", "acc_norm", "prompt_level_strict_acc", "pass@1", "pass_at_1")
-"""The first of these that a task has is read, where the user named none. All are right or wrong."""
-
-DEFAULT_FILTERS = ("none", "strict-match", "flexible-extract")
-"""Same for filters. `strict-match` (GSM8K): a model that forgets the answer format has become worse too."""
+from gate.harness import preferred
+from gate.importers.files import shorten
 
 
-class Reason(Enum):
-    """Why a candidate was taken."""
-
-    ONLY = "only"
-    WANTED = "wanted"
-    DEFAULT = "default"
-
-
-@dataclass(frozen=True)
-class Choice:
-    """One of several candidates, and why it was taken."""
-
-    name: str
-    reason: Reason
-    candidates: tuple[str, ...]
-
-
-def choose(
-    wanted: str | None, candidates: Collection[str], defaults: Sequence[str], *, what: str, where: str
-) -> Choice:
-    """Take the wanted candidate, else the only one, else the first default.
+class Selection:
+    """The metric (or the filter) that is read for each task.
 
     Parameters
     ----------
+    what : str
+        "metric" or "filter": the name of the command-line option.
     wanted : str or None
-        What the user asked for. A task that lacks it falls back to its default: a folder may mix tasks with
-        different metrics; `explain` refuses a name that no task has.
-    candidates : collection of str
+        The user's choice. A task without it falls back to its default, because a folder may mix tasks with different
+        metrics; `notes` refuses a choice that no task has.
     defaults : sequence of str
         In order of preference.
-    what, where : str
-        "metric" or "filter", and the task, for messages.
-
-    Raises
-    ------
-    SampleError
-        Several candidates, none wanted and none a default; the message names them.
     """
-    names = tuple(sorted(candidates))
-    if wanted is not None and wanted in names:
-        return Choice(wanted, Reason.WANTED, names)
-    if len(names) == 1:
-        return Choice(names[0], Reason.ONLY, names)
-    for name in defaults:
-        if name in names:
-            return Choice(name, Reason.DEFAULT, names)
-    asked = "" if wanted is None else f" and no {wanted!r}"
-    raise SampleError(
-        f"{where}: has {len(names)} {what}s{asked}: {', '.join(names)}.", f"Choose one with --{what} NAME."
-    )
 
+    def __init__(self, what: str, wanted: str | None, defaults: Sequence[str]) -> None:
+        self.what, self.wanted, self.defaults = what, wanted, defaults
+        self._chosen: dict[str, tuple[str, tuple[str, ...]]] = {}
 
-def explain(what: str, wanted: str | None, choices: Mapping[str, Choice]) -> list[str]:
-    """Return one note per kind of default taken, naming its tasks.
+    def choose(self, task: str, candidates: Collection[str], where: str | None = None) -> str:
+        """Return the wanted candidate, else the only one, else the first default.
 
-    Raises
-    ------
-    SampleError
-        The user asked for a name that no task has.
-    """
-    if wanted is not None and not any(choice.name == wanted for choice in choices.values()):
-        found = sorted({name for choice in choices.values() for name in choice.candidates})
-        raise SampleError(
-            f"No task has the {what} {wanted!r}. Found: {', '.join(found)}.",
-            f"Check the spelling of --{what}, or leave it out.",
-        )
-    tasks: dict[tuple[str, tuple[str, ...]], list[str]] = {}
-    for task, choice in choices.items():
-        fell_back = wanted is not None and choice.reason is not Reason.WANTED
-        if choice.reason is Reason.DEFAULT or fell_back:
-            tasks.setdefault((choice.name, choice.candidates), []).append(task)
-    notes = []
-    for (name, candidates), members in tasks.items():
-        why = f"no {what} {wanted}; read" if wanted is not None else f"read the {what}"
-        others = [other for other in candidates if other != name]
-        rest = f" (also there: {', '.join(others)}; choose with --{what})" if others else ""
-        notes.append(f"{shorten(members)}: {why} {name}{rest}.")
-    return notes
+        Parameters
+        ----------
+        task : str
+        candidates : collection of str
+        where : str, optional
+            What error messages name; default: the task.
 
+        Raises
+        ------
+        SampleError
+            Several candidates, of which none is wanted and none is a default.
+        """
+        names = tuple(sorted(candidates))
+        if self.wanted is not None and self.wanted in names:
+            name: str | None = self.wanted
+        else:
+            name = names[0] if len(names) == 1 else preferred(names, self.defaults)
+        if name is None:
+            wanted = "" if self.wanted is None else f" and no {self.wanted!r}"
+            raise SampleError(
+                f"{where or f'task {task}'}: has {len(names)} {self.what}s{wanted}: {', '.join(names)}.",
+                f"Choose one with --{self.what} NAME.",
+            )
+        self._chosen[task] = (name, names)
+        return name
 
-def shorten(names: Sequence[str], most: int = 5) -> str:
-    """Join names for a message: the first few, and how many more."""
-    shown = ", ".join(str(name) for name in names[:most])
-    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+    def notes(self) -> list[str]:
+        """Return one note per default used, naming its tasks.
+
+        Raises
+        ------
+        SampleError
+            No task has the user's choice.
+        """
+        if self.wanted is not None and all(name != self.wanted for name, _ in self._chosen.values()):
+            available = sorted({name for _, names in self._chosen.values() for name in names})
+            raise SampleError(
+                f"No task has the {self.what} {self.wanted!r}. Found: {', '.join(available)}.",
+                f"Check the spelling of --{self.what}, or leave it out.",
+            )
+        tasks: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+        for task, (name, names) in self._chosen.items():
+            if name != self.wanted and (self.wanted is not None or len(names) > 1):
+                tasks.setdefault((name, names), []).append(task)
+        notes = []
+        for (name, names), members in tasks.items():
+            reason = f"read the {self.what}" if self.wanted is None else f"no {self.what} {self.wanted}; read"
+            others = ", ".join(other for other in names if other != name)
+            advice = f" (also available: {others}; choose with --{self.what})" if others else ""
+            notes.append(f"{shorten(members)}: {reason} {name}{advice}.")
+        return notes

@@ -1,8 +1,7 @@
-"""Which files of a folder are one run of LM Evaluation Harness, and what its results file says of the run."""
+"""Which files of a folder belong to one run of LM Evaluation Harness, and what its results file says about the run."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,17 +9,17 @@ from typing import Any
 
 from gate.canonical import canonical_json
 from gate.errors import SampleError
-from gate.importers.choose import shorten
-from gate.importers.detect import LINES, files_in, harness_files, subfolders
+from gate.harness import results_name, split_samples_name
+from gate.importers.detect import harness_files
+from gate.importers.files import LINES, files_in, shorten, subfolders
 from gate.importers.jsonlines import read_json
 
-_STAMP = re.compile(r"_(\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(?:\.\d+)?)$")
 _MODEL = ("model", "model_args", "model_dtype")
 
 
 @dataclass(frozen=True)
 class TaskFile:
-    """A samples file, and the results file of the same run (empty where there is none)."""
+    """A samples file and the results file of the same run (empty if it is missing)."""
 
     path: Path
     task: str
@@ -28,94 +27,91 @@ class TaskFile:
     results: Mapping[str, Any] = field(default_factory=dict)
 
     def of_task(self, key: str) -> Any:
-        """Return what the results file says under `key` of this task, or None."""
+        """Return the entry of this task in the results file's section `key`, or None."""
         section = self.results.get(key)
         return section.get(self.task) if isinstance(section, Mapping) else None
 
     def settings(self, key: str) -> Mapping[str, Any]:
-        """Return what the results file maps under `key` for this task; empty where it says nothing."""
-        found = self.of_task(key)
-        return found if isinstance(found, Mapping) else {}
+        """Return the entry of this task in the results file's section `key` if it is a mapping, else an empty one."""
+        entry = self.of_task(key)
+        return entry if isinstance(entry, Mapping) else {}
 
     @property
     def config(self) -> Mapping[str, Any]:
-        """The settings of the run; empty where the results file is missing."""
+        """The settings of the run; empty if the results file is missing."""
         config = self.results.get("config")
         return config if isinstance(config, Mapping) else {}
 
     @property
     def model(self) -> str | None:
-        """The model and its arguments as one text; None where the results file is missing."""
+        """The model and its arguments as JSON; None if the results file is missing."""
         return canonical_json([self.config.get(key) for key in _MODEL]) if self.config else None
+
+    @property
+    def description(self) -> str:
+        """Time stamp, model and arguments, for messages."""
+        arguments = self.config.get("model_args")
+        shown = arguments if isinstance(arguments, str) else canonical_json(arguments)
+        return f"{self.stamp} ({self.config.get('model')}: {shown})"
 
 
 def find_task_files(path: Path) -> tuple[dict[str, TaskFile], list[str]]:
-    """Return the file of each task, and notes on the files that were left out.
+    """Return the samples file of each task, and notes on files that were not read.
 
-    A folder holds one model: `samples_*.jsonl` directly, or in one subfolder named after the model. Of several runs
-    of a task the newest is taken, provided that their results files name the same model.
+    A folder holds one model: its `samples_*.jsonl` are in the folder itself, or in one subfolder named after the
+    model. Of several runs of a task the newest is read, provided that their results files name the same model.
 
     Raises
     ------
     SampleError
-        Several subfolders or several models, so that nothing tells which is meant.
+        Several subfolders or several models.
     """
-    files = [path] if path.is_file() else _in_folder(path)
-    found: dict[str, list[TaskFile]] = {}
+    runs: dict[str, list[TaskFile]] = {}
     results: dict[Path, Mapping[str, Any]] = {}
-    for file in files:
-        name = file.stem.removeprefix("samples_")
-        match = _STAMP.search(name)
-        stamp = match.group(1) if match else ""
-        beside = file.with_name(f"results_{stamp}.json" if stamp else "results.json")
+    for file in [path] if path.is_file() else _in_folder(path):
+        task, stamp = split_samples_name(file.stem)
+        beside = file.with_name(results_name(stamp))
         if beside not in results:
             results[beside] = read_json(beside) if beside.is_file() else {}
-        task = name[: match.start()] if match else name
-        found.setdefault(task, []).append(TaskFile(file, task, stamp, results[beside]))
-    chosen: dict[str, TaskFile] = {}
+        runs.setdefault(task, []).append(TaskFile(file, task, stamp, results[beside]))
+    newest: dict[str, TaskFile] = {}
     notes = []
-    for task, runs in sorted(found.items()):
-        runs.sort(key=lambda run: run.stamp)
-        _one_model(path, runs, "model")
-        chosen[task] = runs[-1]
-        if len(runs) > 1:
-            notes.append(f"{task}: {len(runs)} runs in the folder; read the newest, {runs[-1].path.name}.")
-    _one_model(path, list(chosen.values()), "model_name")
-    arguments = sorted({_described(run) for run in chosen.values() if run.model is not None})
-    if len({run.model for run in chosen.values()} - {None}) > 1:
-        notes.append(f"The tasks were run with different model arguments: {shorten(arguments)}.")
-    return chosen, notes
+    for task, candidates in sorted(runs.items()):
+        candidates.sort(key=lambda run: run.stamp)
+        _refuse_models(path, {run.model: run for run in candidates})
+        newest[task] = candidates[-1]
+        if len(candidates) > 1:
+            notes.append(
+                f"{task}: {len(candidates)} runs in the folder; read the newest, {newest[task].path.name}."
+            )
+    _refuse_models(path, {run.results.get("model_name"): run for run in newest.values()})
+    known = [run for run in newest.values() if run.model is not None]
+    if len({run.model for run in known}) > 1:
+        descriptions = sorted({run.description for run in known})
+        notes.append(f"The tasks were run with different model arguments: {shorten(descriptions)}.")
+    return newest, notes
 
 
-def _one_model(path: Path, runs: Sequence[TaskFile], identity: str) -> None:
-    of_model: dict[str, TaskFile] = {}
-    for run in runs:
-        name = run.model if identity == "model" else run.results.get("model_name")
-        if isinstance(name, str):
-            of_model[name] = run
-    if len(of_model) > 1:
-        shown = shorten(sorted(_described(run) for run in of_model.values()))
+def _refuse_models(path: Path, runs: Mapping[object, TaskFile]) -> None:
+    """Raise SampleError if runs, keyed by their model, name more than one."""
+    named = [run for model, run in runs.items() if isinstance(model, str)]
+    if len(named) > 1:
         raise SampleError(
-            f"{path} holds runs of several models, or of one model with different arguments: {shown}.",
+            f"{path} holds runs of several models, or of one model with different arguments: "
+            f"{shorten(sorted(run.description for run in named))}.",
             "Move each run (its results_*.json and samples_*.jsonl) into a folder of its own.",
         )
 
 
-def _in_folder(folder: Path) -> list[Path]:
+def _in_folder(folder: Path) -> Sequence[Path]:
     direct = harness_files(folder)
     if direct:
         return direct
-    places = [place for place in subfolders(folder) if harness_files(place)]
-    if len(places) > 1:
+    models = [subfolder for subfolder in subfolders(folder) if harness_files(subfolder)]
+    if len(models) > 1:
         raise SampleError(
-            f"{folder} holds the samples of {len(places)} models, one a subfolder: "
-            f"{shorten([place.name for place in places])}.",
-            "Give one of the subfolders.",
+            f"{folder} holds the samples of {len(models)} models, one per subfolder: "
+            f"{shorten([model.name for model in models])}.",
+            "Pass one of the subfolders.",
         )
-    return harness_files(places[0]) if places else files_in(folder, LINES)
-
-
-def _described(run: TaskFile) -> str:
-    arguments = run.config.get("model_args")
-    shown = arguments if isinstance(arguments, str) else canonical_json(arguments)
-    return f"{run.stamp} ({run.config.get('model')}: {shown})"
+    return harness_files(models[0]) if models else files_in(folder, LINES)

@@ -1,8 +1,7 @@
-"""One row of an LM Evaluation Harness `samples_*.jsonl`: what was asked, answered and scored."""
+"""One row of an LM Evaluation Harness `samples_*.jsonl`: document, prompt, answer and metrics."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any, NamedTuple
 
 from gate.canonical import canonical_json, text_digest
 from gate.errors import SampleError
-from gate.importers.jsonlines import clean_text, json_lines
+from gate.importers.jsonlines import as_text, clean_text, json_lines
 
 _FIELDS = frozenset(
     [
@@ -29,8 +28,8 @@ _FIELDS = frozenset(
 )
 
 
-class HarnessRow(NamedTuple):  # made 100,000 times a file, three times as fast as a frozen dataclass
-    """One document, answered, under one filter.
+class HarnessRow(NamedTuple):  # built 100,000 times per file; three times as fast as a frozen dataclass
+    """The answer to one document under one filter.
 
     Attributes
     ----------
@@ -39,21 +38,21 @@ class HarnessRow(NamedTuple):  # made 100,000 times a file, three times as fast 
     doc_id : int
         Position of the document in its dataset.
     doc_hash, prompt_hash : str
-        SHA-256; computed as the harness does where an old version left them out.
+        SHA-256; computed as lm-eval does for old versions, which did not log them.
     target : str
     metrics : mapping
-        Values as logged, by metric.
+        Logged values, by metric.
     answer : str
-        What the filter left of the answer (generation); "" where choices were scored.
+        The filtered text of a generation; "" for multiple choice.
     loglikelihoods : tuple of float
-        Nats, one a choice; empty for generation.
+        Nats, one per choice; empty for a generation.
     unconditioned : tuple of float
-        The same without the context, where `acc_mutual_info` asked for them.
+        The same without the context, where `acc_mutual_info` was logged.
     prompt : str
     choices : tuple of str
-        Continuations that were scored, with the space before them; empty for generation.
+        Continuations that were scored, with the target delimiter before them; empty for a generation.
     generation : str
-        Canonical JSON of the generation settings; "" where choices were scored.
+        Canonical JSON of the generation settings; "" for multiple choice.
     """
 
     line: int
@@ -77,49 +76,50 @@ def harness_rows(path: Path) -> Iterator[HarnessRow]:
     Raises
     ------
     SampleError
-        A line that is not JSON, or not such a row; the message names file and line.
+        A line is not JSON, or not such a row.
     """
     for line, row in json_lines(path):
         try:
             yield _row(line, row)
         except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
-            what = f"no {error}" if isinstance(error, KeyError) else str(error)
+            reason = f"no {error}" if isinstance(error, KeyError) else str(error)
             raise SampleError(
-                f"{path}:{line}: not a row that LM Evaluation Harness logs: {what}.",
-                "Expected doc_id, doc, target, arguments, filtered_resps and a field per metric (version 0.4).",
+                f"{path}:{line}: not a row of LM Evaluation Harness: {reason}.",
+                "Expected doc_id, doc, target, arguments, filtered_resps and one field per metric (version 0.4).",
             ) from None
 
 
 def _row(line: int, row: Mapping[str, Any]) -> HarnessRow:
     requests = _requests(row.get("arguments") or [])
     responses = row["resps"] if "filtered_resps" not in row and "resps" in row else row["filtered_resps"]
-    scored = _scored(responses)
-    conditioned = len(requests) // 2 if _mutual_information(requests) else len(requests)
+    scored = _loglikelihoods(responses)
+    conditioned = len(requests) // 2 if _has_unconditioned(requests) else len(requests)
     multiple_choice = len(scored) > 1 and len(scored) == len(requests)
     contexts = [request[0] for request in requests[:conditioned]]
-    prompt = clean_text(_plain(contexts[0])) if contexts else ""
+    prompt = as_text(contexts[0]) if contexts else ""
     choices: tuple[str, ...] = ()
     if multiple_choice:
         choices = tuple(clean_text(str(request[1])) for request in requests[:conditioned])
-        if contexts.count(contexts[0]) < len(contexts):  # the choice is in the context (WinoGrande)
-            prompt, choices = choices[0], tuple(clean_text(_plain(context)) for context in contexts)
-    logged = row.get("doc_hash")
-    doc_hash = logged if isinstance(logged, str) else _doc_hash(row["doc"])
+        if contexts.count(contexts[0]) < len(contexts):  # the choice is part of the context (WinoGrande)
+            prompt, choices = choices[0], tuple(as_text(context) for context in contexts)
+    doc_hash = row.get("doc_hash")
+    if not isinstance(doc_hash, str):
+        doc_hash = text_digest(json.dumps(row["doc"], indent=2, ensure_ascii=False))
     prompt_hash = row.get("prompt_hash")
     if not isinstance(prompt_hash, str):
         prompt_hash = text_digest(_plain(requests[0][0])) if requests else text_digest("")
     settings = requests[0][1] if requests and len(requests[0]) > 1 else None
-    names = row.get("metrics")
-    if not isinstance(names, list):  # before 0.4.4
-        names = [key for key, value in row.items() if key not in _FIELDS and not isinstance(value, str)]
+    metrics = row.get("metrics")
+    if not isinstance(metrics, list):  # before 0.4.4
+        metrics = [key for key, value in row.items() if key not in _FIELDS and not isinstance(value, str)]
     return HarnessRow(
         line=line,
         filter_name=str(row.get("filter", "none")),
         doc_id=int(row["doc_id"]),
         doc_hash=doc_hash,
         prompt_hash=prompt_hash,
-        target=clean_text(_plain(row.get("target", ""))),
-        metrics={str(name): row.get(name) for name in names},
+        target=as_text(row.get("target", "")),
+        metrics={str(name): row.get(name) for name in metrics},
         answer="" if multiple_choice else _answer(responses, scored),
         loglikelihoods=tuple(scored[:conditioned]) if multiple_choice else (),
         unconditioned=tuple(scored[conditioned:]) if multiple_choice else (),
@@ -130,7 +130,7 @@ def _row(line: int, row: Mapping[str, Any]) -> HarnessRow:
 
 
 def _requests(arguments: object) -> list[Sequence[Any]]:
-    """Return the arguments of each request; 0.4.3 and later log them as {"gen_args_0": {"arg_0": ...}}."""
+    """Return the arguments of each request, which 0.4.3 and later log as {"gen_args_0": {"arg_0": ...}}."""
     if isinstance(arguments, Mapping):
         return [
             tuple(values.values()) if isinstance(values, Mapping) else (values,)
@@ -138,11 +138,11 @@ def _requests(arguments: object) -> list[Sequence[Any]]:
         ]
     if not isinstance(arguments, list):
         raise TypeError(f"arguments is a {type(arguments).__name__}")
-    return [one if isinstance(one, list) else [one] for one in arguments]
+    return [request if isinstance(request, list) else [request] for request in arguments]
 
 
-def _scored(responses: object) -> list[float]:
-    """Return the log-likelihoods (nats) where responses are [log-likelihood, is greedy] pairs, else nothing."""
+def _loglikelihoods(responses: object) -> list[float]:
+    """Return the log-likelihoods (nats) of [log-likelihood, is greedy] pairs; nothing for other responses."""
     if not isinstance(responses, list):
         raise TypeError(f"filtered_resps is a {type(responses).__name__}")
     values = []
@@ -154,30 +154,25 @@ def _scored(responses: object) -> list[float]:
     return values
 
 
-def _mutual_information(requests: Sequence[Sequence[Any]]) -> bool:
-    """Tell whether the second half asks for the same continuations without a context (acc_mutual_info)."""
+def _has_unconditioned(requests: Sequence[Sequence[Any]]) -> bool:
+    """Return whether the second half repeats the continuations of the first without context (acc_mutual_info)."""
     half, odd = divmod(len(requests), 2)
     if odd or half < 2 or requests[-1][0] != "" or any(len(request) != 2 for request in requests):
         return False
     return all(
-        requests[half + i][0] == "" and requests[i][0] != "" and requests[half + i][1] == requests[i][1]
-        for i in range(half)
+        second[0] == "" and first[0] != "" and second[1] == first[1]
+        for first, second in zip(requests[:half], requests[half:], strict=True)
     )
 
 
 def _answer(responses: Sequence[Any], scored: Sequence[float]) -> str:
-    if scored:  # a single continuation, e.g. LAMBADA: whether it is the greedy one
+    if scored:  # a single continuation (LAMBADA): whether greedy decoding gives it
         return str(responses[0][1])
     value: Any = responses
     while isinstance(value, list) and len(value) == 1:
         value = value[0]
-    return clean_text(_plain(value))
+    return as_text(value)
 
 
 def _plain(value: object) -> str:
     return value if isinstance(value, str) else canonical_json(value)
-
-
-def _doc_hash(doc: object) -> str:
-    text = json.dumps(doc, indent=2, ensure_ascii=False)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

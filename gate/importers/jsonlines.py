@@ -1,4 +1,4 @@
-"""JSON lines, one object a line, with the file and line of whatever is wrong."""
+"""JSON files and JSON lines, with errors that name file and line."""
 
 from __future__ import annotations
 
@@ -7,32 +7,33 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from gate.canonical import canonical_json
 from gate.errors import SampleError
 
 _BOM = b"\xef\xbb\xbf"
 _LINE_HINT = (
-    "Each line must be one JSON object in UTF-8. Was the file cut, or written by two processes at once?"
+    "Each line must be one JSON object in UTF-8. "
+    "Check whether the file was cut, or written by two processes at once."
 )
 
 
 def json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield (1-based line, object) for every line that is not blank.
+    """Yield the 1-based line number and the object of every line that is not blank.
 
     Raises
     ------
     SampleError
-        A line is not a JSON object; the message names file and line.
+        A line is not a JSON object.
     """
     with path.open("rb") as lines:
         for number, raw in enumerate(lines, start=1):
             line = raw.removeprefix(_BOM) if number == 1 else raw
-            if line.isspace() or not line:
-                continue
-            yield number, _parse(line, path, number)
+            if line and not line.isspace():
+                yield number, _object(line, f"{path}:{number}", _LINE_HINT)
 
 
 def first_object(path: Path) -> dict[str, Any] | None:
-    """Return the first object of a JSON-lines file, None where it has none."""
+    """Return the first object of a JSON-lines file, or None if there is none."""
     return next((row for _, row in json_lines(path)), None)
 
 
@@ -44,32 +45,33 @@ def read_json(path: Path) -> dict[str, Any]:
     SampleError
         The file is not JSON, or not an object.
     """
-    try:
-        value = json.loads(path.read_bytes().removeprefix(_BOM))
-    except (ValueError, RecursionError) as error:
-        raise SampleError(f"{path}: not valid JSON: {_reason(error)}.", "Was the file cut?") from None
-    if not isinstance(value, dict):
-        raise SampleError(f"{path}: expected a JSON object, found a {type(value).__name__}.")
-    return value
+    return _object(
+        path.read_bytes().removeprefix(_BOM),
+        str(path),
+        "The file must be one JSON object in UTF-8. Check whether it was cut.",
+    )
+
+
+def as_text(value: object) -> str:
+    """Return a text as it is and any other value as canonical JSON, both safe to store as UTF-8."""
+    return clean_text(value if isinstance(value, str) else canonical_json(value))
 
 
 def clean_text(text: str) -> str:
-    """Return the text with lone surrogates, which UTF-8 cannot hold, replaced."""
+    """Replace lone surrogates, which UTF-8 cannot store."""
     if text.isascii():
         return text
     return text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
 
 
-def _parse(line: bytes, path: Path, number: int) -> dict[str, Any]:
+def _object(content: bytes, where: str, hint: str) -> dict[str, Any]:
     try:
-        row = json.loads(line)
+        value = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise SampleError(f"{path}:{number}: not valid JSON: {_reason(error)}.", _LINE_HINT) from None
-    if not isinstance(row, dict):
-        raise SampleError(
-            f"{path}:{number}: expected a JSON object, found a {type(row).__name__}.", _LINE_HINT
-        )
-    return row
+        raise SampleError(f"{where}: not valid JSON: {_reason(error)}.", hint) from None
+    if not isinstance(value, dict):
+        raise SampleError(f"{where}: expected a JSON object, found a {type(value).__name__}.", hint)
+    return value
 
 
 def _reason(error: Exception) -> str:

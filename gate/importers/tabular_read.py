@@ -1,4 +1,4 @@
-"""CSV, JSONL and Parquet files as Arrow tables of the columns that matter, read without a Python loop per row."""
+"""CSV, JSONL and Parquet files as Arrow tables of the known columns, without a Python loop per row."""
 
 from __future__ import annotations
 
@@ -8,31 +8,27 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from gate.canonical import canonical_json
 from gate.errors import SampleError
-from gate.importers.detect import LINES, READABLE
-from gate.importers.jsonlines import clean_text, first_object, json_lines
+from gate.importers.files import LINES, READABLE, no_rows, refuse_empty
+from gate.importers.jsonlines import as_text, first_object, json_lines
 
 TEXT = ("task", "item_id", "output", "target", "prompt_hash", "prompt", "cluster", "metric")
 NUMBERS = ("correct", "score", "repeat")
-KNOWN = (*TEXT, *NUMBERS)
-REQUIRED = ("task", "item_id", "output", "target")
+_KNOWN = (*TEXT, *NUMBERS)
+_REQUIRED = ("task", "item_id", "output", "target")
 _BLOCK = 8 << 20  # bytes; a row must fit into two blocks
 
 
 def read_table(path: Path) -> pa.Table:
-    """Read the known columns of a file; types are as the file has them.
+    """Read the known columns of a file, with the types of the file.
 
     Raises
     ------
     SampleError
-        Missing or doubled columns, no rows, or a file that its reader cannot parse.
+        Missing or repeated columns, no rows, or a file that its parser rejects.
     """
+    refuse_empty(path)
     suffix = path.suffix.lower()
-    if path.stat().st_size == 0:
-        raise SampleError(
-            f"{path} is empty (0 bytes).", "Was the evaluation stopped before it wrote its samples?"
-        )
     if suffix in LINES:
         table = _read_lines(path)
     elif suffix in (".parquet", ".pq"):
@@ -40,25 +36,25 @@ def read_table(path: Path) -> pa.Table:
     else:
         table = _read_csv(path, "\t" if suffix == ".tsv" else ",")
     if table.num_rows == 0:
-        raise SampleError(f"{path} holds no rows.", "Was the evaluation stopped before it wrote its samples?")
+        raise no_rows(path)
     return table
 
 
-def check_columns(found: Sequence[str], path: Path) -> None:
-    """Raise a SampleError where a required column is missing or a known one stands twice."""
-    missing = [name for name in REQUIRED if name not in found]
-    if "correct" not in found and "score" not in found:
+def _check_columns(columns: Sequence[str], path: Path) -> None:
+    """Raise SampleError if a required column is missing or a known one is repeated."""
+    missing = [name for name in _REQUIRED if name not in columns]
+    if "correct" not in columns and "score" not in columns:
         missing.append("correct (or score)")
     if missing:
-        shown = ", ".join(list(found)[:20]) or "(none)"
+        shown = ", ".join(columns[:20]) or "(none)"
         raise SampleError(
             f"{path}: missing column{'s' if len(missing) > 1 else ''} {', '.join(missing)}. Found: {shown}.",
             READABLE,
         )
-    doubled = sorted({name for name in KNOWN if list(found).count(name) > 1})
-    if doubled:
+    repeated = sorted(name for name in _KNOWN if list(columns).count(name) > 1)
+    if repeated:
         raise SampleError(
-            f"{path}: more than one column is named {', '.join(doubled)}.", "Rename one of them."
+            f"{path}: more than one column is named {', '.join(repeated)}.", "Rename one of them."
         )
 
 
@@ -68,12 +64,12 @@ def _read_parquet(path: Path) -> pa.Table:
     try:
         with pq.ParquetFile(path, memory_map=True) as file:
             names = file.schema_arrow.names
-            check_columns(names, path)
-            return file.read(columns=[name for name in KNOWN if name in names])
+            _check_columns(names, path)
+            return file.read(columns=[name for name in _KNOWN if name in names])
     except (pa.ArrowException, OSError) as error:
         raise SampleError(
             f"{path} is not a readable Parquet file: {_first_line(error)}.",
-            "Was it cut, or only half copied?",
+            "Check whether it was cut or only partly copied.",
         ) from None
 
 
@@ -81,9 +77,9 @@ def _read_csv(path: Path, delimiter: str) -> pa.Table:
     import pyarrow.csv as pa_csv
 
     header = _header(path, delimiter)
-    check_columns(header, path)
-    columns = [name for name in KNOWN if name in header]
-    # Everything is read as text: "007" is a name, and "" an answer. Numbers are parsed later.
+    _check_columns(header, path)
+    columns = [name for name in _KNOWN if name in header]
+    # Everything is read as text, because "007" is a name and "" an answer. Numbers are parsed later.
     convert = pa_csv.ConvertOptions(
         include_columns=columns, column_types=dict.fromkeys(columns, pa.string()), strings_can_be_null=False
     )
@@ -111,7 +107,7 @@ def _header(path: Path, delimiter: str) -> list[str]:
 
 
 def _csv_fault(path: Path, delimiter: str) -> str | None:
-    """Find the file:line of the first row with another number of fields, or that is not UTF-8."""
+    """Return file:line of the first row that is not UTF-8, or has another number of fields than the header."""
     with path.open(encoding="utf-8-sig", newline="") as handle:
         reader = csv.reader(handle, delimiter=delimiter)
         try:
@@ -125,7 +121,7 @@ def _csv_fault(path: Path, delimiter: str) -> str | None:
 
 
 def _read_lines(path: Path) -> pa.Table:
-    """Read JSON lines with Arrow; where a column mixes types, or a line is broken, by a slower and more exact way."""
+    """Read JSON lines with Arrow, or row by row if a column mixes types or a line is broken."""
     import pyarrow.json as pa_json
 
     first = first_object(path) or {}
@@ -142,19 +138,19 @@ def _read_lines(path: Path) -> pa.Table:
     try:
         table = _with_blocks(read, path)
     except pa.ArrowException:
-        table = _lines_by_hand(path)
+        table = _lines_by_row(path)
     columns = [
         name for name in table.column_names if name in first or table.column(name).null_count < table.num_rows
     ]
-    check_columns(list(dict.fromkeys([*first, *columns])), path)
+    _check_columns(list(dict.fromkeys([*first, *columns])), path)
     return table.select(columns)
 
 
 def _lines_schema(first: Mapping[str, object]) -> pa.Schema:
-    """Take the types of the columns from the first row: item_id may be text or a number."""
+    """Take the column types from the first row: item_id may be text or a number."""
     types = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.string()}
     fields = []
-    for name in KNOWN:
+    for name in _KNOWN:
         default = pa.string() if name in TEXT else pa.int64() if name == "repeat" else pa.float64()
         kind = types.get(type(first.get(name)), default)
         number = name in ("correct", "score") and kind == pa.int64()
@@ -162,33 +158,32 @@ def _lines_schema(first: Mapping[str, object]) -> pa.Schema:
     return pa.schema(fields)
 
 
-def _lines_by_hand(path: Path) -> pa.Table:
-    columns: dict[str, list[str | None]] = {name: [] for name in KNOWN}
+def _lines_by_row(path: Path) -> pa.Table:
+    columns: dict[str, list[str | None]] = {name: [] for name in _KNOWN}
     for line, row in json_lines(path):
         for name, values in columns.items():
-            values.append(_text(row.get(name), name, f"{path}:{line}"))
+            values.append(_cell(row.get(name), name, f"{path}:{line}"))
     return pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
 
 
-def _text(value: object, name: str, where: str) -> str | None:
+def _cell(value: object, name: str, where: str) -> str | None:
     if value is None:
         return None
-    if isinstance(value, str):
-        return clean_text(value)
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, list | dict):
-        if name == "prompt":  # chat messages
-            return clean_text(canonical_json(value))
+    if isinstance(value, list | dict) and name != "prompt":  # a prompt may be a list of chat messages
         raise SampleError(
             f"{where}: {name} is a {'list' if isinstance(value, list) else 'nested object'}; expected text, a number "
             "or true/false.",
             READABLE,
         )
+    if isinstance(value, str | list | dict):
+        return as_text(value)
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _with_blocks(read: Callable[[int], pa.Table], path: Path) -> pa.Table:
+    """Read with the default block size, or in one block if a row does not fit."""
     try:
         return read(_BLOCK)
     except pa.ArrowInvalid as error:

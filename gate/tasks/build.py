@@ -1,4 +1,4 @@
-"""From the settings of a task and its file to a `Task`."""
+"""Builds a `Task` from its settings and its file."""
 
 from __future__ import annotations
 
@@ -22,37 +22,37 @@ from gate.tasks.templates import Template
 
 @dataclass(frozen=True)
 class _Rendered:
-    """The texts of one document, before examples are put in front of it."""
+    """The rendered templates of one document, without few-shot examples."""
 
     document: Document
-    question: str
+    prompt: str
     choices: tuple[str, ...]
-    gold: int | None
-    answers: tuple[str, ...]
+    target_index: int | None
+    targets: tuple[str, ...]
 
 
 def build_task(
     settings: TaskSettings, samples: SampleSettings, folder: Path, include_path: Sequence[str | Path] = ()
 ) -> Task:
-    """Read, check and render a task: from its file, or by its name in the registry of LM Evaluation Harness.
+    """Build a task from its file, or by its name in the registry of LM Evaluation Harness.
 
     Parameters
     ----------
     settings : TaskSettings
     samples : SampleSettings
-        For `limit`, `repeats` and `seed`.
+        For `limit`, `repeats`, `temperature` and `seed`.
     folder : Path
-        Where relative file names start.
+        Folder that relative file names refer to.
     include_path : sequence of str or Path
-        Folders (relative ones to `folder`) with LM Evaluation Harness task files of the user's own.
+        Folders with LM Evaluation Harness task files of the user; relative ones refer to `folder`.
 
     Raises
     ------
     TaskError
-        The file or one of its documents does not fit the settings; no such registry task.
+        The file or one of its documents does not fit the settings, or the registry has no such task.
     """
     if settings.is_registry_task:
-        task: Task = build_harness_task(settings, samples, [folder / one for one in include_path])
+        task: Task = build_harness_task(settings, samples, [folder / path for path in include_path])
     else:
         task = _file_task(settings, samples, folder)
     return task if settings.items is None else select_items(task, folder / settings.items)
@@ -62,10 +62,10 @@ def _file_task(settings: TaskSettings, samples: SampleSettings, folder: Path) ->
     path = folder / str(settings.file)
     renderer = _Renderer(settings)
     documents = read_documents(path, settings.name)
-    used = documents[: settings.limit or samples.limit]
-    rendered = [renderer.render(document, f"{path}:{document.line}") for document in used]
+    limited = documents[: settings.limit or samples.limit]
+    rendered = [renderer.render(document, f"{path}:{document.line}") for document in limited]
     examples = _examples(settings, path, documents, folder, renderer)
-    items = tuple(_item(one, examples, settings, path) for one in rendered)
+    items = tuple(_item(document, examples, settings, path) for document in rendered)
     sampling = Sampling.of(samples) if settings.kind == "generate_until" else Sampling()
     facets = _facets(settings, items, examples) | sampling.facets
     return FileTask(settings.name, settings, items, facets, sampling)
@@ -81,18 +81,18 @@ class _Renderer:
         self.answer = Template(str(settings.answer), name, "answer")
         choices = settings.choices
         self.choices: Template | list[Template] = (
-            [Template(one, name, "choices") for one in choices]
+            [Template(source, name, "choices") for source in choices]
             if isinstance(choices, list)
             else Template(choices or "", name, "choices")
         )
 
     def render(self, document: Document, where: str) -> _Rendered:
-        question = self.prompt.text(document, where)
+        prompt = self.prompt.text(document, where)
         if self.settings.kind == "multiple_choice":
             choices = self._choices(document, where)
-            gold = self._gold(document, choices, where)
-            return _Rendered(document, question, choices, gold, (choices[gold],))
-        return _Rendered(document, question, (), None, self._answers(document, where))
+            index = self._target_index(document, choices, where)
+            return _Rendered(document, prompt, choices, index, (choices[index],))
+        return _Rendered(document, prompt, (), None, self._targets(document, where))
 
     def _choices(self, document: Document, where: str) -> tuple[str, ...]:
         if isinstance(self.choices, list):
@@ -107,106 +107,111 @@ class _Renderer:
         choices = tuple(str(choice) for choice in value)
         if "" in choices or len(set(choices)) < len(choices):
             raise TaskError(
-                f"task {self.settings.name}: {where}: choices must be non-empty and differ; found {_short(value)}."
+                f"task {self.settings.name}: {where}: choices must be non-empty and distinct; found {_short(value)}."
             )
         return choices
 
-    def _gold(self, document: Document, choices: tuple[str, ...], where: str) -> int:
-        """An index, the text of a choice, or a letter (A is the first choice); text wins over the others."""
+    def _target_index(self, document: Document, choices: tuple[str, ...], where: str) -> int:
+        """Return the index of the target, given as a choice's text, an index, or a letter (A is the first choice).
+
+        A text that equals a choice is never read as an index or a letter.
+        """
         value = self.answer.value(document, where)
         text = str(value).strip()
         if isinstance(value, str) and value in choices:
             return choices.index(value)
-        gold: int | None = None
+        index: int | None = None
         if isinstance(value, int) and not isinstance(value, bool):
-            gold = value
+            index = value
         elif isinstance(value, float) and value.is_integer():
-            gold = int(value)
+            index = int(value)
         elif isinstance(value, str) and text.isdecimal():
-            gold = int(text)
+            index = int(text)
         elif isinstance(value, str) and len(text) == 1 and "A" <= text <= "Z":
-            gold = ord(text) - ord("A")
-        if gold is None or not 0 <= gold < len(choices):
+            index = ord(text) - ord("A")
+        if index is None or not 0 <= index < len(choices):
             raise TaskError(
                 f"task {self.settings.name}: {where}: answer gave {_short(value)}; expected an index from 0 to "
                 f"{len(choices) - 1}, a letter from A to {chr(ord('A') + len(choices) - 1)}, or one of the choices.",
-                "Indices start at 0: subtract one in the template where yours start at 1.",
+                "Indices start at 0. If yours start at 1, subtract one in the template.",
             )
-        return gold
+        return index
 
-    def _answers(self, document: Document, where: str) -> tuple[str, ...]:
+    def _targets(self, document: Document, where: str) -> tuple[str, ...]:
         value = self.answer.value(document, where)
-        answers = tuple(str(one) for one in value) if isinstance(value, list | tuple) else (str(value),)
-        if value is None or not answers or any(not one.strip() for one in answers):
+        targets = tuple(map(str, value)) if isinstance(value, list | tuple) else (str(value),)
+        if value is None or not targets or any(not target.strip() for target in targets):
             raise TaskError(
                 f"task {self.settings.name}: {where}: answer gave {_short(value)}; expected a text or a list of texts."
             )
-        if any(not normalise(one, self.settings.normalise) for one in answers):
-            # an empty generation would be right; the answer A under `articles` is such a case
+        if not all(normalise(target, self.settings.normalise) for target in targets):
+            # an empty generation would be right, e.g. for the answer "A" with the step `articles`
             raise TaskError(
-                f"task {self.settings.name}: {where}: answer gave {_short(value)}, of which normalise leaves nothing.",
-                f"Take a step out of normalise: {', '.join(self.settings.normalise)}.",
+                f"task {self.settings.name}: {where}: answer gave {_short(value)}, which normalise reduces to an empty "
+                "text.",
+                f"Remove a step from normalise: {', '.join(self.settings.normalise)}.",
             )
-        return answers
+        return targets
 
 
 def _examples(
     settings: TaskSettings, path: Path, documents: list[Document], folder: Path, renderer: _Renderer
 ) -> list[_Rendered]:
-    """Draw the few-shot examples: fixed for the task, plus one spare for the item that is itself an example."""
+    """Draw the few-shot examples of the task, plus a spare one for items that are examples themselves."""
     if settings.fewshot == 0:
         return []
     if settings.fewshot_file is not None:
         path = folder / settings.fewshot_file
         documents = read_documents(path, settings.name)
-    # a file of examples alone needs no spare one, unless it holds an item: `_item` sees to that
-    wanted = settings.fewshot + (settings.fewshot_file is None)
-    if len(documents) < wanted:
+    # a separate file needs a spare example only if it holds an item; `_item` checks that
+    needed = settings.fewshot + (settings.fewshot_file is None)
+    if len(documents) < needed:
         raise TaskError(
-            f"task {settings.name}: fewshot {settings.fewshot} needs {wanted} documents; {path} has {len(documents)}."
+            f"task {settings.name}: fewshot {settings.fewshot} needs {needed} documents; {path} has {len(documents)}."
         )
     count = min(settings.fewshot + 1, len(documents))
     drawn = random.Random(settings.fewshot_seed).sample(documents, count)  # noqa: S311 - not for security
     return [renderer.render(document, f"{path}:{document.line}") for document in drawn]
 
 
-def _item(one: _Rendered, examples: Sequence[_Rendered], settings: TaskSettings, path: Path) -> Item:
-    shots = [example for example in examples if example.document.item_id != one.document.item_id]
+def _item(rendered: _Rendered, examples: Sequence[_Rendered], settings: TaskSettings, path: Path) -> Item:
+    document = rendered.document
+    shots = [example for example in examples if example.document.item_id != document.item_id]
     shots = shots[: settings.fewshot]
     if len(shots) < settings.fewshot:
         raise TaskError(
-            f"task {settings.name}: {path}:{one.document.line}: the document is one of the only {settings.fewshot} "
+            f"task {settings.name}: {path}:{document.line}: the document is one of the only {settings.fewshot} "
             "few-shot examples.",
-            f"Add an example to {settings.fewshot_file}, or take this document out of it.",
+            f"Add an example to {settings.fewshot_file}, or remove this document from it.",
         )
     context = ""
     messages: tuple[Message, ...] = ()
     if settings.chat_template:
-        messages = tuple(_messages(one, shots, settings))
+        messages = tuple(_messages(rendered, shots, settings))
     else:
         solved = (
-            f"{s.question}{settings.target_delimiter}{s.answers[0]}{settings.fewshot_delimiter}"
-            for s in shots
+            f"{shot.prompt}{settings.target_delimiter}{shot.targets[0]}{settings.fewshot_delimiter}"
+            for shot in shots
         )
-        context = settings.description + "".join(solved) + one.question
+        context = settings.description + "".join(solved) + rendered.prompt
     return Item(
-        item_id=one.document.item_id,
-        question=one.question,
+        item_id=document.item_id,
+        prompt=rendered.prompt,
         context=context,
         messages=messages,
-        choices=one.choices,
-        gold=one.gold,
-        answers=one.answers,
-        cluster=_cluster(one.document, settings, f"{path}:{one.document.line}"),
+        choices=rendered.choices,
+        target_index=rendered.target_index,
+        targets=rendered.targets,
+        cluster=_cluster(document, settings, f"{path}:{document.line}"),
     )
 
 
-def _messages(one: _Rendered, shots: Sequence[_Rendered], settings: TaskSettings) -> list[Message]:
+def _messages(rendered: _Rendered, shots: Sequence[_Rendered], settings: TaskSettings) -> list[Message]:
     system = "\n\n".join(text for text in (settings.system, settings.description) if text)
     messages = [Message("system", system)] if system else []
     for shot in shots:
-        messages += [Message("user", shot.question), Message("assistant", shot.answers[0])]
-    return [*messages, Message("user", one.question)]
+        messages += [Message("user", shot.prompt), Message("assistant", shot.targets[0])]
+    return [*messages, Message("user", rendered.prompt)]
 
 
 def _cluster(document: Document, settings: TaskSettings, where: str) -> str | None:
@@ -222,6 +227,7 @@ def _cluster(document: Document, settings: TaskSettings, where: str) -> str | No
 
 def _facets(settings: TaskSettings, items: tuple[Item, ...], examples: list[_Rendered]) -> dict[str, str]:
     ids = [item.item_id for item in items]
+    shots = [example.document.item_id[:16] for example in examples]
     facets = {
         "kind": settings.kind,
         "scoring_version": str(SCORING_VERSION),
@@ -232,9 +238,7 @@ def _facets(settings: TaskSettings, items: tuple[Item, ...], examples: list[_Ren
         "description": settings.description,
         "target_delimiter": settings.target_delimiter,
         "chat_template": canonical_json([settings.chat_template, settings.system]),
-        "fewshot": canonical_json(
-            [settings.fewshot, settings.fewshot_delimiter, [e.document.item_id[:16] for e in examples]]
-        ),
+        "fewshot": canonical_json([settings.fewshot, settings.fewshot_delimiter, shots]),
         "cluster": str(settings.cluster),
     }
     if settings.kind == "multiple_choice":

@@ -1,4 +1,4 @@
-"""The items of a task that carry signal: the file that `gate curate` writes and `tasks[].items` names."""
+"""The informative items of a task: the file that `gate curate` writes and `tasks[].items` names."""
 
 from __future__ import annotations
 
@@ -11,22 +11,25 @@ from gate.canonical import digest
 from gate.errors import TaskError
 from gate.tasks.task import Task
 
-_AGAIN = "Run `gate curate` again with this gate.yml (without the task's `items:`)."
+_AGAIN = "Run `gate curate` again with this gate.yml, after removing `items:` from this task."
 
 
 class Curation(BaseModel):
-    """The items of a task that carry signal, and how they were found: the file that `tasks[].items` names.
+    """The informative items of a task, and how they were selected.
 
     Attributes
     ----------
-    task, task_fingerprint, baseline : str
-        What was asked, and the fingerprint of the model that answered.
+    task, task_fingerprint : str
+    baseline : str
+        Fingerprint of the model that answered.
     runs, temperature, seed
-        How often, and how, each item was answered.
-    total, always_right, always_wrong : int
-        Items of the task, and those that were dropped.
+        Number of answers per item, and how they were sampled.
+    total : int
+        Items of the task.
+    always_right, always_wrong : int
+        Items that were dropped because every answer was right, or wrong.
     kept : list of str
-        `item_id` of the rest.
+        `item_id` of the other items.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -45,7 +48,7 @@ class Curation(BaseModel):
 
 
 def select_items(task: Task, path: Path) -> Task:
-    """Return the task with only the items that a curation keeps; its fingerprint says so.
+    """Return the task with only the items that a curation keeps, and with the curation in its fingerprint.
 
     Raises
     ------
@@ -53,27 +56,30 @@ def select_items(task: Task, path: Path) -> Task:
         The file is missing or damaged, or was made for another version of the task.
     """
     try:
-        chosen = Curation.model_validate_json(path.read_bytes())
+        curation = Curation.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         raise TaskError(
-            f"task {task.name}: items: {path} does not exist.", "`gate curate` writes it."
+            f"task {task.name}: items: {path} does not exist.", "Write it with `gate curate`."
         ) from None
     except (OSError, ValidationError) as error:
-        why = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
-        raise TaskError(f"task {task.name}: items: {path} is not a list of items: {why}.", _AGAIN) from None
-    if chosen.task_fingerprint != task.fingerprint:
+        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
         raise TaskError(
-            f"task {task.name}: items: {path} was made for task {chosen.task} as it was then; its documents, prompt or "
-            "scoring have changed since.",
+            f"task {task.name}: items: {path} is not a list of items: {reason}.", _AGAIN
+        ) from None
+    if curation.task_fingerprint != task.fingerprint:
+        raise TaskError(
+            f"task {task.name}: items: {path} was made for another version of task {curation.task}; its documents, "
+            "prompt or scoring have changed since.",
             _AGAIN,
         )
-    kept = set(chosen.kept)
+    kept = set(curation.kept)
     items = tuple(item for item in task.items if item.item_id in kept)
     if len(items) != len(kept) or not items:
         raise TaskError(f"task {task.name}: items: {path} names items that the task does not have.", _AGAIN)
-    said = (
-        f"{len(items)} of {chosen.total} items, chosen by the baseline in {chosen.runs} runs at temperature "
-        f"{chosen.temperature:g}; dropped {chosen.always_right} always right, {chosen.always_wrong} always wrong; "
+    facet = (
+        f"{len(items)} of {curation.total} items, chosen by the baseline in {curation.runs} runs "
+        f"at temperature {curation.temperature:g}; "
+        f"dropped {curation.always_right} always right, {curation.always_wrong} always wrong; "
         f"sha256 {digest(sorted(kept))[:16]}"
     )
-    return replace(task, items=items, facets={**task.facets, "items": said})
+    return replace(task, items=items, facets={**task.facets, "items": facet})

@@ -1,4 +1,4 @@
-"""Reading the documents of a task from JSONL, CSV or Parquet files."""
+"""Reads the documents of a task from JSONL, CSV or Parquet files."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Document:
     Attributes
     ----------
     fields : mapping
-        The row's values by column or key.
+        Values of the row, by column or key.
     line : int
         1-based line (JSONL, CSV) or row (Parquet), for messages.
     item_id : str
-        SHA-256 of the canonical JSON of the fields: the same in every format that keeps types.
+        SHA-256 of the canonical JSON of the fields; equal in all formats that preserve types.
     """
 
     fields: Mapping[str, Any]
@@ -45,15 +45,15 @@ def read_documents(path: Path, task: str) -> list[Document]:
     Raises
     ------
     TaskError
-        Missing, empty or unreadable file; a broken line; the same document twice.
+        The file is missing, empty or unreadable, a line is invalid, or documents are duplicated.
     """
     reader = {".jsonl": _jsonl, ".ndjson": _jsonl, ".csv": _csv, ".parquet": _parquet}.get(
         path.suffix.lower()
     )
     if reader is None:
         raise TaskError(
-            f"task {task}: {path.name} has the ending {path.suffix or '(none)'!r}.",
-            "Give a .jsonl, .csv or .parquet file.",
+            f"task {task}: {path.name} has the suffix {path.suffix or '(none)'!r}.",
+            "Use a .jsonl, .csv or .parquet file.",
         )
     try:
         rows = list(reader(path, task))
@@ -74,7 +74,7 @@ def read_documents(path: Path, task: str) -> list[Document]:
         except (UnicodeEncodeError, RecursionError) as error:
             raise TaskError(
                 f"task {task}: {path}:{line}: the document holds text that is not valid Unicode: {error}.",
-                "Half of a surrogate pair (such as \\ud800) stands alone; save the file again as UTF-8.",
+                "It contains half of a surrogate pair, such as \\ud800. Save the file again as UTF-8.",
             ) from None
         documents.append(Document(fields, line, digest(fields)))
     _refuse_duplicates(documents, path, task)
@@ -83,7 +83,7 @@ def read_documents(path: Path, task: str) -> list[Document]:
 
 def _refuse_duplicates(documents: list[Document], path: Path, task: str) -> None:
     first: dict[str, int] = {}
-    pairs = []
+    pairs: list[tuple[int, int]] = []
     for document in documents:
         if document.item_id in first:
             pairs.append((first[document.item_id], document.line))
@@ -94,8 +94,8 @@ def _refuse_duplicates(documents: list[Document], path: Path, task: str) -> None
         raise TaskError(
             f"task {task}: {path} has {len(pairs)} duplicate document(s); equal lines: {shown}"
             f"{', ...' if len(pairs) > 5 else ''}.",
-            "Items are paired by content, so each may occur once: remove the copies, or add a field that tells "
-            "them apart (an id).",
+            "Items are paired by content, so each may occur once. Remove the copies, or add a field that distinguishes "
+            "them (an id).",
         )
 
 
@@ -105,17 +105,14 @@ def _jsonl(path: Path, task: str) -> Iterator[tuple[int, dict[str, Any]]]:
             if not line.strip():
                 continue
             try:
-                row = json.loads(line.rstrip())  # with the line break an error would be in the next line
+                row = json.loads(line.rstrip())  # with its line break, an error would name the next line
             except json.JSONDecodeError as error:
                 raise TaskError(
                     f"task {task}: {path}:{number}: not valid JSON: {error.msg} at column {error.colno}.",
                     "Each line must be one JSON object.",
                 ) from None
-            except (
-                ValueError,
-                RecursionError,
-            ) as error:  # a number of thousands of digits, thousands of brackets
-                raise TaskError(f"task {task}: {path}:{number}: JSON that cannot be read: {error}.") from None
+            except (ValueError, RecursionError) as error:  # 5,000 digits, or 5,000 nested brackets
+                raise TaskError(f"task {task}: {path}:{number}: not readable JSON: {error}.") from None
             if not isinstance(row, dict):
                 raise TaskError(
                     f"task {task}: {path}:{number}: expected a JSON object, found a {type(row).__name__}.",
@@ -132,15 +129,13 @@ def _csv(path: Path, task: str) -> Iterator[tuple[int, dict[str, Any]]]:
                 if None in row or None in row.values():
                     expected = len(reader.fieldnames or [])
                     raise TaskError(
-                        f"task {task}: {path}:{reader.line_num}: the row does not have the {expected} columns that "
-                        "the header names.",
+                        f"task {task}: {path}:{reader.line_num}: the row does not have the {expected} columns of the "
+                        "header.",
                         "Quote values that contain commas or line breaks.",
                     )
                 yield reader.line_num, row
         except csv.Error as error:
-            line = (
-                reader.line_num + 1
-            )  # the first of the broken row: an open quote runs to the end of the file
+            line = reader.line_num + 1  # start of the broken row: an open quote runs to the end
             raise TaskError(f"task {task}: {path}:{line}: not valid CSV: {error}.") from None
 
 

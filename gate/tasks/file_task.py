@@ -1,10 +1,11 @@
-"""A task from a file: questions with choices, or texts that must match."""
+"""A task from a file: multiple choice, or generated text that must match."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from gate.harness import pick_choice
 from gate.tasks.requests import (
     Answer,
     GenerateAnswer,
@@ -15,13 +16,13 @@ from gate.tasks.requests import (
     Request,
     draw_seed,
 )
-from gate.tasks.scoring import exact_match, pick_choice
+from gate.tasks.scoring import exact_match
 from gate.tasks.task import Item, Scored, Task
 
 
 @dataclass(frozen=True)
 class FileTask(Task):
-    """See `Task`; made by `build_task` from settings that name a file."""
+    """See `Task`; built by `build_task` from settings that name a file."""
 
     @property
     def metric(self) -> str:
@@ -35,44 +36,44 @@ class FileTask(Task):
 
     @property
     def max_tokens(self) -> int:
-        """Longest text, in tokens."""
+        """Longest generated text, in tokens."""
         return self.settings.max_tokens if self.generates else 0
 
     @property
     def measures_kl(self) -> bool:
-        """Always: choices and texts begin with a token."""
+        """Always true: a distribution follows every prompt."""
         return True
 
     @property
     def delimiter(self) -> str:
-        """What stands between context and choice; a chat template brings its own."""
+        """Text between context and choice; empty with a chat template, which has its own."""
         return "" if self.settings.chat_template else self.settings.target_delimiter
 
     def requests(self, item: Item, repeat: int, render: Render) -> tuple[Request, ...]:
-        """Return the one request for an answer: all choices together, or a text."""
+        """Return the single request of an answer: all choices together, or one text."""
         context = render(item.messages) if item.messages else item.context
         if not self.generates:
             choices = tuple(self.delimiter + choice for choice in item.choices)
             return (LoglikelihoodRequest(context, choices),)
-        drawn = self.sampling.temperature > 0
+        sampled = self.sampling.temperature > 0
         return (
             GenerateRequest(
                 context,
                 tuple(self.settings.stop),
                 self.settings.max_tokens,
                 self.sampling.temperature,
-                draw_seed(self.sampling.seed, item.item_id, repeat) if drawn else 0,
+                draw_seed(self.sampling.seed, item.item_id, repeat) if sampled else 0,
             ),
         )
 
     def score(self, item: Item, answers: Sequence[Answer]) -> Scored:
-        """Pick the likeliest choice, or compare the text with the accepted answers."""
+        """Compare the picked choice, or the generated text, with the targets."""
         (answer,) = answers
         if isinstance(answer, LoglikelihoodAnswer):
             choice = pick_choice(answer.loglikelihoods, item.choices, self.metric)
-            correct = choice == item.gold
+            correct = choice == item.target_index
             return Scored(float(correct), correct, str(choice), answer.loglikelihoods)
         if not isinstance(answer, GenerateAnswer):
-            raise TypeError(f"a task from a file is not answered with a {type(answer).__name__}")
-        correct = exact_match(answer.text, item.answers, self.settings.extract, self.settings.normalise)
+            raise TypeError(f"a task from a file has no answers of the type {type(answer).__name__}")
+        correct = exact_match(answer.text, item.targets, self.settings.extract, self.settings.normalise)
         return Scored(float(correct), correct, answer.text)

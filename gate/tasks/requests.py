@@ -1,4 +1,4 @@
-"""What tasks ask and engines answer, in the words of LM Evaluation Harness: loglikelihood, rolling, generate_until."""
+"""Requests of tasks and answers of engines, named as in LM Evaluation Harness."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Message:
-    """One turn of a chat: role `system`, `user` or `assistant`, and its text."""
+    """One turn of a chat: its role (`system`, `user` or `assistant`) and its text."""
 
     role: str
     content: str
 
 
 Render = Callable[[Sequence[Message]], str]
-"""Makes a chat the prompt that the model's own template gives; a last turn of the assistant is left open to go on."""
+"""Renders a chat with the model's template. A final assistant turn is left open, so that the model continues it."""
 
 
 @dataclass(frozen=True)
 class Distribution:
-    """A model's distribution of the next token, the likeliest tokens and the rest in one bucket.
+    """A model's distribution of the next token: the most likely tokens, and all others in one bucket.
 
     Attributes
     ----------
     tokens : tuple of int
-        The k likeliest, likeliest first.
+        The k most likely tokens, most likely first.
     logprobs : tuple of float
-        Their log-probabilities (nats), rounded to float16 as they are stored.
+        Their log-probabilities (nats), rounded to float16 as in the sample set.
     tail : float
-        Probability of all other tokens together.
+        Total probability of all other tokens.
     """
 
     tokens: tuple[int, ...]
@@ -40,15 +40,15 @@ class Distribution:
 
 @dataclass(frozen=True)
 class Divergence:
-    """How far a model's next-token distribution is from a reference.
+    """Divergence of a model's next-token distribution from a reference.
 
     Attributes
     ----------
     kl : float
-        Kullback-Leibler divergence reference || model over the reference's top k and its tail, in nats: a lower bound
-        of the divergence over the whole vocabulary (data processing inequality).
+        Kullback-Leibler divergence KL(reference || model) over the reference's top k and its tail, in nats. It is a
+        lower bound of the divergence over the whole vocabulary (data processing inequality).
     same_top : bool
-        Whether both find the same token likeliest.
+        Whether the most likely token is the same.
     """
 
     kl: float
@@ -57,17 +57,16 @@ class Divergence:
 
 @dataclass(frozen=True)
 class LoglikelihoodRequest:
-    """How likely is each of `continuations` after `context`? Together, so that an engine can share the context.
+    """Asks for the log-likelihood of each continuation after one context, which the engine can share.
 
     Attributes
     ----------
     context : str
     continuations : tuple of str
     top : int
-        Return the distribution of the token after the context, so many tokens of it (at most the vocabulary);
-        0 for none.
+        Number of tokens to return of the distribution after the context (at most the vocabulary); 0 returns none.
     reference : Distribution or None
-        Return the divergence from it instead.
+        If set, the divergence from this distribution is returned instead.
     """
 
     context: str
@@ -78,16 +77,16 @@ class LoglikelihoodRequest:
 
 @dataclass(frozen=True)
 class LoglikelihoodAnswer:
-    """What a log-likelihood request is answered with.
+    """The answer to a `LoglikelihoodRequest`.
 
     Attributes
     ----------
     loglikelihoods : tuple of float
-        Sums of token log-probabilities (nats), one a continuation.
+        Sum of token log-probabilities (nats) per continuation.
     tokens_in, tokens_out : int
-        Tokens that were put in and scored.
+        Tokens of the prompt, and tokens that were scored.
     greedy : tuple of bool
-        Whether greedy decoding would give the continuation, one a continuation; empty where the engine cannot tell.
+        Whether greedy decoding gives the continuation, per continuation; empty if the engine does not know.
     """
 
     loglikelihoods: tuple[float, ...]
@@ -100,14 +99,14 @@ class LoglikelihoodAnswer:
 
 @dataclass(frozen=True)
 class RollingRequest:
-    """How likely is a whole text, each token given those before it (perplexity)?"""
+    """Asks for the log-likelihood of a whole text, each token given the previous ones (perplexity)."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class RollingAnswer:
-    """The text's log-likelihood (nats), and its number of tokens."""
+    """The log-likelihood (nats) and the number of tokens of a text."""
 
     loglikelihood: float
     tokens: int
@@ -115,7 +114,7 @@ class RollingAnswer:
 
 @dataclass(frozen=True)
 class GenerateRequest:
-    """Continue `context` until one of `stop` appears or `max_tokens` are made.
+    """Asks for a text that continues `context` until a stop string or `max_tokens` tokens.
 
     Attributes
     ----------
@@ -123,11 +122,11 @@ class GenerateRequest:
     stop : tuple of str
     max_tokens : int
     temperature : float
-        0 is greedy; otherwise tokens are drawn at this temperature from the whole vocabulary.
+        0 decodes greedily; otherwise tokens are sampled from the whole vocabulary.
     seed : int
-        Of the draws; the same request with the same seed gives the same text, whatever is in the batch with it.
+        Seed of sampling. The same request with the same seed gives the same text in every batch.
     top, reference
-        As of `LoglikelihoodRequest`: the distribution of the text's first token, before any temperature.
+        As in `LoglikelihoodRequest`, for the first token of the text, at temperature 1.
     """
 
     context: str
@@ -141,7 +140,7 @@ class GenerateRequest:
 
 @dataclass(frozen=True)
 class GenerateAnswer:
-    """The generated text, cut before the stop string, and the tokens that were put in and made."""
+    """The generated text, without the stop string, and the numbers of prompt tokens and generated tokens."""
 
     text: str
     tokens_in: int
@@ -155,11 +154,11 @@ Answer = LoglikelihoodAnswer | RollingAnswer | GenerateAnswer
 
 
 def prompt_of(request: Request) -> str:
-    """Return the text that the model is given before it answers."""
+    """Return the text sent to the model."""
     return request.text if isinstance(request, RollingRequest) else request.context
 
 
 def draw_seed(seed: int, item_id: str, repeat: int) -> int:
-    """Return the seed (31 bits, which every engine takes) of one sampled answer to an item."""
+    """Return the seed of one sampled answer to an item, in 31 bits, which every engine accepts."""
     digest = hashlib.sha256(f"{seed}:{item_id}:{repeat}".encode()).digest()
     return int.from_bytes(digest[:4], "big") >> 1

@@ -1,4 +1,4 @@
-"""From an engine's answer to a score. Pure functions; every metric here is 1 (right) or 0 (wrong)."""
+"""Scores generated texts of tasks from files: extraction, normalisation and exact match."""
 
 from __future__ import annotations
 
@@ -7,37 +7,15 @@ import string
 from collections.abc import Callable, Sequence
 from decimal import Decimal, InvalidOperation
 
-_MAX_DIGITS = 1000
 SCORING_VERSION = 1
-"""Part of every task's fingerprint: raise it with any change that can change a score."""
+"""Part of every task fingerprint. Raise it with every change that can change a score."""
 
+_MAX_DIGITS = 1000
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
-def pick_choice(loglikelihoods: Sequence[float], choices: Sequence[str], metric: str) -> int:
-    """Return the 0-based index of the model's choice; the first wins a tie.
-
-    Parameters
-    ----------
-    loglikelihoods : sequence of float, one a choice
-        Sum of the choice's token log-probabilities given the context, in nats.
-    choices : sequence of str
-        The texts of the choices, without the delimiter.
-    metric : {"acc", "acc_norm"}
-        `acc` takes the largest log-likelihood, `acc_norm` the largest per character of the choice, as in
-        LM Evaluation Harness 0.4 (`ConfigurableTask.process_results`).
-    """
-    if metric == "acc":
-        values = list(loglikelihoods)
-    elif metric == "acc_norm":
-        values = [value / len(choice) for value, choice in zip(loglikelihoods, choices, strict=True)]
-    else:
-        raise ValueError(f"metric must be acc or acc_norm, found {metric!r}")
-    return values.index(max(values))
-
-
 def _number(text: str) -> str:
-    """Return 1,200.50 $ as 1200.5; what is not a number stays as it is."""
+    """Return a number in plain form (1,200.50 $ as 1200.5), and any other text unchanged."""
     try:
         value = Decimal(text.replace(",", "").strip().strip("$€£% ").strip())
     except InvalidOperation:
@@ -60,12 +38,11 @@ _STEPS: dict[str, Callable[[str], str]] = {
 
 
 def normalise(text: str, steps: Sequence[str]) -> str:
-    """Apply normalisation steps in the order given.
+    """Return the text after normalisation steps, applied in the order given.
 
-    strip: outer white space; lower: lower case; punctuation: ASCII punctuation removed; articles: the
-    words a, an, the removed; whitespace: runs become one space, ends stripped; number: a decimal number
-    without separators, currency or trailing zeros. `[lower, punctuation, articles, whitespace]` is SQuAD's
-    normalisation.
+    Steps: strip (remove outer white space), lower (lower case), punctuation (remove ASCII punctuation), articles
+    (remove the words a, an, the), whitespace (collapse runs to one space, and strip), number (a decimal number without
+    separators, currency and trailing zeros). `[lower, punctuation, articles, whitespace]` is SQuAD's normalisation.
 
     Examples
     --------
@@ -80,7 +57,7 @@ def normalise(text: str, steps: Sequence[str]) -> str:
 
 
 def extract(text: str, pattern: str | None) -> str:
-    r"""Return the first group (or, without groups, the match) of `pattern` in `text`; no match gives "".
+    r"""Return the first group of `pattern` in `text`, the whole match if it has no groups, or "" without a match.
 
     Examples
     --------
@@ -95,7 +72,7 @@ def extract(text: str, pattern: str | None) -> str:
     return match.group(1) or "" if match.re.groups else match.group(0)
 
 
-def exact_match(text: str, answers: Sequence[str], pattern: str | None, steps: Sequence[str]) -> bool:
-    """Tell whether the extracted, normalised text equals an accepted answer, normalised the same way."""
-    given = normalise(extract(text, pattern), steps)
-    return any(given == normalise(answer, steps) for answer in answers)
+def exact_match(text: str, targets: Sequence[str], pattern: str | None, steps: Sequence[str]) -> bool:
+    """Return whether the extracted and normalised text equals a target, normalised the same way."""
+    answer = normalise(extract(text, pattern), steps)
+    return any(answer == normalise(target, steps) for target in targets)

@@ -1,4 +1,4 @@
-"""All tasks of a gate.yml together."""
+"""All tasks of a gate.yml."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from gate.tasks.task import Task
 
 
 def build_suite(config: GateConfig, folder: Path) -> tuple[Task, ...]:
-    """Read, check and render every task of a gate.yml that stands in `folder`.
+    """Build every task of a gate.yml in `folder`.
 
     Raises
     ------
     TaskError
         See `build_task`.
     ConfigError
-        Two gating tasks of the registry ask about the same document.
+        Two gating registry tasks share a document.
     """
     tasks = tuple(build_task(task, config.samples, folder, config.include_path) for task in config.tasks)
     _refuse_overlap(tasks)
@@ -28,17 +28,17 @@ def build_suite(config: GateConfig, folder: Path) -> tuple[Task, ...]:
 
 
 def _refuse_overlap(tasks: tuple[Task, ...]) -> None:
-    """A flip on one document would count twice as evidence: the tests take the tasks' items for independent."""
-    seen: dict[str, str] = {}
+    """Raise ConfigError if two gating tasks share a document: the tests assume independent items."""
+    owners: dict[str, str] = {}
     for task in tasks:
         if task.settings.role != "gating":
             continue
         for item in task.items:
             if not isinstance(item, HarnessItem):
                 continue
-            other = seen.setdefault(digest(item.document), task.name)
-            if other != task.name:
+            owner = owners.setdefault(digest(item.document), task.name)
+            if owner != task.name:
                 raise ConfigError(
-                    f"tasks {other} and {task.name} ask about the same documents, whose flips would count twice.",
+                    f"tasks {owner} and {task.name} share documents, whose flips would count twice.",
                     "Make one of them advisory, or name only the group.",
                 )

@@ -1,4 +1,4 @@
-"""What a task is: its items, what an engine is asked about each, how answers are scored, and the fingerprint."""
+"""The interface of a task: items, requests to an engine, scoring of answers, and the fingerprint."""
 
 from __future__ import annotations
 
@@ -14,60 +14,60 @@ from gate.tasks.requests import Answer, Message, Render, Request
 
 @dataclass(frozen=True)
 class Item:
-    """One question, ready to be put to an engine.
+    """One document to answer, with its rendered prompt.
 
     Attributes
     ----------
     item_id : str
         SHA-256 of the canonical document.
-    question : str
-        The document's own prompt, without examples: what a report shows.
+    prompt : str
+        The document's own prompt, without few-shot examples, as reports show it.
     context : str
-        Everything before the answer: description, examples, question. Empty where `messages` is set.
+        The whole text before the answer: description, few-shot examples and prompt. Empty if `messages` is set.
     messages : tuple of Message
-        The same as a chat; the engine renders it with the tokenizer's template.
+        The context as a chat, which the engine renders with the tokenizer's template.
     choices : tuple of str
-        Answers to choose from, in order (multiple_choice), else empty.
-    gold : int or None
-        0-based index of the right choice (multiple_choice).
-    answers : tuple of str
-        Accepted answers; for multiple_choice the right choice's text alone.
+        Choices in order (multiple choice), else empty.
+    target_index : int or None
+        0-based index of the target (multiple choice).
+    targets : tuple of str
+        Accepted answers; for multiple choice only the text of the target.
     cluster : str or None
-        Items with the same value belong together.
+        Items with the same value are dependent.
     subtask : str or None
-        Which part of a group of tasks the item is of; None where the task has no parts.
+        Subtask of the item; None if the task is not a group.
     """
 
     item_id: str
-    question: str
+    prompt: str
     context: str
     messages: tuple[Message, ...]
     choices: tuple[str, ...]
-    gold: int | None
-    answers: tuple[str, ...]
+    target_index: int | None
+    targets: tuple[str, ...]
     cluster: str | None
     subtask: str | None = None
 
     @property
     def target(self) -> str:
-        """The right answer as one text, as it is stored with a sample."""
-        return str(self.gold) if self.gold is not None else " | ".join(self.answers)
+        """The right answer as it is stored with a sample: an index, or the accepted texts."""
+        return str(self.target_index) if self.target_index is not None else " | ".join(self.targets)
 
 
 @dataclass(frozen=True)
 class Scored:
-    """An answer and its score: what a sample keeps of it.
+    """The answer to an item, and its score.
 
     Attributes
     ----------
     score : float
         Larger is better.
     correct : bool or None
-        None where an answer is not simply right or wrong.
+        None if the score is not binary.
     output : str or None
-        The text, or the index of the choice.
+        The generated text, or the index of the choice.
     loglikelihoods : tuple of float
-        Of the choices, in nats; empty where a text was generated.
+        Log-likelihoods of the choices, in nats; empty for generated text.
     """
 
     score: float
@@ -78,14 +78,14 @@ class Scored:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How often, how freely and from which seed texts are generated.
+    """Number of answers per item, temperature and seed of generated texts.
 
     Attributes
     ----------
     repeats : int
         Answers per item.
     temperature : float
-        0 is greedy.
+        0 decodes greedily.
     seed : int
     """
 
@@ -95,25 +95,25 @@ class Sampling:
 
     @classmethod
     def of(cls, samples: SampleSettings) -> Sampling:
-        """Return what `samples` of gate.yml asks of a task that generates."""
+        """Return the sampling that `samples` of gate.yml sets for tasks that generate text."""
         return cls(samples.repeats, samples.temperature, samples.seed)
 
     @property
     def facets(self) -> dict[str, str]:
-        """The part of a task's fingerprint; a seed matters only where something is drawn."""
+        """Facets of the task fingerprint; the seed counts only at a temperature above 0."""
         facets = {"repeats": str(self.repeats), "temperature": f"{self.temperature:g}"}
         return facets | ({"sampling_seed": str(self.seed)} if self.temperature > 0 else {})
 
 
 @dataclass(frozen=True)
 class Task(ABC):
-    """A named list of items, what is asked about each, and how answers are scored.
+    """A named list of items, with their requests and their scoring.
 
     Attributes
     ----------
     facets : mapping of str to str
-        Everything that decides what is asked and how it is scored, a short text a facet. Two sample sets
-        may be compared only where all agree; where not, the differing facets are the message.
+        Everything that decides prompts and scores, as one short text per facet. Two sample sets are compared only if
+        all facets agree; otherwise the error lists the facets that differ.
     """
 
     name: str
@@ -125,26 +125,26 @@ class Task(ABC):
     @property
     @abstractmethod
     def metric(self) -> str:
-        """Name of the metric that `score` gives; larger is better."""
+        """Name of the metric of `score`; larger is better."""
 
     @property
     @abstractmethod
     def generates(self) -> bool:
-        """Whether texts are generated: the tokens that end a text then matter."""
+        """Whether texts are generated, so that end tokens matter."""
 
     @property
     @abstractmethod
     def max_tokens(self) -> int:
-        """Longest text that is generated for an item, in tokens; 0 where none is."""
+        """Longest generated text per item, in tokens; 0 if none is generated."""
 
     @property
     @abstractmethod
     def measures_kl(self) -> bool:
-        """Whether every item has a distribution after its prompt that two models can be compared by."""
+        """Whether a next-token distribution follows every prompt, so that KL divergence can be measured."""
 
     @abstractmethod
     def requests(self, item: Item, repeat: int, render: Render) -> tuple[Request, ...]:
-        """Return what an engine is asked for one answer to an item; the first request carries the item's prompt.
+        """Return the requests to an engine for one answer to an item; the first one carries the item's prompt.
 
         Parameters
         ----------
@@ -153,12 +153,12 @@ class Task(ABC):
         repeat : int
             0 to `repeats` - 1.
         render : callable
-            Makes a chat a prompt.
+            Renders a chat as a prompt.
         """
 
     @abstractmethod
     def score(self, item: Item, answers: Sequence[Answer]) -> Scored:
-        """Score the answers to `requests`, one a request, in their order."""
+        """Score the answers to `requests`, one per request, in the same order."""
 
     @property
     def repeats(self) -> int:

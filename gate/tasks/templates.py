@@ -1,4 +1,4 @@
-"""Jinja2 templates over a document's fields, in a sandbox: a task file must not be able to run code."""
+"""Jinja2 templates over the fields of a document, in a sandbox: a task file must not run code."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _environment() -> ImmutableSandboxedEnvironment:
         undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False
     )
     environment.filters["fromjson"] = json.loads  # CSV cells that hold a list
-    environment.globals.clear()  # no `range(10**9)`, no `lipsum`
+    environment.globals.clear()  # neither `range(10**9)` nor `lipsum`
     return environment
 
 
@@ -35,8 +35,7 @@ class Template:
     Parameters
     ----------
     source : str
-        The text of the template. Where it is one `{{ expression }}`, `value` gives the expression's own
-        value (a list stays a list); else the rendered text.
+        Text of the template.
     task, key : str
         For messages.
     """
@@ -58,11 +57,11 @@ class Template:
             ) from None
 
     def text(self, document: Document, where: str) -> str:
-        """Render to text; `where` (file:line) is for messages."""
+        """Return the rendered text; `where` (file:line) is for messages."""
         return str(self._guard(self._render, document, where))
 
     def value(self, document: Document, where: str) -> Any:
-        """Return the value of a single expression, else the rendered text."""
+        """Return the value of a template that is a single `{{ expression }}`, else the rendered text."""
         value = self._guard(self._value, document, where)
         if isinstance(value, Undefined):
             self._lacks(str(value._undefined_name), document, where)
@@ -76,8 +75,8 @@ class Template:
         except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
             raise TaskError(f"task {self.task}: {where}: {self.key} cannot be rendered: {error}.") from None
 
-    def _lacks(self, what: str, document: Document, where: str) -> None:
+    def _lacks(self, reason: str, document: Document, where: str) -> None:
         raise TaskError(
-            f"task {self.task}: {where}: {self.key} uses a field that the document lacks ({what}).",
+            f"task {self.task}: {where}: {self.key} uses a field that the document lacks ({reason}).",
             f"The document has: {', '.join(map(str, document.fields)) or 'no fields'}.",
         ) from None

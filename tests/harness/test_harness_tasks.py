@@ -227,7 +227,7 @@ def test_the_quick_look_into_the_registry_finds_what_lm_eval_finds(name: str) ->
         entry = manager.task_index.get(one)
         if one not in seen and entry is not None:
             seen[one] = (entry.kind, entry.yaml_path, sorted(entry.tags) if entry.kind.name == "TAG" else [])
-            for part in registry._parts(entry):
+            for part in registry._subtasks(entry):
                 found(manager, part, seen)
         return seen
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from gate.errors import SampleError
-from gate.importers import is_foreign, read_foreign
+from gate.importers import read_foreign
 from gate.samples.record import ModelSamples
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data" / "lm_eval"
@@ -160,7 +160,6 @@ def test_the_chosen_index_agrees_with_every_logged_score(metric: str) -> None:
 @real_data
 def test_a_real_folder_tells_label_facets_model_and_default_metric() -> None:
     samples = read_foreign(DATA / "smollm2-135m-bf16")
-    assert is_foreign(DATA / "smollm2-135m-bf16")
     assert samples.label == "smollm2-135m-bf16"
     assert samples.tasks["bb_social_iqa"].metric == "acc"
     assert samples.notes == (
@@ -393,7 +392,6 @@ def test_runs_of_a_model_and_its_quantisation_in_one_folder_are_refused(tmp_path
 
 def test_a_subfolder_named_after_the_model_is_found_and_two_are_refused(tmp_path: Path) -> None:
     write(tmp_path / "out" / "org__model", [choice_row(0, [-1.0, -2.0])])
-    assert is_foreign(tmp_path / "out")
     assert read_foreign(tmp_path / "out").label == "out"
     write(tmp_path / "out" / "org__other", [choice_row(0, [-1.0, -2.0])])
     assert "org__model, org__other" in message(tmp_path / "out")

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from gate.canonical import text_digest
 from gate.errors import SampleError
-from gate.importers import is_foreign, read_foreign
+from gate.importers import read_foreign
 from gate.samples.record import SAMPLE_SCHEMA, ModelSamples
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data" / "quantized-llms"
@@ -99,7 +99,6 @@ def test_the_published_counts_come_out_by_a_join() -> None:
 def test_every_format_gives_the_same_rows_of_the_schema(tmp_path: Path, ending: str) -> None:
     path = write(tmp_path / f"model{ending}", ROWS)
     samples = read_foreign(path)
-    assert is_foreign(path)
     assert samples.label == "model"
     assert samples.notes == ()
     assert list(samples.tasks) == ["arc", "csqa"]
@@ -207,7 +206,6 @@ def test_a_folder_is_read_as_one_model(tmp_path: Path) -> None:
     write(tmp_path / "arc.csv", [ROWS[0], ROWS[2]])
     write(tmp_path / "csqa.parquet", [ROWS[1]])
     samples = read_foreign(tmp_path)
-    assert is_foreign(tmp_path)
     assert samples.label == tmp_path.name
     assert {name: one.table.num_rows for name, one in samples.tasks.items()} == {"arc": 2, "csqa": 1}
     files = samples.about["files"]
@@ -320,9 +318,6 @@ def test_what_is_no_sample_file_is_named_with_what_is_readable(tmp_path: Path) -
     (tmp_path / "weights.safetensors").write_bytes(b"x")
     assert "weights.safetensors" in message(tmp_path)
     assert "no reader for the ending '.safetensors'" in message(tmp_path / "weights.safetensors")
-    assert not is_foreign(tmp_path)
-    assert not is_foreign(tmp_path / "weights.safetensors")
-    assert not is_foreign(tmp_path / "none.csv")
     result = tmp_path / "result.json"
     result.write_text('{"schema_version": 1, "verdict": "PASS"}')
     assert "gate report" in message(result)
@@ -331,7 +326,6 @@ def test_what_is_no_sample_file_is_named_with_what_is_readable(tmp_path: Path) -
 def test_a_sample_set_of_our_own_is_not_foreign(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text("{}")
     write(tmp_path / "shard.parquet", ROWS)
-    assert not is_foreign(tmp_path)
     assert "quantgate sample set" in message(tmp_path)
 
 

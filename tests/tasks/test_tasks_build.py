@@ -55,9 +55,9 @@ def test_an_item_carries_prompt_choices_gold_and_target(animals: Path) -> None:
     task = build(animals, MC)
     assert len(task.items) == 12
     item = task.items[1]
-    assert item.question == item.context == "Q: Which animal is number 1?\nA:"
+    assert item.prompt == item.context == "Q: Which animal is number 1?\nA:"
     assert item.choices == ("dog", "bird", "big fish")
-    assert (item.gold, item.target, item.answers) == (1, "1", ("bird",))
+    assert (item.target_index, item.target, item.targets) == (1, "1", ("bird",))
     assert (item.messages, item.cluster) == ((), None)
     assert (task.metric, task.delimiter) == ("acc", " ")
 
@@ -101,7 +101,7 @@ def test_choices_are_an_expression_or_a_list_of_templates(tmp_path: Path, choice
     write(tmp_path, {"question": "?", "gold": 1, **fields})
     item = build(tmp_path, MC | {"choices": choices}).items[0]
     assert item.choices == ("red", "blue")
-    assert item.answers == ("blue",)
+    assert item.targets == ("blue",)
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_choices_are_an_expression_or_a_list_of_templates(tmp_path: Path, choice
 )
 def test_the_right_answer_is_an_index_a_letter_or_a_choice(tmp_path: Path, gold: Any, expected: int) -> None:
     write(tmp_path, {"question": "?", "choices": ["C major", "dog", "cat"], "gold": gold})
-    assert build(tmp_path, MC).items[0].gold == expected
+    assert build(tmp_path, MC).items[0].target_index == expected
 
 
 def test_a_choices_text_wins_over_its_reading_as_index_or_letter(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_a_choices_text_wins_over_its_reading_as_index_or_letter(tmp_path: Path)
         {"question": "a", "choices": ["2", "1", "0"], "gold": "2"},
         {"question": "b", "choices": ["B", "A"], "gold": "B"},
     )
-    assert [item.gold for item in build(tmp_path, MC).items] == [0, 0]
+    assert [item.target_index for item in build(tmp_path, MC).items] == [0, 0]
 
 
 @pytest.mark.parametrize("gold", [3, -1, "3", "D", "d", "mouse", 1.5, None, True, [1], "", "²", "-1"])
@@ -164,7 +164,7 @@ def test_a_generation_accepts_one_answer_or_several(tmp_path: Path, gold: Any, e
     write(tmp_path, {"question": "?", "gold": gold})
     task = build(tmp_path, GENERATE)
     item = task.items[0]
-    assert (item.answers, item.choices, item.gold) == (expected, (), None)
+    assert (item.targets, item.choices, item.target_index) == (expected, (), None)
     assert item.target == " | ".join(expected)
     assert task.metric == "exact_match"
 
@@ -179,7 +179,7 @@ def test_an_answer_that_normalises_to_nothing_is_refused_since_silence_would_be_
     write(tmp_path, {"question": "?", "gold": "A"})
     said = refusal(tmp_path, GENERATE | {"normalise": ["lower", "articles", "whitespace"]})
     assert "answer gave 'A', of which normalise leaves nothing" in said
-    assert build(tmp_path, GENERATE | {"normalise": ["lower"]}).items[0].answers == ("A",)
+    assert build(tmp_path, GENERATE | {"normalise": ["lower"]}).items[0].targets == ("A",)
 
 
 def test_limits_take_the_first_documents_and_the_tasks_own_wins(animals: Path) -> None:
@@ -206,12 +206,12 @@ def test_fewshot_examples_stand_solved_before_the_question(tmp_path: Path) -> No
         *shots, question = item.context.removeprefix("Choose.\n\n").split("\n--\n")
         assert item.context.startswith("Choose.\n\n")
         assert set(shots) == blocks
-        assert question == item.question == f"Q: n{number}\nA:"
+        assert question == item.prompt == f"Q: n{number}\nA:"
 
 
 def test_an_item_is_never_its_own_example_and_all_have_the_same_number(animals: Path) -> None:
     for item in build(animals, MC | {"fewshot": 4}).items:
-        assert item.context.count(item.question) == 1
+        assert item.context.count(item.prompt) == 1
         assert item.context.count("A:") == 5
 
 
@@ -220,7 +220,7 @@ def test_the_examples_are_fixed_for_a_task_whatever_the_limit(animals: Path) -> 
     everything = build(animals, settings)
     assert build(animals, settings).items == everything.items
     assert build(animals, settings | {"limit": 4}).items == everything.items[:4]
-    shots = {item.context.removesuffix(item.question) for item in everything.items}
+    shots = {item.context.removesuffix(item.prompt) for item in everything.items}
     assert 1 < len(shots) <= 4  # the same for all but the items that are examples themselves
 
 

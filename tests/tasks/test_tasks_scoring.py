@@ -1,51 +1,16 @@
-"""Scores: the model's choice as LM Evaluation Harness makes it, and exact match after documented steps."""
+"""Extraction, normalisation and exact match of generated texts."""
 
 from __future__ import annotations
 
 import string
 
-import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from gate.tasks import exact_match, pick_choice
-from gate.tasks.scoring import extract, normalise
+from gate.tasks.scoring import exact_match, extract, normalise
 
-CHOICES = st.lists(st.text(min_size=1, max_size=12), min_size=2, max_size=6, unique=True)
 seeded = settings(max_examples=150, deadline=None, derandomize=True)
-
-
-@given(CHOICES, st.data())
-@seeded
-def test_the_choice_is_that_of_lm_evaluation_harness(choices: list[str], data: st.DataObject) -> None:
-    # ties are wanted: few distinct values
-    value = st.floats(-50, 0) | st.sampled_from([-3.0, -6.0, -12.0])
-    lls = data.draw(st.lists(value, min_size=len(choices), max_size=len(choices)))
-    lengths = np.array([float(len(one)) for one in choices])
-    assert pick_choice(lls, choices, "acc") == np.argmax(lls)
-    assert pick_choice(lls, choices, "acc_norm") == np.argmax(np.array(lls) / lengths)
-
-
-def test_length_normalisation_counts_characters_and_the_first_wins_a_tie() -> None:
-    assert pick_choice([-2.0, -3.0], ["a", "éé"], "acc") == 0
-    assert pick_choice([-2.0, -3.0], ["a", "éé"], "acc_norm") == 1
-    assert pick_choice([-4.0, -2.0], ["éé", "a"], "acc_norm") == 0
-    assert pick_choice([-1.0, -1.0], ["a", "b"], "acc") == 0
-
-
-def test_minus_infinity_is_a_value_and_never_wins_over_a_number() -> None:
-    assert pick_choice([float("-inf"), -900.0], ["a", "b"], "acc") == 1
-
-
-def test_another_metric_is_an_error() -> None:
-    with pytest.raises(ValueError, match="'f1'"):
-        pick_choice([0.0, 1.0], ["a", "b"], "f1")
-
-
-def test_as_many_values_as_choices_are_needed() -> None:
-    with pytest.raises(ValueError, match="zip"):
-        pick_choice([0.0], ["a", "b"], "acc_norm")
 
 
 @pytest.mark.parametrize("step", ["strip", "lower", "punctuation", "articles", "whitespace", "number"])

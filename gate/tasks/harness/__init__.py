@@ -1,7 +1,4 @@
-"""Tasks from the registry of LM Evaluation Harness: its objects ask and score, our engines answer, our records keep.
-
-Importing this room does not import lm_eval.
-"""
+"""Tasks from the registry of LM Evaluation Harness. Importing this package does not import lm_eval."""
 
 from gate.tasks.harness.build import build_harness_task
 from gate.tasks.harness.task import HarnessItem, HarnessTask

@@ -1,10 +1,9 @@
-"""From the settings of a registry task to a `HarnessTask`: prompts as lm-eval builds them, and the fingerprint."""
+"""Builds a `HarnessTask` from the settings of a registry task: prompts as lm-eval builds them, and the fingerprint."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
-import re
 from collections.abc import Mapping, Sequence
 from copy import copy
 from pathlib import Path
@@ -13,26 +12,19 @@ from typing import Any
 from gate.canonical import canonical_json, digest
 from gate.config import SampleSettings, TaskSettings
 from gate.errors import TaskError
+from gate.harness import DEFAULT_FILTERS, DEFAULT_METRICS, without_addresses
 from gate.tasks.harness.chat import Chat
 from gate.tasks.harness.generation import generation
-from gate.tasks.harness.metrics import (
-    DEFAULT_FILTERS,
-    DEFAULT_METRICS,
-    Metric,
-    choose,
-    metrics_of,
-    refuse_none,
-)
+from gate.tasks.harness.metrics import Metric, choose, metrics_of
 from gate.tasks.harness.registry import load, quiet
-from gate.tasks.harness.task import HarnessItem, HarnessTask, layout, process, refuse_unsupported
+from gate.tasks.harness.task import HarnessItem, HarnessTask, group_requests, process, refuse_unsupported
 from gate.tasks.scoring import SCORING_VERSION
 from gate.tasks.task import Sampling
 
 _LOG = logging.getLogger(__name__)
-_FEWSHOT_SEED = 1234  # lm_eval.simple_evaluate's
-_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
-_ELSEWHERE = frozenset(
-    # what these decide is in facets of their own, or in documents and prompts; paths differ between machines
+_FEWSHOT_SEED = 1234  # of lm_eval.simple_evaluate
+_OTHER_FACETS = frozenset(
+    # settings covered by other facets, by documents or by prompts; paths differ between machines
     ["task", "task_alias", "tag", "dataset_path", "dataset_name", "dataset_kwargs", "num_fewshot", "metadata"]
 )
 
@@ -40,72 +32,75 @@ _ELSEWHERE = frozenset(
 def build_harness_task(
     settings: TaskSettings, samples: SampleSettings, include_path: Sequence[Path] = ()
 ) -> HarnessTask:
-    """Load a task, or all tasks of a group or tag, by its name in lm-eval's registry.
+    """Load a task, or all subtasks of a group or tag, by its name in lm-eval's registry.
 
-    Documents, few-shot examples and prompts are lm-eval's for the same settings, and so are the scores.
+    Documents, few-shot examples, prompts and scores equal lm-eval's for the same settings.
 
     Parameters
     ----------
     settings : TaskSettings
     samples : SampleSettings
-        For `limit`, and for `repeats`, `temperature` and `seed` where texts are generated.
+        For `limit`, and for `repeats`, `temperature` and `seed` if texts are generated.
     include_path : sequence of Path
-        Folders with task files of the user's own.
+        Folders with task files of the user.
 
     Raises
     ------
     TaskError
-        No such task; its data or its code cannot be had; the metric or filter is not there.
+        The task does not exist, its data or code is unavailable, or it lacks the metric or filter.
     """
     where = f"task {settings.name}"
-    parts = load(settings.name, include_path)
+    subtasks = load(settings.name, include_path)
     limit = settings.limit or samples.limit
+    grouped = len(subtasks) > 1 or list(subtasks) != [settings.name]
     items: list[HarnessItem] = []
-    for name, task in parts.items():
+    for name, task in subtasks.items():
         refuse_unsupported(task, name)
         _configure(task, name, settings)
-        items += _items(task, name, settings, limit, grouped=len(parts) > 1 or name != settings.name)
-    chosen = _filter(parts, settings, where)
-    metric = _metric(parts, items, chosen, settings, where)
-    generates = any(task.OUTPUT_TYPE == "generate_until" for task in parts.values())
+        items += _items(task, name, settings, limit, grouped)
+    filter_name = _filter(subtasks, settings, where)
+    metric = _metric(subtasks, items, filter_name, settings, where)
+    generates = any(task.OUTPUT_TYPE == "generate_until" for task in subtasks.values())
     sampling = Sampling.of(samples) if generates else Sampling()
-    if generates:
-        for item in items:
-            _refuse_generation(item, sampling)
-    facets = _facets(parts, items, metric, chosen, settings) | sampling.facets
+    for item in items:
+        _check_generation(item, sampling)
+    facets = _facets(subtasks, items, metric, filter_name, settings) | sampling.facets
     return HarnessTask(
         settings.name,
         settings,
         tuple(items),
         facets,
         sampling,
-        parts=parts,
+        subtasks=subtasks,
         score_by=metric,
-        filter_name=chosen,
+        filter_name=filter_name,
     )
 
 
 def _configure(task: Any, name: str, settings: TaskSettings) -> None:
-    """Set the number and the seed of the few-shot examples, by the rules of `lm_eval.simple_evaluate`."""
+    """Set the number and the seed of few-shot examples by the rules of `lm_eval.simple_evaluate`."""
     own = task.get_config("num_fewshot")
     if "fewshot" in settings.model_fields_set and settings.fewshot != own:
         if own == 0:
             raise TaskError(
-                f"task {name}: it is made without few-shot examples (num_fewshot: 0), and LM Evaluation Harness keeps "
-                f"to that; found fewshot: {settings.fewshot}.",
-                "Take fewshot out of gate.yml.",
+                f"task {name}: it fixes num_fewshot: 0, which LM Evaluation Harness does not override; found fewshot: "
+                f"{settings.fewshot}.",
+                "Remove fewshot from gate.yml.",
             )
         task.set_config(key="num_fewshot", value=settings.fewshot)
     elif own is None:
         task.set_config(key="num_fewshot", value=0)
-    seed = settings.fewshot_seed if "fewshot_seed" in settings.model_fields_set else _FEWSHOT_SEED
-    task.set_fewshot_seed(seed=seed)
+    task.set_fewshot_seed(seed=_fewshot_seed(settings))
+
+
+def _fewshot_seed(settings: TaskSettings) -> int:
+    return settings.fewshot_seed if "fewshot_seed" in settings.model_fields_set else _FEWSHOT_SEED
 
 
 def _items(
     task: Any, name: str, settings: TaskSettings, limit: int | None, grouped: bool
 ) -> list[HarnessItem]:
-    """Build lm-eval's requests and return an item a document."""
+    """Build lm-eval's requests, and return one item per document."""
     chat = settings.chat_template
     try:
         with quiet():
@@ -113,7 +108,7 @@ def _items(
                 limit=limit,
                 system_instruction=settings.system,
                 apply_chat_template=chat,
-                fewshot_as_multiturn=chat,  # what lm-eval's command line does unless told otherwise
+                fewshot_as_multiturn=chat,  # default of lm-eval's command line
                 chat_template=Chat.of if chat else None,
             )
             documents = list(task.doc_iterator(limit=limit))
@@ -124,54 +119,53 @@ def _items(
     instances: dict[Any, list[Any]] = {}
     for instance in task.instances:
         instances.setdefault(instance.doc_id, []).append(instance)
-    seen: dict[str, int] = {}
+    copies: dict[str, int] = {}
     items: list[HarnessItem] = []
-    for number, document in documents:
-        identity = digest([name, document] if grouped else document)
-        copies = seen[identity] = seen.get(identity, 0) + 1
-        requests = tuple(sorted(instances[number], key=lambda one: one.idx))
-        items.append(_item(task, name, document, requests, identity, copies, grouped))
-    doubled = sum(count - 1 for count in seen.values())
-    if doubled:
-        _LOG.warning(
-            "task %s: %d documents stand there more than once; told apart by their order", name, doubled
-        )
+    for doc_id, document in documents:
+        item_id = digest([name, document] if grouped else document)
+        copies[item_id] = number = copies.get(item_id, 0) + 1
+        if number > 1:
+            item_id = f"{item_id}#{number}"
+        requests = tuple(sorted(instances[doc_id], key=lambda instance: instance.idx))
+        items.append(_item(task, name, document, requests, item_id, grouped))
+    duplicates = len(items) - len(copies)
+    if duplicates:
+        _LOG.warning("task %s: %d documents are duplicated; numbered by position", name, duplicates)
     return items
 
 
 def _item(
-    task: Any, name: str, document: Any, requests: tuple[Any, ...], identity: str, copies: int, grouped: bool
+    task: Any, name: str, document: Any, requests: tuple[Any, ...], item_id: str, grouped: bool
 ) -> HarnessItem:
     context = requests[0].args[0]
-    question, choices, target = _shown(task, document, requests)
+    prompt, choices, target = _shown(task, document, requests)
+    indexed = task.OUTPUT_TYPE == "multiple_choice" and choices and target.isdecimal()
     return HarnessItem(
-        item_id=identity if copies == 1 else f"{identity}#{copies}",
-        question=question,
+        item_id=item_id,
+        prompt=prompt,
         context="" if isinstance(context, Chat) else context,
         messages=context.messages if isinstance(context, Chat) else (),
         choices=choices,
-        gold=int(target)
-        if task.OUTPUT_TYPE == "multiple_choice" and choices and target.isdecimal()
-        else None,
-        answers=(target,),
+        target_index=int(target) if indexed else None,
+        targets=(target,),
         cluster=None,
         subtask=name if grouped else None,
-        part=name,
+        task_name=name,
         document=document,
         instances=requests,
     )
 
 
 def _shown(task: Any, document: Any, requests: Sequence[Any]) -> tuple[str, tuple[str, ...], str]:
-    """Return question, choices and target as a report shows them."""
+    """Return prompt, choices and target as a report shows them."""
     text, target = task.doc_to_text(document), task.doc_to_target(document)
     choices: tuple[str, ...] = ()
     if task.OUTPUT_TYPE == "multiple_choice" and task.get_config("doc_to_choice") is not None:
         choices = tuple(map(str, task.doc_to_choice(document)))
-        if isinstance(text, int):  # the choice stands in the context, and what follows is the same for all
+        if isinstance(text, int):  # choices differ in their contexts, and share the continuation (WinoGrande)
             text, target = target, text
-    elif len(requests) > 1 and all(one.request_type == "loglikelihood" for one in requests):
-        choices = tuple(str(one.args[1]) for one in requests)
+    elif len(requests) > 1 and all(request.request_type == "loglikelihood" for request in requests):
+        choices = tuple(str(request.args[1]) for request in requests)
     if task.OUTPUT_TYPE == "loglikelihood_rolling":
         return str(target), (), ""
     if target in choices:
@@ -179,114 +173,123 @@ def _shown(task: Any, document: Any, requests: Sequence[Any]) -> tuple[str, tupl
     return str(text), choices, target if isinstance(target, str) else canonical_json(target)
 
 
-def _filter(parts: Mapping[str, Any], settings: TaskSettings, where: str) -> str:
-    common: dict[str, None] | None = None
-    for task in parts.values():
+def _filter(subtasks: Mapping[str, Any], settings: TaskSettings, where: str) -> str:
+    """Return the filter that is read, which all subtasks have."""
+    common: list[str] | None = None
+    for task in subtasks.values():
         names = dict.fromkeys(ensemble.name for ensemble in task._filters)
-        common = names if common is None else {name: None for name in common if name in names}
+        common = list(names) if common is None else [name for name in common if name in names]
     if not common:
         raise TaskError(f"{where}: its subtasks have no filter in common.", "List the subtasks one by one.")
-    return choose(settings.filter, list(common), DEFAULT_FILTERS, "filter", where)
+    return choose(settings.filter, common, DEFAULT_FILTERS, "filter", where)
 
 
 def _metric(
-    parts: Mapping[str, Any], items: Sequence[HarnessItem], chosen: str, settings: TaskSettings, where: str
+    subtasks: Mapping[str, Any],
+    items: Sequence[HarnessItem],
+    filter_name: str,
+    settings: TaskSettings,
+    where: str,
 ) -> Metric:
-    common: dict[str, Metric] | None = None
-    other: list[str] = []
+    """Return the metric that is read, which all subtasks have."""
     first: dict[str, HarnessItem] = {}
     for item in items:
-        first.setdefault(item.part, item)
-    for name, task in parts.items():
-        usable, rest = metrics_of(task, _tried(task, first[name], chosen))
-        refuse_none(usable, rest, f"task {name}")
-        other += [one for one in rest if one not in other]
-        common = usable if common is None else {k: v for k, v in common.items() if usable.get(k) == v}
+        first.setdefault(item.task_name, item)
+    common: dict[str, Metric] | None = None
+    for name, task in subtasks.items():
+        usable = metrics_of(task, _trial_values(task, first[name], filter_name), f"task {name}")
+        if common is None:
+            common = usable
+        else:
+            common = {key: metric for key, metric in common.items() if usable.get(key) == metric}
     if not common:
         raise TaskError(
-            f"{where}: its subtasks have no metric in common.", f"List them one by one: {', '.join(parts)}."
+            f"{where}: its subtasks have no metric in common.",
+            f"List them one by one: {', '.join(subtasks)}.",
         )
     return common[choose(settings.metric, list(common), DEFAULT_METRICS, "metric", where)]
 
 
-def _tried(task: Any, item: HarnessItem, chosen: str) -> dict[str, Any] | None:
-    """Score a made-up answer to a document, to see what the metrics give; None where that cannot be done."""
-    made_up = {"loglikelihood": (-1.0, False), "loglikelihood_rolling": -1.0, "generate_until": "0"}
+def _trial_values(task: Any, item: HarnessItem, filter_name: str) -> dict[str, Any] | None:
+    """Return the metrics of a made-up answer, to see which give one number; None if it cannot be scored."""
+    answers = {"loglikelihood": (-1.0, False), "loglikelihood_rolling": -1.0, "generate_until": "0"}
     instances = [copy(instance) for instance in item.instances]
     for instance in instances:
-        instance.resps, instance.filtered_resps = (
-            [made_up[instance.request_type]] * (instance.repeats or 1),
-            {},
-        )
+        instance.resps = [answers[instance.request_type]] * (instance.repeats or 1)
+        instance.filtered_resps = {}
     try:
         with quiet():
-            return process(task, item.document, instances, chosen)
-    except Exception as error:  # the task's own code; it may well want a real answer
-        _LOG.debug("task %s: a made-up answer cannot be scored: %s", item.part, error)
+            return process(task, item.document, instances, filter_name)
+    except Exception as error:  # the task's own code, which may need a real answer
+        _LOG.debug("task %s: a made-up answer cannot be scored: %s", item.task_name, error)
         return None
 
 
-def _refuse_generation(item: HarnessItem, sampling: Sampling) -> None:
+def _check_generation(item: HarnessItem, sampling: Sampling) -> None:
+    """Raise TaskError if the generation settings of an item are not supported."""
     for instance in item.instances:
         if instance.request_type == "generate_until":
-            generation(instance.args[1], f"task {item.part}", sampling.temperature)
+            generation(instance.args[1], f"task {item.task_name}", sampling.temperature)
 
 
 def _facets(
-    parts: Mapping[str, Any],
+    subtasks: Mapping[str, Any],
     items: Sequence[HarnessItem],
     metric: Metric,
-    chosen: str,
+    filter_name: str,
     settings: TaskSettings,
 ) -> dict[str, str]:
     import lm_eval
 
-    configs = {name: _config(task) for name, task in parts.items()}
-    shots = {name: int(task.get_config("num_fewshot") or 0) for name, task in parts.items()}
-    versions = {name: str(task.VERSION) for name, task in parts.items()}
-    seed = settings.fewshot_seed if "fewshot_seed" in settings.model_fields_set else _FEWSHOT_SEED
+    kinds = sorted({str(task.OUTPUT_TYPE) for task in subtasks.values()})
+    configs = {name: _config(task) for name, task in subtasks.items()}
+    shots = {name: int(task.get_config("num_fewshot") or 0) for name, task in subtasks.items()}
+    versions = {name: str(task.VERSION) for name, task in subtasks.items()}
     ids = [item.item_id for item in items]
     facets = {
-        "kind": f"lm-eval {' and '.join(sorted({str(task.OUTPUT_TYPE) for task in parts.values()}))}",
+        "kind": f"lm-eval {' and '.join(kinds)}",
         "lm_eval": str(lm_eval.__version__),
         "scoring_version": str(SCORING_VERSION),
         "metric": metric.label,
-        "filter": chosen,
+        "filter": filter_name,
         "documents": f"{len(ids)} items, sha256 {digest(ids)[:16]}",
         "prompts": _prompts(items),
-        "num_fewshot": _one_or_all(shots),
-        "fewshot_seed": str(seed) if any(shots.values()) else "none drawn",
-        "task_version": _one_or_all(versions),
+        "num_fewshot": _shared(shots),
+        "fewshot_seed": str(_fewshot_seed(settings)) if any(shots.values()) else "none drawn",
+        "task_version": _shared(versions),
         "config": f"sha256 {digest(configs)[:16]}",
         "chat_template": canonical_json([settings.chat_template, settings.system]),
     }
-    generations = {name: canonical_json(task.get_config("generation_kwargs")) for name, task in parts.items()}
-    if any(task.OUTPUT_TYPE == "generate_until" for task in parts.values()):
-        facets["generation"] = _one_or_all(generations)
+    if "generate_until" in kinds:
+        facets["generation"] = _shared(
+            {name: canonical_json(task.get_config("generation_kwargs")) for name, task in subtasks.items()}
+        )
     return facets
 
 
-def _one_or_all(values: Mapping[str, Any]) -> str:
-    """Return the value that all subtasks share, else a digest of each one's."""
-    shared = set(values.values())
-    return (
-        str(shared.pop()) if len(shared) == 1 else f"{len(shared)} kinds, sha256 {digest(dict(values))[:16]}"
-    )
+def _shared(values: Mapping[str, Any]) -> str:
+    """Return the value that all subtasks share, or a digest of their values."""
+    distinct = set(values.values())
+    if len(distinct) == 1:
+        return str(distinct.pop())
+    return f"{len(distinct)} kinds, sha256 {digest(dict(values))[:16]}"
 
 
 def _config(task: Any) -> str:
-    """Return a task's configuration without what is a path, an address in memory, or a facet of its own."""
-    dumped = task.dump_config()
-    return _ADDRESS.sub("", canonical_json({k: v for k, v in dumped.items() if k not in _ELSEWHERE}))
+    """Return a task's configuration without paths, memory addresses and settings covered by other facets."""
+    config = task.dump_config()
+    return without_addresses(
+        canonical_json({key: value for key, value in config.items() if key not in _OTHER_FACETS})
+    )
 
 
 def _prompts(items: Sequence[HarnessItem]) -> str:
     """Return a digest of every prompt and continuation."""
     total = hashlib.sha256()
     for item in items:
-        for group in layout(item.instances):
-            # one context serves all its continuations; few-shot contexts are long
-            arguments = [item.instances[number].args for number in group]
-            rest = canonical_json([one[1:] for one in arguments])
+        for group in group_requests(item.instances):
+            # a long few-shot context is hashed once for all its continuations
+            arguments = [item.instances[index].args for index in group]
+            rest = canonical_json([values[1:] for values in arguments])
             total.update(f"{arguments[0][0]}\x00{rest}\x00".encode("utf-8", "surrogatepass"))
     return f"sha256 {total.hexdigest()[:16]}"

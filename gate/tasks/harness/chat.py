@@ -1,4 +1,4 @@
-"""Chats that are rendered later: a task is built before the tokenizer whose template they need is there."""
+"""Chats that are rendered later: a task is built before the tokenizer with the chat template is loaded."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ _MARK = "\x00chat:"
 
 
 class Chat(str):
-    """Takes the place of a prompt in lm-eval's requests: the text stands for its messages, which it carries."""
+    """Stands in for a rendered chat in lm-eval's requests, and carries its messages."""
 
     __slots__ = ("messages",)
     messages: tuple[Message, ...]
 
     @classmethod
     def of(cls, history: Sequence[Mapping[str, Any]], add_generation_prompt: bool = True) -> Chat:  # noqa: ARG003
-        """Take the place of a model's `apply_chat_template`; a last turn of the assistant is to be gone on with."""
+        """Replace a model's `apply_chat_template`."""
         chat = cls(_MARK + canonical_json([[turn["role"], turn["content"]] for turn in history]))
         chat.messages = tuple(Message(str(turn["role"]), str(turn["content"])) for turn in history)
         return chat
 
 
-def plain(context: str, render: Render, where: str) -> str:
-    """Return the prompt that a request's context stands for.
+def rendered(context: str, render: Render, where: str) -> str:
+    """Return the prompt of a request's context, with its chat rendered.
 
     Raises
     ------
     TaskError
-        The task changed the context after it was rendered, which can only be done to a real text.
+        The task's own code changed the placeholder, which it may do only to a rendered text.
     """
     if isinstance(context, Chat):
         return render(context.messages)
     if _MARK in context:
         raise TaskError(
-            f"{where}: the task's own code changes the prompt behind the chat template.",
-            "Set chat_template: false for it.",
+            f"{where}: the task's own code changes the prompt after the chat template was applied.",
+            "Set chat_template: false for this task.",
         )
     return context

@@ -1,4 +1,4 @@
-"""The generation settings of LM Evaluation Harness, in our words."""
+"""Generation settings of LM Evaluation Harness."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 
 from gate.errors import TaskError
 
-_DEFAULT_TOKENS = 256  # of lm-eval's own models
+_DEFAULT_TOKENS = 256  # default of lm-eval's own models
 _LENGTHS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
-_NARROWING = {"top_p": (1, None), "top_k": (0, -1, None), "min_p": (0, None), "typical_p": (1, None)}
-"""Ways to draw from a part of the vocabulary only, and the values that switch each off."""
+_TRUNCATION = {"top_p": (1, None), "top_k": (0, -1, None), "min_p": (0, None), "typical_p": (1, None)}
+"""Settings that sample from a part of the vocabulary, with the values that disable each."""
 
 
 @dataclass(frozen=True)
 class Generation:
-    """How a text is generated: see `GenerateRequest`."""
+    """Stop strings, length and temperature of a generated text; see `GenerateRequest`."""
 
     stop: tuple[str, ...]
     max_tokens: int
@@ -32,41 +32,42 @@ def generation(settings: Mapping[str, Any], where: str, temperature: float = 0.0
     where : str
         The task, for messages.
     temperature : float
-        Replaces the settings' own where it is above 0.
+        Overrides the temperature of the settings if above 0.
 
     Raises
     ------
     TaskError
-        Settings that no engine of ours follows: beam search, nucleus sampling, ...
+        The settings ask for beam search, nucleus sampling or another unsupported method.
     """
-    known = {"until", "do_sample", "temperature", *_LENGTHS, *_NARROWING}
-    unknown = sorted(set(settings) - known)
-    if unknown:
+    supported = {"until", "do_sample", "temperature", *_LENGTHS, *_TRUNCATION}
+    unsupported = sorted(set(settings) - supported)
+    if unsupported:
         raise TaskError(
-            f"{where}: generation_kwargs asks for {', '.join(unknown)}, which is not supported.",
-            f"Supported are {', '.join(sorted(known))}.",
+            f"{where}: generation_kwargs sets {', '.join(unsupported)}, which is not supported.",
+            f"Supported are {', '.join(sorted(supported))}.",
         )
     own = float(settings.get("temperature") or 0.0)
-    sampled = settings.get("do_sample")
-    if sampled is False or (sampled is None and own == 0):
+    do_sample = settings.get("do_sample")
+    if do_sample is False or (do_sample is None and own == 0):
         own = 0.0
     elif own == 0 and temperature == 0:
         raise TaskError(
-            f"{where}: generation_kwargs says do_sample: true without a temperature.",
+            f"{where}: generation_kwargs sets do_sample: true without a temperature.",
             "Set samples.temperature in gate.yml, or a temperature in the task's file.",
         )
-    drawn = temperature or own
-    narrowed = [
+    effective = temperature or own
+    truncation = [
         f"{name} {settings[name]}"
-        for name, off in _NARROWING.items()
-        if name in settings and settings[name] not in off
+        for name, disabled in _TRUNCATION.items()
+        if name in settings and settings[name] not in disabled
     ]
-    if drawn > 0 and narrowed:
+    if effective > 0 and truncation:
         raise TaskError(
-            f"{where}: generation_kwargs asks for {', '.join(narrowed)}; texts are drawn from the whole vocabulary.",
-            "Use a task that samples by temperature alone, or one that is greedy.",
+            f"{where}: generation_kwargs sets {', '.join(truncation)}; tokens are sampled from the whole vocabulary "
+            "only.",
+            "Use a task that samples by temperature alone, or decodes greedily.",
         )
     lengths = [settings[name] for name in _LENGTHS if settings.get(name) is not None]
     until = settings.get("until") or []
-    stop = tuple(str(one) for one in ([until] if isinstance(until, str) else until) if one)
-    return Generation(stop, int(lengths[0]) if lengths else _DEFAULT_TOKENS, drawn)
+    stop = tuple(str(text) for text in ([until] if isinstance(until, str) else until) if text)
+    return Generation(stop, int(lengths[0]) if lengths else _DEFAULT_TOKENS, effective)

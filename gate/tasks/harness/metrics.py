@@ -1,16 +1,13 @@
-"""Which of a task's metrics and filters count, and one score a document, larger is better, from its values."""
+"""Metrics and filters of an lm-eval task, and one score per document, where larger is better."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from gate.errors import TaskError
-
-DEFAULT_METRICS = ("acc", "exact_match", "acc_norm", "prompt_level_strict_acc", "pass@1", "pass_at_1")
-"""The first of these that a task has is taken, where the user named none. All are right or wrong."""
-DEFAULT_FILTERS = ("none", "strict-match", "flexible-extract")
+from gate.harness import lower_is_better, preferred
 
 _UNITS = {"word_perplexity": "word", "byte_perplexity": "byte", "bits_per_byte": "byte"}
 _PER_DOCUMENT = frozenset(["mean", "nanmean", "median"])
@@ -24,10 +21,10 @@ class Metric:
     Attributes
     ----------
     name : str
-        As lm-eval calls it.
+        lm-eval's name.
     form : {"score", "negated", "loglikelihood"}
-        How a document's value becomes its score: as it is; with its sign turned, where lower is better; or, for
-        perplexities, the log-likelihood itself (nats) over the number of words or bytes.
+        How the value of a document becomes its score: unchanged; with the sign flipped, because lower is better; or,
+        for perplexities, as the log-likelihood (nats) per word or byte.
     """
 
     name: str
@@ -35,19 +32,19 @@ class Metric:
 
     @property
     def label(self) -> str:
-        """Name of the score, which is not the metric's where it was turned into something else."""
+        """Name of the score; it differs from the metric's name if `form` changes the value."""
         if self.form == "loglikelihood":
             unit = _UNITS.get(self.name)
             return f"loglikelihood_per_{unit}" if unit else "loglikelihood"
         return f"-{self.name}" if self.form == "negated" else self.name
 
     def score(self, value: Any) -> float:
-        """Return a document's score.
+        """Return the score of a document.
 
         Raises
         ------
         ValueError
-            `value` is not of one document alone (pairs for F1, texts for BLEU).
+            The value is not the score of one document (pairs for F1, texts for BLEU).
         """
         if self.form == "loglikelihood":
             if isinstance(value, tuple | list) and len(value) == 2:
@@ -57,64 +54,70 @@ class Metric:
         return -_number(value) if self.form == "negated" else _number(value)
 
 
-def metrics_of(task: Any, values: Mapping[str, Any] | None) -> tuple[dict[str, Metric], list[str]]:
-    """Return the metrics of an lm-eval task that give every document a score of its own, and the names of the others.
+def metrics_of(task: Any, values: Mapping[str, Any] | None, where: str) -> dict[str, Metric]:
+    """Return the metrics of an lm-eval task with one score per document, by name.
 
     Parameters
     ----------
     task : lm_eval.api.task.Task
     values : mapping or None
-        What the task's `process_results` gave for a made-up answer to the first document; None where it could not.
-    """
-    aggregations: Mapping[str, Any] = task.aggregation()
-    higher: Mapping[str, Any] = task.higher_is_better()
-    names = {name: getattr(function, "__name__", "") for name, function in aggregations.items()}
-    usable: dict[str, Metric] = {}
-    other = []
-    for name in dict.fromkeys([*names, *(values or {})]):
-        kind = names.get(name, "mean")
-        form: Literal["score", "negated", "loglikelihood"] = "score" if higher.get(name, True) else "negated"
-        metric = Metric(name, "loglikelihood" if kind in _LIKELIHOODS else form)
-        if values is None:
-            fits = kind in _PER_DOCUMENT | _LIKELIHOODS
-        else:
-            try:
-                metric.score(values[name])
-                fits = True
-            except (KeyError, ValueError):
-                fits = False
-        if fits:
-            usable[name] = metric
-        else:
-            other.append(name)
-    return usable, other
-
-
-def choose(wanted: str | None, names: Sequence[str], defaults: Sequence[str], what: str, where: str) -> str:
-    """Take the wanted name, else the first default that there is, else the first.
+        Output of the task's `process_results` for a made-up answer to the first document; None if that failed.
+    where : str
+        The task, for messages.
 
     Raises
     ------
     TaskError
-        The wanted one is not there.
+        All metrics are scores of the whole corpus.
     """
-    if wanted is not None:
-        if wanted not in names:
-            raise TaskError(
-                f"{where}: it has no {what} {wanted!r} with one value a document.",
-                f"Use one of: {', '.join(names)}.",
-            )
-        return wanted
-    return next((name for name in defaults if name in names), names[0])
-
-
-def refuse_none(usable: Collection[str], other: Sequence[str], where: str) -> None:
-    """Raise TaskError where a task has only metrics over all documents together."""
+    directions: Mapping[str, Any] = task.higher_is_better()
+    names = {name: getattr(function, "__name__", "") for name, function in task.aggregation().items()}
+    usable: dict[str, Metric] = {}
+    other = []
+    for name in dict.fromkeys([*names, *(values or {})]):
+        aggregation = names.get(name, "mean")
+        if aggregation in _LIKELIHOODS:
+            metric = Metric(name, "loglikelihood")
+        else:
+            metric = Metric(name, "negated" if lower_is_better(name, directions.get(name)) else "score")
+        if _is_per_document(metric, aggregation, values):
+            usable[name] = metric
+        else:
+            other.append(name)
     if not usable:
         raise TaskError(
-            f"{where}: no metric with one score a document (found: {', '.join(other) or 'none'}).",
-            "Corpus scores such as F1 or BLEU cannot be paired sample by sample; use a task with accuracy.",
+            f"{where}: no metric with one score per document (found: {', '.join(other) or 'none'}).",
+            "Corpus scores such as F1 or BLEU cannot be paired by sample; use a task with accuracy.",
         )
+    return usable
+
+
+def _is_per_document(metric: Metric, aggregation: str, values: Mapping[str, Any] | None) -> bool:
+    if values is None:
+        return aggregation in _PER_DOCUMENT | _LIKELIHOODS
+    try:
+        metric.score(values[metric.name])
+    except (KeyError, ValueError):
+        return False
+    return True
+
+
+def choose(wanted: str | None, names: Sequence[str], defaults: Sequence[str], what: str, where: str) -> str:
+    """Return the wanted name, else the first default that exists, else the first name.
+
+    Raises
+    ------
+    TaskError
+        The wanted name does not exist.
+    """
+    if wanted is None:
+        return preferred(names, defaults) or names[0]
+    if wanted not in names:
+        raise TaskError(
+            f"{where}: it has no {what} {wanted!r} with one value per document.",
+            f"Use one of: {', '.join(names)}.",
+        )
+    return wanted
 
 
 def _number(value: Any) -> float:

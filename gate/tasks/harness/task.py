@@ -1,4 +1,4 @@
-"""A task of LM Evaluation Harness behind our interface: its requests become ours, our answers go to its metrics."""
+"""A registry task: lm-eval builds its requests and computes its metrics, our engines answer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 
 from gate.canonical import canonical_json
 from gate.errors import EvaluationError, TaskError
-from gate.tasks.harness.chat import plain
+from gate.harness import pick_choice
+from gate.tasks.harness.chat import rendered
 from gate.tasks.harness.generation import Generation, generation
 from gate.tasks.harness.metrics import Metric
 from gate.tasks.requests import (
@@ -30,93 +31,98 @@ from gate.tasks.task import Item, Scored, Task
 
 @dataclass(frozen=True)
 class HarnessItem(Item):
-    """An item and lm-eval's view of it.
+    """An item with lm-eval's objects for it.
 
     Attributes
     ----------
-    part : str
-        Name of the lm-eval task that it is of: the subtask of a group, else the task itself.
+    task_name : str
+        Name of the lm-eval task of the item: the subtask of a group, else the task itself.
     document : object
-        The document as lm-eval hands it to its metrics.
+        The document that lm-eval passes to its metrics.
     instances : tuple of lm_eval.api.instance.Instance
-        lm-eval's requests for it, in their order.
+        lm-eval's requests for the document, in order.
     """
 
-    part: str = ""
+    task_name: str = ""
     document: Any = field(default=None, repr=False)
     instances: tuple[Any, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)
 class HarnessTask(Task):
-    """See `Task`; a task, or all tasks of a group or tag together.
+    """A registry task, or all subtasks of a group or tag; see `Task`.
 
     Attributes
     ----------
-    parts : mapping of str to lm_eval.api.task.Task
+    subtasks : mapping of str to lm_eval.api.task.Task
     score_by : Metric
-        The metric that counts; all parts have it.
+        The metric that is read; every subtask has it.
     filter_name : str
-        The filter that reads the answers; all parts have it.
+        The filter that is applied to answers; every subtask has it.
     """
 
-    parts: Mapping[str, Any] = field(repr=False, compare=False)
+    subtasks: Mapping[str, Any] = field(repr=False, compare=False)
     score_by: Metric
     filter_name: str
 
     @property
     def metric(self) -> str:
-        """Name of the score: the metric's, or what a metric of which less is better was turned into."""
+        """Name of the score; see `Metric.label`."""
         return self.score_by.label
 
     @property
     def generates(self) -> bool:
-        """Whether texts are generated for any item."""
-        return any(map(_writes, self.parts.values()))
+        """Whether a subtask generates texts."""
+        return any(map(_generates, self.subtasks.values()))
 
     @property
     def max_tokens(self) -> int:
-        """Longest text that any subtask asks for, in tokens."""
-        settings = [
-            (name, task.get_config("generation_kwargs")) for name, task in self.parts.items() if _writes(task)
+        """Longest generated text of any subtask, in tokens."""
+        lengths = [
+            generation(task.get_config("generation_kwargs"), name, self.sampling.temperature).max_tokens
+            for name, task in self.subtasks.items()
+            if _generates(task)
         ]
-        return max(
-            (generation(one, name, self.sampling.temperature).max_tokens for name, one in settings), default=0
-        )
+        return max(lengths, default=0)
 
     @property
     def measures_kl(self) -> bool:
-        """Whether something after a context is asked for of every item: choices or a text."""
-        kinds = [{one.request_type for one in _own(item).instances} for item in self.items]
+        """Whether every item has a request other than a rolling log-likelihood."""
+        kinds = [{instance.request_type for instance in _own(item).instances} for item in self.items]
         return all(kind - {"loglikelihood_rolling"} for kind in kinds)
 
     def requests(self, item: Item, repeat: int, render: Render) -> tuple[Request, ...]:
-        """Return lm-eval's requests: log-likelihoods after one context together, texts as often as the task repeats."""
+        """Return lm-eval's requests: log-likelihoods grouped by context, and one text per repeat of the task."""
         item = _own(item)
-        where = f"task {item.part}"
-        made: list[Request] = []
-        for group in layout(item.instances):
+        where = f"task {item.task_name}"
+        requests: list[Request] = []
+        for group in group_requests(item.instances):
             first = item.instances[group[0]]
-            arguments = first.args
             if first.request_type == "loglikelihood_rolling":
-                made.append(RollingRequest(arguments[0]))
-            elif first.request_type == "loglikelihood":
-                continuations = tuple(item.instances[number].args[1] for number in group)
-                made.append(LoglikelihoodRequest(plain(arguments[0], render, where), continuations))
-            else:
-                how = generation(arguments[1], where, self.sampling.temperature)
-                context = plain(arguments[0], render, where)
-                for draw in range(_draws(first, how)):
-                    number = repeat * first.repeats + draw
-                    drawn = how.temperature > 0
-                    seed = (
-                        draw_seed(self.sampling.seed, f"{item.item_id}:{first.idx}", number) if drawn else 0
+                requests.append(RollingRequest(first.args[0]))
+                continue
+            context = rendered(first.args[0], render, where)
+            if first.request_type == "loglikelihood":
+                continuations = tuple(item.instances[index].args[1] for index in group)
+                requests.append(LoglikelihoodRequest(context, continuations))
+                continue
+            settings = generation(first.args[1], where, self.sampling.temperature)
+            for draw in range(_draws(first, settings)):
+                number = repeat * first.repeats + draw
+                seed = draw_seed(self.sampling.seed, f"{item.item_id}:{first.idx}", number)
+                requests.append(
+                    GenerateRequest(
+                        context,
+                        settings.stop,
+                        settings.max_tokens,
+                        settings.temperature,
+                        seed if settings.temperature > 0 else 0,
                     )
-                    made.append(GenerateRequest(context, how.stop, how.max_tokens, how.temperature, seed))
-        return tuple(made)
+                )
+        return tuple(requests)
 
     def score(self, item: Item, answers: Sequence[Answer]) -> Scored:
-        """Give the answers to lm-eval's filter and metric.
+        """Score answers with lm-eval's filter and metric.
 
         Raises
         ------
@@ -125,66 +131,62 @@ class HarnessTask(Task):
         """
         item = _own(item)
         instances = self._answered(item, answers)
-        task = self.parts[item.part]
-        where = f"task {item.part}: item {item.item_id[:12]} ({item.question.strip()[:60]!r})"
+        task = self.subtasks[item.task_name]
+        metric = self.score_by.name
+        where = f"task {item.task_name}: item {item.item_id[:12]} ({item.prompt.strip()[:60]!r})"
         try:
             values = process(task, item.document, instances, self.filter_name)
         except Exception as error:  # the task's own code
             raise EvaluationError(
                 f"{where} cannot be scored: {type(error).__name__}: {error}",
-                "This is the code of the task itself.",
+                "The error is in the code of the task itself.",
             ) from error
         try:
-            score = self.score_by.score(values[self.score_by.name])
+            score = self.score_by.score(values[metric])
         except (KeyError, ValueError) as error:
             raise EvaluationError(
-                f"{where} has no single value of the metric {self.score_by.name}: {error}.",
+                f"{where} has no single value of the metric {metric}: {error}.",
                 f"Set `metric:` of the task to one of: {', '.join(values)}.",
             ) from None
         if math.isnan(score):
-            raise EvaluationError(f"{where}: the metric {self.score_by.name} is not a number.")
+            raise EvaluationError(f"{where}: the metric {metric} is not a number.")
         binary = self.score_by.form == "score" and score in (0.0, 1.0)
-        values_of = _loglikelihoods(instances, len(item.choices))
-        return Scored(
-            score,
-            bool(score) if binary else None,
-            _output(instances, values_of, item.choices, self.score_by.name, self.filter_name),
-            values_of,
-        )
+        loglikelihoods = _loglikelihoods(instances, len(item.choices))
+        output = _output(instances, loglikelihoods, item.choices, metric, self.filter_name)
+        return Scored(score, bool(score) if binary else None, output, loglikelihoods)
 
     def _answered(self, item: HarnessItem, answers: Sequence[Answer]) -> list[Any]:
-        """Return copies of the item's instances with their responses, in lm-eval's form."""
+        """Return copies of the item's instances with the answers as lm-eval's responses."""
         instances = [copy.copy(instance) for instance in item.instances]
-        left = iter(answers)
-        for group in layout(item.instances):
+        remaining = iter(answers)
+        for group in group_requests(item.instances):
             first = instances[group[0]]
-            answer = next(left)
+            answer = next(remaining)
             if isinstance(answer, LoglikelihoodAnswer):
                 greedy: Sequence[bool | None] = answer.greedy or [None] * len(group)
-                for number, value, likeliest in zip(group, answer.loglikelihoods, greedy, strict=True):
-                    if likeliest is None and self._needs_greedy(item):
+                for index, value, is_greedy in zip(group, answer.loglikelihoods, greedy, strict=True):
+                    if is_greedy is None and self._needs_greedy(item):
                         raise EvaluationError(
-                            f"task {item.part}: the metric {self.score_by.name} asks whether a text is the one that "
-                            "greedy decoding gives, which this engine cannot tell.",
+                            f"task {item.task_name}: the metric {self.score_by.name} depends on what greedy decoding "
+                            "gives, which this engine does not report.",
                             "Choose another metric, or kind: transformers.",
                         )
-                    _respond(instances[number], [(value, bool(likeliest))])
+                    _respond(instances[index], [(value, bool(is_greedy))])
             elif isinstance(answer, RollingAnswer):
                 _respond(first, [answer.loglikelihood])
             else:
-                how = generation(first.args[1], f"task {item.part}", self.sampling.temperature)
-                drawn = [answer, *(next(left) for _ in range(_draws(first, how) - 1))]
-                _respond(first, [one.text for one in drawn if isinstance(one, GenerateAnswer)])
+                settings = generation(first.args[1], f"task {item.task_name}", self.sampling.temperature)
+                drawn = [answer, *(next(remaining) for _ in range(_draws(first, settings) - 1))]
+                _respond(first, [text.text for text in drawn if isinstance(text, GenerateAnswer)])
         return instances
 
     def _needs_greedy(self, item: HarnessItem) -> bool:
-        kind = self.parts[item.part].OUTPUT_TYPE
-        return self.score_by.name == "exact_match" or (
-            kind == "loglikelihood" and self.score_by.name == "acc"
-        )
+        kind = self.subtasks[item.task_name].OUTPUT_TYPE
+        metric = self.score_by.name
+        return metric == "exact_match" or (kind == "loglikelihood" and metric == "acc")
 
 
-def _writes(task: Any) -> bool:
+def _generates(task: Any) -> bool:
     return bool(task.OUTPUT_TYPE == "generate_until")
 
 
@@ -194,88 +196,89 @@ def _own(item: Item) -> HarnessItem:
     return item
 
 
-def layout(instances: Sequence[Any]) -> list[list[int]]:
-    """Return which instances are asked together: log-likelihoods after one and the same context."""
+def group_requests(instances: Sequence[Any]) -> list[list[int]]:
+    """Return the indices of instances per request: log-likelihoods after the same context share one."""
     groups: list[list[int]] = []
     by_context: dict[str, list[int]] = {}
-    for number, instance in enumerate(instances):
+    for index, instance in enumerate(instances):
         if instance.request_type == "loglikelihood":
             context = instance.args[0]
             if context in by_context:
-                by_context[context].append(number)
+                by_context[context].append(index)
                 continue
-            by_context[context] = group = [number]
+            by_context[context] = group = [index]
             groups.append(group)
         else:
-            groups.append([number])
+            groups.append([index])
     return groups
 
 
 def process(task: Any, document: Any, instances: Sequence[Any], filter_name: str) -> dict[str, Any]:
-    """Filter responses and return the metrics' values of one document, as `lm_eval.evaluate` does."""
+    """Filter responses and return the metrics of one document, as `lm_eval.evaluate` does."""
     for ensemble in task._filters:
         if ensemble.name == filter_name:
             ensemble.apply(list(instances))
-    # some tasks change the document that they are given; lm-eval makes it anew each time
+    # a copy, because some tasks modify the document; lm-eval creates it anew for each run
     responses = [instance.filtered_resps[filter_name] for instance in instances]
     return dict(task.process_results(copy.deepcopy(document), responses))
 
 
 def _respond(instance: Any, responses: list[Any]) -> None:
-    """Set the responses; one that was asked once stands for all of an instance's repeats."""
-    wanted = instance.repeats or 1
-    instance.resps = responses if len(responses) == wanted else responses * wanted
+    """Set the responses; a single one is used for all repeats of the instance."""
+    repeats = instance.repeats or 1
+    instance.resps = responses if len(responses) == repeats else responses * repeats
     instance.filtered_resps = {}
 
 
-def _draws(instance: Any, how: Generation) -> int:
-    """Return how many texts an instance needs: greedy ones are the same each time."""
-    return int(instance.repeats or 1) if how.temperature > 0 else 1
+def _draws(instance: Any, settings: Generation) -> int:
+    """Return the number of texts to generate; greedy texts are the same in every repeat."""
+    return int(instance.repeats or 1) if settings.temperature > 0 else 1
 
 
 def _loglikelihoods(instances: Sequence[Any], choices: int) -> tuple[float, ...]:
+    """Return the log-likelihoods of the choices, without those that acc_mutual_info adds."""
     values = []
     for instance in instances:
         if instance.request_type == "loglikelihood":
             values.append(float(instance.resps[0][0]))
         elif instance.request_type == "loglikelihood_rolling":
             values.append(float(instance.resps[0]))
-    # behind those of the choices stand the ones without a context, for acc_mutual_info
     return tuple(values[:choices] if choices and len(values) == 2 * choices else values)
 
 
 def _output(
-    instances: Sequence[Any], values: Sequence[float], choices: Sequence[str], metric: str, filter_name: str
+    instances: Sequence[Any],
+    loglikelihoods: Sequence[float],
+    choices: Sequence[str],
+    metric: str,
+    filter_name: str,
 ) -> str | None:
-    """Return the answer as text: the index of the choice that the metric takes, what the filter left of a text."""
+    """Return the answer as text: the index of the choice that the metric picks, or the filtered text."""
     first = instances[0]
     if first.request_type == "loglikelihood_rolling":
         return None
     if first.request_type == "loglikelihood":
-        if len(values) == 1:
+        count = len(loglikelihoods)
+        if count == 1:
             return str(first.resps[0][1])
-        chosen = list(values)
-        if metric == "acc_mutual_info" and len(instances) == 2 * len(values):
-            without = [float(one.resps[0][0]) for one in instances[len(values) :]]
-            chosen = [value - prior for value, prior in zip(values, without, strict=True)]
-        elif metric in ("acc_norm", "acc_bytes") and len(choices) == len(values):
-            lengths = [len(one.encode()) if metric == "acc_bytes" else len(one) for one in choices]
-            chosen = [
-                value / length if length else -math.inf for value, length in zip(values, lengths, strict=True)
-            ]
-        return str(max(range(len(chosen)), key=chosen.__getitem__))
-    left = first.filtered_resps[filter_name]
-    while isinstance(left, list | tuple) and len(left) == 1:
-        left = left[0]
-    return left if isinstance(left, str) else canonical_json(left)
+        unconditioned: list[float] = []
+        if metric == "acc_mutual_info" and len(instances) == 2 * count:
+            unconditioned = [float(instance.resps[0][0]) for instance in instances[count:]]
+        if len(choices) != count:  # the task's own code requests other continuations than its choices
+            metric = "acc"
+        return str(pick_choice(loglikelihoods, choices, metric, unconditioned))
+    text = first.filtered_resps[filter_name]
+    while isinstance(text, list | tuple) and len(text) == 1:
+        text = text[0]
+    return text if isinstance(text, str) else canonical_json(text)
 
 
 def refuse_unsupported(task: Any, name: str) -> None:
-    """Raise TaskError for tasks that run generated code or show pictures or sound."""
+    """Raise TaskError for tasks that run generated code or use images or sound."""
     if getattr(task, "UNSAFE_CODE", False):
         raise TaskError(
             f"task {name}: it runs code that the model wrote, which is not supported.",
-            "Evaluate it in a sandbox with lm-eval and compare the samples with `gate compare`.",
+            "Evaluate it with lm-eval in a sandbox, and compare the samples with `gate compare`.",
         )
     if getattr(task, "MULTIMODAL", False):
-        raise TaskError(f"task {name}: it shows pictures or sound; only text is supported.")
+        raise TaskError(f"task {name}: it uses images or sound; only text is supported.")
