@@ -1,4 +1,4 @@
-"""Engines: who answers. Importing this room does not import torch."""
+"""Engines: what answers the requests of tasks. Importing this package imports neither torch nor transformers."""
 
 from __future__ import annotations
 
@@ -17,21 +17,28 @@ from gate.engines.base import (
     RollingRequest,
     Runtime,
 )
+from gate.engines.devices import require_devices
+from gate.engines.extra import LOCAL_ENGINE, require_packages
 from gate.engines.source import ModelSource, fetch, identify, locate
 
 
 def open_engine(source: ModelSource, settings: EngineSettings) -> Engine:
-    """Open the engine that the settings name on a model that was fetched: load it, or find its server.
+    """Load a fetched model, or connect to its server.
 
     Raises
     ------
-    ModelError, EvaluationError
-        The model cannot be loaded, there is no such device, or the server cannot be reached.
+    ModelError
+        The model cannot be loaded, or the extra `transformers` is not installed.
+    EvaluationError
+        The device does not exist, or the server is unreachable.
     """
     if settings.kind == "openai":
         from gate.engines.openai.engine import OpenAIEngine
 
+        if source.tokenizer_folder is not None:
+            require_packages("transformers")
         return OpenAIEngine(source, settings)
+    require_packages(*LOCAL_ENGINE)
     if settings.replicas > 1 or settings.address is not None:
         from gate.engines.replicas import ReplicaEngine
 
@@ -59,4 +66,5 @@ __all__ = [
     "identify",
     "locate",
     "open_engine",
+    "require_devices",
 ]

@@ -1,4 +1,4 @@
-"""The border between tasks and engines, in the words of LM Evaluation Harness: loglikelihood, generate_until."""
+"""The interface between tasks and engines, in the terms of LM Evaluation Harness."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from gate.tasks import Message, digest
+from gate.canonical import digest
+from gate.tasks import Message
 from gate.tasks.requests import (
     Distribution,
     Divergence,
@@ -34,12 +35,12 @@ __all__ = [
 ]
 
 Progress = Callable[[int], None]
-"""Called with the number of requests that were answered since the last call."""
+"""Called with the number of requests answered since the last call."""
 
 
 @dataclass(frozen=True)
 class ModelIdentity:
-    """Which model answers, exactly. Two equal fingerprints mean: the same weights asked the same way.
+    """The identity of a model. Equal fingerprints mean the same weights, computed in the same way.
 
     Attributes
     ----------
@@ -48,11 +49,11 @@ class ModelIdentity:
     revision : str or None
         Commit on the hub.
     weights, tokenizer : str
-        SHA-256 over the files' contents and names.
+        SHA-256 of the files' names and contents.
     dtype : str
-        As asked for; `auto` is the checkpoint's own.
+        As requested; `auto` is the checkpoint's own.
     engine : str
-        Engine, its settings that reach the numbers, and versions of the libraries that compute them.
+        The engine, its settings that affect the numbers, and the versions of the libraries that compute them.
     """
 
     name: str
@@ -64,46 +65,55 @@ class ModelIdentity:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over everything but the name."""
+        """SHA-256 of everything but the name."""
         return digest([self.revision, self.weights, self.tokenizer, self.dtype, self.engine])
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """What the model ran on, as found after loading; recorded, never compared."""
+    """What the model runs on, determined after loading. It is recorded with the samples.
+
+    Attributes
+    ----------
+    device, hardware, dtype : str
+    tokenizer : str
+        SHA-256 of the tokenizer's behaviour. Baseline and candidate must agree.
+    end_tokens : tuple of int
+        Ids that end a generated text. Baseline and candidate must agree on tasks that generate.
+    versions : dict
+        Versions of libraries and programs, and the scoring method.
+    """
 
     device: str
     hardware: str
     dtype: str
     tokenizer: str
-    """SHA-256 of the loaded tokenizer's behaviour; baseline and candidate must agree."""
     end_tokens: tuple[int, ...] = ()
-    """Ids that end a generated text; baseline and candidate must agree where they generate."""
     versions: dict[str, str] = field(default_factory=dict)
 
 
 class Engine(Protocol):
-    """Something that answers requests."""
+    """A model that answers requests. Answers are in the order of the requests."""
 
     @property
     def runtime(self) -> Runtime:
-        """What it runs on."""
+        """What the model runs on."""
 
     def render_chat(self, messages: Sequence[Message]) -> str:
-        """Return the prompt that the tokenizer's chat template makes of `messages`.
+        """Return the prompt that the chat template renders.
 
-        Where the last turn is the assistant's, the prompt leaves it open, to be gone on with.
+        If the last message is the assistant's, the prompt leaves it open for the model to continue.
         """
 
     def loglikelihood(
         self, requests: Sequence[LoglikelihoodRequest], progress: Progress
     ) -> list[LoglikelihoodAnswer]:
-        """Answer all requests, in their order."""
+        """Answer log-likelihood requests."""
 
     def loglikelihood_rolling(
         self, requests: Sequence[RollingRequest], progress: Progress
     ) -> list[RollingAnswer]:
-        """Answer all requests, in their order."""
+        """Answer rolling requests."""
 
     def generate_until(self, requests: Sequence[GenerateRequest], progress: Progress) -> list[GenerateAnswer]:
-        """Answer all requests, in their order."""
+        """Answer generation requests."""

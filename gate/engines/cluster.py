@@ -1,4 +1,4 @@
-"""The Ray cluster that replicas run on: one that is named, or one on this machine for as long as it is used."""
+"""The Ray cluster for replicas: a given one, or one on this machine that is stopped with its last engine."""
 
 from __future__ import annotations
 
@@ -10,31 +10,33 @@ from typing import Any
 from gate.config import EngineSettings
 from gate.errors import ConfigError, EvaluationError
 
-_KNOCK = 10.0  # seconds
-_STORE = 256 * 2**20  # bytes of Ray's own memory on this machine; requests and answers are small
+_CONNECT_TIMEOUT = 10.0  # seconds
+_STORE = 256 * 2**20  # bytes of a local cluster's object store; requests and answers are small
 
 
-class _Local:
-    """The cluster that this process started, and how many engines use it."""
+class _Connection:
+    """The connection of this process to Ray, and how many engines use it."""
 
-    started = False
+    opened = False
     users = 0
 
 
 def connect(settings: EngineSettings) -> Any:
-    """Return Ray, connected to the cluster that the settings name, or to one on this machine.
+    """Return the module `ray`, connected to the configured cluster or to one on this machine.
 
     Raises
     ------
-    ConfigError, EvaluationError
-        As `ReplicaEngine`.
+    ConfigError
+        Ray is not installed, or the device is not available to replicas.
+    EvaluationError
+        The cluster is unreachable.
     """
     if settings.device == "balanced" or settings.device.startswith("cuda:"):
         raise ConfigError(
             f"engine.device is {settings.device}, but each of {settings.replicas} replicas has one GPU of its own.",
             "Set engine.device: cuda, or engine.replicas: 1.",
         )
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would report to its makers
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no telemetry
     try:
         import ray
     except ImportError as error:
@@ -45,59 +47,58 @@ def connect(settings: EngineSettings) -> Any:
             options |= {"include_dashboard": False, "object_store_memory": _STORE}
         try:
             if settings.address is not None:
-                _knock(settings.address)
+                _check_reachable(settings.address)
             ray.init(address=settings.address or "local", **options)
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-            where = f"the Ray cluster {settings.address}" if settings.address else "Ray on this machine"
-            raise EvaluationError(f"{where} cannot be reached or started: {first_line(error)}") from None
-        _Local.started = True
-    _Local.users += 1
+            name = f"the Ray cluster {settings.address}" if settings.address else "Ray on this machine"
+            raise EvaluationError(f"{name} cannot be reached or started: {first_line(error)}") from None
+        _Connection.opened = True
+    _Connection.users += 1
     return ray
 
 
-def _knock(address: str) -> None:
-    """Fail at once where nobody listens; Ray itself tries for five minutes."""
+def _check_reachable(address: str) -> None:
+    """Fail immediately if nothing listens at the address; Ray itself retries for five minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if host and port.isdigit():
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK).close()
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_TIMEOUT).close()
 
 
-def gpus_each(ray: Any, settings: EngineSettings) -> int:
-    """Return how many GPUs each replica gets.
+def gpus_per_replica(ray: Any, settings: EngineSettings) -> int:
+    """Return the number of GPUs per replica, 0 or 1.
 
     Raises
     ------
     EvaluationError
-        GPUs were asked for or are there, and are fewer than the replicas.
+        There are fewer GPUs, or processors of a given cluster, than replicas.
     """
-    found = {kind: int(ray.cluster_resources().get(kind, 0)) for kind in ("GPU", "CPU")}
-    wants = settings.device == "cuda" or (settings.device == "auto" and found["GPU"] > 0)
-    if wants and found["GPU"] < settings.replicas:
+    gpus, cpus = (int(ray.cluster_resources().get(kind, 0)) for kind in ("GPU", "CPU"))
+    on_gpu = settings.device == "cuda" or (settings.device == "auto" and gpus > 0)
+    if on_gpu and gpus < settings.replicas:
         raise EvaluationError(
-            f"engine.replicas is {settings.replicas}, but Ray has {found['GPU']} GPUs.",
-            f"Set engine.replicas: {found['GPU']}."
-            if found["GPU"]
-            else "Set engine.device: cpu, or add machines.",
+            f"engine.replicas is {settings.replicas}, but Ray has {gpus} GPUs.",
+            f"Set engine.replicas: {gpus}." if gpus else "Set engine.device: cpu, or add machines.",
         )
-    if not wants and settings.address is not None and found["CPU"] < settings.replicas:
+    if not on_gpu and settings.address is not None and cpus < settings.replicas:
         raise EvaluationError(
-            f"engine.replicas is {settings.replicas}, but the Ray cluster has {found['CPU']} processors."
+            f"engine.replicas is {settings.replicas}, but the Ray cluster has {cpus} processors.",
+            f"Set engine.replicas: {cpus}, or add machines.",
         )
-    return int(wants)
+    return int(on_gpu)
 
 
 def stop(ray: Any, workers: list[Any]) -> None:
-    """Stop an engine's workers, and with the last engine the cluster or connection; called once an engine."""
-    _Local.users -= 1
+    """Stop an engine's workers, and close the connection with the last engine. Called once per engine."""
+    _Connection.users -= 1
     if not ray.is_initialized():
         return
     for worker in workers:
         ray.kill(worker)
-    if _Local.started and _Local.users == 0:
-        _Local.started = False
+    if _Connection.opened and _Connection.users == 0:
+        _Connection.opened = False
         ray.shutdown()
 
 
 def first_line(error: Exception) -> str:
-    """Return the part of Ray's long messages that a user needs."""
+    """Return the first line of an error; the rest of Ray's messages is a traceback."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -1,4 +1,4 @@
-"""Models on the Hugging Face hub: which commit a name means, and its files."""
+"""Models on the Hugging Face hub. huggingface_hub decides where they are cached."""
 
 from __future__ import annotations
 
@@ -8,56 +8,57 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gate.config import ModelSettings
+from gate.engines.extra import require_packages
 from gate.errors import ModelError
 
 
 def commit(settings: ModelSettings) -> str:
-    """Return the commit that a hub model's revision means now; without a network, the one in the local cache.
+    """Return the commit that a model's revision currently names; without a network, the one in the local cache.
 
     Raises
     ------
     ModelError
-        No such model or revision, no access, or neither network nor cache.
+        The model or revision does not exist, is not accessible, or is neither reachable nor cached.
     """
     if settings.revision is not None and re.fullmatch(r"[0-9a-f]{40}", settings.revision):
         return settings.revision
-    from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HTTPError  # type: ignore[attr-defined]
+    with _as_model_errors(settings):
+        from huggingface_hub import HfApi, snapshot_download
+        from huggingface_hub.errors import HfHubHTTPError, HTTPError  # type: ignore[attr-defined]
 
-    with _explained(settings):
         try:
-            found = HfApi().model_info(settings.model, revision=settings.revision).sha
-        except (OSError, HTTPError) as error:  # httpx's connection errors are no OSError
+            return str(HfApi().model_info(settings.model, revision=settings.revision).sha)
+        except (OSError, HTTPError) as error:  # connection errors of httpx are not OSErrors
             if isinstance(error, HfHubHTTPError):
                 raise
-            # offline: any file of the cached snapshot tells its commit
-            found = Path(
-                snapshot_download(
-                    settings.model,
-                    revision=settings.revision,
-                    allow_patterns=["config.json"],
-                    local_files_only=True,
-                )
-            ).name
-    return str(found)
+            # the folder of a cached snapshot is named by its commit
+            snapshot = snapshot_download(
+                settings.model,
+                revision=settings.revision,
+                allow_patterns=["config.json"],
+                local_files_only=True,
+            )
+            return Path(snapshot).name
 
 
 def download(settings: ModelSettings, revision: str | None, patterns: Sequence[str]) -> Path:
-    """Return the local folder of a hub model's snapshot, downloading what is missing.
+    """Return the local folder of a hub model's snapshot, after downloading what is missing.
 
     Raises
     ------
     ModelError
-        As `commit`.
+        As for `commit`.
     """
-    from huggingface_hub import snapshot_download
+    with _as_model_errors(settings):
+        from huggingface_hub import snapshot_download
 
-    with _explained(settings):
         return Path(snapshot_download(settings.model, revision=revision, allow_patterns=list(patterns)))
 
 
 @contextmanager
-def _explained(settings: ModelSettings) -> Iterator[None]:
+def _as_model_errors(settings: ModelSettings) -> Iterator[None]:
+    """Turn errors of huggingface_hub into ModelErrors."""
+    require_packages("huggingface_hub")
     from huggingface_hub.errors import (  # type: ignore[attr-defined]
         GatedRepoError,
         HFValidationError,
@@ -66,21 +67,21 @@ def _explained(settings: ModelSettings) -> Iterator[None]:
         RevisionNotFoundError,
     )
 
-    what = f"model {settings.model}" + (f" at revision {settings.revision}" if settings.revision else "")
+    name = f"model {settings.model}" + (f" at revision {settings.revision}" if settings.revision else "")
     try:
         yield
     except GatedRepoError:
-        raise ModelError(f"{what} is gated.", "Accept its licence on the hub and set HF_TOKEN.") from None
+        raise ModelError(f"{name} is gated.", "Accept its licence on the hub and set HF_TOKEN.") from None
     except RevisionNotFoundError:
-        raise ModelError(f"{what}: the hub has no such revision.") from None
+        raise ModelError(f"{name}: the hub has no such revision.") from None
     except (RepositoryNotFoundError, HFValidationError):
         raise ModelError(
-            f"{what}: there is neither a local folder nor a hub model of this name.",
-            "Check the name; a private model needs HF_TOKEN; write a local folder as ./name.",
+            f"{name}: there is neither a local folder nor a hub model of this name.",
+            "Check the name. A private model needs HF_TOKEN. Write a local folder as ./name.",
         ) from None
     except (OSError, HTTPError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ModelError(
-            f"{what} is not on this machine and the hub cannot be reached: {reason}",
-            "Give a local folder, or check the network and HF_HUB_OFFLINE.",
+            f"{name} is not on this machine and the hub cannot be reached: {reason}",
+            "Use a local folder, or check the network and HF_HUB_OFFLINE.",
         ) from None

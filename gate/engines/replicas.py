@@ -1,4 +1,4 @@
-"""Copies of a model on Ray workers: requests are split over them, and a lost worker's part is done again by another."""
+"""Replicas of a model on Ray workers. Requests are distributed in chunks; a lost worker's chunk is repeated."""
 
 from __future__ import annotations
 
@@ -23,36 +23,36 @@ from gate.engines.base import (
     RollingRequest,
     Runtime,
 )
-from gate.engines.cluster import connect, first_line, gpus_each, stop
+from gate.engines.cluster import connect, first_line, gpus_per_replica, stop
 from gate.engines.source import ModelSource
 from gate.errors import EvaluationError, GateError
 from gate.tasks import Message
 
 _LOG = logging.getLogger(__name__)
-_CHUNKS = 4  # a replica, so that the last to finish does not keep the others waiting for long
-_LARGEST = 256  # requests a chunk: what is lost with a worker
-_DEATHS = 3  # workers that one chunk may take with it
-_PATIENCE = 60.0  # seconds between notes that a shared cluster has no room yet
+_CHUNKS = 4  # per replica, so that no replica waits long for the last one
+_MAX_CHUNK = 256  # requests, the most that a lost worker costs
+_MAX_LOSSES = 3  # workers lost over the same work
+_LOAD_NOTICE = 60.0  # seconds between messages while workers wait for room on a shared cluster
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Neighbouring requests, which share their few-shot examples, that one worker answers together."""
+    """Adjacent requests, which share few-shot examples, and the number of workers lost over them."""
 
     start: int
     stop: int
-    deaths: int = 0
+    losses: int = 0
 
 
 class Worker:
-    """What runs in a Ray actor: one copy of the model. Errors for the user are returned: Ray would wrap them."""
+    """A Ray actor with one copy of the model. It returns GateErrors, because Ray would wrap raised ones."""
 
     def __init__(self, source: ModelSource, settings: EngineSettings, threads: int | None) -> None:
         self._source, self._settings, self._threads = source, settings, threads
         self._engine: Engine | None = None
 
-    def open(self) -> tuple[Runtime, int] | GateError:
-        """Load the model; return what it runs on, and the process's id."""
+    def open(self) -> Runtime | GateError:
+        """Load the model."""
         from gate.engines import fetch, open_engine
 
         try:
@@ -62,16 +62,16 @@ class Worker:
                     raise EvaluationError(
                         f"model {source.settings.model}: the folder {source.folder} is not on the Ray worker "
                         f"{os.uname().nodename}.",
-                        "Put it on storage that all machines of the cluster share, or name a hub model.",
+                        "Put it on storage that all machines of the cluster share, or use a hub model.",
                     )
-                bare = replace(source, folder=None, tokenizer_folder=None)
-                source = fetch(bare, self._settings, source.folder, None)
+                uncached = replace(source, folder=None, tokenizer_folder=None)
+                source = fetch(uncached, self._settings, source.folder, None)
             if self._threads is not None:
                 import torch
 
                 torch.set_num_threads(self._threads)
             self._engine = open_engine(source, self._settings)
-            return self._engine.runtime, os.getpid()
+            return self._engine.runtime
         except GateError as error:
             return error
 
@@ -83,7 +83,7 @@ class Worker:
             return error
 
     def answer(self, method: str, requests: Sequence[Any]) -> tuple[list[Any], Runtime] | GateError:
-        """Answer a chunk of requests with one of the engine's methods; also tell how it ran, which may be new."""
+        """Answer requests with a method of the engine; also return the runtime, which the first answers complete."""
         try:
             engine = self._opened()
             return list(getattr(engine, method)(requests, lambda _: None)), engine.runtime
@@ -92,201 +92,196 @@ class Worker:
 
     def _opened(self) -> Engine:
         if self._engine is None:
-            raise RuntimeError("the worker has no model yet")
+            raise RuntimeError("the worker has not loaded its model")
         return self._engine
 
 
 class ReplicaEngine:
-    """Answers requests by copies of the default engine on Ray workers; see `gate.engines.base.Engine`.
+    """Answers requests with copies of the transformers engine on Ray workers; see `gate.engines.base.Engine`.
 
     Parameters
     ----------
     source : ModelSource
     settings : EngineSettings
-        `replicas` copies; `address` of a running cluster, else one is started on this machine and stopped with the
-        engine. Each copy has a GPU of its own, or an equal part of this machine's processors.
+        `replicas` is the number of copies; `address` is that of a running cluster. Without it, a cluster is started on
+        this machine and stopped with the engine. Each copy has its own GPU, or an equal share of the processors.
 
     Raises
     ------
     ConfigError
-        Ray is not installed; a device that replicas cannot have.
+        Ray is not installed, or the device is not available to replicas.
     ModelError, EvaluationError
-        As the default engine; fewer GPUs than replicas; no such cluster.
+        The model cannot be loaded; there are fewer GPUs than replicas; the cluster is unreachable.
     """
 
     def __init__(self, source: ModelSource, settings: EngineSettings) -> None:
         self._count = settings.replicas
         self._ray = connect(settings)
-        # set before the workers are there: what fails below must stop them too
         self._workers: list[Any] = []
+        # registered before the workers start, so that an error below stops them
         self._close = weakref.finalize(self, stop, self._ray, self._workers)
         try:
-            gpus = gpus_each(self._ray, settings)
-        except EvaluationError:
+            self._start(source, settings)
+        except GateError:
             self._close()
             raise
+
+    def _start(self, source: ModelSource, settings: EngineSettings) -> None:
+        gpus = gpus_per_replica(self._ray, settings)
         device = "cuda" if gpus else "cpu"
-        inner = settings.model_copy(update={"replicas": 1, "address": None, "device": device})
+        single = settings.model_copy(update={"replicas": 1, "address": None, "device": device})
         threads = None if gpus or settings.address else max(1, (os.cpu_count() or 1) // self._count)
-        # a cluster shares processors out; here the threads do, and an engine that is not dropped yet blocks no other
+        # on this machine the threads divide the processors, and an engine that is not yet closed must not block another
         cpus = 0 if settings.address is None else 1
         self._actor = self._ray.remote(num_cpus=cpus, num_gpus=gpus, max_restarts=0)(Worker)
-        self._arguments = (source, inner, threads)
+        self._arguments = (source, single, threads)
         try:
             self._workers += [self._actor.remote(*self._arguments) for _ in range(self._count)]
-            opened = self._loaded([worker.open.remote() for worker in self._workers])
+            results = self._wait_for_all([worker.open.remote() for worker in self._workers])
         except self._ray.exceptions.RayError as error:
-            self._close()
             raise EvaluationError(
-                f"a Ray worker stopped while it loaded the model: {first_line(error)}"
+                f"a Ray worker stopped while it loaded the model: {first_line(error)}", "See Ray's log."
             ) from None
-        for one in opened:
-            if isinstance(one, GateError):
-                self._close()
-                raise one
-        self._runtimes: list[Runtime] = [runtime for runtime, _ in opened]
-        self.pids: list[int] = [pid for _, pid in opened]
-        kinds = sorted({runtime.hardware for runtime in self._runtimes})
-        if len(kinds) > 1:
+        self._runtimes: list[Runtime] = [_raise_error(result) for result in results]
+        hardware = sorted({runtime.hardware for runtime in self._runtimes})
+        if len(hardware) > 1:
             _LOG.warning(
-                "the replicas run on different hardware, which can differ in rounding: %s", ", ".join(kinds)
+                "the replicas run on different hardware, which may round differently: %s", ", ".join(hardware)
             )
 
-    def _loaded(self, promises: list[Any]) -> list[Any]:
-        """Wait until all workers have loaded the model; a shared cluster may have to make room first."""
+    def _wait_for_all(self, futures: list[Any]) -> list[Any]:
+        """Return the results of all workers; on a shared cluster they may have to wait for room."""
         while True:
-            done, missing = self._ray.wait(promises, num_returns=len(promises), timeout=_PATIENCE)
-            if not missing:
-                return list(self._ray.get(promises))
-            self._ray.get(done)  # one that failed ends the wait
+            ready, waiting = self._ray.wait(futures, num_returns=len(futures), timeout=_LOAD_NOTICE)
+            if not waiting:
+                return list(self._ray.get(futures))
+            self._ray.get(ready)  # raises the error of a failed worker
             _LOG.warning(
-                "%d of %d Ray workers have loaded the model; still waiting", len(done), len(promises)
+                "%d of %d Ray workers have loaded the model; still waiting", len(ready), len(futures)
             )
 
     @property
     def runtime(self) -> Runtime:
-        """What a replica runs on (the first of those that know most of it), and how many there are."""
-        first = max(self._runtimes, key=lambda runtime: len(runtime.versions))
+        """The runtime of a replica, the first of those with the most versions, and the number of replicas."""
+        runtime = max(self._runtimes, key=lambda runtime: len(runtime.versions))
         return replace(
-            first,
-            hardware=f"{self._count} replicas, each {first.hardware}",
-            versions={**first.versions, "ray": self._ray.__version__},
+            runtime,
+            hardware=f"{self._count} replicas, each {runtime.hardware}",
+            versions={**runtime.versions, "ray": self._ray.__version__},
         )
 
     def close(self) -> None:
-        """Stop the workers, and the cluster where it was started here. Also done when the engine is dropped."""
+        """Stop the workers, and the cluster if it was started here. Garbage collection does the same."""
         self._close()
 
     def render_chat(self, messages: Sequence[Message]) -> str:
-        """Return the prompt that the tokenizer's chat template makes of `messages`."""
-        for _ in range(_DEATHS):
+        """Return the prompt that the tokenizer's chat template renders."""
+        for _ in range(_MAX_LOSSES):
             try:
-                text = self._ray.get(self._workers[0].render_chat.remote(messages))
+                return str(_raise_error(self._ray.get(self._workers[0].render_chat.remote(messages))))
             except self._ray.exceptions.RayActorError:
-                self._welcome(0, self._successor(0))
-                continue
-            if isinstance(text, GateError):
-                raise text
-            return str(text)
-        raise EvaluationError(f"{_DEATHS} Ray workers stopped in turn while they rendered a chat.")
+                self._await_replacement(0, self._replace(0))
+        raise EvaluationError(
+            f"{_MAX_LOSSES} Ray workers stopped in succession while they rendered a chat.", "See Ray's log."
+        )
 
     def loglikelihood(
         self, requests: Sequence[LoglikelihoodRequest], progress: Progress
     ) -> list[LoglikelihoodAnswer]:
         """Answer log-likelihood requests, in their order."""
-        return self._spread("loglikelihood", requests, progress)
+        return self._distribute("loglikelihood", requests, progress)
 
     def loglikelihood_rolling(
         self, requests: Sequence[RollingRequest], progress: Progress
     ) -> list[RollingAnswer]:
-        """Answer requests for whole texts, in their order."""
-        return self._spread("loglikelihood_rolling", requests, progress)
+        """Answer rolling requests, in their order."""
+        return self._distribute("loglikelihood_rolling", requests, progress)
 
     def generate_until(self, requests: Sequence[GenerateRequest], progress: Progress) -> list[GenerateAnswer]:
         """Answer generation requests, in their order."""
-        return self._spread("generate_until", requests, progress)
+        return self._distribute("generate_until", requests, progress)
 
-    def _spread(self, method: str, requests: Sequence[Any], progress: Progress) -> list[Any]:
-        """Put chunks to idle workers until all are answered; a lost worker's successor loads while others answer."""
+    def _distribute(self, method: str, requests: Sequence[Any], progress: Progress) -> list[Any]:
+        """Give chunks to idle workers until all are answered. Replacements of lost workers load concurrently."""
         waiting = deque(split(len(requests), self._count))
         answers: list[Any] = [None] * len(requests)
-        running: dict[Any, tuple[int, Chunk | None]] = {}  # no chunk: the worker loads the model
+        running: dict[
+            Any, tuple[int, Chunk | None]
+        ] = {}  # worker and chunk; None while the worker loads the model
         idle = list(range(self._count))
         while waiting or any(chunk is not None for _, chunk in running.values()):
             while waiting and idle:
-                number, chunk = idle.pop(0), waiting.popleft()
-                part = list(requests[chunk.start : chunk.stop])
-                running[self._workers[number].answer.remote(method, part)] = number, chunk
-            (ready, *_), _ = self._ray.wait(list(running))
-            number, done = running.pop(ready)
+                worker, next_chunk = idle.pop(0), waiting.popleft()
+                batch = list(requests[next_chunk.start : next_chunk.stop])
+                running[self._workers[worker].answer.remote(method, batch)] = worker, next_chunk
+            (future, *_), _ = self._ray.wait(list(running))
+            worker, chunk = running.pop(future)
             try:
-                found = self._ray.get(ready)
+                result = _raise_error(self._ray.get(future))
             except self._ray.exceptions.RayTaskError:
-                raise  # an error in our own code, not a lost worker
+                raise  # a bug in quantgate, not a lost worker
             except self._ray.exceptions.RayError as error:
-                if done is None:
-                    raise _twice_lost(error) from None
-                waiting.appendleft(self._mourn(done, requests, error))
-                running[self._successor(number)] = number, None
+                if chunk is None:
+                    raise _replacement_lost(error) from None
+                waiting.appendleft(_retry(chunk, requests, error))
+                running[self._replace(worker)] = worker, None
                 continue
-            if isinstance(found, GateError):
-                raise found
-            if done is None:
-                self._runtimes[number], self.pids[number] = found
+            if chunk is None:
+                self._runtimes[worker] = result
             else:
-                answers[done.start : done.stop], self._runtimes[number] = found
-                progress(done.stop - done.start)
-            idle.append(number)
-        for ready, (number, _) in running.items():  # successors that were not needed any more
-            self._welcome(number, ready)
+                answers[chunk.start : chunk.stop], self._runtimes[worker] = result
+                progress(chunk.stop - chunk.start)
+            idle.append(worker)
+        for future, (worker, _) in running.items():  # replacements that are still loading
+            self._await_replacement(worker, future)
         return answers
 
-    def _mourn(self, chunk: Chunk, requests: Sequence[Any], error: Exception) -> Chunk:
-        """Return a lost worker's chunk, to be done again; refuse where it has taken too many workers."""
-        reason = first_line(error)
-        deaths = chunk.deaths + 1
-        if deaths >= _DEATHS:
-            first = getattr(requests[chunk.start], "context", getattr(requests[chunk.start], "text", ""))
-            raise EvaluationError(
-                f"{deaths} Ray workers in turn stopped over the requests {chunk.start + 1} to {chunk.stop} of "
-                f"{len(requests)}, the first of which begins {first[:60]!r}. The last: {reason}",
-                "One of them may need more memory than a worker has: lower engine.max_batch_tokens, and see Ray's log.",
-            )
-        _LOG.warning(
-            "a Ray worker stopped (%s); another does its requests %d to %d again",
-            reason,
-            chunk.start + 1,
-            chunk.stop,
-        )
-        return replace(chunk, deaths=deaths)
+    def _replace(self, worker: int) -> Any:
+        """Start a worker in place of a lost one, and return the future of its `open`."""
+        self._workers[worker] = self._actor.remote(*self._arguments)
+        return self._workers[worker].open.remote()
 
-    def _successor(self, number: int) -> Any:
-        """Start a worker in the place of a lost one; return Ray's promise of what its `open` returns."""
-        self._workers[number] = self._actor.remote(*self._arguments)
-        return self._workers[number].open.remote()
-
-    def _welcome(self, number: int, promise: Any) -> None:
-        """Wait until a successor has loaded the model."""
+    def _await_replacement(self, worker: int, future: Any) -> None:
         try:
-            opened = self._ray.get(promise)
+            self._runtimes[worker] = _raise_error(self._ray.get(future))
         except self._ray.exceptions.RayError as error:
-            raise _twice_lost(error) from None
-        if isinstance(opened, GateError):
-            raise opened
-        self._runtimes[number], self.pids[number] = opened
+            raise _replacement_lost(error) from None
 
 
-def _twice_lost(error: Exception) -> EvaluationError:
+def _raise_error(result: Any) -> Any:
+    """Return a worker's result; raise it if it is an error."""
+    if isinstance(result, GateError):
+        raise result
+    return result
+
+
+def _retry(chunk: Chunk, requests: Sequence[Any], error: Exception) -> Chunk:
+    """Return a lost worker's chunk to be answered again; raise an error after `_MAX_LOSSES` lost workers."""
+    reason, losses = first_line(error), chunk.losses + 1
+    if losses >= _MAX_LOSSES:
+        first = getattr(requests[chunk.start], "context", getattr(requests[chunk.start], "text", ""))
+        raise EvaluationError(
+            f"{losses} Ray workers in succession stopped over the requests {chunk.start + 1} to {chunk.stop} of "
+            f"{len(requests)}, the first of which begins {first[:60]!r}. The last error: {reason}",
+            "A request may need more memory than a worker has: lower engine.max_batch_tokens, and see Ray's log.",
+        )
+    _LOG.warning(
+        "a Ray worker stopped (%s); requests %d to %d are repeated", reason, chunk.start + 1, chunk.stop
+    )
+    return replace(chunk, losses=losses)
+
+
+def _replacement_lost(error: Exception) -> EvaluationError:
     return EvaluationError(
-        f"a Ray worker stopped, and the one in its place too, while it loaded the model: {first_line(error)}",
+        f"a Ray worker stopped, and so did its replacement while it loaded the model: {first_line(error)}",
         "See Ray's log on that machine.",
     )
 
 
 def split(count: int, replicas: int) -> list[Chunk]:
-    """Cut `count` requests into neighbouring chunks of nearly equal size, several a replica."""
+    """Divide `count` requests into adjacent chunks of nearly equal size, several per replica."""
     if count == 0:
         return []
-    number = max(-(-count // _LARGEST), min(count, replicas * _CHUNKS))
-    edges = [round(count * place / number) for place in range(number + 1)]
-    return [Chunk(start, stop) for start, stop in pairwise(edges)]
+    number = max(-(-count // _MAX_CHUNK), min(count, replicas * _CHUNKS))
+    bounds = [round(count * index / number) for index in range(number + 1)]
+    return [Chunk(start, stop) for start, stop in pairwise(bounds)]

@@ -1,9 +1,8 @@
-"""Where a model's files are, whether they are sound, and their identity. No torch here: this keys the cache."""
+"""Locate a model's files, and identify the model. Nothing is loaded: the identity keys the cache of samples."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from gate.config import EngineSettings, ModelSettings
@@ -12,16 +11,17 @@ from gate.engines.base import ModelIdentity
 from gate.engines.files import (
     TOKENIZER_PATTERNS,
     check_weights,
+    download_patterns,
+    has_tokenizer,
     hash_files,
     model_files,
-    patterns,
-    ships_tokenizer,
     tokenizer_files,
 )
 from gate.engines.hf import SCORING
 from gate.errors import ModelError
+from gate.packages import installed_version
 
-# what computes the numbers; the quantisers count where they are installed
+# the libraries that compute the numbers; quantisation libraries count if they are installed
 _LIBRARIES = (
     "transformers",
     "torch",
@@ -36,22 +36,21 @@ _LIBRARIES = (
 
 @dataclass(frozen=True)
 class ModelSource:
-    """A model that was found: a local folder, a commit on the hub, or a name that a server serves.
+    """A model in a local folder, on the hub, or on a server.
 
     Attributes
     ----------
     settings : ModelSettings
     folder : Path or None
-        Its files; None for a hub model until `fetch`.
+        The model's files; None for a hub model before `fetch`, and for a served model.
     revision : str or None
-        The hub commit that they are.
+        Commit on the hub.
     tokenizer_folder : Path or None
-        Where the tokenizer comes from: the model's own folder, or one that stands in for it; set by `fetch`. None
-        for a served model whose texts the server tokenises.
+        The tokenizer's files, set by `fetch`: the model's own folder or another. None if the server tokenises.
     tokenizer_revision : str or None
-        The hub commit of a tokenizer that `tokenizer:` names on the hub.
+        Commit on the hub, if `tokenizer:` names a tokenizer there.
     served : bool
-        Whether a server holds it.
+        Whether a server holds the model.
     """
 
     settings: ModelSettings
@@ -63,39 +62,41 @@ class ModelSource:
 
     @property
     def gguf_tokenizer(self) -> bool:
-        """Tell whether the tokenizer is inside the GGUF file."""
+        """Whether the tokenizer is inside the GGUF file."""
         return self.settings.gguf_file is not None and self.tokenizer_folder == self.folder
 
 
 def locate(settings: ModelSettings, base: Path, engine: EngineSettings | None = None) -> ModelSource:
-    """Find a model, without downloading it, and check that a local one is whole.
+    """Locate a model without downloading it, and check that a local one is complete.
 
     Parameters
     ----------
     settings : ModelSettings
     base : Path
-        Folder that a relative model path starts from.
+        Folder that relative model paths start from.
     engine : EngineSettings, optional
-        In force for the model; where it is a server's, the model is a name there, which `identify` asks for.
+        The model's engine. With `kind: openai`, the model is a name on the server; `identify` queries it.
 
     Raises
     ------
     ModelError
-        No such model; no weights, truncated weights, or pickled weights that were not allowed; a revision of a local
-        folder.
+        The model does not exist; its weights are missing, truncated, or pickled without `allow_pickle`; `revision` is
+        set for a local folder.
     """
-    named = _named_tokenizer(settings)
-    commit = None if named is None or _local(named, base) is not None else hub.commit(named)
+    tokenizer = _tokenizer_model(settings)
+    commit = (
+        None if tokenizer is None or _local_folder(tokenizer, base) is not None else hub.commit(tokenizer)
+    )
     if engine is not None and engine.kind == "openai":
         return ModelSource(settings, None, None, None, commit, served=True)
-    folder = _local(settings, base)
+    folder = _local_folder(settings, base)
     if folder is None:
         return ModelSource(settings, None, hub.commit(settings), None, commit)
-    if settings.revision is not None:  # the report must name no commit that the files need not be
+    if settings.revision is not None:  # the report would name a commit that the files may not have
         raise ModelError(
             f"model {settings.model}: revision {settings.revision} is set, but {folder} is a local folder, "
-            "which has none.",
-            "Name the hub's model (owner/name), or remove `revision`.",
+            "which has no revisions.",
+            "Use the model's name on the hub (owner/name), or remove `revision`.",
         )
     check_weights(folder, settings)
     return ModelSource(settings, folder, None, None, commit)
@@ -104,30 +105,30 @@ def locate(settings: ModelSettings, base: Path, engine: EngineSettings | None = 
 def fetch(
     source: ModelSource, engine: EngineSettings, base: Path, baseline: ModelSource | None
 ) -> ModelSource:
-    """Download a hub model where it is not here yet, and find its tokenizer.
+    """Download a hub model if it is not cached, and locate its tokenizer.
 
     Parameters
     ----------
     source : ModelSource
     engine : EngineSettings
-        For trust_remote_code.
+        Decides whether remote code is downloaded (`trust_remote_code`).
     base : Path
         Folder that relative paths start from.
     baseline : ModelSource or None
-        Lends its tokenizer to a candidate that ships none, or that asks for it (`tokenizer: baseline`).
+        Its tokenizer is used for a candidate without one, or with `tokenizer: baseline`.
 
     Raises
     ------
     ModelError
-        As `locate`; no tokenizer.
+        As for `locate`; or there is no tokenizer.
     """
     settings = source.settings
     folder = source.folder
     if folder is None and not source.served:
-        folder = hub.download(settings, source.revision, patterns(settings, engine))
+        folder = hub.download(settings, source.revision, download_patterns(settings, engine))
         check_weights(folder, settings)
-    ships = folder is not None and (settings.gguf_file is not None or ships_tokenizer(folder))
-    if settings.tokenizer == "baseline" or (settings.tokenizer is None and not ships):
+    has_own = folder is not None and (settings.gguf_file is not None or has_tokenizer(folder))
+    if settings.tokenizer == "baseline" or (settings.tokenizer is None and not has_own):
         if baseline is None and source.served and settings.tokenizer is None:
             return source
         if baseline is None:
@@ -135,32 +136,31 @@ def fetch(
                 f"model {settings.model}: no tokenizer files in {folder or 'the server'}.",
                 "Add the tokenizer's files to the folder, or set `tokenizer:` to a folder or hub name.",
             )
-        tokenizer = _lent_tokenizer(baseline, engine, base)
-    elif settings.tokenizer is None:
-        tokenizer = folder
+        tokenizer = _baseline_tokenizer(baseline, engine, base)
     else:
-        tokenizer = _fetch_named(source, base)
+        tokenizer = _fetch_tokenizer(source, base) or folder
     return replace(source, folder=folder, tokenizer_folder=tokenizer)
 
 
 def identify(source: ModelSource, engine: EngineSettings, base: Path) -> ModelIdentity:
-    """Identify a model by what it consists of: its hub commit, or the contents of its files.
+    """Identify a model by its hub commit or by the contents of its files.
 
-    A served model is asked; see `gate.engines.openai.identity`.
+    For a served model, see `gate.engines.openai.identity`.
 
     Raises
     ------
     ModelError
         A file cannot be read; the server serves another model.
     EvaluationError
-        The server cannot be reached.
+        The server is unreachable.
     """
     settings = source.settings
     if source.served:
         from gate.engines.openai.identity import identify_served
 
         return identify_served(settings, engine, _tokenizer_identity(source, base))
-    libraries = ", ".join(f"{name} {found}" for name in _LIBRARIES if (found := _version(name)) is not None)
+    versions = ((name, installed_version(name)) for name in _LIBRARIES)
+    libraries = ", ".join(f"{name} {version}" for name, version in versions if version is not None)
     trust = " trust_remote_code" if engine.trust_remote_code else ""
     attention = engine.attn_implementation or "default"
     weights = tokenizer = f"hub {settings.model}@{source.revision}"
@@ -180,60 +180,51 @@ def identify(source: ModelSource, engine: EngineSettings, base: Path) -> ModelId
 
 
 def _tokenizer_identity(source: ModelSource, base: Path) -> str:
-    """Return what stands for the tokenizer that `tokenizer:` names; empty where it names none."""
-    named = _named_tokenizer(source.settings)
-    if named is None:
+    """Return the identity of the tokenizer that `tokenizer:` names, or an empty string if it is not set."""
+    tokenizer = _tokenizer_model(source.settings)
+    if tokenizer is None:
         return source.settings.tokenizer or ""
-    own = _local(named, base)
-    return (
-        f"hub {named.model}@{source.tokenizer_revision}"
-        if own is None
-        else hash_files(own, tokenizer_files(own))
-    )
+    folder = _local_folder(tokenizer, base)
+    if folder is None:
+        return f"hub {tokenizer.model}@{source.tokenizer_revision}"
+    return hash_files(folder, tokenizer_files(folder))
 
 
-def _named_tokenizer(settings: ModelSettings) -> ModelSettings | None:
-    """Return the folder or hub name that `tokenizer:` holds, as if it were a model's."""
+def _tokenizer_model(settings: ModelSettings) -> ModelSettings | None:
+    """Return the folder or hub name in `tokenizer:` as the settings of a model."""
     return None if settings.tokenizer in (None, "baseline") else ModelSettings(model=settings.tokenizer)
 
 
-def _fetch_named(source: ModelSource, base: Path) -> Path:
-    named = _named_tokenizer(source.settings)
-    if named is None:
-        raise ValueError("no tokenizer is named")
-    return _local(named, base) or hub.download(named, source.tokenizer_revision, TOKENIZER_PATTERNS)
-
-
-def _lent_tokenizer(baseline: ModelSource, engine: EngineSettings, base: Path) -> Path | None:
-    """Return the baseline's tokenizer without downloading its weights; None where only its server has it."""
-    if baseline.tokenizer_folder is not None:
-        return baseline.tokenizer_folder
-    if baseline.settings.tokenizer is not None:
-        return _fetch_named(baseline, base)
-    if baseline.served:
+def _fetch_tokenizer(source: ModelSource, base: Path) -> Path | None:
+    """Return the folder of the tokenizer that `tokenizer:` names, or None if it names none."""
+    tokenizer = _tokenizer_model(source.settings)
+    if tokenizer is None:
         return None
+    return _local_folder(tokenizer, base) or hub.download(
+        tokenizer, source.tokenizer_revision, TOKENIZER_PATTERNS
+    )
+
+
+def _baseline_tokenizer(baseline: ModelSource, engine: EngineSettings, base: Path) -> Path | None:
+    """Return the baseline's tokenizer without downloading its weights; None if only its server has it."""
+    folder = baseline.tokenizer_folder or _fetch_tokenizer(baseline, base)
+    if folder is not None or baseline.served:
+        return folder
     settings = baseline.settings
     if settings.gguf_file is not None:
         return fetch(baseline, engine, base, None).tokenizer_folder
-    wanted = [*TOKENIZER_PATTERNS, *(["*.py"] if engine.trust_remote_code else [])]
-    folder = baseline.folder or hub.download(settings, baseline.revision, wanted)
-    if not ships_tokenizer(folder):
+    patterns = [*TOKENIZER_PATTERNS, *(["*.py"] if engine.trust_remote_code else [])]
+    folder = baseline.folder or hub.download(settings, baseline.revision, patterns)
+    if not has_tokenizer(folder):
         raise ModelError(
-            f"model {settings.model}: no tokenizer files in {folder}, so that it has none to lend.",
+            f"model {settings.model}: no tokenizer files in {folder}, so the candidate cannot use its tokenizer.",
             "Set `tokenizer:` to a folder or hub name.",
         )
     return folder
 
 
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
-
-
-def _local(settings: ModelSettings, base: Path) -> Path | None:
-    """Return the local folder that a model names, or None where it names one on the hub."""
+def _local_folder(settings: ModelSettings, base: Path) -> Path | None:
+    """Return the local folder that a model names, or None for a name on the hub."""
     name = settings.model
     local = (base / Path(name).expanduser()).resolve()
     if local.is_dir():

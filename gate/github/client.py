@@ -1,9 +1,7 @@
-"""A small client of GitHub's REST API: retries, rate limits, pages; the token never leaves GitHub's host."""
+"""A client of GitHub's REST API: retries, rate limits, pagination. The token is sent to GitHub's host only."""
 
 from __future__ import annotations
 
-import logging
-import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
@@ -13,20 +11,17 @@ import httpx
 import stamina
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
-from gate import __version__
 from gate.github.errors import GitHubError
+from gate.http import Budget, RetryPolicy, Secret, backoff, explanation, is_transient, retry_after
 from gate.report.escape import log_line
 
 API_VERSION = "2022-11-28"
 ATTEMPTS = 6
-"""Requests in all for one call, the first one included."""
+"""Attempts for one call, including the first."""
 PAGES = 100
 """Most pages of one list: 10,000 entries."""
 _REDIRECTS = 3
-# `waiting` tells of each retry, in words
-logging.getLogger("stamina").setLevel(logging.ERROR)
-_BACKOFF = 1.0
-_SECONDARY = 60.0  # GitHub: without a header, wait for at least a minute, then exponentially longer
+_SECONDARY_WAIT = 60.0  # GitHub: without a header, wait at least a minute, then exponentially longer
 
 T = TypeVar("T")
 Query = Mapping[str, str | int]
@@ -43,18 +38,18 @@ class Client:
         `GITHUB_API_URL`: https://api.github.com, or https://HOST/api/v3 of an Enterprise Server.
     token : str
     budget : float
-        Most seconds to wait between retries, over the client's life.
+        Most seconds to wait between attempts, over the client's lifetime.
     timeout : float
-        Seconds for one answer.
+        Seconds for one response.
     clock : callable
-        Seconds since 1970; GitHub tells a rate limit's end in them.
+        Returns seconds since 1970; GitHub gives the end of a rate limit in them.
     waiting : callable, optional
-        Called with the seconds before each wait and with the reason.
+        Called with the seconds and the reason before each wait.
 
     Raises
     ------
     GitHubError
-        The address or the token cannot be used; the token is never shown.
+        The address or the token is unusable. The message does not show the token.
     """
 
     def __init__(
@@ -67,30 +62,19 @@ class Client:
         clock: Callable[[], float] = time.time,
         waiting: Callable[[float, str], None] | None = None,
     ) -> None:
-        self.api_url = _checked_url(api_url)
-        self._token = token.strip()
-        if (
-            not self._token
-            or not self._token.isascii()
-            or not self._token.isprintable()
-            or " " in self._token
-        ):
-            raise GitHubError(
-                "The GitHub token is empty or holds characters that no token has (spaces, line breaks).",
-                "Pass ${{ github.token }} or a secret that holds the token alone.",
-            )
-        self._budget = budget
+        self.api_url = _parse_url(api_url)
+        self._token = _parse_token(token)
+        self._budget = Budget(budget)
         self._clock = clock
         self._waiting = waiting
         self._http = httpx.Client(
             headers={
-                "accept": "application/vnd.github+json, application/json",
-                "authorization": f"Bearer {self._token}",
-                "user-agent": f"quantgate/{__version__}",
-                "x-github-api-version": API_VERSION,
+                **self._token.headers(),
+                "Accept": "application/vnd.github+json, application/json",
+                "X-GitHub-Api-Version": API_VERSION,
             },
             timeout=timeout,
-            follow_redirects=False,  # httpx would turn a moved POST into a GET
+            follow_redirects=False,  # httpx would turn a redirected POST into a GET
         )
 
     def __repr__(self) -> str:
@@ -105,31 +89,31 @@ class Client:
         self._http.close()
 
     def get(self, path: str, shape: type[T], query: Query | None = None) -> T:
-        """Return one object, e.g. of `repos/o/r/pulls/1`."""
+        """Return one object, e.g. `repos/o/r/pulls/1`, validated as `shape`."""
         return _parse(self._send("GET", self._url(path), query=query), shape)
 
     def pages(self, path: str, shape: type[T], query: Query | None = None) -> Iterator[T]:
-        """Yield the entries of a list, page after page."""
-        url, asked = self._url(path), {**(query or {}), "per_page": 100}
+        """Yield the entries of a list from all its pages."""
+        url, parameters = self._url(path), {**(query or {}), "per_page": 100}
         for _ in range(PAGES):
-            answer = self._send("GET", url, query=asked)
-            yield from _parse(answer, list[shape])  # type: ignore[valid-type]
-            following = answer.links.get("next", {}).get("url")
+            response = self._send("GET", url, query=parameters)
+            yield from _parse(response, list[shape])  # type: ignore[valid-type]
+            following = response.links.get("next", {}).get("url")
             if following is None:
                 return
-            url, asked = self._same_host(answer.url.join(following)), {}
+            url, parameters = self._same_host(response.url.join(following)), {}
 
     def post(self, path: str, body: Mapping[str, JsonValue], shape: type[T], *, repeatable: bool) -> T:
-        """Create something. Where it is not `repeatable`, an ambiguous failure is raised and not tried again."""
-        answer = self._send("POST", self._url(path), body=body, repeatable=repeatable)
-        return _parse(answer, shape)
+        """Create an object. Unless it is `repeatable`, an ambiguous failure is raised without another attempt."""
+        response = self._send("POST", self._url(path), body=body, repeatable=repeatable)
+        return _parse(response, shape)
 
     def patch(self, path: str, body: Mapping[str, JsonValue], shape: type[T]) -> T:
-        """Change something."""
+        """Change an object."""
         return _parse(self._send("PATCH", self._url(path), body=body), shape)
 
     def delete(self, path: str) -> None:
-        """Delete something; gone already is as good."""
+        """Delete an object; one that no longer exists is not an error."""
         try:
             self._send("DELETE", self._url(path))
         except GitHubError as error:
@@ -139,41 +123,34 @@ class Client:
     def graphql(self, query: str, shape: type[T]) -> T:
         """Answer a read-only GraphQL query."""
         root = str(self.api_url).rstrip("/").removesuffix("/v3")
-        answer = self._send("POST", httpx.URL(f"{root}/graphql"), body={"query": query})
-        return _parse(answer, shape)
+        response = self._send("POST", httpx.URL(f"{root}/graphql"), body={"query": query})
+        return _parse(response, shape)
 
     def attempts(self, on: Callable[[GitHubError], bool]) -> Iterator[stamina.Attempt]:
-        """Yield attempts, as `stamina.retry_context`: an error that `on` accepts is waited out and tried again.
+        """Yield attempts, like `stamina.retry_context`, as long as `on` accepts the error.
 
-        The waits of one client never come to more than its budget: then the error is raised.
+        When the client's budget of waiting is spent, the error is raised.
         """
-        tries = 0
 
-        def wait(error: Exception) -> bool | float:
-            nonlocal tries
+        def wait(error: Exception, retries: int) -> float | None:
             if not isinstance(error, GitHubError) or error.wait is None or not on(error):
-                return False
-            if tries == ATTEMPTS - 1:  # asked after the last attempt too
-                return False
-            seconds = error.wait * (2**tries if error.grows else 1)
-            if seconds > self._budget:
-                return False
-            tries += 1
-            self._budget -= seconds
-            if self._waiting is not None:
-                self._waiting(seconds, error.message)
-            return seconds
+                return None
+            return error.wait * (2**retries if error.grows else 1)
 
-        yield from stamina.retry_context(on=wait, attempts=ATTEMPTS, timeout=None)
+        def report(seconds: float, error: Exception) -> None:
+            if self._waiting is not None and isinstance(error, GitHubError):
+                self._waiting(seconds, error.message)
+
+        policy = RetryPolicy(ATTEMPTS, self._budget, wait, report)
+        yield from stamina.retry_context(on=policy, attempts=ATTEMPTS, timeout=None)
 
     def _url(self, path: str) -> httpx.URL:
         return httpx.URL(f"{str(self.api_url).rstrip('/')}/{path}")
 
     def _same_host(self, url: httpx.URL) -> httpx.URL:
-        ours, theirs = ((one.scheme, one.host, one.port) for one in (self.api_url, url))
-        if ours != theirs:
+        if (url.scheme, url.host, url.port) != (self.api_url.scheme, self.api_url.host, self.api_url.port):
             raise GitHubError(
-                f"GitHub points to another host ({log_line(url.host)}); the token is not sent there.",
+                f"GitHub points to another host ({log_line(url.host)}), which does not get the token.",
                 "Check GITHUB_API_URL and any proxy in between.",
             )
         return url
@@ -189,60 +166,58 @@ class Client:
     ) -> httpx.Response:
         for attempt in self.attempts(lambda error: repeatable or not error.ambiguous):
             with attempt:
-                return self._once(method, url, query, body)
+                return self._send_once(method, url, query, body)
         raise AssertionError("unreachable")
 
-    def _once(
+    def _send_once(
         self, method: str, url: httpx.URL, query: Query | None, body: Mapping[str, JsonValue] | None
     ) -> httpx.Response:
-        what = f"{method} {log_line(url.path)}"
+        name = f"{method} {log_line(url.path)}"
         for _ in range(_REDIRECTS + 1):
             try:
-                answer = self._http.request(method, url, params=query or None, json=body)
-            except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-                raise _unreachable(what, error, ambiguous=False) from None
-            except httpx.TransportError as error:
-                raise _unreachable(what, error, ambiguous=True) from None
+                response = self._http.request(method, url, params=query or None, json=body)
             except httpx.HTTPError as error:
-                raise GitHubError(f"{what}: {type(error).__name__}.") from None
-            if answer.status_code not in (301, 302, 307, 308):
+                if not is_transient(error):
+                    raise GitHubError(f"{name}: {type(error).__name__}.") from None
+                unsent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
+                text = f"{name}: no response ({type(error).__name__})"
+                raise GitHubError(text, ambiguous=not unsent, wait=backoff(0), grows=True) from None
+            if response.status_code not in (301, 302, 307, 308):
                 break
-            # GitHub: repeat the request as it was at the new place (a renamed repository)
+            # a renamed repository: GitHub asks for the same request at the new address
             try:
-                url, query = self._same_host(answer.url.join(answer.headers["location"])), None
+                url, query = self._same_host(response.url.join(response.headers["location"])), None
             except (KeyError, httpx.InvalidURL):
                 break
-        if answer.is_success:
-            return answer
-        raise self._refusal(what, answer)
+        if response.is_success:
+            return response
+        raise self._refusal(name, response)
 
-    def _refusal(self, what: str, answer: httpx.Response) -> GitHubError:
-        said = log_line(_message(answer).replace(self._token, "***"))
-        status = answer.status_code
-        text = f"{what}: HTTP {status}{f': {said}' if said else ''}"
+    def _refusal(self, name: str, response: httpx.Response) -> GitHubError:
+        cause = log_line(explanation(response, self._token))
+        status = response.status_code
+        text = f"{name}: HTTP {status}{f': {cause}' if cause else ''}"
         if status >= 500:
-            return _later(text, status, ambiguous=True)
-        limited = status == 429 or (status == 403 and "rate limit" in said.lower())
-        if status in (403, 429):
-            asked = _seconds(answer.headers.get("retry-after"))
-            end = _seconds(answer.headers.get("x-ratelimit-reset"))
-            if asked is not None:
-                return GitHubError(text, status=status, wait=asked)
-            if answer.headers.get("x-ratelimit-remaining") == "0" and end is not None:
-                return GitHubError(text, status=status, wait=max(0.0, end - self._clock()) + 1.0)
-        return GitHubError(text, status=status, wait=_SECONDARY if limited else None, grows=True)
+            return GitHubError(text, status=status, ambiguous=True, wait=backoff(0), grows=True)
+        if status not in (403, 429):
+            return GitHubError(text, status=status)
+        wait = retry_after(response.headers.get("retry-after"))
+        if wait is None and response.headers.get("x-ratelimit-remaining") == "0":
+            wait = self._until(response.headers.get("x-ratelimit-reset"))
+        if wait is not None:
+            return GitHubError(text, status=status, wait=wait)
+        limited = status == 429 or "rate limit" in cause.lower()
+        return GitHubError(text, status=status, wait=_SECONDARY_WAIT if limited else None, grows=True)
+
+    def _until(self, reset: str | None) -> float | None:
+        """Return the seconds until the end of a rate limit, given in seconds since 1970."""
+        try:
+            return max(0.0, float(reset or "") - self._clock()) + 1.0
+        except ValueError:
+            return None
 
 
-def _later(text: str, status: int | None, ambiguous: bool) -> GitHubError:
-    wait = _BACKOFF + random.uniform(0, _BACKOFF / 2)  # noqa: S311 - parts clients that failed together
-    return GitHubError(text, status=status, ambiguous=ambiguous, wait=wait, grows=True)
-
-
-def _unreachable(what: str, error: httpx.TransportError, ambiguous: bool) -> GitHubError:
-    return _later(f"{what}: no answer ({type(error).__name__})", None, ambiguous)
-
-
-def _checked_url(text: str) -> httpx.URL:
+def _parse_url(text: str) -> httpx.URL:
     try:
         url = httpx.URL(text)
     except httpx.InvalidURL:
@@ -254,28 +229,28 @@ def _checked_url(text: str) -> httpx.URL:
     return url
 
 
-def _seconds(text: str | None) -> float | None:
-    return float(text) if text is not None and text.isascii() and text.isdigit() and len(text) < 12 else None
-
-
-def _message(answer: httpx.Response) -> str:
-    """Return what GitHub says about a refusal, `message` of its JSON."""
+def _parse_token(text: str) -> Secret:
     try:
-        data = answer.json()
+        token = Secret(text)
     except ValueError:
-        return ""
-    return str(data["message"]) if isinstance(data, dict) and "message" in data else ""
+        token = Secret("")
+    if not token:
+        raise GitHubError(
+            "The GitHub token is empty, or has characters that no token has (spaces, line breaks).",
+            "Pass ${{ github.token }} or a secret that holds only the token.",
+        )
+    return token
 
 
-def _parse(answer: httpx.Response, shape: type[T]) -> T:
+def _parse(response: httpx.Response, shape: type[T]) -> T:
     try:
-        return TypeAdapter(shape).validate_json(answer.content)
+        return TypeAdapter(shape).validate_json(response.content)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the answer"
+        location = ".".join(str(part) for part in first["loc"]) or "the response"
         raise GitHubError(
-            f"{answer.request.method} {log_line(answer.request.url.path)}: not the answer expected "
-            f"({log_line(where)}: {log_line(first['msg'])}).",
+            f"{response.request.method} {log_line(response.request.url.path)}: unexpected response "
+            f"({log_line(location)}: {log_line(first['msg'])}).",
             "Check GITHUB_API_URL and any proxy in between.",
-            status=answer.status_code,
+            status=response.status_code,
         ) from None

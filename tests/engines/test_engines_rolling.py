@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from support.opened import open_model, silent
 
 from gate.engines import RollingRequest
-from gate.engines.tokens.rolling import rolling_rows
+from gate.engines.tokens import rolling_rows
 from gate.errors import EvaluationError
 
 TEXTS = [

@@ -1,4 +1,4 @@
-"""The client against a real HTTP server: what is tried again, what is not, and where the token goes."""
+"""The GitHub client against a real HTTP server: retries, redirects, pagination, and where the token is sent."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ SECONDARY = {
 }
 
 
-def test_every_request_names_version_agent_and_token(client: Client, github: FakeGitHub) -> None:
+def test_requests_have_the_api_version_the_user_agent_and_the_token(
+    client: Client, github: FakeGitHub
+) -> None:
     assert client.get(PULL, PullRequest).number == 2
     headers = github.requests[0].headers
     assert headers["authorization"] == f"Bearer {TOKEN}"
@@ -29,20 +31,22 @@ def test_every_request_names_version_agent_and_token(client: Client, github: Fak
 
 
 def test_enterprise_server_paths(github: FakeGitHub) -> None:
-    with Client(f"{github.url}/api/v3", TOKEN) as one:
-        one.get(PULL, PullRequest)
-        one.graphql("query { viewer { login } }", dict[str, object])
+    with Client(f"{github.url}/api/v3", TOKEN) as client:
+        client.get(PULL, PullRequest)
+        client.graphql("query { viewer { login } }", dict[str, object])
     assert [request.path for request in github.requests] == [f"/api/v3/{PULL}", "/api/graphql"]
 
 
-def test_502_twice_then_the_answer(client: Client, github: FakeGitHub, waits: list[float]) -> None:
+def test_server_errors_are_retried_with_exponential_backoff(
+    client: Client, github: FakeGitHub, waits: list[float]
+) -> None:
     github.fail("GET", "pulls/2", Answer(502), Answer(502, {"message": "Server Error"}))
     assert client.get(PULL, PullRequest).number == 2
     assert 1.0 <= waits[0] <= 1.5
     assert 2.0 <= waits[1] <= 3.0
 
 
-def test_a_server_that_stays_broken_is_given_up(
+def test_persistent_server_errors_are_raised_after_six_attempts(
     client: Client, github: FakeGitHub, waits: list[float]
 ) -> None:
     github.fail("GET", "pulls/2", *[Answer(503)] * 20)
@@ -52,23 +56,23 @@ def test_a_server_that_stays_broken_is_given_up(
     assert sum(waits) < 60
 
 
-def test_a_connection_that_breaks_is_tried_again(client: Client, github: FakeGitHub) -> None:
+def test_a_broken_connection_is_retried(client: Client, github: FakeGitHub) -> None:
     github.fail("GET", "pulls/2", Answer(500, lost=True))
     assert client.get(PULL, PullRequest).number == 2
 
 
-def test_nobody_listens() -> None:
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
+def test_a_refused_connection_is_an_unambiguous_error() -> None:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
         with (
-            Client(f"http://127.0.0.1:{held.getsockname()[1]}", TOKEN) as one,
-            pytest.raises(GitHubError, match=r"no answer \(ConnectError\)") as caught,
+            Client(f"http://127.0.0.1:{bound.getsockname()[1]}", TOKEN) as client,
+            pytest.raises(GitHubError, match=r"no response \(ConnectError\)") as caught,
         ):
-            one.get(PULL, PullRequest)
+            client.get(PULL, PullRequest)
     assert not caught.value.ambiguous
 
 
-def test_429_waits_as_long_as_retry_after_says(
+def test_a_429_waits_as_long_as_retry_after_says(
     client: Client, github: FakeGitHub, waits: list[float]
 ) -> None:
     github.fail("GET", "pulls/2", Answer(429, {"message": "Too many"}, {"retry-after": "7"}))
@@ -76,17 +80,17 @@ def test_429_waits_as_long_as_retry_after_says(
     assert waits == [7.0]
 
 
-def test_a_primary_limit_waits_until_its_reset(github: FakeGitHub, waits: list[float]) -> None:
+def test_a_primary_rate_limit_waits_until_its_reset(github: FakeGitHub, waits: list[float]) -> None:
     limit = {"x-ratelimit-remaining": "0", "x-ratelimit-reset": "1090"}
     github.fail("GET", "pulls/2", Answer(403, {"message": "API rate limit exceeded"}, limit))
     with Client(
         github.url, TOKEN, clock=lambda: 1000.0, waiting=lambda seconds, why: waits.append(seconds)
-    ) as one:
-        one.get(PULL, PullRequest)
+    ) as client:
+        client.get(PULL, PullRequest)
     assert waits == [91.0]
 
 
-def test_a_limit_that_ends_in_an_hour_is_not_waited_for(
+def test_a_rate_limit_that_lasts_an_hour_is_raised_without_waiting(
     client: Client, github: FakeGitHub, waits: list[float]
 ) -> None:
     limit = {"x-ratelimit-remaining": "0", "x-ratelimit-reset": str(int(time.time()) + 3600)}
@@ -97,7 +101,7 @@ def test_a_limit_that_ends_in_an_hour_is_not_waited_for(
     assert len(github.requests) == 1
 
 
-def test_a_secondary_limit_without_a_header_waits_a_minute_then_two(
+def test_a_secondary_rate_limit_without_a_header_waits_one_minute_then_two(
     client: Client, github: FakeGitHub, waits: list[float]
 ) -> None:
     github.fail("GET", "pulls/2", Answer(403, SECONDARY), Answer(403, SECONDARY))
@@ -105,20 +109,17 @@ def test_a_secondary_limit_without_a_header_waits_a_minute_then_two(
     assert waits == [60.0, 120.0]
 
 
-def test_all_waits_together_are_bounded(client: Client, github: FakeGitHub, waits: list[float]) -> None:
+def test_the_sum_of_all_waits_is_bounded(client: Client, github: FakeGitHub, waits: list[float]) -> None:
     github.fail("GET", "pulls/2", *[Answer(429, SECONDARY)] * 9)
     for _ in range(2):
         with pytest.raises(GitHubError, match="secondary rate limit"):
             client.get(PULL, PullRequest)
-    assert waits == [
-        60.0,
-        120.0,
-        60.0,
-    ]  # of 300 s: the third wait would be 240, then 60 are left for the next call
+    # the third wait of the first call would be 240 s, but the budget of 300 s has only 120 s left
+    assert waits == [60.0, 120.0, 60.0]
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 422])
-def test_refusals_are_not_tried_again(client: Client, github: FakeGitHub, status: int) -> None:
+def test_refusals_are_not_retried(client: Client, github: FakeGitHub, status: int) -> None:
     github.fail("GET", "pulls/2", Answer(status, {"message": "No, because::error::x"}))
     with pytest.raises(
         GitHubError, match=f"GET /repos/{HOME}/pulls/2: HTTP {status}: No, because: :error: :x"
@@ -128,7 +129,7 @@ def test_refusals_are_not_tried_again(client: Client, github: FakeGitHub, status
     assert len(github.requests) == 1
 
 
-def test_a_post_that_could_double_is_not_repeated_after_an_ambiguous_failure(
+def test_an_unrepeatable_post_is_not_retried_after_an_ambiguous_failure(
     client: Client, github: FakeGitHub
 ) -> None:
     github.fail("POST", "comments", Answer(502))
@@ -138,7 +139,7 @@ def test_a_post_that_could_double_is_not_repeated_after_an_ambiguous_failure(
     assert len(github.requests) == 1
 
 
-def test_a_post_that_was_surely_not_carried_out_is_repeated(
+def test_an_unrepeatable_post_is_retried_if_it_was_not_carried_out(
     client: Client, github: FakeGitHub, waits: list[float]
 ) -> None:
     github.fail("POST", "comments", Answer(429, {}, {"retry-after": "3"}))
@@ -147,11 +148,11 @@ def test_a_post_that_was_surely_not_carried_out_is_repeated(
     assert len(github.comments) == 1
 
 
-def test_pages_are_followed_to_the_end(client: Client, github: FakeGitHub) -> None:
+def test_all_pages_of_a_list_are_returned(client: Client, github: FakeGitHub) -> None:
     for number in range(250):
         github.add_comment(str(number))
-    found = list(client.pages(f"repos/{HOME}/issues/2/comments", dict[str, object]))
-    assert [one["body"] for one in found] == [str(number) for number in range(250)]
+    comments = list(client.pages(f"repos/{HOME}/issues/2/comments", dict[str, object]))
+    assert [comment["body"] for comment in comments] == [str(number) for number in range(250)]
     assert [request.query.get("page") for request in github.requests] == [None, "2", "3"]
 
 
@@ -165,17 +166,15 @@ def test_a_next_page_on_another_host_is_refused(client: Client, github: FakeGitH
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
-def test_a_renamed_repository_is_followed_with_the_same_method(
-    client: Client, github: FakeGitHub, status: int
-) -> None:
+def test_a_redirect_within_the_host_keeps_the_method(client: Client, github: FakeGitHub, status: int) -> None:
     github.fail(
         "POST", "repos/.*comments", Answer(status, {}, {"location": "/repositories/1/issues/2/comments"})
     )
     client.post(f"repos/{HOME}/issues/2/comments", {"body": "x"}, dict[str, object], repeatable=False)
-    assert [one["body"] for one in github.comments] == ["x"]
+    assert [comment["body"] for comment in github.comments] == ["x"]
 
 
-def test_a_redirect_to_another_host_never_gets_the_token(client: Client, github: FakeGitHub) -> None:
+def test_a_redirect_to_another_host_is_refused(client: Client, github: FakeGitHub) -> None:
     with FakeGitHub() as other:
         github.fail("GET", "pulls/2", Answer(302, {}, {"location": f"{other.url}/{PULL}"}))
         with pytest.raises(GitHubError, match="another host"):
@@ -183,22 +182,20 @@ def test_a_redirect_to_another_host_never_gets_the_token(client: Client, github:
         assert other.requests == []
 
 
-def test_redirects_in_a_circle_end(client: Client, github: FakeGitHub) -> None:
+def test_a_redirect_loop_ends_with_an_error(client: Client, github: FakeGitHub) -> None:
     github.fail("GET", "pulls/2", *[Answer(302, {}, {"location": f"/{PULL}"})] * 9)
     with pytest.raises(GitHubError, match="HTTP 302"):
         client.get(PULL, PullRequest)
 
 
 @pytest.mark.parametrize("body", [{"number": "x"}, [], "no", None, {**pull(), "number": -1}])
-def test_an_answer_of_another_shape_is_an_error_that_names_the_place(
-    client: Client, github: FakeGitHub, body: object
-) -> None:
+def test_an_unexpected_response_is_an_error(client: Client, github: FakeGitHub, body: object) -> None:
     github.fail("GET", "pulls/2", Answer(200, body))
-    with pytest.raises(GitHubError, match="not the answer expected"):
+    with pytest.raises(GitHubError, match="unexpected response"):
         client.get(PULL, PullRequest)
 
 
-def test_the_token_is_in_no_error_and_no_repr(client: Client, github: FakeGitHub) -> None:
+def test_errors_and_repr_do_not_show_the_token(client: Client, github: FakeGitHub) -> None:
     github.fail("GET", "pulls/2", Answer(403, {"message": f"Bad token {TOKEN}"}))
     assert TOKEN not in repr(client)
     with pytest.raises(GitHubError) as caught:
@@ -208,7 +205,7 @@ def test_the_token_is_in_no_error_and_no_repr(client: Client, github: FakeGitHub
 
 
 @pytest.mark.parametrize("token", ["", " ", "ghs_abc\nX-Evil: 1", "ghs abc", "ghs_é"])
-def test_a_token_that_is_none_is_refused_without_showing_it(token: str) -> None:
+def test_an_invalid_token_is_refused_without_showing_it(token: str) -> None:
     with pytest.raises(GitHubError) as caught:
         Client("https://api.github.com", token)
     assert "ghs" not in str(caught.value)
@@ -217,6 +214,13 @@ def test_a_token_that_is_none_is_refused_without_showing_it(token: str) -> None:
 @pytest.mark.parametrize(
     "url", ["", "api.github.com", "ftp://x", "https://", "https://u:p@host", "https://h/?q=1", "https://h:x"]
 )
-def test_an_address_that_is_none_is_refused(url: str) -> None:
+def test_an_invalid_address_is_refused(url: str) -> None:
     with pytest.raises(GitHubError, match="GITHUB_API_URL"):
         Client(url, TOKEN)
+
+
+def test_a_token_at_the_end_of_a_shortened_explanation_is_hidden(client: Client, github: FakeGitHub) -> None:
+    github.fail("GET", "pulls/2", Answer(403, {"message": "x" * 280 + TOKEN}))
+    with pytest.raises(GitHubError) as caught:
+        client.get(PULL, PullRequest)
+    assert TOKEN[:8] not in str(caught.value)

@@ -1,20 +1,16 @@
-"""The engine that asks a server. It holds no weights: what it cannot find out about the model, it says."""
+"""The engine for models behind a server that speaks OpenAI's protocol."""
 
 from __future__ import annotations
 
 import logging
 import math
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib.metadata import version
-from typing import Any, TypeVar
-
-import jinja2
+from typing import TypeVar
 
 from gate.config import EngineSettings
 from gate.engines.base import (
-    Distribution,
-    Divergence,
     GenerateAnswer,
     GenerateRequest,
     LoglikelihoodAnswer,
@@ -24,133 +20,112 @@ from gate.engines.base import (
     RollingRequest,
     Runtime,
 )
-from gate.engines.openai.client import Client, RefusedError, in_lanes, run
-from gate.engines.openai.echo import Completions, EchoScorer
-from gate.engines.openai.generate import generate, prompt_of
-from gate.engines.openai.llamacpp import LlamaCppScorer
+from gate.engines.openai.client import Client, RefusedError
+from gate.engines.openai.completions import Completions
+from gate.engines.openai.generate import generate
+from gate.engines.openai.lanes import in_lanes, run
+from gate.engines.openai.method import Method, find_method, make_scorer
 from gate.engines.openai.partial import distribution, divergence
-from gate.engines.openai.probe import PROMPTS, align, refuse_misaligned
-from gate.engines.openai.scoring import Scorer, Scores
+from gate.engines.openai.scoring import Scorer
 from gate.engines.openai.server import Server, find_server
-from gate.engines.openai.toplist import TopListScorer
+from gate.engines.openai.tokens import LocalTokens, RemoteTokens, check_same_tokenizer
 from gate.engines.openai.wire import Likely
 from gate.engines.source import ModelSource
-from gate.engines.tokens.served import LocalTokens, Tokens, check_same, remote_tokens
+from gate.engines.tokens import generation_prompts, load_tokenizer, render_chat, tokenizer_digest
 from gate.errors import EvaluationError, TaskError
 from gate.tasks import Message
 
 _LOG = logging.getLogger(__name__)
-_FORCED_TOLERANCE = 0.05  # nats, between a listed token and the same one forced, on the same position
-_MOST = 4096  # likely tokens that a server is asked for: a whole vocabulary is megabytes of JSON an item
-_TRIES = 8  # texts whose likely tokens a server is asked for in vain; one that ends at once may have none
-_METHODS = {
-    "forced": "token by token, each forced by a bias",
-    "ids": "echo of token ids",
-    "text": "echo of texts",
-    "list": "list of likely next tokens",
-}
-_NO_PROMPT = "the server gives neither log-probabilities of prompts (`echo`) nor lists of likely next tokens"
+_MAX_TOP = 4096  # a list of the whole vocabulary would be megabytes of JSON per item
+_EMPTY_LISTS = (
+    8  # empty lists of first tokens before requests for them stop; a text that ends at once may have none
+)
 
 T = TypeVar("T")
 R = TypeVar("R")
+Measured = TypeVar("Measured", LoglikelihoodAnswer, GenerateAnswer)
 
 
 class OpenAIEngine:
-    """Answers requests by a server that speaks OpenAI's protocol; see `gate.engines.base.Engine`.
+    """Answers requests through a server; see `gate.engines.base.Engine`.
 
     Parameters
     ----------
     source : ModelSource
-        Of a served model. Its tokenizer folder, where it has one, must hold the served model's tokenizer: texts are
-        then tokenised here, and the server is asked in token ids.
+        A served model. If it has a tokenizer folder, that must hold the served model's tokenizer: prompts are then
+        tokenised on this machine and sent as token ids if the server accepts them.
     settings : EngineSettings
 
     Raises
     ------
     ModelError
-        The server serves another model, or tokenises otherwise than the tokenizer given.
+        The server serves another model, or its tokenizer differs from the one on this machine.
     EvaluationError
-        The server cannot be reached.
+        The server is unreachable.
     """
 
     def __init__(self, source: ModelSource, settings: EngineSettings) -> None:
         self._name = source.settings.model
         self._settings = settings
-        self._tokenizer: Any = None
+        self._local: LocalTokens | None = None
         self._digest = ""
         if source.tokenizer_folder is not None:
-            from gate.engines.hf.model.load import load_tokenizer, tokenizer_digest
-
-            self._tokenizer = load_tokenizer(source, settings)
-            self._digest = tokenizer_digest(self._tokenizer)
-        self._local = LocalTokens(self._tokenizer) if self._tokenizer is not None else None
-        self._takes_ids = False
-        self._form: str | None = None  # how it is asked for log-likelihoods, once that was tried
-        self._asking: float = _TRIES  # for so many texts more it is asked for the likeliest tokens
-        self._said: set[str] = set()
+            tokenizer = load_tokenizer(source, settings)
+            self._local, self._digest = LocalTokens(tokenizer), tokenizer_digest(tokenizer)
+        self._accepts_ids = False
+        self._method: Method | None = None  # found at the first log-likelihood request
+        self._lists_left: float = _EMPTY_LISTS
+        self._warned: set[str] = set()
         self._server = run(self._open())
 
     async def _open(self) -> Server:
         async with Client(self._settings) as client:
             server = await find_server(client, self._name)
             if self._local is not None:
-                await check_same(client, server, self._local, await remote_tokens(client, server))
-                self._takes_ids = await Completions(client, server, self._local).answers()
+                await check_same_tokenizer(client, server, self._local)
+                self._accepts_ids = await Completions(client, server, self._local).accepted()
             return server
 
     @property
     def runtime(self) -> Runtime:
-        """What the server says of itself; a tokenizer only where there is one on this machine."""
-        program = " ".join(filter(None, (self._server.kind, self._server.version)))
+        """What the server reports about itself, and the tokenizer on this machine."""
+        server = self._server
+        program = " ".join(filter(None, (server.kind, server.version)))
         return Runtime(
             device="server",
             hardware=f"unknown (behind {program} server)",
-            dtype=str(self._server.facts.get("ftype") or self._server.facts.get("dtype") or "unknown"),
+            dtype=str(server.facts.get("ftype") or server.facts.get("dtype") or "unknown"),
             tokenizer=self._digest,
             versions={"httpx": version("httpx")}
-            | ({self._server.kind: self._server.version} if self._server.version else {})
-            | ({"scoring": _METHODS[self._form]} if self._form else {}),
+            | ({server.kind: server.version} if server.version else {})
+            | ({"scoring": self._method.value} if self._method else {}),
         )
 
     def render_chat(self, messages: Sequence[Message]) -> str:
-        """Return the prompt that the chat template makes of `messages`: the tokenizer's here, else the server's.
+        """Return the prompt that the chat template renders: that of the tokenizer here, else the server's.
 
         Raises
         ------
         TaskError
-            There is neither, or the template refuses the messages.
+            There is no template, or it rejects the messages.
         """
-        turns = [{"role": message.role, "content": message.content} for message in messages]
-        begun = turns[-1]["role"] == "assistant"  # the answer's beginning is given, and goes on
-        if self._tokenizer is not None:
-            try:
-                return str(
-                    self._tokenizer.apply_chat_template(
-                        turns,
-                        tokenize=False,
-                        add_generation_prompt=not begun,
-                        continue_final_message=begun,
-                    )
-                )
-            except (ValueError, jinja2.TemplateError) as error:
-                raise TaskError(
-                    f"chat_template: true, but the tokenizer of {self._name} cannot render the chat: {error}",
-                    "Set chat_template: false, or use a tokenizer that ships a chat template.",
-                ) from None
-        return run(self._apply_template(turns))
+        if self._local is not None:
+            return render_chat(self._local.tokenizer, messages, self._name)
+        return run(self._apply_template(messages))
 
-    async def _apply_template(self, turns: list[dict[str, str]]) -> str:
-        words = "its server shows no chat template as text (only llama.cpp's does)"
+    async def _apply_template(self, messages: Sequence[Message]) -> str:
+        cause = "its server has no route that renders chats (only llama.cpp's has one)"
         if self._server.kind == "llama.cpp":
             try:
                 async with Client(self._settings) as client:
-                    answer = await client.post("apply-template", {"messages": turns})
-                if isinstance(answer, dict) and isinstance(answer.get("prompt"), str):
-                    return str(answer["prompt"])
-            except RefusedError as refusal:
-                words = refusal.message
+                    body = {"messages": [asdict(message) for message in messages]}
+                    reply = await client.post("apply-template", body)
+                if isinstance(reply, dict) and isinstance(reply.get("prompt"), str):
+                    return str(reply["prompt"])
+            except RefusedError as error:
+                cause = error.message
         raise TaskError(
-            f"chat_template: true, but {self._name} cannot render the chat: {words}.",
+            f"chat_template: true, but {self._name} cannot render the chat: {cause}.",
             "Set `tokenizer:` to a folder or hub name with the served model's tokenizer and chat template.",
         )
 
@@ -159,161 +134,126 @@ class OpenAIEngine:
     ) -> list[LoglikelihoodAnswer]:
         """Answer log-likelihood requests, in their order."""
 
-        async def one(scorer: Scorer, request: LoglikelihoodRequest, lane: int) -> LoglikelihoodAnswer:
-            wanted = _wanted(request)
-            if self._local is not None and self._form in ("text", "list"):
-                request = replace(request, context=self._local.as_text(request.context))
-            return self._answer(request, await scorer.score(request, wanted, lane))
+        async def answer(scorer: Scorer, request: LoglikelihoodRequest, lane: int) -> LoglikelihoodAnswer:
+            if self._local is not None and self._method in (Method.TEXT, Method.LIST):
+                request = replace(request, context=self._local.without_bos(request.context))
+            scores = await scorer.score(request, _list_length(request), lane)
+            if scores.truncated:
+                self._warn("some prompts are longer than the server's context; they were cut on the left")
+            return self._with_distribution(
+                LoglikelihoodAnswer(
+                    tuple(score.loglikelihood for score in scores.scores),
+                    scores.tokens_in,
+                    scores.tokens_out,
+                    tuple(score.greedy for score in scores.scores),
+                ),
+                request,
+                scores.first,
+            )
 
-        return self._each(requests, one, progress)
+        return self._score_each(requests, answer, progress)
 
     def loglikelihood_rolling(
         self, requests: Sequence[RollingRequest], progress: Progress
     ) -> list[RollingAnswer]:
-        """Answer requests for whole texts, in their order."""
+        """Answer rolling requests, in their order."""
 
-        async def one(scorer: Scorer, request: RollingRequest, lane: int) -> RollingAnswer:
+        async def answer(scorer: Scorer, request: RollingRequest, lane: int) -> RollingAnswer:
             return await scorer.rolling(request, lane)
 
-        return self._each(requests, one, progress)
+        return self._score_each(requests, answer, progress)
 
     def generate_until(self, requests: Sequence[GenerateRequest], progress: Progress) -> list[GenerateAnswer]:
         """Answer generation requests, in their order."""
+        prompts = self._prompts(requests)
 
         async def work() -> list[GenerateAnswer]:
             async with Client(self._settings) as client:
-                completions = Completions(client, self._server, self._local if self._takes_ids else None)
+                tokens = self._local if self._accepts_ids else None
+                completions = Completions(client, self._server, tokens)
 
-                async def one(index: int, _: int) -> GenerateAnswer:
-                    request = requests[index]
-                    prompt = await prompt_of(self._server, self._local, self._takes_ids, request)
-                    answer = await generate(client, self._server, prompt, request)
-                    if self._asking > 0 and (request.top or request.reference is not None):
-                        first = await self._first(completions, prompt, request)
-                        stored, moved = self._measured(request, first)
-                        answer = replace(answer, distribution=stored, divergence=moved)
+                async def answer(index: int, _: int) -> GenerateAnswer:
+                    request, prompt = requests[index], prompts[index]
+                    answer = await generate(completions, self._server.kind, prompt, request)
+                    if self._lists_left > 0 and (request.top or request.reference is not None):
+                        first = await self._first_tokens(completions, prompt, request)
+                        answer = self._with_distribution(answer, request, first)
                     progress(1)
                     return answer
 
-                return await in_lanes(len(requests), self._settings.concurrency, one)
+                return await in_lanes(len(requests), self._settings.concurrency, answer)
 
         return run(work())
 
-    def _each(
-        self, requests: Sequence[T], one: Callable[[Scorer, T, int], Awaitable[R]], progress: Progress
+    def _prompts(self, requests: Sequence[GenerateRequest]) -> Sequence[list[int] | str]:
+        if self._local is None:
+            return [request.context for request in requests]
+        if not self._accepts_ids:
+            return [self._local.without_bos(request.context) for request in requests]
+        return generation_prompts(self._local.tokenizer, requests, self._server.max_length)
+
+    def _score_each(
+        self, requests: Sequence[T], answer: Callable[[Scorer, T, int], Awaitable[R]], progress: Progress
     ) -> list[R]:
         async def work() -> list[R]:
             async with Client(self._settings) as client:
-                scorer = await self._scorer(client)
+                tokens = self._local or await RemoteTokens.open(client, self._server)
+                if self._method is None:
+                    self._method = await find_method(client, self._server, tokens)
+                concurrency = self._settings.concurrency
+                scorer = make_scorer(self._method, client, self._server, tokens, concurrency)
 
                 async def numbered(index: int, lane: int) -> R:
-                    answer = await one(scorer, requests[index], lane)
+                    result = await answer(scorer, requests[index], lane)
                     progress(1)
-                    return answer
+                    return result
 
                 return await in_lanes(len(requests), scorer.lanes, numbered)
 
         return run(work()) if requests else []
 
-    async def _scorer(self, client: Client) -> Scorer:
-        """Return the way to score on this server; the first time, it is tried on probes.
-
-        Raises
-        ------
-        EvaluationError
-            There is none, or what the server gives is not what it says.
-        """
-        tokens: Tokens | None = self._local or await remote_tokens(client, self._server)
-        lanes = self._settings.concurrency
-        if self._server.kind == "llama.cpp" and tokens is not None:
-            native = LlamaCppScorer(client, self._server, tokens, lanes)
-            if self._form is None:
-                listed, made = await native.check(PROMPTS[0])
-                if not abs(listed - made) <= _FORCED_TOLERANCE:
-                    raise EvaluationError(
-                        f"the server {client.address} reports {made:.3f} nats for a token that a bias forces, and "
-                        f"{listed:.3f} for the same one in a list: its log-probabilities are not the model's own.",
-                        "Use another build of llama.cpp, without sampling on the device.",
-                    )
-                self._form = "forced"
-            return native
-        if self._form is None:
-            self._form = await self._probe(client, tokens)
-        completions = Completions(client, self._server, tokens if self._form == "ids" else None)
-        if self._form == "list":
-            return TopListScorer(completions, lanes)
-        return EchoScorer(completions, lanes, self._server.max_length)
-
-    async def _probe(self, client: Client, tokens: Tokens | None) -> str:
-        """Return how the server can be asked: by `ids` or `text` with echo, or for the `list` of next tokens."""
-        as_ids = Completions(client, self._server, tokens)
-        as_text = Completions(client, self._server, None)
-        forms = [("ids", as_ids)] if tokens is not None and await as_ids.answers() else []
-        for form, completions in [*forms, ("text", as_text)]:
-            found = await align(completions)
-            refuse_misaligned(found, client.address)
-            if found.tokens:
-                return form
-        top, _ = await as_text.likeliest(PROMPTS[0], 5)
-        if not top:
-            raise EvaluationError(
-                f"the server {client.address}: {_NO_PROMPT}, so that choices cannot be scored.",
-                "Serve the model with vLLM, SGLang or llama.cpp's own server, or use generate_until tasks.",
-            )
-        return "list"
-
-    def _answer(self, request: LoglikelihoodRequest, scores: Scores) -> LoglikelihoodAnswer:
-        if scores.cut:
-            self._say("some prompts are longer than the server's context; they were cut on the left")
-        stored, moved = self._measured(request, scores.first)
-        return LoglikelihoodAnswer(
-            scores.loglikelihoods, scores.tokens_in, scores.tokens_out, scores.greedy, stored, moved
-        )
-
-    async def _first(
+    async def _first_tokens(
         self, completions: Completions, prompt: list[int] | str, request: GenerateRequest
     ) -> tuple[Likely, ...]:
-        """Return the likeliest first tokens of a text, with a request of their own; none where the server has none."""
-        found: tuple[Likely, ...] = ()
-        # without a tokenizer here its ids could not be compared
+        """Return the likeliest first tokens of a text, by a request of their own; empty if unavailable."""
+        tokens: tuple[Likely, ...] = ()
+        # without a tokenizer on this machine, ids cannot be compared with the reference
         if request.reference is None or self._local is not None:
             try:
-                found, _ = await completions.likeliest(prompt, _wanted(request), attempts=2)
+                tokens, _ = await completions.likeliest(prompt, _list_length(request), attempts=2)
             except EvaluationError as error:
-                # the text is there: what is measured beside it is not worth a failure
+                # the text was generated; a missing distribution must not fail the request
                 _LOG.debug("%s: no likely tokens: %s", self._name, error.message)
-        listed = bool(found) and all(one.id is not None for one in found)
-        self._asking = math.inf if listed else self._asking - 1
-        return found
+        has_ids = bool(tokens) and all(token.id is not None for token in tokens)
+        self._lists_left = math.inf if has_ids else self._lists_left - 1
+        return tokens
 
-    def _measured(
-        self, request: LoglikelihoodRequest | GenerateRequest, first: tuple[Likely, ...]
-    ) -> tuple[Distribution | None, Divergence | None]:
-        """Return what a request asks about the answer's first token; None and None where the server hides it."""
-        stored: Distribution | None = None
-        moved: Divergence | None = None
+    def _with_distribution(
+        self, answer: Measured, request: LoglikelihoodRequest | GenerateRequest, first: tuple[Likely, ...]
+    ) -> Measured:
+        """Add the requested distribution or divergence of the first token, if the server's list allows it."""
         if request.reference is not None:
-            # without a tokenizer here nobody knows that the server's ids are the baseline's
-            moved = divergence(request.reference, first) if self._local is not None else None
+            cause = "set `tokenizer:`, so that token ids can be compared"
+            if self._local is not None:
+                answer = replace(answer, divergence=divergence(request.reference, first))
+                cause = ""
         elif request.top:
-            stored = distribution(first)
-        if (request.reference or request.top) and stored is None and moved is None:
-            why = (
-                "the server names likely tokens by text only"
-                if first
-                else "the server lists no likely tokens"
-            )
-            if request.reference is not None and self._local is None:
-                why = "set `tokenizer:`, so that token ids can be compared"
-            self._say(f"KL divergence is left out: {why}")
-        return stored, moved
+            answer = replace(answer, distribution=distribution(first))
+            cause = ""
+        else:
+            return answer
+        if answer.distribution is None and answer.divergence is None:
+            by_text = "the server names likely tokens by text only"
+            cause = cause or (by_text if first else "the server lists no likely tokens")
+            self._warn(f"KL divergence is left out: {cause}")
+        return answer
 
-    def _say(self, what: str) -> None:
-        if what not in self._said:
-            self._said.add(what)
-            _LOG.warning("%s: %s", self._name, what)
+    def _warn(self, message: str) -> None:
+        if message not in self._warned:
+            self._warned.add(message)
+            _LOG.warning("%s: %s", self._name, message)
 
 
-def _wanted(request: LoglikelihoodRequest | GenerateRequest) -> int:
-    """Return how many likely tokens a server is asked for: its list need not hold the same as the reference's."""
-    return min(_MOST, len(request.reference.tokens) * 2 if request.reference else request.top)
+def _list_length(request: LoglikelihoodRequest | GenerateRequest) -> int:
+    """Return how many likely tokens to request: twice the reference's, since the two lists may differ."""
+    return min(_MAX_TOP, len(request.reference.tokens) * 2 if request.reference else request.top)

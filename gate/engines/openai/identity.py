@@ -1,49 +1,50 @@
-"""What a served model is known by. A server cannot prove its weights; what it says and answers stands for them."""
+"""The identity of a served model: what the server reports and generates, because it cannot prove its weights."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from gate.canonical import digest
 from gate.config import EngineSettings, ModelSettings
 from gate.engines.base import ModelIdentity
-from gate.engines.openai.client import Client, run
+from gate.engines.openai.client import Client
+from gate.engines.openai.completions import Completions
+from gate.engines.openai.lanes import run
 from gate.engines.openai.probe import PROMPTS
 from gate.engines.openai.server import Server, find_server
-from gate.engines.openai.wire import Completion, read
-from gate.tasks import digest
 
-_ROUTE = "v1/completions"
-_LENGTH = 10  # tokens a prompt
+_LENGTH = 10  # tokens per prompt
 
 
 def identify_served(settings: ModelSettings, engine: EngineSettings, tokenizer: str) -> ModelIdentity:
-    """Identify a served model, whatever its address.
+    """Identify a served model, independently of its address.
 
-    Its `weights` are what the server says of the model and the texts that it continues five fixed prompts with,
-    greedily and one after the other: other weights behind the same name nearly always continue one of 50 tokens
-    otherwise, and the cached baseline is then not used. Where the user names a `revision`, that stands for the
-    weights instead, and no text is generated.
+    The `weights` of the identity are the server's facts about the model and its greedy continuations of five fixed
+    prompts. Other weights under the same name almost always change one of these 50 tokens, so the cached baseline is
+    then not used. If the user sets `revision`, it takes the place of the continuations, and no text is generated.
 
     Parameters
     ----------
-    settings, engine
+    settings : ModelSettings
+    engine : EngineSettings
     tokenizer : str
-        What stands for the tokenizer on this machine; empty for none.
+        Identity of the tokenizer on this machine; empty for none.
 
     Raises
     ------
     ModelError, EvaluationError
-        The server serves another model, or cannot be reached.
+        The server serves another model, or is unreachable.
     """
 
-    async def ask() -> tuple[Server, list[str]]:
+    async def query() -> tuple[Server, list[str]]:
         async with Client(engine) as client:
             server = await find_server(client, settings.model)
             if settings.revision is not None:
                 return server, []
-            return server, [await _continued(client, server, prompt) for prompt in PROMPTS]
+            completions = Completions(client, server, None)
+            return server, [await _continuation(completions, server, prompt) for prompt in PROMPTS]
 
-    server, texts = run(ask())
+    server, texts = run(query())
     return ModelIdentity(
         name=settings.model,
         revision=settings.revision,
@@ -54,15 +55,8 @@ def identify_served(settings: ModelSettings, engine: EngineSettings, tokenizer: 
     )
 
 
-async def _continued(client: Client, server: Server, prompt: str) -> str:
-    body: dict[str, Any] = {
-        "model": server.model,
-        "prompt": prompt,
-        "max_tokens": _LENGTH,
-        "temperature": 0,
-        "seed": 0,
-    }
-    if server.kind == "llama.cpp":
-        body["cache_prompt"] = False  # what is cached changes the order of sums, and so ties
-    answer = read(Completion, await client.post(_ROUTE, body), _ROUTE)
-    return answer.choices[0].text if answer.choices else ""
+async def _continuation(completions: Completions, server: Server, prompt: str) -> str:
+    # the cache changes the order of sums, and with it the outcome of ties
+    options: dict[str, Any] = {"cache_prompt": False} if server.kind == "llama.cpp" else {}
+    completion = await completions.complete(prompt, max_tokens=_LENGTH, temperature=0, **options)
+    return completion.choices[0].text

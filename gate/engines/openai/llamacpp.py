@@ -1,109 +1,104 @@
-"""Scoring on llama.cpp's own server, which gives log-probabilities of generated tokens only.
+"""Scoring on llama.cpp's own server, which returns log-probabilities of generated tokens only.
 
-A bias on one token makes the server generate just that, and it reports the token's log-probability from the model's
-logits, before the bias: exact for any token, at one request a token. The context stays in the server's cache, so that
-a request computes one new token; each lane keeps to a slot of its own for that. Continuations of one token share a
-request where the list of the likeliest holds them.
+A logit bias forces the server to generate a given token. The reported log-probability is computed from the model's
+logits before the bias, so it is exact for any token, at the cost of one request per token. Each lane uses its own
+slot, in which the context stays cached, so a request computes only one new token. Single-token continuations share
+one request if the list of likeliest tokens holds them.
 """
 
 from __future__ import annotations
 
 from gate.engines.base import LoglikelihoodRequest, RollingAnswer, RollingRequest
 from gate.engines.openai.client import Client
-from gate.engines.openai.scoring import Scores
+from gate.engines.openai.scoring import Scores, TextScore, request_scores, rolling_answer
 from gate.engines.openai.server import Server
+from gate.engines.openai.tokens import TokenSource, request_sequences, request_windows
 from gate.engines.openai.wire import Likely, NativeCompletion, Position, read
-from gate.engines.tokens.served import Scored, Tokens, scored, windows
+from gate.engines.tokens import ScoredSequence
 from gate.errors import EvaluationError
 
 _ROUTE = "completion"
-_FORCE = 1e4  # added to the logit of the token that must come
-_LIST = 64  # the likeliest tokens that are asked for where single tokens are scored
+_FORCE = 1e4  # logit bias that forces a token
+_TOP = 64  # length of the list in which single-token continuations are looked up
 
 
 class LlamaCppScorer:
     """Scores continuations token by token; see the module."""
 
-    def __init__(self, client: Client, server: Server, tokens: Tokens, concurrency: int) -> None:
+    def __init__(self, client: Client, server: Server, tokens: TokenSource, concurrency: int) -> None:
         self._slots = server.slots or 1
         self.lanes = min(concurrency, self._slots)
         self._client, self._tokens = client, tokens
-        self._max_length = server.max_length
+        self._max_length = server.max_input
 
-    async def score(self, request: LoglikelihoodRequest, likeliest: int, lane: int) -> Scores:
+    async def score(self, request: LoglikelihoodRequest, top: int, lane: int) -> Scores:
         """Score a request's continuations."""
-        rows, cut = await scored(self._tokens, request, self._max_length)
+        sequences = await request_sequences(self._tokens, request, self._max_length)
         known: dict[tuple[int, ...], Position] = {}
         first: tuple[Likely, ...] = ()
-        if rows and (likeliest or any(len(row.ids) == row.start + 1 for row in rows)):
-            context = rows[0].ids[: rows[0].start]
-            known[context] = await self._next(context, lane, max(likeliest, _LIST))
-            first = known[context].top if likeliest else ()
-        found = [await self._row(row, lane, known) for row in rows]
-        return Scores(
-            tuple(value for value, _ in found),
-            tuple(greedy for _, greedy in found),
-            sum(row.start for row in rows),
-            sum(len(row.ids) - row.start for row in rows),
-            first,
-            cut,
-        )
+        if sequences and (top or any(len(each.ids) == each.start + 1 for each in sequences)):
+            context = sequences[0].ids[: sequences[0].start]
+            known[context] = await self._next(context, lane, max(top, _TOP))
+            first = known[context].top if top else ()
+        scores = [await self._score_sequence(sequence, lane, known) for sequence in sequences]
+        return request_scores(sequences, scores, first)
 
     async def rolling(self, request: RollingRequest, lane: int) -> RollingAnswer:
-        """Score a whole text, a request a token."""
-        rows = await windows(self._tokens, request, self._max_length)
-        found = [await self._row(row, lane, {}) for row in rows]
-        return RollingAnswer(sum(value for value, _ in found), sum(len(row.ids) - row.start for row in rows))
+        """Score a whole text, with one request per token."""
+        windows = await request_windows(self._tokens, request, self._max_length)
+        return rolling_answer(windows, [await self._score_sequence(window, lane, {}) for window in windows])
 
-    async def check(self, text: str) -> tuple[float, float]:
-        """Return the third likeliest token's log-probability as listed, and as reported where it is made to come."""
+    async def forced_logprob(self, text: str) -> tuple[float, float]:
+        """Return the log-probability of the third likeliest token after a text, as listed and as forced (nats)."""
         (ids,) = await self._tokens.encode([text])
         listed = (await self._next(tuple(ids), 0, 3)).top[2]
         if listed.id is None:
             raise EvaluationError("the server lists likely tokens without their ids.")
-        made = await self._next(tuple(ids), 0, 1, listed.id)
-        return listed.logprob, made.token.logprob if made.token else 0.0
+        forced = await self._next(tuple(ids), 0, 1, listed.id)
+        return listed.logprob, forced.token.logprob if forced.token else 0.0
 
-    async def _row(
-        self, row: Scored, lane: int, known: dict[tuple[int, ...], Position]
-    ) -> tuple[float, bool]:
+    async def _score_sequence(
+        self, sequence: ScoredSequence, lane: int, known: dict[tuple[int, ...], Position]
+    ) -> TextScore:
+        """Score a sequence; `known` holds the positions after some prefixes."""
         total, greedy = 0.0, True
-        for place in range(row.start, len(row.ids)):
-            before, token = row.ids[:place], row.ids[place]
-            listed = known.get(before)
-            match = next((one for one in listed.top if one.id == token), None) if listed else None
-            if match is None or listed is None:
-                made = await self._next(before, lane, 1, token)
-                match, listed = made.token, made
+        for index in range(sequence.start, len(sequence.ids)):
+            prompt, token = sequence.ids[:index], sequence.ids[index]
+            position = known.get(prompt)
+            match = next((each for each in position.top if each.id == token), None) if position else None
+            if match is None or position is None:
+                position = await self._next(prompt, lane, 1, token)
+                match = position.token
             if match is None:
-                raise EvaluationError("the server gives no log-probability for the token that it made.")
+                raise EvaluationError(
+                    "the server returned no log-probability for the token that it generated."
+                )
             total += match.logprob
-            greedy &= listed.top[0].id == token
-        return total, greedy
+            greedy &= position.top[0].id == token
+        return TextScore(total, greedy)
 
-    async def _next(
-        self, prompt: tuple[int, ...], lane: int, count: int, force: int | None = None
-    ) -> Position:
-        """Return the next token, the one that is forced or the likeliest, and the `count` likeliest."""
+    async def _next(self, prompt: tuple[int, ...], lane: int, top: int, force: int | None = None) -> Position:
+        """Return the next token (the forced one or the likeliest) and the `top` likeliest."""
         body = {
             "prompt": list(prompt),
             "n_predict": 1,
-            "n_probs": count,
+            "n_probs": top,
             "temperature": 0,
             "post_sampling_probs": False,
             "cache_prompt": True,
             "id_slot": lane % self._slots,
             **({} if force is None else {"logit_bias": [[force, _FORCE]]}),
         }
-        found = read(NativeCompletion, await self._client.post(_ROUTE, body), _ROUTE).positions
-        if not found or not found[0].top or found[0].token is None:
+        positions = read(NativeCompletion, await self._client.post(_ROUTE, body), _ROUTE).positions
+        if not positions or not positions[0].top or positions[0].token is None:
             raise EvaluationError(
-                "the llama.cpp server answers without log-probabilities (n_probs).",
+                "the llama.cpp server returned no log-probabilities (n_probs).",
                 "Use a newer build of llama.cpp.",
             )
-        if force is not None and found[0].token.id != force:
+        generated = positions[0].token.id
+        if force is not None and generated != force:
             raise EvaluationError(
-                f"the llama.cpp server made token {found[0].token.id} where {force} was forced by logit_bias.",
+                f"the llama.cpp server generated token {generated}, although logit_bias forced token {force}.",
                 "Use a newer build of llama.cpp, without sampling on the device.",
             )
-        return found[0]
+        return positions[0]

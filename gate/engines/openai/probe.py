@@ -1,9 +1,9 @@
-"""Whether a server's echoed log-probabilities are those of the tokens beside which they stand.
+"""A check that a server's echoed log-probabilities belong to the tokens beside them.
 
-The server generates a few tokens, with their log-probabilities; then the same text is put in as a prompt and its echo
-must give the same tokens the same log-probabilities. Servers are known that echo those of the next position, which
-would score every choice by the wrong word. Tokens are drawn at temperature 1, since a small model that goes on with the
-likeliest may repeat one word, where a shift does not show.
+The server generates a few tokens with their log-probabilities. The same text is then sent as a prompt, and its echo
+must give the same tokens the same log-probabilities. Some servers echo the log-probabilities of the next position,
+which would score every choice by the wrong token. Tokens are drawn at temperature 1, because greedy text of a small
+model may repeat one word, which hides a shift.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gate.engines.openai.client import RefusedError
-from gate.engines.openai.echo import Completions
+from gate.engines.openai.completions import Completions
 from gate.engines.openai.wire import Position
 from gate.errors import EvaluationError
 
@@ -22,27 +22,25 @@ PROMPTS = (
     "In 1969, people first",
     "To boil an egg,",
 )
-_LENGTH = 12  # tokens generated a prompt
-_ENOUGH = 20  # tokens compared
-_FEWEST = 4  # of them at places where a shift would show
-_TOLERANCE = (
-    0.25  # nats, mean over the tokens: a prompt and a generation are computed in other orders, in 8 bits too
-)
+_LENGTH = 12  # tokens generated per prompt
+_ENOUGH = 20  # tokens to compare
+_MIN_INFORMATIVE = 4  # of them, tokens for which a shift would be visible
+# nats, mean over the tokens: prefill and decode sum in different orders, and 8-bit formats amplify that
+_TOLERANCE = 0.25
 
 
 @dataclass(frozen=True)
-class Alignment:
-    """What the probe found.
+class _Alignment:
+    """Comparison of echo and generation.
 
     Attributes
     ----------
     tokens : int
-        How many were compared; 0 where the server echoes no log-probabilities.
+        Number of tokens compared.
     difference : float
-        Mean absolute difference (nats) of echoed and generated log-probabilities.
+        Mean absolute difference of their log-probabilities (nats).
     shifted : float
-        Share of the tokens whose echoed list of likeliest tokens is that of the next position (proportion), of those
-        where that would show.
+        Share of the informative tokens whose echoed likeliest token is that of the next position (proportion).
     """
 
     tokens: int
@@ -50,81 +48,84 @@ class Alignment:
     shifted: float
 
 
-async def align(completions: Completions) -> Alignment:
-    """Compare echo and generation on fixed prompts, in the form (ids or text) of `completions`.
+async def check_alignment(completions: Completions, address: str) -> bool:
+    """Check the server's echo; return False if it does not echo log-probabilities.
+
+    Parameters
+    ----------
+    completions : Completions
+        Its form of prompts (ids or text) is checked.
+    address : str
+        Names the server in errors.
 
     Raises
     ------
     EvaluationError
-        The server echoes, but no text could be compared.
+        The echo is wrong, or no generated text could be compared.
     """
-    pairs: list[tuple[Position, Position]] = []
-    following: list[bool] = []
-    for text in PROMPTS:
-        prompt = await completions.prompt(text)
-        answer = await completions.ask(prompt, max_tokens=_LENGTH, logprobs=1)
-        made = answer.choices[0].positions
-        ids = [one.token.id for one in made if one.token is not None and one.token.id is not None]
-        if isinstance(prompt, list) and len(ids) == len(made):
-            whole: list[int] | str = prompt + ids
-        else:
-            whole = await completions.prompt(text + answer.choices[0].text)
-        try:
-            echoed = await completions.echo(whole, attempts=2)
-        except RefusedError:
-            return Alignment(0, 0.0, 0.0)  # refuses `echo` outright
-        if not echoed:
-            return Alignment(0, 0.0, 0.0)
-        # the token that ends a text is made, and is no part of the text
-        tail = echoed[await _size(completions, prompt) :]
-        same = [a.text == b.text for a, b in zip(made, tail, strict=False)]
-        if not same or not all(same):
-            continue  # the text is not tokenised as it was generated
-        pairs += zip(made, tail, strict=False)
-        following += [
-            _best(here) == _best(after)
-            for here, before, after in zip(tail, made, made[1:], strict=False)
-            if _best(before) != _best(after)  # elsewhere a shift does not show
-        ]
-        if len(pairs) >= _ENOUGH:
-            break
-    known = [(a.token.logprob, b.token.logprob) for a, b in pairs if a.token and b.token]
-    if len(following) < _FEWEST:
-        raise EvaluationError(
-            "the server echoes log-probabilities, but they cannot be checked: of the texts that it generated itself, "
-            f"{len(known)} tokens come back as they were, {len(following)} of them where a shift would show.",
-            "Set `tokenizer:` to a folder or hub name with the served model's tokenizer.",
-        )
-    difference = sum(abs(a - b) for a, b in known) / len(known)
-    return Alignment(len(known), difference, sum(following) / len(following))
-
-
-def _best(position: Position) -> str:
-    return position.top[0].text if position.top else ""
-
-
-async def _size(completions: Completions, prompt: list[int] | str) -> int:
-    """Return how many tokens a prompt has."""
-    return len(prompt) if isinstance(prompt, list) else len(await completions.echo(prompt, attempts=2))
-
-
-def refuse_misaligned(found: Alignment, address: str) -> None:
-    """Refuse a server whose echo is not of the tokens beside which it stands.
-
-    Raises
-    ------
-    EvaluationError
-    """
-    if found.tokens and found.difference > _TOLERANCE:
-        shift = (
-            "they are shifted by one token: each token gets the probability that the next position gives it"
-            if found.shifted > 0.5
-            else "they are of something else"
+    alignment = await _compare(completions)
+    if alignment is None:
+        return False
+    if alignment.difference > _TOLERANCE:
+        cause = (
+            "they are shifted by one token: each token gets the log-probability at the next position"
+            if alignment.shifted > 0.5
+            else "they belong to something else"
         )
         raise EvaluationError(
-            f"the server {address} echoes log-probabilities that are not those of the prompt's tokens: {shift}. "
-            f"Over {found.tokens} tokens that it generated itself, they differ by {found.difference:.2f} nats a token "
-            f"on average from what it said while generating (expected at most {_TOLERANCE:g}).",
+            f"the server {address} echoes log-probabilities that are not those of the prompt's tokens: {cause}. "
+            f"For {alignment.tokens} tokens that it generated itself, echo and generation differ by "
+            f"{alignment.difference:.2f} nats per token on average (expected at most {_TOLERANCE:g}).",
             "Choices cannot be scored on it (llama-cpp-python is known for this): serve the model with llama.cpp's own "
             "server, vLLM or SGLang, or use generate_until tasks.",
         )
+    return True
+
+
+async def _compare(completions: Completions) -> _Alignment | None:
+    """Compare echo and generation on fixed prompts; return None if the server does not echo."""
+    pairs: list[tuple[Position, Position]] = []
+    shifts: list[bool] = []
+    for text in PROMPTS:
+        prompt = await completions.prompt(text)
+        completion = await completions.complete(prompt, max_tokens=_LENGTH, logprobs=1)
+        generated = completion.choices[0].positions
+        ids = [each.token.id for each in generated if each.token is not None and each.token.id is not None]
+        if isinstance(prompt, list) and len(ids) == len(generated):
+            whole: list[int] | str = prompt + ids
+        else:
+            whole = await completions.prompt(text + completion.choices[0].text)
+        try:
+            echoed = await completions.echo(whole, attempts=2)
+        except RefusedError:
+            return None
+        if not echoed:
+            return None
+        size = len(prompt) if isinstance(prompt, list) else len(await completions.echo(prompt, attempts=2))
+        # `generated` can be longer: it includes the end-of-text token, which the text lacks
+        tail = echoed[size:]
+        same = [a.text == b.text for a, b in zip(generated, tail, strict=False)]
+        if not same or not all(same):
+            continue  # the text is tokenised differently from how it was generated
+        pairs += zip(generated, tail, strict=False)
+        shifts += [
+            _likeliest(here) == _likeliest(after)
+            for here, before, after in zip(tail, generated, generated[1:], strict=False)
+            if _likeliest(before) != _likeliest(after)  # otherwise a shift is invisible
+        ]
+        if len(pairs) >= _ENOUGH:
+            break
+    logprobs = [(a.token.logprob, b.token.logprob) for a, b in pairs if a.token and b.token]
+    if len(shifts) < _MIN_INFORMATIVE:
+        raise EvaluationError(
+            "the server echoes log-probabilities, but they cannot be checked: of the tokens that it generated itself, "
+            f"its echo has {len(logprobs)} unchanged, and a shift would be visible for {len(shifts)} of them "
+            f"(expected at least {_MIN_INFORMATIVE}).",
+            "Set `tokenizer:` to a folder or hub name with the served model's tokenizer.",
+        )
+    difference = sum(abs(a - b) for a, b in logprobs) / len(logprobs)
+    return _Alignment(len(logprobs), difference, sum(shifts) / len(shifts))
+
+
+def _likeliest(position: Position) -> str:
+    return position.top[0].text if position.top else ""

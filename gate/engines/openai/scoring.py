@@ -1,48 +1,76 @@
-"""What the ways of scoring on a server share."""
+"""The interface of the scoring methods for servers."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from gate.engines.base import LoglikelihoodRequest, RollingAnswer, RollingRequest
 from gate.engines.openai.wire import Likely
+from gate.engines.tokens import ScoredSequence
+
+
+@dataclass(frozen=True)
+class TextScore:
+    """Log-likelihood of a continuation (nats), and whether it is its greedy continuation."""
+
+    loglikelihood: float
+    greedy: bool
 
 
 @dataclass(frozen=True)
 class Scores:
-    """A request's continuations, scored.
+    """Scores of a request's continuations.
 
     Attributes
     ----------
-    loglikelihoods : tuple of float
-        Nats, one a continuation.
-    greedy : tuple of bool
-        Whether greedy decoding would give it; empty where the server does not tell.
+    scores : tuple of TextScore
     tokens_in, tokens_out : int
-        Tokens before the continuations and of them.
+        Tokens of the contexts and of the continuations, summed over the continuations.
     first : tuple of Likely
-        The likeliest tokens after the context, likeliest first; empty where not asked for.
-    cut : int
-        Continuations whose context had to be cut on the left.
+        The likeliest tokens after the context, likeliest first; empty if not requested.
+    truncated : bool
+        Whether a context was cut on the left.
     """
 
-    loglikelihoods: tuple[float, ...]
-    greedy: tuple[bool, ...]
+    scores: tuple[TextScore, ...]
     tokens_in: int
     tokens_out: int
     first: tuple[Likely, ...] = ()
-    cut: int = 0
+    truncated: bool = False
 
 
 class Scorer(Protocol):
-    """One way to get log-likelihoods out of a server."""
+    """One way to get log-likelihoods from a server."""
 
     lanes: int
-    """Requests that it answers at a time."""
+    """Number of requests in flight."""
 
-    async def score(self, request: LoglikelihoodRequest, likeliest: int, lane: int) -> Scores:
-        """Score a request's continuations; also return the `likeliest` tokens after its context (0 for none)."""
+    async def score(self, request: LoglikelihoodRequest, top: int, lane: int) -> Scores:
+        """Score a request's continuations, and return the `top` likeliest tokens after its context (0 for none)."""
 
     async def rolling(self, request: RollingRequest, lane: int) -> RollingAnswer:
         """Score a whole text."""
+
+
+def request_scores(
+    sequences: Sequence[ScoredSequence], scores: Sequence[TextScore], first: tuple[Likely, ...]
+) -> Scores:
+    """Return the scores of a request whose continuations were scored as token ids."""
+    return Scores(
+        tuple(scores),
+        tokens_in=sum(sequence.start for sequence in sequences),
+        tokens_out=_scored_tokens(sequences),
+        first=first,
+        truncated=any(sequence.truncated for sequence in sequences),
+    )
+
+
+def rolling_answer(windows: Sequence[ScoredSequence], scores: Sequence[TextScore]) -> RollingAnswer:
+    """Return the log-likelihood of a text from the scores of its windows."""
+    return RollingAnswer(sum(score.loglikelihood for score in scores), _scored_tokens(windows))
+
+
+def _scored_tokens(sequences: Sequence[ScoredSequence]) -> int:
+    return sum(len(sequence.ids) - sequence.start for sequence in sequences)

@@ -1,4 +1,4 @@
-"""Which server this is, what it serves, and what of that tells one set of weights from another."""
+"""Which program a server runs, which model it serves, and the facts that identify the model."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from gate.errors import EvaluationError, ModelError
 
 Kind = Literal["llama.cpp", "vllm", "sglang", "tgi", "unknown"]
 
-_OPENING_ATTEMPTS = 4  # about 4 s: a mistyped port should not cost minutes
-# changes with every start or every request, and says nothing about the weights
-_PASSING = frozenset({"created", "permission", "permissions", "modified_at", "aliases"})
+_OPENING_ATTEMPTS = 4  # about 4 s: a mistyped port should not take minutes
+# changes with every start or request, independently of the weights
+_VOLATILE = frozenset({"created", "permission", "permissions", "modified_at", "aliases"})
 
 
 @dataclass(frozen=True)
 class Server:
-    """A server that was found.
+    """A server and the model that it serves.
 
     Attributes
     ----------
     kind : str
-        Which program it is, by the routes that only this program has; `unknown` may be anything behind a proxy.
+        The program, recognised by routes that only it has; `unknown` may be any program behind a proxy.
     version : str
-        Its version or build, as it says; empty where it says none.
+        As reported; may be empty.
     model : str
-        Name of the model in requests.
+        The model's name in requests.
     max_length : int or None
-        Longest prompt and answer together, in tokens, where it says so.
+        Longest prompt and generated text together, in tokens, if reported.
     slots : int or None
-        llama.cpp: sequences that it holds at a time.
+        llama.cpp: number of sequences that it processes at a time.
     bos : str or None
-        llama.cpp: text of the token that texts begin with.
+        llama.cpp: text of the BOS token.
     facts : dict
-        What it says of the model, without what changes from start to start.
+        What the server reports about the model, without what changes from start to start.
     """
 
     kind: Kind
@@ -46,43 +46,48 @@ class Server:
     bos: str | None
     facts: dict[str, Any]
 
+    @property
+    def max_input(self) -> int | None:
+        """Longest input of a scored sequence; the sequence's last token and one generated token come on top."""
+        return None if self.max_length is None else max(1, self.max_length - 2)
+
 
 async def find_server(client: Client, name: str) -> Server:
-    """Ask a server who it is, and check that it serves the model `name`.
+    """Identify a server, and check that it serves the model `name`.
 
     Raises
     ------
     EvaluationError
-        It cannot be reached, or refuses the key.
+        It is unreachable, or rejects the key.
     ModelError
-        It serves other models only.
+        It does not serve the model.
     """
     try:
-        listed = await client.get("v1/models", _OPENING_ATTEMPTS)
-    except RefusedError as refusal:
-        if refusal.status != 404:
+        models = await client.get("v1/models", _OPENING_ATTEMPTS)
+    except RefusedError as error:
+        if error.status != 404:  # some gateways lack the route
             raise
-        listed = None  # some gateways have no such route
-    entries = listed.get("data") if isinstance(listed, dict) else None
-    entry = _entry(client, name, [one for one in entries or [] if isinstance(one, dict)])
+        models = None
+    entries = models.get("data") if isinstance(models, dict) else None
+    entry = _find_entry(client, name, [each for each in entries or [] if isinstance(each, dict)])
     model = str(entry.get("id", name))
-    props = await _optional(client, "props")
+    props = await _get_optional(client, "props")
     if "default_generation_settings" in props and "total_slots" in props:
         return _llama_cpp(model, entry, props)
-    facts = _lasting(entry)
-    length = _number(entry.get("max_model_len"))
-    version = await _optional(client, "version")
+    facts = _stable(entry)
+    length = _positive(entry.get("max_model_len"))
+    version = await _get_optional(client, "version")
     if "version" in version:
         return Server("vllm", str(version["version"]), model, length, None, None, facts)
-    info = await _optional(client, "get_server_info")
+    info = await _get_optional(client, "get_server_info")
     if "version" in info:
         facts |= {key: info[key] for key in ("model_path", "dtype", "quantization") if key in info}
-        length = length or _number(info.get("context_length"))
+        length = length or _positive(info.get("context_length"))
         return Server("sglang", str(info["version"]), model, length, None, None, facts)
-    info = await _optional(client, "info")
+    info = await _get_optional(client, "info")
     if "max_total_tokens" in info:
         facts |= {key: info[key] for key in ("model_id", "model_sha", "model_dtype") if key in info}
-        length = _number(info["max_total_tokens"])
+        length = _positive(info["max_total_tokens"])
         return Server("tgi", str(info.get("version", "")), model, length, None, None, facts)
     return Server("unknown", "", model, length, None, None, facts)
 
@@ -93,19 +98,19 @@ def _llama_cpp(model: str, entry: dict[str, Any], props: dict[str, Any]) -> Serv
         kind="llama.cpp",
         version=str(props.get("build_info", "")),
         model=model,
-        max_length=_number(props["default_generation_settings"].get("n_ctx")),
-        slots=_number(props["total_slots"]) or 1,
+        max_length=_positive(props["default_generation_settings"].get("n_ctx")),
+        slots=_positive(props["total_slots"]) or 1,
         bos=props.get("bos_token") or None,
-        facts=_lasting(entry) | {"chat_template": template, "ftype": props.get("model_ftype")},
+        facts=_stable(entry) | {"chat_template": template, "ftype": props.get("model_ftype")},
     )
 
 
-def _entry(client: Client, name: str, entries: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return what the server lists of the model; llama.cpp's name of a model is its file's path by default."""
+def _find_entry(client: Client, name: str, entries: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the model's entry in the server's list. By default, llama.cpp names a model by the path of its file."""
     for entry in entries:
         aliases = entry.get("aliases")
-        known = [str(entry.get("id")), *(map(str, aliases) if isinstance(aliases, list) else [])]
-        if name in known or name in [PurePosixPath(one).name for one in known]:
+        names = [str(entry.get("id")), *(map(str, aliases) if isinstance(aliases, list) else [])]
+        if name in names or name in [PurePosixPath(each).name for each in names]:
             return entry
     if entries:
         served = ", ".join(str(entry.get("id")) for entry in entries[:5])
@@ -117,18 +122,18 @@ def _entry(client: Client, name: str, entries: list[dict[str, Any]]) -> dict[str
     return {}
 
 
-async def _optional(client: Client, route: str) -> dict[str, Any]:
-    """Return what a route of some servers answers; empty where there is none."""
+async def _get_optional(client: Client, route: str) -> dict[str, Any]:
+    """Return the reply of a route that only some servers have, or an empty dict."""
     try:
-        answer = await client.get(route, 1)
+        reply = await client.get(route, 1)
     except EvaluationError:
         return {}
-    return answer if isinstance(answer, dict) else {}
+    return reply if isinstance(reply, dict) else {}
 
 
-def _lasting(entry: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in entry.items() if key not in _PASSING}
+def _stable(entry: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in entry.items() if key not in _VOLATILE}
 
 
-def _number(value: Any) -> int | None:
+def _positive(value: Any) -> int | None:
     return value if isinstance(value, int) and value > 0 else None

@@ -1,15 +1,14 @@
-"""Scoring on servers that give no more than the likeliest next tokens: choices that are one token each."""
+"""Scoring on servers that return only the likeliest next tokens: choices of one token each."""
 
 from __future__ import annotations
 
 from gate.engines.base import LoglikelihoodRequest, RollingAnswer, RollingRequest
-from gate.engines.openai.echo import Completions
-from gate.engines.openai.scoring import Scores
-from gate.engines.openai.wire import Likely
-from gate.engines.tokens.served import border
+from gate.engines.openai.completions import Completions
+from gate.engines.openai.scoring import Scores, TextScore
+from gate.engines.tokens import joined_texts
 from gate.errors import EvaluationError
 
-_WANTED = 100
+_TOP = 100
 _HINT = (
     "Ask for the letter of the answer (choices A, B, C, D) and show the options in the prompt; or serve the model with "
     "vLLM, SGLang or llama.cpp's own server, which can score any text."
@@ -17,38 +16,31 @@ _HINT = (
 
 
 class TopListScorer:
-    """Looks choices up in the list of likeliest next tokens: exact where all are in it, an error where one is not."""
+    """Looks up each choice in the list of likeliest next tokens. A choice that is not listed is an error."""
 
     def __init__(self, completions: Completions, lanes: int) -> None:
         self.lanes = lanes
         self._completions = completions
 
-    async def score(self, request: LoglikelihoodRequest, likeliest: int, lane: int) -> Scores:  # noqa: ARG002
+    async def score(self, request: LoglikelihoodRequest, top: int, lane: int) -> Scores:  # noqa: ARG002
         """Score a request's continuations."""
-        pairs = [border(continuation, request.context) for continuation in request.continuations]
-        context = pairs[0][0]
-        first, count = await self._completions.likeliest(context, max(likeliest, _WANTED))
-        found: list[Likely] = []
-        for _, text in pairs:
-            wanted = text[len(context) :]
-            match = next((one for one in first if one.text == wanted), None)
+        context, joined = joined_texts(request)
+        first, count = await self._completions.likeliest(context, max(top, _TOP))
+        scores: list[TextScore] = []
+        for text in joined:
+            choice = text[len(context) :]
+            match = next((token for token in first if token.text == choice), None)
             if match is None:
                 raise EvaluationError(
-                    f"the server gives the {len(first)} likeliest next tokens only, and the choice {wanted!r} after "
+                    f"the server returns only the {len(first)} likeliest next tokens, and the choice {choice!r} after "
                     f"{context[-40:]!r} is not one of them.",
                     _HINT,
                 )
-            found.append(match)
-        return Scores(
-            tuple(one.logprob for one in found),
-            tuple(one is first[0] for one in found),
-            (count or 0) * len(pairs),
-            len(pairs),
-            first if likeliest else (),
-        )
+            scores.append(TextScore(match.logprob, greedy=match is first[0]))
+        return Scores(tuple(scores), (count or 0) * len(joined), len(joined), first if top else ())
 
     async def rolling(self, request: RollingRequest, lane: int) -> RollingAnswer:  # noqa: ARG002
-        """Refuse: this server cannot score whole texts."""
+        """Raise an error: without log-probabilities of prompts, whole texts cannot be scored."""
         raise EvaluationError(
-            "the server gives no log-probabilities of a prompt: whole texts cannot be scored.", _HINT
+            "the server returns no log-probabilities of prompts, so whole texts cannot be scored.", _HINT
         )

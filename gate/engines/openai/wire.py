@@ -1,4 +1,4 @@
-"""What servers answer, checked and brought into one form: vLLM's, SGLang's and llama.cpp's dialects differ."""
+"""Replies of servers, validated and converted to one form: the dialects of vLLM, SGLang and llama.cpp differ."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pydantic import BaseModel, ValidationError
 
 from gate.errors import EvaluationError
 
-_ID = re.compile(r"token_id:(\d+)")  # vLLM's form of a token where asked for ids
+_ID = re.compile(r"token_id:(\d+)")  # vLLM's notation of a token id
 
 
 @dataclass(frozen=True)
 class Likely:
-    """A token and its log-probability (nats); `id` is None where the server tells only texts."""
+    """A token and its log-probability (nats); `id` is None if the server reports only the text."""
 
     text: str
     id: int | None
@@ -24,7 +24,17 @@ class Likely:
 
 @dataclass(frozen=True)
 class Position:
-    """One token of a text: how likely it was (None for the very first), and the likeliest at its place."""
+    """One position of a text.
+
+    Attributes
+    ----------
+    token : Likely or None
+        The token with its log-probability; None for the first token of a text, which has none.
+    text : str
+        The token's text.
+    top : tuple of Likely
+        The likeliest tokens at this position, likeliest first.
+    """
 
     token: Likely | None
     text: str
@@ -48,7 +58,7 @@ class _Logprobs(BaseModel):
 
 
 class Usage(BaseModel):
-    """Tokens that a server counted."""
+    """The server's token counts."""
 
     prompt_tokens: int
     completion_tokens: int = 0
@@ -63,67 +73,67 @@ class Choice(BaseModel):
 
     @property
     def positions(self) -> list[Position]:
-        """The tokens that log-probabilities were given for."""
-        found = self.logprobs
-        if found is None:
+        """The tokens that have log-probabilities."""
+        logprobs = self.logprobs
+        if logprobs is None:
             return []
-        if found.content is not None:
-            return [_position(one) for one in found.content]
-        tops = found.top_logprobs or [None] * len(found.tokens)
-        if not len(found.tokens) == len(found.token_logprobs) == len(tops):
+        if logprobs.content is not None:
+            return [_position(token) for token in logprobs.content]
+        tops = logprobs.top_logprobs or [None] * len(logprobs.tokens)
+        if not len(logprobs.tokens) == len(logprobs.token_logprobs) == len(tops):
             raise EvaluationError(
-                f"the server answers with {len(found.tokens)} tokens, {len(found.token_logprobs)} log-probabilities "
-                f"and {len(tops)} lists of likeliest tokens; expected as many of each."
+                f"the server answers with {len(logprobs.tokens)} tokens, {len(logprobs.token_logprobs)} "
+                f"log-probabilities and {len(tops)} lists of likeliest tokens; expected equal numbers."
             )
         return [
             Position(None if value is None else _likely(text, value), text, _ranked(top or {}))
-            for text, value, top in zip(found.tokens, found.token_logprobs, tops, strict=True)
+            for text, value, top in zip(logprobs.tokens, logprobs.token_logprobs, tops, strict=True)
         ]
 
 
 class Completion(BaseModel):
-    """The answer of `/v1/completions`."""
+    """Reply of `/v1/completions`."""
 
     choices: list[Choice]
     usage: Usage | None = None
 
 
 class NativeCompletion(BaseModel):
-    """The answer of llama.cpp's own `/completion`."""
+    """Reply of llama.cpp's own `/completion`."""
 
     completion_probabilities: list[_Token] = []
 
     @property
     def positions(self) -> list[Position]:
         """The generated tokens."""
-        return [_position(one) for one in self.completion_probabilities]
+        return [_position(token) for token in self.completion_probabilities]
 
 
 M = TypeVar("M", bound=BaseModel)
 
 
-def read(model: type[M], answer: Any, route: str) -> M:
-    """Check an answer's form.
+def read(model: type[M], reply: Any, route: str) -> M:
+    """Validate a reply.
 
     Raises
     ------
     EvaluationError
-        It has another form; the message names the first place.
+        It has another form; the message names the first mismatch.
     """
     try:
-        return model.model_validate(answer)
+        return model.model_validate(reply)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "the whole"
+        location = ".".join(map(str, first["loc"])) or "the whole"
         raise EvaluationError(
-            f"the server answers /{route} in an unexpected form: {place}: {first['msg'].lower()}.",
-            "It does not speak OpenAI's protocol here, or a proxy stands between.",
+            f"the server answers /{route} in an unexpected form: {location}: {first['msg'].lower()}.",
+            "The route does not follow OpenAI's protocol, or a proxy changes the reply.",
         ) from None
 
 
-def _position(one: _Token) -> Position:
-    top = tuple(Likely(each.token, each.id, each.logprob) for each in one.top_logprobs)
-    return Position(Likely(one.token, one.id, one.logprob), one.token, top)
+def _position(token: _Token) -> Position:
+    top = tuple(Likely(each.token, each.id, each.logprob) for each in token.top_logprobs)
+    return Position(Likely(token.token, token.id, token.logprob), token.token, top)
 
 
 def _likely(text: str, logprob: float) -> Likely:
@@ -132,5 +142,5 @@ def _likely(text: str, logprob: float) -> Likely:
 
 
 def _ranked(top: dict[str, float | None]) -> tuple[Likely, ...]:
-    found = [_likely(text, value) for text, value in top.items() if value is not None]
-    return tuple(sorted(found, key=lambda one: -one.logprob))
+    tokens = [_likely(text, value) for text, value in top.items() if value is not None]
+    return tuple(sorted(tokens, key=lambda token: -token.logprob))

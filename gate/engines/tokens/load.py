@@ -1,0 +1,49 @@
+"""A transformers tokenizer from a model's files, and its identity."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from gate.canonical import digest
+from gate.config import EngineSettings
+from gate.engines.source import ModelSource
+from gate.errors import ModelError
+
+
+def load_tokenizer(source: ModelSource, engine: EngineSettings) -> Any:
+    """Load a source's tokenizer, with padding on the left.
+
+    Raises
+    ------
+    ModelError
+        It cannot be loaded.
+    """
+    from transformers import AutoTokenizer
+
+    options = {"gguf_file": source.settings.gguf_file} if source.gguf_tokenizer else {}
+    folder = source.tokenizer_folder
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, trust_remote_code=engine.trust_remote_code, local_files_only=True, **options
+        )
+    except (OSError, ValueError, ImportError, KeyError, AttributeError, TypeError) as error:
+        raise ModelError(
+            f"model {source.settings.model}: the tokenizer in {folder} cannot be loaded: {error}",
+            "Set `tokenizer:` to a folder or hub name with tokenizer files, or to `baseline`.",
+        ) from error
+    tokenizer.padding_side = "left"
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def tokenizer_digest(tokenizer: Any) -> str:
+    """Return a SHA-256 of the tokenizer's behaviour: vocabulary, pipeline and added tokens, not the files' layout."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return digest([type(tokenizer).__name__, sorted(tokenizer.get_vocab().items())])
+    pipeline = json.loads(backend.to_str())
+    for name in ("version", "truncation", "padding"):  # state of the last call, not behaviour
+        pipeline.pop(name, None)
+    return digest(pipeline)

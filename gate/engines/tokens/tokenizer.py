@@ -1,0 +1,80 @@
+"""What engines ask of a tokenizer: token ids of texts, the prefix token, and rendered chats."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any, Protocol
+
+import jinja2
+
+from gate.errors import TaskError
+from gate.tasks import Message
+
+
+class Tokenizer(Protocol):
+    """The part of a transformers tokenizer that encoding uses."""
+
+    bos_token: str | None
+    bos_token_id: int | None
+    eos_token_id: int | None
+
+    def __call__(self, text: list[str], *, add_special_tokens: bool) -> dict[str, list[list[int]]]:
+        """Tokenise a batch of texts."""
+
+
+def prefix_token(tokenizer: Tokenizer) -> int | None:
+    """Return the token that conditions a text's first token: BOS, or EOS if there is no BOS."""
+    return tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
+
+
+def encode(tokenizer: Tokenizer, texts: Sequence[str], special: bool = True) -> list[list[int]]:
+    """Return the token ids of each text.
+
+    Parameters
+    ----------
+    tokenizer : Tokenizer
+    texts : sequence of str
+    special : bool
+        Add the tokenizer's special tokens to each text that does not already start with the BOS text.
+    """
+    if not texts:
+        return []
+    if not special:
+        return [list(ids) for ids in tokenizer(list(texts), add_special_tokens=False)["input_ids"]]
+    bos = tokenizer.bos_token
+    has_bos = [bool(bos) and text.startswith(bos or "") for text in texts]
+    encoded: list[list[int]] = [[]] * len(texts)
+    for flag in (False, True):
+        indices = [index for index, has in enumerate(has_bos) if has is flag]
+        if indices:
+            batch = tokenizer([texts[index] for index in indices], add_special_tokens=not flag)["input_ids"]
+            for index, ids in zip(indices, batch, strict=True):
+                encoded[index] = list(ids)
+    return encoded
+
+
+def render_chat(tokenizer: Any, messages: Sequence[Message], model: str) -> str:
+    """Return the prompt that a transformers tokenizer's chat template renders.
+
+    If the last message is the assistant's, the prompt leaves it open for the model to continue.
+
+    Raises
+    ------
+    TaskError
+        The tokenizer has no chat template, or the template rejects the messages. The error names `model`.
+    """
+    is_open = messages[-1].role == "assistant"
+    try:
+        prompt = tokenizer.apply_chat_template(
+            [asdict(message) for message in messages],
+            tokenize=False,
+            add_generation_prompt=not is_open,
+            continue_final_message=is_open,
+        )
+    except (ValueError, jinja2.TemplateError) as error:
+        raise TaskError(
+            f"chat_template: true, but the tokenizer of {model} cannot render the chat: {error}",
+            "Set chat_template: false, or use a tokenizer that ships a chat template.",
+        ) from None
+    return str(prompt)
