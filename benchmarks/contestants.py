@@ -16,7 +16,7 @@ from gate.config import EngineSettings, ModelSettings, SampleSettings, TaskSetti
 from gate.engines import ModelIdentity, fetch, identify, locate, open_engine
 from gate.engines.hf.engine import TransformersEngine
 from gate.engines.hf.scoring.positions import Positions
-from gate.evaluation.evaluate import evaluate
+from gate.evaluation.evaluate import evaluation, finish
 from gate.tasks import Task, build_task
 
 
@@ -39,7 +39,7 @@ def make_task(data: Path, name: str, items: int, shots: int, folder: Path) -> Ta
 
 def write_harness_task(task: Task, folder: Path) -> None:
     """Write the same items as a task of LM Evaluation Harness: contexts as we rendered them."""
-    rows = [{"context": i.context, "choices": list(i.choices), "gold": i.gold} for i in task.items]
+    rows = [{"context": i.context, "choices": list(i.choices), "gold": i.target_index} for i in task.items]
     path = folder / f"{task.name}.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     values = {
@@ -97,7 +97,8 @@ class Ours:
     def run(self, task: Task, _: Path) -> list[bool]:
         """Answer a task and write its samples; return which items are right."""
         with tempfile.TemporaryDirectory() as folder:
-            found = evaluate(task, self.engine, self.identity, Path(folder) / "set", lambda _: None).read()
+            steps = evaluation(task, self.engine, self.identity, Path(folder) / "set", lambda _: None)
+            found = finish(steps).read()
             right = dict(
                 zip(*(found.table.column(name).to_pylist() for name in ("item_id", "correct")), strict=True)
             )

@@ -24,7 +24,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from gate.config import EngineSettings, ModelSettings, SampleSettings, TaskSettings
 from gate.engines import Engine, fetch, locate, open_engine
-from gate.evaluation.answer import answer_items, stored_references
+from gate.evaluation.answer import answer_items
+from gate.evaluation.references import StoredDistributions
 from gate.samples.record import TaskSamples
 from gate.tasks import Task, build_task
 
@@ -99,7 +100,7 @@ def main() -> None:
         exact = (before.exp() * (before - after)).sum(dim=1).numpy()
         engine = open_model(models / name)
         for width, table in tables.items():
-            references = stored_references(TaskSamples(task.name, task.metric, table))
+            references = StoredDistributions(TaskSamples(task.name, task.metric, table))
             answered = answer_items(task, task.items, engine, lambda _: None, references, width)
             kl = np.asarray(answered.column("kl").to_pylist(), dtype=np.float64)
             relative = kl.mean() / exact.mean() - 1

@@ -1,4 +1,4 @@
-"""Files written atomically, and operating-system errors that name the file and the next step."""
+"""Atomic file writes, and operating-system errors that name the file and the next step."""
 
 from __future__ import annotations
 
@@ -11,17 +11,25 @@ from pathlib import Path
 from gate.errors import EvaluationError
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file atomically: readers see the old content or the new, never a part.
+def write_text(path: Path, text: str, temporary: Path | None = None) -> None:
+    """Write a text file atomically: readers see the old content or the new, never a mix.
+
+    Parameters
+    ----------
+    path : Path
+    text : str
+        Lone surrogates are written as "?".
+    temporary : Path, optional
+        File to write first and then rename, in the same folder. Default: a name unique to this process.
 
     Raises
     ------
     EvaluationError
-        The disk is full or the place cannot be written.
+        The disk is full or the file cannot be written.
     """
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        temporary = temporary or path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
             write_bytes(temporary, text.encode("utf-8", "replace"))
             temporary.replace(path)
@@ -31,7 +39,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file; its content is on the disk when the call returns."""
+    """Write a file and flush it to disk."""
     with path.open("wb") as handle:
         handle.write(content)
         handle.flush()
@@ -40,12 +48,12 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn an operating-system error while writing into one that names the place and the way out."""
+    """Raise operating-system errors as an EvaluationError that names the path and the next step."""
     try:
         yield
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         raise EvaluationError(
             f"{path} cannot be written: {'no space left' if full else error.strerror or error}.",
-            "Free some space or choose another place; what was stored before is untouched.",
+            "Free some space or choose another location; files written earlier are unchanged.",
         ) from error

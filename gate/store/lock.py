@@ -1,4 +1,4 @@
-"""One writer of a set at a time."""
+"""A lock that allows one writer of a sample set at a time."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from gate.files import writing
 
 @contextmanager
 def one_writer(folder: Path, say: Callable[[str], None] = lambda _: None, wait: float = 0) -> Iterator[None]:
-    """Hold the lock of a set's folder; the lock file beside it names its holder.
+    """Hold the lock of a set's folder; the lock file beside it names the holder.
 
-    The kernel frees the lock when its process dies, however it dies, so a lock file that is left over hinders nobody.
-    Between machines the lock holds where the file system carries locks (NFS with its lock service); where it does not,
-    a second writer is told of the first one's unfinished entry, and goes on.
+    The kernel releases the lock when its process dies, so a leftover lock file blocks nobody. Locks work between
+    machines if the file system supports them (NFS with its lock service). If it does not, the second writer reports the
+    first one's entry and continues.
 
     Parameters
     ----------
     folder : Path
-        The set's folder; need not exist yet.
+        Folder of the set; need not exist.
     say : callable
-        Told of an unfinished entry of another machine.
+        Receives a message about an entry that another machine left.
     wait : float
         Seconds to wait for the lock.
 
     Raises
     ------
     EvaluationError
-        Another process writes this set, or the place cannot be written.
+        Another process is writing the set, or the lock file cannot be written.
     """
     path = folder.parent / f".{folder.name}.lock"
     lock = FileLock(path)
@@ -45,16 +45,17 @@ def one_writer(folder: Path, say: Callable[[str], None] = lambda _: None, wait: 
         try:
             lock.acquire(timeout=wait)
         except Timeout:
+            holder = _read_entry(path)
             raise EvaluationError(
-                f"{folder} is being written by {_holder(path) or 'another process'}.",
-                "Wait until it has finished, or stop it; what it finished so far is kept.",
+                f"{folder} is being written by {_describe(holder) if holder else 'another process'}.",
+                "Wait until it has finished, or stop it; its finished work is kept.",
             ) from None
     try:
-        left = _read(path)
-        if left.get("host", socket.gethostname()) != socket.gethostname():
+        previous = _read_entry(path)
+        if previous.get("host", socket.gethostname()) != socket.gethostname():
             say(
-                f"{folder.name}: {_describe(left)} began to write this set and did not finish; if it still runs, stop "
-                "one of the two (this file system may not carry locks between machines)"
+                f"{folder.name}: {_describe(previous)} started to write this set and did not finish. If it is still "
+                "running, stop one of the two: this file system may not support locks between machines"
             )
         entry = {
             "pid": os.getpid(),
@@ -64,24 +65,19 @@ def one_writer(folder: Path, say: Callable[[str], None] = lambda _: None, wait: 
         with writing(path):
             path.write_text(json.dumps(entry) + "\n", encoding="utf-8")
         yield
-        # the file stays, empty: removing it could let in two writers at once
     finally:
+        # the empty file stays: removing it could let two writers in at once
         with suppress(OSError):
             path.write_text("", encoding="utf-8")
         lock.release()
-
-
-def _holder(path: Path) -> str:
-    entry = _read(path)
-    return _describe(entry) if entry else ""
 
 
 def _describe(entry: dict[str, object]) -> str:
     return f"process {entry.get('pid')} on {entry.get('host')} (since {entry.get('since')})"
 
 
-def _read(path: Path) -> dict[str, object]:
-    """Return the entry in a lock file; empty where there is none or it cannot be read (Windows locks the file)."""
+def _read_entry(path: Path) -> dict[str, object]:
+    """Return the entry in a lock file; empty if there is none or it is unreadable (Windows locks the file)."""
     try:
         entry = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Putting the shards of a task that several machines answered together to the whole set."""
+"""Merge the shards of a task into the whole sample set."""
 
 from __future__ import annotations
 
@@ -13,27 +13,32 @@ import pyarrow.compute as pc
 
 from gate.errors import SampleError
 from gate.samples.record import SAMPLE_SCHEMA
-from gate.store.local import SampleSet, open_sets
 from gate.store.lock import one_writer
-from gate.store.manifest import Manifest, Shard, Timings
+from gate.store.manifest import DataFile, Manifest, Shard, Timings
+from gate.store.sample_set import SampleSet, open_sets
 from gate.store.writer import SetWriter, restore
 
-_AGAIN = "Evaluate all shards with the same quantgate, gate.yml, model and kind of machine."
+_SAME_WAY = "Evaluate all shards with the same quantgate, gate.yml, model and kind of machine."
 
 
 def read_shards(folders: Sequence[Path]) -> dict[str, list[SampleSet]]:
-    """Open the shards in folders that `gate evaluate --shard` wrote: by task, in the order of their numbers.
+    """Open the shards that `gate evaluate --shard` wrote.
 
     Parameters
     ----------
     folders : sequence of Path
-        Each a set, or a folder of sets.
+        Each a sample set or a folder of sample sets.
+
+    Returns
+    -------
+    dict of str to list of SampleSet
+        All shards of each task, in order.
 
     Raises
     ------
     SampleError
-        A folder without sets, a damaged set, one that is whole, shards that are missing or there twice, or that were
-        not answered by the same model in the same way.
+        A folder has no sets, a set is damaged or not a shard, a shard is missing or given twice, or the shards were
+        not evaluated with the same model and settings.
     """
     tasks: dict[str, list[SampleSet]] = {}
     for folder in folders:
@@ -43,102 +48,113 @@ def read_shards(folders: Sequence[Path]) -> dict[str, list[SampleSet]]:
                 f"{folder} holds no sample sets.",
                 "Name the folders that `gate evaluate --shard i/n -o` wrote.",
             )
-        for one in sets:
-            if one.manifest.shard is None:
+        for sample_set in sets:
+            manifest = sample_set.manifest
+            if manifest.shard is None:
                 raise SampleError(
-                    f"{one.folder} is the whole set of task {one.manifest.task}; there is nothing to merge.",
+                    f"{sample_set.folder} is the whole set of task {manifest.task}; there is nothing to merge.",
                     "Name folders that `gate evaluate --shard i/n` wrote.",
                 )
-            tasks.setdefault(one.manifest.task, []).append(one)
-    shards = {task: sorted(sets, key=lambda one: _shard(one).index) for task, sets in tasks.items()}
-    for sets in shards.values():
-        _check(sets)
-    return shards
+            tasks.setdefault(manifest.task, []).append(sample_set)
+    for sets in tasks.values():
+        sets.sort(key=lambda sample_set: _shard(sample_set.manifest).index)
+        _check_same_evaluation(sets)
+        _check_complete(sets)
+    return tasks
 
 
-def merge(shards: Sequence[SampleSet], folder: Path, say: Callable[[str], None] = lambda _: None) -> SampleSet:
-    """Write the whole set of a task: the rows in the order of its items, in the data files of an evaluation at one place.
+def merge(
+    shards: Sequence[SampleSet], folder: Path, say: Callable[[str], None] = lambda _: None
+) -> SampleSet:
+    """Write the whole set of a task: the same bytes as if one machine had evaluated it.
 
     Parameters
     ----------
     shards : sequence of SampleSet
         All shards of one task, as `read_shards` returns them.
     folder : Path
-        The set's folder; an older set there is replaced.
+        Folder of the whole set; an older set there is replaced.
     say : callable
         See `one_writer`.
 
     Raises
     ------
     SampleError
-        A shard's rows are altered, or are not those of its items; `folder` holds something else than a sample set.
+        A shard's rows are altered or do not match its items, or `folder` holds something other than a sample set.
     EvaluationError
-        `folder` cannot be written, or another process writes it.
+        `folder` cannot be written, or another process is writing it.
     """
-    record = _shard(shards[0])
-    tables = [one.read().table for one in shards]
-    place = np.concatenate([_places(one, table) for one, table in zip(shards, tables, strict=True)])
-    order = np.argsort(place, kind="stable")
-    place = place[order]
-    # cast: Parquet gives lists another name for their elements, and equal rows should be equal bytes
+    first = shards[0].manifest
+    whole = _shard(first)
+    tables = [sample_set.read().table for sample_set in shards]
+    positions = np.concatenate(
+        [_item_positions(sample_set, table) for sample_set, table in zip(shards, tables, strict=True)]
+    )
+    order = np.argsort(positions, kind="stable")
+    positions = positions[order]
+    # Parquet renames the elements of lists; the cast makes equal rows equal bytes
     table = pa.concat_tables(tables).take(pa.array(order)).cast(SAMPLE_SCHEMA)
-    if pc.count_distinct(table.column("item_id")).as_py() != record.items:
+    if pc.count_distinct(table.column("item_id")).as_py() != whole.items:
         raise SampleError(
-            f"task {shards[0].manifest.task}: the same item is in several shards; the task's file differed between the "
-            "machines.",
-            _AGAIN,
+            f"task {first.task}: several shards hold the same item; the task's file differed between the machines.",
+            _SAME_WAY,
         )
     with one_writer(folder, say):
         restore(folder)
         with SetWriter(folder) as writer:
-            for start in range(0, record.items, record.items_per_data_file):
-                first, end = np.searchsorted(place, [start, start + record.items_per_data_file])
-                writer.add(table.slice(int(first), int(end - first)).combine_chunks())
-            return writer.finish(_manifest([one.manifest for one in shards], writer))
+            for start in range(0, whole.items, whole.items_per_data_file):
+                begin, end = np.searchsorted(positions, [start, start + whole.items_per_data_file])
+                writer.add(table.slice(int(begin), int(end - begin)).combine_chunks())
+            manifests = [sample_set.manifest for sample_set in shards]
+            return writer.finish(_merged_manifest(manifests, writer.data_files))
 
 
-def _check(shards: Sequence[SampleSet]) -> None:
-    """Refuse shards that do not belong together, or are not all there."""
+def _check_same_evaluation(shards: Sequence[SampleSet]) -> None:
     first = shards[0]
-    wanted = _common(first.manifest)
+    expected = _common_settings(first.manifest)
     for other in shards[1:]:
-        found = _common(other.manifest)
-        if other.manifest.items == 0:  # an engine that was asked nothing does not know how it scores
-            found["libraries"] = wanted["libraries"]
-        differs = [
-            f"{name}: {wanted[name]} and {found[name]}" for name in wanted if wanted[name] != found[name]
+        found = _common_settings(other.manifest)
+        if other.manifest.items == 0:  # an engine that got no requests does not know its scoring method
+            found["libraries"] = expected["libraries"]
+        differences = [
+            f"{name}: {expected[name]} and {found[name]}"
+            for name in expected
+            if expected[name] != found[name]
         ]
-        if differs:
+        if differences:
             raise SampleError(
-                f"task {first.manifest.task}: {first.folder} and {other.folder} were not evaluated in the same way "
-                f"({'; '.join(differs)}).",
-                _AGAIN,
+                f"task {first.manifest.task}: {first.folder} and {other.folder} were evaluated differently "
+                f"({'; '.join(differences)}).",
+                _SAME_WAY,
             )
-    of = _shard(first).of
-    numbers = [_shard(one).index for one in shards]
+
+
+def _check_complete(shards: Sequence[SampleSet]) -> None:
+    task, of = shards[0].manifest.task, _shard(shards[0].manifest).of
+    indices = [_shard(sample_set.manifest).index for sample_set in shards]
     for one, other in itertools.pairwise(shards):
-        if _shard(one).index == _shard(other).index:
+        if one.manifest.shard == other.manifest.shard:
             raise SampleError(
-                f"task {one.manifest.task}: {one.manifest.shard} is there twice: {one.folder} and {other.folder}.",
+                f"task {task}: {one.manifest.shard} is given twice: {one.folder} and {other.folder}.",
                 "Name each shard once.",
             )
-    missing = sorted({*range(1, of + 1)} - {*numbers})
+    missing = sorted({*range(1, of + 1)} - {*indices})
     if missing:
+        listed = ", ".join(map(str, missing[:8])) + (", ..." if len(missing) > 8 else "")
         raise SampleError(
-            f"task {first.manifest.task}: of {of} shards, {len(missing)} are missing: {_numbers(missing)}.",
+            f"task {task}: {len(missing)} of {of} shards are missing: {listed}.",
             f"Evaluate them: `gate evaluate --shard {missing[0]}/{of}`"
             f"{' and so on' if len(missing) > 1 else ''}, and name their folders too.",
         )
 
 
-def _common(manifest: Manifest) -> dict[str, object]:
-    """Return what all shards must agree in, by a name that the user understands."""
-    model, shard = manifest.model, manifest.shard
-    assert shard is not None  # noqa: S101 - for the type checker
+def _common_settings(manifest: Manifest) -> dict[str, object]:
+    """Return the settings that all shards must share, by names that messages show."""
+    model, shard = manifest.model, _shard(manifest)
     return {
         "number of shards": shard.of,
         "items of the task": shard.items,
-        "items a data file": shard.items_per_data_file,
+        "items per data file": shard.items_per_data_file,
         "model": model.fingerprint[:12],
         "task": manifest.task_fingerprint[:12],
         "metric": manifest.metric,
@@ -152,49 +168,46 @@ def _common(manifest: Manifest) -> dict[str, object]:
     }
 
 
-def _places(shard: SampleSet, table: pa.Table) -> npt.NDArray[np.int64]:
-    """Return the place of each row's item in the whole task, counted from 0."""
-    record = _shard(shard)
+def _item_positions(sample_set: SampleSet, table: pa.Table) -> npt.NDArray[np.int64]:
+    """Return the 0-based position of each row's item in the whole task."""
+    shard = _shard(sample_set.manifest)
     items = table.column("item_id").combine_chunks().dictionary_encode()
-    expected = len(range(record.index - 1, record.items, record.of))
-    if not len(items.dictionary) == expected == shard.manifest.items:
+    expected = len(range(shard.index - 1, shard.items, shard.of))
+    if not len(items.dictionary) == expected == sample_set.manifest.items:
         raise SampleError(
-            f"{shard.folder}: {record} of {record.items} items must hold {expected}; it holds {len(items.dictionary)}.",
-            _AGAIN,
+            f"{sample_set.folder}: {shard} of a task of {shard.items} items must hold {expected} items; "
+            f"it holds {len(items.dictionary)}.",
+            _SAME_WAY,
         )
     codes: npt.NDArray[np.int64] = items.indices.to_numpy().astype(np.int64)
-    return record.index - 1 + codes * record.of
+    return shard.index - 1 + codes * shard.of
 
 
-def _manifest(shards: Sequence[Manifest], writer: SetWriter) -> Manifest:
+def _merged_manifest(shards: Sequence[Manifest], data_files: Sequence[DataFile]) -> Manifest:
     first = shards[0]
-    seconds = sum(one.timings.seconds for one in shards)
-    items = sum(one.items for one in shards)
+    seconds = sum(manifest.timings.seconds for manifest in shards)
+    items = sum(manifest.items for manifest in shards)
+    hardware = dict.fromkeys(manifest.model.hardware for manifest in shards)
     return first.model_copy(
         update={
-            "settings": None,  # of a shard
+            "settings": None,  # those of one shard
             "items": items,
-            "rows": sum(data_file.rows for data_file in writer.data_files),
-            "data_files": writer.data_files,
-            "model": first.model.model_copy(
-                update={"hardware": ", ".join(dict.fromkeys(one.model.hardware for one in shards))}
-            ),
+            "rows": sum(data_file.rows for data_file in data_files),
+            "data_files": list(data_files),
+            "model": first.model.model_copy(update={"hardware": ", ".join(hardware)}),
             "timings": Timings(
                 seconds=seconds,
                 items_per_second=items / max(seconds, 1e-9),
-                tokens_in=sum(one.timings.tokens_in for one in shards),
-                tokens_out=sum(one.timings.tokens_out for one in shards),
+                tokens_in=sum(manifest.timings.tokens_in for manifest in shards),
+                tokens_out=sum(manifest.timings.tokens_out for manifest in shards),
             ),
-            "created": max(one.created for one in shards),
+            "created": max(manifest.created for manifest in shards),
             "shard": None,
         }
     )
 
 
-def _shard(one: SampleSet) -> Shard:
-    assert one.manifest.shard is not None  # noqa: S101 - for the type checker
-    return one.manifest.shard
-
-
-def _numbers(numbers: Sequence[int]) -> str:
-    return ", ".join(map(str, numbers[:8])) + (", ..." if len(numbers) > 8 else "")
+def _shard(manifest: Manifest) -> Shard:
+    if manifest.shard is None:
+        raise ValueError(f"task {manifest.task}: not a shard")
+    return manifest.shard

@@ -1,4 +1,4 @@
-"""Whose samples may become a baseline: who may write to a shared store, and how a set is signed."""
+"""Trust in a shared store: which processes may write to it, and the signatures of its sets."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from gate.errors import ConfigError
 
 KEY = "GATE_STORE_KEY"
 WRITE = "GATE_STORE_WRITE"
-_SHORTEST_KEY = 32
-_UNTRUSTED = (
+SIGNATURE = "manifest.sig"
+_MIN_KEY_LENGTH = 32
+_UNTRUSTED_EVENTS = (
     "pull_request",
     "pull_request_target",
     "pull_request_review",
@@ -28,7 +29,7 @@ _UNTRUSTED = (
 
 @dataclass(frozen=True)
 class WritePolicy:
-    """Whether this process may write baselines and history to a shared store, and why."""
+    """Whether this process may write baselines and history to a shared store, and the reason."""
 
     allowed: bool
     reason: str
@@ -37,33 +38,35 @@ class WritePolicy:
 def write_policy(environment: Mapping[str, str] | None = None) -> WritePolicy:
     """Decide whether this process may write to a shared store.
 
-    In GitHub Actions only a run of the default branch or of a protected ref may, and none that a pull request's
-    content can reach: what it wrote would be the baseline of the branch that it is to be judged for. Elsewhere (a
-    laptop, another CI) whoever has the credentials may. `GATE_STORE_WRITE=never` or `always` overrides it.
+    In GitHub Actions, only runs of the default branch or of a protected ref may write, and never runs that a pull
+    request can influence: a pull request could otherwise write the baseline it is compared with. Elsewhere (a laptop,
+    another CI) everyone with credentials may write. `GATE_STORE_WRITE=never` or `always` overrides the rule.
 
-    This keeps honest workflows from mistakes. Code of a pull request can do whatever its job's credentials can: give
-    write access to the store, and the signing key, to jobs of protected branches only.
+    This prevents mistakes in honest workflows. Code of a pull request can use all credentials of its job: give write
+    access to the store, and the signing key, only to jobs of protected branches.
 
     Parameters
     ----------
     environment : mapping of str to str, optional
-        Default: the process's.
+        Default: the environment of this process.
 
     Raises
     ------
     ConfigError
-        `GATE_STORE_WRITE` is none of auto, never, always.
+        `GATE_STORE_WRITE` is not auto, never or always.
     """
     env = os.environ if environment is None else environment
-    asked = env.get(WRITE) or "auto"
-    if asked not in ("auto", "never", "always"):
-        raise ConfigError(f"{WRITE}={asked!r}: expected auto, never or always.")
-    if asked != "auto":
-        return WritePolicy(asked == "always", f"{WRITE} is {asked}")
+    setting = env.get(WRITE) or "auto"
+    if setting not in ("auto", "never", "always"):
+        raise ConfigError(
+            f"{WRITE}={setting!r}: expected auto, never or always.", "Correct the variable, or unset it."
+        )
+    if setting != "auto":
+        return WritePolicy(setting == "always", f"{WRITE} is {setting}")
     if env.get("GITHUB_ACTIONS") != "true":
         return WritePolicy(True, "not in GitHub Actions")
     event = env.get("GITHUB_EVENT_NAME", "")
-    if event in _UNTRUSTED:
+    if event in _UNTRUSTED_EVENTS:
         return WritePolicy(False, f"a {event} run may read the store, not write to it")
     ref = env.get("GITHUB_REF", "")
     if env.get("GITHUB_REF_PROTECTED") == "true":
@@ -75,44 +78,44 @@ def write_policy(environment: Mapping[str, str] | None = None) -> WritePolicy:
 
 
 def store_key(environment: Mapping[str, str] | None = None) -> bytes | None:
-    """Return the key that sets are signed with, or None where there is none.
+    """Return the key that sets are signed with; None if there is none.
 
     Raises
     ------
     ConfigError
-        The key is too short to be one.
+        The key is too short.
     """
     env = os.environ if environment is None else environment
     key = env.get(KEY, "").strip()
     if not key:
         return None
-    if len(key) < _SHORTEST_KEY:
+    if len(key) < _MIN_KEY_LENGTH:
         raise ConfigError(
-            f"{KEY} has {len(key)} characters; expected at least {_SHORTEST_KEY}.",
-            "Make one with `openssl rand -hex 32`.",
+            f"{KEY} has {len(key)} characters; expected at least {_MIN_KEY_LENGTH}.",
+            "Create one with `openssl rand -hex 32`.",
         )
     return key.encode()
 
 
-def sign(key: bytes, place: str, content: bytes) -> str:
-    """Return the HMAC-SHA256 (hexadecimal) of a manifest and of its place in the store.
+def sign(key: bytes, path: str, manifest: bytes) -> str:
+    """Return the HMAC-SHA256 (hexadecimal) of a manifest and its path in the store.
 
-    The manifest names the hash of every data file, so it stands for the whole set; the place has the role, so that a
-    candidate's set cannot be moved to a baseline's.
+    The manifest holds the hash of every data file, so the signature covers the whole set. The path holds the role, so
+    that a candidate's set cannot be passed off as a baseline's.
     """
-    return hmac.new(key, b"quantgate set\n" + place.encode() + b"\n" + content, hashlib.sha256).hexdigest()
+    return hmac.new(key, b"quantgate set\n" + path.encode() + b"\n" + manifest, hashlib.sha256).hexdigest()
 
 
-def is_signed(key: bytes, place: str, content: bytes, signature: str) -> bool:
-    """Tell whether a signature is that of a manifest at a place."""
-    return hmac.compare_digest(sign(key, place, content).encode(), signature.strip().encode())
+def is_signed(key: bytes, path: str, manifest: bytes, signature: str) -> bool:
+    """Return whether a signature is that of a manifest at a path."""
+    return hmac.compare_digest(sign(key, path, manifest).encode(), signature.strip().encode())
 
 
 def _default_branch(env: Mapping[str, str]) -> str | None:
-    """Return the repository's default branch, as the event's payload says; None where it does not."""
+    """Return the repository's default branch from the event's payload; None if the payload does not name it."""
     try:
         payload = json.loads(Path(env["GITHUB_EVENT_PATH"]).read_text(encoding="utf-8"))
-        found = payload["repository"]["default_branch"]
+        branch = payload["repository"]["default_branch"]
     except (KeyError, OSError, ValueError, TypeError):
         return None
-    return found if isinstance(found, str) else None
+    return branch if isinstance(branch, str) else None

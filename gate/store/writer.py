@@ -1,4 +1,4 @@
-"""Writing a sample set: whole, and put in its place in one step."""
+"""Write a sample set into a temporary folder and move it to its place atomically."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import os
 import re
 import shutil
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,61 +16,76 @@ import pyarrow.parquet as pq
 
 from gate.errors import SampleError
 from gate.files import write_bytes, writing
-from gate.store.local import MANIFEST, SIGNATURE, SampleSet
-from gate.store.manifest import DataFile, Manifest
+from gate.store.manifest import MANIFEST, DataFile, Manifest
+from gate.store.sample_set import SampleSet
+from gate.store.trust import SIGNATURE
 
 JOURNAL = "journal.json"
-"""What a partial set holds beside its data files; a complete one only where its writer died in its last moment."""
+"""File of a partial set; a complete set has it only if its writer was killed at the last moment."""
+JOURNAL_TEMPORARY = f"{JOURNAL}.tmp"
 
 
 class SetWriter:
-    """Writes one set: data files into a temporary folder beside `folder`, then the manifest, then one rename.
+    """Writes one set: data files, then the manifest, then one rename to `folder`.
 
-    Used as a context manager; leaving it without `finish` (an error, Ctrl-C) removes what was written and
-    leaves an older set in `folder` as it was. For rows that are there already; `PartialSet` is for rows that
-    cost GPU time.
+    Use it as a context manager. Leaving it without `finish` (an error, Ctrl-C) removes what was written and leaves an
+    older set in `folder` unchanged. It is meant for rows that exist already; `PartialSet` is for rows that cost GPU
+    time.
     """
 
     def __init__(self, folder: Path) -> None:
-        refuse_other(folder)
         self._folder = folder
-        self._data_files: list[DataFile] = []
-        with writing(folder):
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            self._temporary = Path(
-                tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent)
-            )
-            self._temporary.chmod(0o755)
+        self._staging = staging_folder(folder)
+        self.data_files: list[DataFile] = []
 
     def __enter__(self) -> SetWriter:
+        self._temporary = self._staging.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        shutil.rmtree(self._temporary, ignore_errors=True)
-
-    @property
-    def data_files(self) -> list[DataFile]:
-        """The data files written so far."""
-        return list(self._data_files)
+        self._staging.__exit__(None, None, None)
 
     def add(self, table: pa.Table) -> None:
         """Write a table in `SAMPLE_SCHEMA` as the next data file."""
-        self._data_files.append(write_data_file(self._temporary, len(self._data_files), table))
+        self.data_files.append(write_data_file(self._temporary, len(self.data_files), table))
 
     def finish(self, manifest: Manifest) -> SampleSet:
-        """Write the manifest and put the set in its place, instead of an older one."""
+        """Write the manifest and move the set to its folder, in place of an older one."""
         write_manifest(self._temporary, manifest)
         put_in_place(self._temporary, self._folder)
         return SampleSet(self._folder, manifest)
 
 
+@contextmanager
+def staging_folder(folder: Path) -> Iterator[Path]:
+    """Create a temporary folder beside `folder` for a set that will replace it; remove it on exit.
+
+    Raises
+    ------
+    SampleError
+        `folder` holds something other than a sample set.
+    EvaluationError
+        The temporary folder cannot be created.
+    """
+    refuse_other(folder)
+    with writing(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent))
+    try:
+        with writing(temporary):
+            temporary.chmod(0o755)
+        yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
 def write_data_file(folder: Path, index: int, table: pa.Table) -> DataFile:
-    """Write a table as the data file of that number; it is on the disk when the call returns.
+    """Write a table as data file `index`; it is on disk when the call returns.
 
     Raises
     ------
     EvaluationError
-        The disk is full or the place cannot be written.
+        The disk is full or the folder cannot be written.
     """
     path = folder / f"shard-{index:05d}.parquet"
     with writing(path):
@@ -81,68 +97,62 @@ def write_data_file(folder: Path, index: int, table: pa.Table) -> DataFile:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write a set's manifest: after its data files, since its presence means that they are complete."""
+    """Write a set's manifest. Call it after the data files: a set with a manifest is complete."""
     path = folder / MANIFEST
     with writing(path):
         write_bytes(path, manifest.model_dump_json(indent=1, by_alias=True).encode() + b"\n")
 
 
 def put_in_place(temporary: Path, folder: Path) -> None:
-    """Rename a complete set to its place; an older set there stays until then.
+    """Rename a complete set to its folder; an older set stays there until then.
 
     Raises
     ------
     EvaluationError
-        The place cannot be written; the older set is there again.
+        The folder cannot be written; the older set is restored.
     """
     with writing(folder):
-        replaced = _older(folder)
+        older = _older(folder)
         if folder.exists():
-            if replaced.exists():
-                shutil.rmtree(replaced)
-            folder.rename(replaced)
+            if older.exists():
+                shutil.rmtree(older)
+            folder.rename(older)
         try:
             temporary.rename(folder)
         except BaseException:
-            if replaced.exists():
-                replaced.rename(folder)
+            if older.exists():
+                older.rename(folder)
             raise
         _sync(folder.parent)
-        shutil.rmtree(replaced, ignore_errors=True)
+        shutil.rmtree(older, ignore_errors=True)
 
 
 def restore(folder: Path) -> None:
-    """Put an older set back that a writer had moved aside when it was killed, right before the new one took its place.
+    """Restore the older set if a writer was killed between moving it aside and replacing it.
 
     Call it under the set's lock.
     """
-    replaced = _older(folder)
-    if not replaced.exists():
+    older = _older(folder)
+    if not older.exists():
         return
     with writing(folder):
         if folder.exists():
-            shutil.rmtree(replaced)
+            shutil.rmtree(older)
         else:
-            replaced.rename(folder)
+            older.rename(folder)
 
 
 def refuse_other(folder: Path) -> None:
-    """Refuse to replace anything but a sample set, whole or damaged: it would be deleted.
-
-    Raises
-    ------
-    SampleError
-        The folder holds other files, or is one.
-    """
+    """Raise a SampleError if the folder holds anything but a sample set, which a new set would delete."""
     if not folder.exists():
         return
     names = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else [folder.name]
-    ours = (MANIFEST, SIGNATURE, JOURNAL, f"{JOURNAL}.tmp")
+    ours = (MANIFEST, SIGNATURE, JOURNAL, JOURNAL_TEMPORARY)
     other = [name for name in names if name not in ours and not re.fullmatch(r"shard-\d{5}\.parquet", name)]
     if other:
         raise SampleError(
             f"{folder} is not a sample set (it holds {', '.join(other[:3])}) and is not replaced.",
-            "Name another place for the samples.",
+            "Name another folder for the samples.",
         )
 
 
@@ -151,8 +161,8 @@ def _older(folder: Path) -> Path:
 
 
 def _sync(folder: Path) -> None:
-    """Make the folder's entries survive a power cut, where the system can."""
-    with suppress(OSError):  # Windows opens no folders
+    """Flush the folder's entries to disk where the system can."""
+    with suppress(OSError):  # Windows cannot open folders
         handle = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(handle)

@@ -154,7 +154,7 @@ def test_the_same_command_goes_on_after_kill_9(project: Path, capsys: pytest.Cap
     assert process.returncode == -signal.SIGKILL
     code, _, err = gate_command(capsys, "evaluate", "-o", "out")
     assert code == 0
-    assert "animals: going on with 512 of 1200 items done" in err
+    assert "animals: resuming with 512 of 1200 items done" in err
     samples = read_sets(project / "out")
     assert samples is not None
     assert samples.tasks["animals"].table.num_rows == 1200

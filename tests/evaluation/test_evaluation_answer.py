@@ -1,4 +1,4 @@
-"""From items to rows: repeats, the width of the stored distributions, progress."""
+"""From items to rows: repeats, stored distributions, progress."""
 
 from __future__ import annotations
 
@@ -13,57 +13,31 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from support.evaluations import choice_task, choice_task_of, opened, text_task
 from support.tiny import write_tiny_task
 
-from gate.config import EngineSettings, ModelSettings, SampleSettings, TaskSettings
-from gate.engines import Engine, fetch, locate, open_engine
-from gate.evaluation.answer import answer_items, stored_references
+from gate.config import SampleSettings
+from gate.engines import Engine
+from gate.evaluation.answer import answer_items
+from gate.evaluation.references import StoredDistributions
 from gate.samples.pairing import pair
 from gate.samples.record import SAMPLE_SCHEMA, ModelSamples, TaskSamples
-from gate.tasks import Task, build_task
+from gate.tasks import Task
 from gate.tasks.requests import draw_seed
-
-
-def opened(folder: Path) -> Engine:
-    settings = EngineSettings(device="cpu")
-    return open_engine(
-        fetch(locate(ModelSettings(model=str(folder)), folder), settings, folder, None), settings
-    )
 
 
 @pytest.fixture(scope="module")
 def tiny(tiny_model: Path) -> Engine:
-    return opened(tiny_model)
+    return opened(tiny_model)[0]
 
 
 @pytest.fixture(scope="module")
 def other(other_tiny_model: Path) -> Engine:
-    return opened(other_tiny_model)
+    return opened(other_tiny_model)[0]
 
 
-def choosing(folder: Path) -> Task:
-    write_tiny_task(folder / "items.jsonl")
-    settings = TaskSettings(
-        name="animals",
-        file="items.jsonl",
-        prompt="Q: {{ question }}\nA:",
-        choices="{{ choices }}",
-        answer="{{ gold }}",
-    )
-    return build_task(settings, SampleSettings(), folder)
-
-
-def writing(folder: Path, **samples: Any) -> Task:
-    write_tiny_task(folder / "items.jsonl")
-    settings = TaskSettings(
-        name="say",
-        file="items.jsonl",
-        kind="generate_until",
-        prompt="Q: {{ question }}\nA:",
-        answer="{{ choices[gold] }}",
-        max_tokens=4,
-    )
-    return build_task(settings, SampleSettings(**samples), folder)
+def repeated_text_task(folder: Path, **samples: Any) -> Task:
+    return text_task(folder, SampleSettings(**samples), answer="{{ choices[gold] }}", cluster=None)
 
 
 def rows(task: Task, engine: Engine, **arguments: Any) -> pa.Table:
@@ -76,45 +50,40 @@ def samples(task: Task, table: pa.Table) -> TaskSamples:
     return TaskSamples(task.name, task.metric, table, task.facets)
 
 
-def test_repeats_are_rows_of_one_item_each_from_its_own_seed(tmp_path: Path, tiny: Engine) -> None:
-    task = writing(tmp_path, repeats=3, temperature=1.5)
+def test_every_repeat_is_a_row_with_its_own_seed(tmp_path: Path, tiny: Engine) -> None:
+    task = repeated_text_task(tmp_path, repeats=3, temperature=1.5)
     table = rows(task, tiny)
     assert table.column("repeat").to_pylist() == [0, 1, 2] * 24
     assert table.column("item_id").to_pylist() == [item.item_id for item in task.items for _ in range(3)]
     outputs = table.column("output").to_pylist()
     assert len(set(outputs)) > 24
     assert len(set(table.column("prompt_hash").to_pylist())) == 24
-    # the same again, whatever else is asked at the same time
+    # the texts do not depend on the other items of a batch
     assert rows(task, tiny).equals(table)
     few = answer_items(task, task.items[5:7], tiny, lambda _: None, None)
     assert few.column("output").to_pylist() == outputs[15:21]
 
 
-def test_another_seed_draws_other_texts_and_is_another_task(tmp_path: Path, tiny: Engine) -> None:
-    task, again = (writing(tmp_path, repeats=2, temperature=1.5, seed=seed) for seed in (0, 1))
+def test_another_seed_generates_other_texts_and_changes_the_fingerprint(tmp_path: Path, tiny: Engine) -> None:
+    task, again = (repeated_text_task(tmp_path, repeats=2, temperature=1.5, seed=seed) for seed in (0, 1))
     assert rows(task, tiny).column("output") != rows(again, tiny).column("output")
     assert task.fingerprint != again.fingerprint
-    # of greedy answers the seed decides nothing
-    assert writing(tmp_path, seed=0).fingerprint == writing(tmp_path, seed=1).fingerprint
-
-
-def test_questions_with_choices_are_not_repeated(tmp_path: Path) -> None:
-    settings = TaskSettings(
-        name="animals",
-        file="items.jsonl",
-        prompt="{{ question }}",
-        choices="{{ choices }}",
-        answer="{{ gold }}",
+    # greedy decoding does not use the seed
+    assert (
+        repeated_text_task(tmp_path, seed=0).fingerprint == repeated_text_task(tmp_path, seed=1).fingerprint
     )
+
+
+def test_multiple_choice_items_are_not_repeated(tmp_path: Path) -> None:
     write_tiny_task(tmp_path / "items.jsonl")
-    once = build_task(settings, SampleSettings(), tmp_path)
-    thrice = build_task(settings, SampleSettings(repeats=3, temperature=1.0), tmp_path)
+    once = choice_task_of(tmp_path)
+    thrice = choice_task_of(tmp_path, SampleSettings(repeats=3, temperature=1.0))
     assert thrice.repeats == 1
     assert thrice.fingerprint == once.fingerprint
 
 
 def test_pairing_averages_the_repeats_of_an_item(tmp_path: Path, tiny: Engine, other: Engine) -> None:
-    task = writing(tmp_path, repeats=4, temperature=1.0)
+    task = repeated_text_task(tmp_path, repeats=4, temperature=1.0)
     tables = [rows(task, engine) for engine in (tiny, other)]
     sides = [
         ModelSamples(name, {"say": samples(task, table)}) for name, table in zip("ab", tables, strict=True)
@@ -125,23 +94,23 @@ def test_pairing_averages_the_repeats_of_an_item(tmp_path: Path, tiny: Engine, o
     assert paired.baseline_score.tolist() == means.tolist()
 
 
-def test_seeds_differ_by_item_and_repeat_and_fit_every_engine() -> None:
+def test_seeds_differ_by_item_and_repeat_and_fit_in_31_bits() -> None:
     seeds = {draw_seed(0, item, repeat) for item in ("a", "b", "c") for repeat in range(100)}
     assert len(seeds) == 300
     assert all(0 <= seed < 2**31 for seed in seeds)
-    assert draw_seed(0, "a", 1) == 552346562  # a stored set must stay reproducible
+    assert draw_seed(0, "a", 1) == 552346562  # stored sets must stay reproducible
 
 
 @pytest.mark.parametrize(("top", "kept"), [(128, 128), (5, 5), ("whole", 384)])
-def test_so_many_tokens_of_the_distribution_are_kept(
+def test_top_tokens_sets_how_many_tokens_of_a_distribution_are_stored(
     tmp_path: Path, tiny: Engine, other: Engine, top: Any, kept: int
 ) -> None:
-    task = choosing(tmp_path)
+    task = choice_task(tmp_path)
     table = rows(task, tiny, top_tokens=top)
     assert {len(one) for one in table.column("top_tokens").to_pylist()} == {kept}
     tails = table.column("tail_mass").to_pylist()
     assert max(tails) < 1e-3 if top == "whole" else min(tails) > 0
-    references = stored_references(samples(task, table))
+    references = StoredDistributions(samples(task, table))
     assert len(references) == 24
     one = references[task.items[3].item_id]
     assert list(one.tokens) == table.column("top_tokens")[3].as_py()
@@ -154,15 +123,15 @@ def test_so_many_tokens_of_the_distribution_are_kept(
     assert compared.column("top_tokens").null_count == 24
 
 
-def test_the_first_token_of_texts_is_measured_like_that_of_choices(
+def test_kl_divergence_is_measured_at_the_first_token_of_generated_texts(
     tmp_path: Path, tiny: Engine, other: Engine
 ) -> None:
-    task = writing(tmp_path, repeats=2, temperature=1.0)
+    task = repeated_text_task(tmp_path, repeats=2, temperature=1.0)
     table = rows(task, tiny)
     kept = table.filter(pc.equal(table.column("repeat"), 0))
     assert {len(one) for one in kept.column("top_tokens").to_pylist()} == {128}
-    assert table.column("tail_mass").null_count == 24  # the others are draws from the same distribution
-    references = stored_references(samples(task, table))
+    assert table.column("tail_mass").null_count == 24  # later repeats have the same distribution
+    references = StoredDistributions(samples(task, table))
     compared, itself = (rows(task, engine, references=references) for engine in (other, tiny))
     measured = replace(samples(task, compared), reference="a's")
     sides = [
@@ -179,30 +148,30 @@ def test_the_first_token_of_texts_is_measured_like_that_of_choices(
 def test_a_narrower_distribution_gives_a_smaller_divergence(
     tmp_path: Path, tiny: Engine, other: Engine
 ) -> None:
-    task = choosing(tmp_path)
-    found = []
+    task = choice_task(tmp_path)
+    divergences = []
     for top in (4, 64, "whole"):
-        references = stored_references(samples(task, rows(task, tiny, top_tokens=top)))
-        found.append(np.asarray(rows(task, other, references=references).column("kl").to_pylist()))
-    assert (found[0] <= found[1] + 1e-4).all()
-    assert (found[1] <= found[2] + 1e-4).all()
+        references = StoredDistributions(samples(task, rows(task, tiny, top_tokens=top)))
+        divergences.append(np.asarray(rows(task, other, references=references).column("kl").to_pylist()))
+    assert (divergences[0] <= divergences[1] + 1e-4).all()
+    assert (divergences[1] <= divergences[2] + 1e-4).all()
 
 
-def test_no_distribution_is_kept_where_none_is_wanted(tmp_path: Path, tiny: Engine) -> None:
-    task = choosing(tmp_path)
+def test_top_tokens_0_stores_no_distributions(tmp_path: Path, tiny: Engine) -> None:
+    task = choice_task(tmp_path)
     table = rows(task, tiny, top_tokens=0)
     assert table.column("tail_mass").null_count == 24
-    assert len(stored_references(samples(task, table))) == 0
+    assert len(StoredDistributions(samples(task, table))) == 0
 
 
-def test_no_items_are_no_rows(tmp_path: Path, tiny: Engine) -> None:
-    table = answer_items(choosing(tmp_path), (), tiny, lambda _: None, None)
+def test_no_items_give_no_rows(tmp_path: Path, tiny: Engine) -> None:
+    table = answer_items(choice_task(tmp_path), (), tiny, lambda _: None, None)
     assert table.schema == SAMPLE_SCHEMA
     assert table.num_rows == 0
 
 
 def test_progress_counts_items_not_requests(tmp_path: Path, tiny: Engine) -> None:
-    task = writing(tmp_path, repeats=3, temperature=1.0)
+    task = repeated_text_task(tmp_path, repeats=3, temperature=1.0)
     steps: list[int] = []
     answer_items(task, task.items, tiny, steps.append, None)
     assert sum(steps) == 24
@@ -216,7 +185,7 @@ def parquet_bytes(table: pa.Table, columns: Sequence[str]) -> int:
 
 
 def test_a_distribution_of_128_tokens_takes_less_than_2_kilobytes_of_parquet() -> None:
-    """The worst case: ids drawn evenly from a vocabulary of 150,000 cannot be compressed."""
+    """Worst case: token ids uniform over a vocabulary of 150,000 do not compress."""
     rng = np.random.default_rng(0)
     rows_ = [
         {
@@ -229,4 +198,4 @@ def test_a_distribution_of_128_tokens_takes_less_than_2_kilobytes_of_parquet() -
     columns = ("top_tokens", "top_logprobs", "tail_mass")
     schema = pa.schema([SAMPLE_SCHEMA.field(name) for name in columns])
     size = parquet_bytes(pa.Table.from_pylist(rows_, schema=schema), columns) / 1000
-    assert 500 < size < 900  # bytes an item; the limit is 2,048
+    assert 500 < size < 900  # bytes per item; the limit is 2,048

@@ -1,9 +1,8 @@
-"""A stopped evaluation goes on where it was: nothing lost, nothing doubled, nothing mixed; and never two at once."""
+"""An interrupted evaluation resumes: nothing is lost, repeated or mixed."""
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import signal
 import subprocess
@@ -13,17 +12,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_samples_evaluate import Opened, choosing, opened, writing
+from support.evaluations import (
+    Opened,
+    OtherRuntime,
+    choice_task,
+    content,
+    evaluate,
+    opened,
+    text_task,
+)
 
-import gate.evaluation.evaluate as room
+import gate.evaluation.plan as plan
 from gate.engines import Engine, Runtime
 from gate.errors import EvaluationError, SampleError
+from gate.evaluation.evaluate import Steps, evaluation
 from gate.store import SampleSet, open_set
 from gate.tasks import Sampling, Task
 
 
 class StopError(Exception):
-    """What stops an evaluation in these tests."""
+    """Interrupts an evaluation in these tests."""
 
 
 @pytest.fixture(scope="module")
@@ -34,11 +42,11 @@ def tiny(tiny_model: Path) -> Opened:
 @pytest.fixture(autouse=True)
 def small_data_files(monkeypatch: pytest.MonkeyPatch) -> None:
     """Six data files of four items."""
-    monkeypatch.setattr(room, "ITEMS_PER_DATA_FILE", 4)
+    monkeypatch.setattr(plan, "ITEMS_PER_DATA_FILE", 4)
 
 
 class Run:
-    """One evaluation, with what it said and how many items it answered itself."""
+    """One evaluation, its messages and its reports of progress."""
 
     def __init__(
         self,
@@ -61,7 +69,7 @@ class Run:
                 raise error("stopped")
 
         try:
-            steps = room.evaluation(task, *model, folder, progress, say=self.said.append, **options)
+            steps = evaluation(task, *model, folder, progress, say=self.said.append, **options)
             while True:
                 self.shown += next(steps)["item_id"].to_pylist()
         except StopIteration as end:
@@ -70,22 +78,13 @@ class Run:
             self.error = caught
 
     @property
-    def continued(self) -> int:
-        """Items that were there already: the first report of progress."""
+    def resumed(self) -> int:
+        """Number of resumed items: the first report of progress."""
         return self.steps[0]
 
 
-def content(folder: Path) -> dict[str, str]:
-    """Everything that a set holds, but for when it was made and how long it took."""
-    manifest = json.loads((folder / "manifest.json").read_text())
-    for name in ("created", "timings", "settings"):
-        del manifest[name]
-    files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.glob("*.parquet")}
-    return {**files, "manifest": json.dumps(manifest, sort_keys=True)}
-
-
 def partial(folder: Path) -> Path:
-    """The one partial folder beside a set's place."""
+    """The only partial folder beside a set."""
     (found,) = folder.parent.glob(f".{folder.name}.partial-*")
     return found
 
@@ -95,35 +94,35 @@ def names(folder: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("stop_at", [0, 3, 4, 9, 23])
-def test_a_stopped_evaluation_goes_on_and_ends_in_the_same_bytes(
+def test_an_interrupted_evaluation_resumes_and_gives_the_same_bytes(
     tmp_path: Path, tiny: Opened, stop_at: int
 ) -> None:
-    task = choosing(tmp_path)
+    task = choice_task(tmp_path)
     Run(task, tiny, tmp_path / "whole")
     first = Run(task, tiny, tmp_path / "set", stop_at)
     assert isinstance(first.error, StopError)
     assert not (tmp_path / "set").exists()
     second = Run(task, tiny, tmp_path / "set")
-    assert second.continued == stop_at // 4 * 4
+    assert second.resumed == stop_at // 4 * 4
     assert sum(second.steps) == 24
     assert content(tmp_path / "set") == content(tmp_path / "whole")
     assert names(tmp_path) == {"items.jsonl", "set", "whole"}
-    assert (second.said == []) == (second.continued == 0)
+    assert (second.said == []) == (second.resumed == 0)
 
 
-def test_it_goes_on_after_being_stopped_again_and_again(tmp_path: Path, tiny: Opened) -> None:
-    task = choosing(tmp_path)
+def test_an_evaluation_resumes_after_several_interruptions(tmp_path: Path, tiny: Opened) -> None:
+    task = choice_task(tmp_path)
     Run(task, tiny, tmp_path / "whole")
     for stop_at in (5, 5, 9, 14, 14, 22):
         Run(task, tiny, tmp_path / "set", stop_at)
     last = Run(task, tiny, tmp_path / "set")
-    assert last.continued == 20
-    assert any("going on with 20 of 24 items" in line for line in last.said)
+    assert last.resumed == 20
+    assert any("resuming with 20 of 24 items done" in line for line in last.said)
     assert content(tmp_path / "set") == content(tmp_path / "whole")
 
 
-def test_the_time_is_the_sum_of_the_runs_work(tmp_path: Path, tiny: Opened) -> None:
-    task = choosing(tmp_path)
+def test_the_time_is_the_sum_over_all_runs(tmp_path: Path, tiny: Opened) -> None:
+    task = choice_task(tmp_path)
     Run(task, tiny, tmp_path / "set", 13)
     journal = json.loads((partial(tmp_path / "set") / "journal.json").read_text())
     before = sum(one["seconds"] for one in journal["finished"].values())
@@ -137,19 +136,19 @@ def test_the_time_is_the_sum_of_the_runs_work(tmp_path: Path, tiny: Opened) -> N
     assert timings.tokens_out == sum(rows["tokens_out"].to_pylist())
 
 
-def test_an_error_says_what_is_kept_and_how_to_go_on(tmp_path: Path, tiny: Opened) -> None:
-    task = choosing(tmp_path)
+def test_an_error_says_what_is_kept_and_how_to_resume(tmp_path: Path, tiny: Opened) -> None:
+    task = choice_task(tmp_path)
     stopped = Run(task, tiny, tmp_path / "set", 9, error=EvaluationError)
-    assert "8 of 24 items are kept; the same command goes on" in str(stopped.error)
+    assert "8 of 24 items are kept; run the same command to resume" in str(stopped.error)
     assert "task animals" in str(stopped.error)
     interrupted = Run(task, tiny, tmp_path / "set", 17, error=KeyboardInterrupt)
-    assert interrupted.said[-1] == "set: 16 of 24 items are kept; the same command goes on from there."
+    assert interrupted.said[-1] == "set: 16 of 24 items are kept; run the same command to resume."
 
 
 def test_the_older_set_stays_until_the_new_one_is_complete(
     tmp_path: Path, tiny: Opened, other_tiny_model: Path
 ) -> None:
-    task = choosing(tmp_path)
+    task = choice_task(tmp_path)
     Run(task, tiny, tmp_path / "set")
     before = content(tmp_path / "set")
     Run(task, opened(other_tiny_model), tmp_path / "set", 10)
@@ -170,53 +169,42 @@ def flip(path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [cut, flip, Path.unlink])
-def test_a_damaged_data_file_is_noticed_and_done_again(
+def test_a_damaged_data_file_is_evaluated_again(
     tmp_path: Path, tiny: Opened, damage: Callable[[Path], object]
 ) -> None:
-    task = choosing(tmp_path)
+    task = choice_task(tmp_path)
     Run(task, tiny, tmp_path / "whole")
     Run(task, tiny, tmp_path / "set", 17)
     damage(partial(tmp_path / "set") / "shard-00001.parquet")
     second = Run(task, tiny, tmp_path / "set")
-    assert second.continued == 12
-    assert any("1 unfinished data file(s) are damaged and done again" in line for line in second.said)
+    assert second.resumed == 12
+    assert any(
+        "1 damaged data file(s) of the interrupted run are evaluated again" in line for line in second.said
+    )
     assert content(tmp_path / "set") == content(tmp_path / "whole")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"started": 1}', "null", "\x00\x00"])
-def test_a_damaged_journal_starts_again_and_says_so(tmp_path: Path, tiny: Opened, text: str) -> None:
-    task = choosing(tmp_path)
+def test_a_damaged_journal_starts_over_with_a_message(tmp_path: Path, tiny: Opened, text: str) -> None:
+    task = choice_task(tmp_path)
     Run(task, tiny, tmp_path / "whole")
     Run(task, tiny, tmp_path / "set", 17)
     (partial(tmp_path / "set") / "journal.json").write_text(text)
     second = Run(task, tiny, tmp_path / "set")
-    assert second.continued == 0
+    assert second.resumed == 0
     assert any("journal is damaged" in line for line in second.said)
     assert content(tmp_path / "set") == content(tmp_path / "whole")
 
 
-def test_a_data_file_that_the_journal_does_not_know_is_not_believed(tmp_path: Path, tiny: Opened) -> None:
-    """A kill between the data file and the journal leaves a file, whole or not, that nothing vouches for."""
-    task = choosing(tmp_path)
+def test_a_data_file_that_is_not_in_the_journal_is_ignored(tmp_path: Path, tiny: Opened) -> None:
+    """A kill between writing the data file and the journal leaves a file that may be incomplete."""
+    task = choice_task(tmp_path)
     Run(task, tiny, tmp_path / "whole")
     Run(task, tiny, tmp_path / "set", 9)
     (partial(tmp_path / "set") / "shard-00002.parquet").write_bytes(b"PAR1 half")
     (partial(tmp_path / "set") / "journal.json.tmp").write_bytes(b"{")
-    assert Run(task, tiny, tmp_path / "set").continued == 8
+    assert Run(task, tiny, tmp_path / "set").resumed == 8
     assert content(tmp_path / "set") == content(tmp_path / "whole")
-
-
-class Elsewhere:
-    """The same engine on another machine: only what it runs on differs."""
-
-    def __init__(self, engine: Engine, **changes: Any) -> None:
-        self._engine = engine
-        if "versions" in changes:
-            changes["versions"] = {**engine.runtime.versions, **changes["versions"]}
-        self.runtime: Runtime = dataclasses.replace(engine.runtime, **changes)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._engine, name)
 
 
 @pytest.mark.parametrize(
@@ -230,60 +218,60 @@ class Elsewhere:
         ({"versions": {"torch": "99"}}, "-> 99)"),
     ],
 )
-def test_work_of_another_machine_or_library_is_set_aside_not_mixed(
+def test_work_of_another_machine_or_library_is_not_mixed_in(
     tmp_path: Path, tiny: Opened, changes: dict[str, Any], named: str
 ) -> None:
-    task = choosing(tmp_path)
+    task = choice_task(tmp_path)
     Run(task, tiny, tmp_path / "set", 13)
-    other: Any = Elsewhere(tiny[0], **dict(changes))
+    other: Any = OtherRuntime(tiny[0], **dict(changes))
     second = Run(task, (other, tiny[1]), tmp_path / "set", 5)
-    assert second.continued == 0
+    assert second.resumed == 0
     (line,) = (line for line in second.said if "other settings" in line)
     assert named in line
     assert "12 items" in line
-    back = Run(task, tiny, tmp_path / "set")  # a run on the wrong machine by mistake has cost nothing
-    assert back.continued == 12
+    back = Run(task, tiny, tmp_path / "set")  # a mistaken run on another machine has lost nothing
+    assert back.resumed == 12
     assert names(tmp_path) == {"items.jsonl", "set"}
 
 
-def test_the_number_of_the_gpu_does_not_matter(tmp_path: Path, tiny: Opened) -> None:
-    task = choosing(tmp_path)
-    one: Any = Elsewhere(tiny[0], device="cuda:0")
-    other: Any = Elsewhere(tiny[0], device="cuda:3")
+def test_the_index_of_the_gpu_does_not_matter(tmp_path: Path, tiny: Opened) -> None:
+    task = choice_task(tmp_path)
+    one: Any = OtherRuntime(tiny[0], device="cuda:0")
+    other: Any = OtherRuntime(tiny[0], device="cuda:3")
     Run(task, (one, tiny[1]), tmp_path / "set", 13)
-    assert Run(task, (other, tiny[1]), tmp_path / "set").continued == 12
+    assert Run(task, (other, tiny[1]), tmp_path / "set").resumed == 12
 
 
-def test_work_by_another_model_task_part_or_baseline_is_not_continued(
+def test_work_with_another_model_task_shard_or_baseline_is_not_resumed(
     tmp_path: Path, tiny: Opened, other_tiny_model: Path
 ) -> None:
-    task = choosing(tmp_path)
+    task = choice_task(tmp_path)
     reordered = dataclasses.replace(task, items=task.items[::-1])
     base = Run(task, tiny, tmp_path / "base").done
     assert base is not None
     Run(task, tiny, tmp_path / "set", 13)
     for again in (
         Run(task, opened(other_tiny_model), tmp_path / "set", 0),
-        Run(choosing(tmp_path, metric="acc_norm"), tiny, tmp_path / "set", 0),
+        Run(choice_task(tmp_path, metric="acc_norm"), tiny, tmp_path / "set", 0),
         Run(reordered, tiny, tmp_path / "set", 0),
         Run(task, tiny, tmp_path / "set", 0, shard=(1, 2)),
         Run(task, tiny, tmp_path / "set", 0, baseline=base),
     ):
-        assert again.continued == 0
-    assert Run(task, tiny, tmp_path / "set", 13).continued == 12
+        assert again.resumed == 0
+    assert Run(task, tiny, tmp_path / "set", 13).resumed == 12
 
 
-def test_other_data_files_are_other_settings(
+def test_another_data_file_size_is_another_setting(
     tmp_path: Path, tiny: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    task = choosing(tmp_path)
+    task = choice_task(tmp_path)
     Run(task, tiny, tmp_path / "set", 13)
-    monkeypatch.setattr(room, "ITEMS_PER_DATA_FILE", 6)
-    assert Run(task, tiny, tmp_path / "set").continued == 0
+    monkeypatch.setattr(plan, "ITEMS_PER_DATA_FILE", 6)
+    assert Run(task, tiny, tmp_path / "set").resumed == 0
 
 
-def shown(steps: room.Steps) -> tuple[list[str], SampleSet]:
-    """Go through an evaluation; the ids of the rows that it yields, and its set."""
+def shown(steps: Steps) -> tuple[list[str], SampleSet]:
+    """Run an evaluation; return the item ids it yields, and its set."""
     ids: list[str] = []
     while True:
         try:
@@ -292,18 +280,20 @@ def shown(steps: room.Steps) -> tuple[list[str], SampleSet]:
             return ids, done.value
 
 
-def test_rows_are_shown_in_order_whether_made_now_or_earlier(tmp_path: Path, tiny: Opened) -> None:
-    task = choosing(tmp_path)
+def test_rows_are_yielded_in_order_whether_new_or_resumed(tmp_path: Path, tiny: Opened) -> None:
+    task = choice_task(tmp_path)
     Run(task, tiny, tmp_path / "set", 13)
-    ids, _ = shown(room.evaluation(task, *tiny, tmp_path / "set", lambda _: None))
+    ids, _ = shown(evaluation(task, *tiny, tmp_path / "set", lambda _: None))
     assert ids == [item.item_id for item in task.items]
 
 
-def test_a_set_that_is_ended_early_says_so_and_the_next_one_is_whole(tmp_path: Path, tiny: Opened) -> None:
-    task = choosing(tmp_path)
+def test_an_evaluation_ended_early_records_it_and_the_next_one_is_complete(
+    tmp_path: Path, tiny: Opened
+) -> None:
+    task = choice_task(tmp_path)
     Run(task, tiny, tmp_path / "whole")
-    Run(task, tiny, tmp_path / "set", 21)  # came further than where the next one stops
-    steps = room.evaluation(task, *tiny, tmp_path / "set", lambda _: None)
+    Run(task, tiny, tmp_path / "set", 21)  # gets further than where the next one stops
+    steps = evaluation(task, *tiny, tmp_path / "set", lambda _: None)
     next(steps)
     next(steps)
     with pytest.raises(StopIteration):
@@ -312,32 +302,32 @@ def test_a_set_that_is_ended_early_says_so_and_the_next_one_is_whole(tmp_path: P
     assert (stopped.manifest.items, stopped.manifest.stopped_of) == (8, 24)
     assert stopped.read().table.num_rows == 8
     assert len(list((tmp_path / "set").iterdir())) == 3
-    assert Run(task, tiny, tmp_path / "set").continued == 0
+    assert Run(task, tiny, tmp_path / "set").resumed == 0
     assert content(tmp_path / "set") == content(tmp_path / "whole")
 
 
-def test_an_evaluation_that_is_closed_keeps_its_data_files_and_frees_the_lock(
+def test_closing_an_evaluation_keeps_its_data_files_and_releases_the_lock(
     tmp_path: Path, tiny: Opened
 ) -> None:
-    task = choosing(tmp_path)
-    steps = room.evaluation(task, *tiny, tmp_path / "set", lambda _: None)
+    task = choice_task(tmp_path)
+    steps = evaluation(task, *tiny, tmp_path / "set", lambda _: None)
     next(steps)
     steps.close()
-    assert Run(task, tiny, tmp_path / "set").continued == 4
+    assert Run(task, tiny, tmp_path / "set").resumed == 4
 
 
 def test_long_generations_have_smaller_data_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "ITEMS_PER_DATA_FILE", 512)
-    task = choosing(tmp_path)
-    assert room.items_per_data_file(task) == 512
+    monkeypatch.setattr(plan, "ITEMS_PER_DATA_FILE", 512)
+    task = choice_task(tmp_path)
+    assert plan.items_per_data_file(task) == 512
     for tokens, repeats, items in ((64, 1, 512), (256, 1, 512), (512, 1, 256), (4096, 1, 128), (64, 8, 256)):
-        long = writing(tmp_path, max_tokens=tokens)
+        long = text_task(tmp_path, max_tokens=tokens)
         long = dataclasses.replace(long, sampling=Sampling(repeats=repeats, temperature=1.0))
-        assert room.items_per_data_file(long) == items
+        assert plan.items_per_data_file(long) == items
 
 
 class Method:
-    """The same engine, scoring in a way that shows once it has scored."""
+    """The same engine; its scoring method is known after its first scores."""
 
     def __init__(self, engine: Engine, method: str) -> None:
         self._engine, self._method, self._asked = engine, method, False
@@ -358,16 +348,16 @@ class Method:
         return getattr(self._engine, name)
 
 
-def test_data_files_that_were_scored_in_another_way_are_done_again(tmp_path: Path, tiny: Opened) -> None:
-    task = choosing(tmp_path)
+def test_data_files_scored_with_another_method_are_evaluated_again(tmp_path: Path, tiny: Opened) -> None:
+    task = choice_task(tmp_path)
     a: Any = Method(tiny[0], "trees")
     Run(task, (a, tiny[1]), tmp_path / "set", 13)
     same: Any = Method(tiny[0], "trees")
     Run(task, (same, tiny[1]), tmp_path / "set", 17)
     other: Any = Method(tiny[0], "plain")
     last = Run(task, (other, tiny[1]), tmp_path / "set")
-    assert last.continued == 16
-    assert "set: 4 data file(s) are done again: scored by trees, now by plain" in last.said
+    assert last.resumed == 16
+    assert "set: 4 data file(s) are evaluated again: scored with trees, now with plain" in last.said
     assert last.done is not None
     assert last.done.manifest.model.versions["scoring"] == "plain"
     assert sum(last.steps) == 24 + 16
@@ -396,10 +386,10 @@ writer.put_in_place(Path(sys.argv[1]) / ".set.partial-x", Path(sys.argv[1]) / "s
 
 
 @pytest.mark.parametrize("moment", [["1"], ["2"], ["9", "after"]])
-def test_killed_while_the_set_is_put_in_its_place_leaves_the_older_or_the_newer_one(
+def test_a_kill_while_the_set_is_put_in_place_leaves_the_older_or_the_newer_set(
     tmp_path: Path, tiny: Opened, moment: list[str]
 ) -> None:
-    task = choosing(tmp_path)
+    task = choice_task(tmp_path)
     Run(task, tiny, tmp_path / "set")
     whole = content(tmp_path / "set")
     # the same evaluation again, complete in its partial folder
@@ -410,26 +400,24 @@ def test_killed_while_the_set_is_put_in_its_place_leaves_the_older_or_the_newer_
     (tmp_path / "older").rename(tmp_path / "set")
     done = subprocess.run([sys.executable, "-c", _KILLED_AT, str(tmp_path), *moment], check=False)
     assert done.returncode == -signal.SIGKILL
-    Run(task, tiny, tmp_path / "set", 0)  # the next writer, which itself comes to nothing
+    Run(task, tiny, tmp_path / "set", 0)  # the next writer restores the set, then stops
     assert content(tmp_path / "set") == whole
     Run(task, tiny, tmp_path / "set")
     assert content(tmp_path / "set") == whole
     assert names(tmp_path) == {"items.jsonl", "set"}
 
 
-def test_a_foreign_folder_is_refused_before_anything_is_evaluated(tmp_path: Path, tiny: Opened) -> None:
-    task = choosing(tmp_path)
+def test_a_folder_with_other_files_is_refused_before_the_evaluation(tmp_path: Path, tiny: Opened) -> None:
+    task = choice_task(tmp_path)
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "thesis.tex").write_text("mine")
     with pytest.raises(SampleError, match="is not a sample set"):
-        room.evaluate(task, *tiny, tmp_path / "set", lambda _: None)
+        evaluate(task, tiny, tmp_path / "set")
     assert names(tmp_path) == {"items.jsonl", "set"}
 
 
-def test_a_journal_that_a_killed_writer_left_in_a_complete_set_does_no_harm(
-    tmp_path: Path, tiny: Opened
-) -> None:
-    task = choosing(tmp_path)
+def test_a_leftover_journal_in_a_complete_set_is_ignored_and_removed(tmp_path: Path, tiny: Opened) -> None:
+    task = choice_task(tmp_path)
     Run(task, tiny, tmp_path / "set")
     (tmp_path / "set" / "journal.json").write_text("{}")
     assert open_set(tmp_path / "set").read().table.num_rows == 24

@@ -1,4 +1,4 @@
-"""Twenty times `kill -9`, at random moments; in the end the set is that of an undisturbed evaluation, byte for byte."""
+"""After 20 `kill -9` at random moments, the set equals that of an uninterrupted evaluation byte for byte."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.evaluations import content
 from support.tiny import write_tiny_task
-from test_samples_resume import content
 
 from gate.store import open_set
 
@@ -22,23 +22,22 @@ ITEMS = 1200
 ITEMS_PER_DATA_FILE = 8
 KILLS = 20
 
-# the model is loaded once: each line on standard input forks a process that evaluates, to be killed or to finish
+# the model is loaded once; each line on standard input forks a process that evaluates until it is killed or done
 _EVALUATE = """
 import os, sys
 from pathlib import Path
-sys.path.insert(0, sys.argv[1])
-from test_samples_evaluate import choosing_from, opened
-import gate.evaluation.evaluate as room
-room.ITEMS_PER_DATA_FILE = int(sys.argv[3])
-project = Path(sys.argv[2])
-task, model = choosing_from(project), opened(project / "model")
+import gate.evaluation.plan
+from support.evaluations import choice_task_of, evaluate, opened
+gate.evaluation.plan.ITEMS_PER_DATA_FILE = int(sys.argv[2])
+project = Path(sys.argv[1])
+task, model = choice_task_of(project), opened(project / "model")
 def say(line):
     os.write(1, f"{line}\\n".encode())
 for name in sys.stdin:
     child = os.fork()
     if child == 0:
         say(f"pid {os.getpid()}")
-        room.evaluate(task, *model, project / name.strip(), say, say=say)
+        evaluate(task, model, project / name.strip(), say, say=say)
         os._exit(0)
     say(f"ended {os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])}")
 """
@@ -48,7 +47,7 @@ class Evaluations:
     """Starts evaluations of the project's items, and kills them."""
 
     def __init__(self, project: Path) -> None:
-        arguments = [str(Path(__file__).parent), str(project), str(ITEMS_PER_DATA_FILE)]
+        arguments = [str(project), str(ITEMS_PER_DATA_FILE)]
         self.parent = subprocess.Popen(
             [sys.executable, "-c", _EVALUATE, *arguments],
             stdin=subprocess.PIPE,
@@ -59,9 +58,9 @@ class Evaluations:
         )
 
     def run(self, name: str, kill: tuple[int, float] | None = None) -> tuple[int, list[int], list[str]]:
-        """Exit status, the reports of progress, and what else was said.
+        """Return the exit status, the reports of progress, and the messages.
 
-        The kill comes after so many lines, and then so many seconds.
+        `kill` is the number of lines, and then of seconds, after which the process is killed.
         """
         assert self.parent.stdin is not None
         assert self.parent.stdout is not None
@@ -92,14 +91,14 @@ def evaluations(tmp_path: Path, tiny_model: Path) -> Iterator[Evaluations]:
 
 
 @pytest.mark.slow
-def test_twenty_random_kills_change_nothing(tmp_path: Path, evaluations: Evaluations) -> None:
+def test_twenty_random_kills_do_not_change_the_set(tmp_path: Path, evaluations: Evaluations) -> None:
     status, reports, _ = evaluations.run("whole")
     assert (status, sum(reports)) == (0, ITEMS)
 
     draw = random.Random(20)
     kept = 0
     for number in range(KILLS):
-        # from right at the start to many data files on; together less than the whole evaluation
+        # between the start and many data files; together less than the whole evaluation
         after = (draw.randint(0, len(reports) // KILLS), draw.uniform(0, 0.02))
         status, answered, said = evaluations.run("set", after)
         assert status == -signal.SIGKILL, f"it was done before kill {number + 1}"
@@ -113,7 +112,7 @@ def test_twenty_random_kills_change_nothing(tmp_path: Path, evaluations: Evaluat
     assert status == 0
     assert sum(answered) == ITEMS
     assert ITEMS_PER_DATA_FILE <= kept <= answered[0] < ITEMS
-    assert said == [line for line in said if "going on with" in line]
+    assert said == [line for line in said if "resuming with" in line]
     assert content(tmp_path / "set") == content(tmp_path / "whole")
     ids = open_set(tmp_path / "set").read().table["item_id"].to_pylist()
     assert len(ids) == len(set(ids)) == ITEMS

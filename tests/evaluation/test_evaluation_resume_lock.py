@@ -1,4 +1,4 @@
-"""One writer of a set at a time; a lock whose holder died hinders nobody."""
+"""One writer of a set at a time; the lock of a dead process blocks nobody."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_samples_evaluate import Opened, choosing, opened
-from test_samples_resume import Run
+from support.evaluations import Opened, choice_task, evaluate, opened
 
-import gate.evaluation.evaluate as room
 from gate.errors import EvaluationError
 from gate.store.lock import one_writer
 
@@ -42,25 +40,27 @@ def holder(folder: Path) -> subprocess.Popen[str]:
     return process
 
 
-def test_a_second_writer_is_refused_and_told_who_the_first_is(tmp_path: Path, tiny: Opened) -> None:
-    task = choosing(tmp_path)
+def test_a_second_writer_is_refused_with_the_holders_process_and_host(tmp_path: Path, tiny: Opened) -> None:
+    task = choice_task(tmp_path)
     process = holder(tmp_path / "set")
     try:
         with pytest.raises(EvaluationError) as caught:
-            room.evaluate(task, *tiny, tmp_path / "set", lambda _: None)
+            evaluate(task, tiny, tmp_path / "set")
         message = str(caught.value)
         assert f"process {process.pid} on {os.uname().nodename} (since 20" in message
         assert str(tmp_path / "set") in message
         assert "Wait until it has finished, or stop it" in message
         assert not (tmp_path / "set").exists()
-        Run(task, tiny, tmp_path / "other")  # another set is no concern of it
+        evaluate(task, tiny, tmp_path / "other")  # another set is not locked
     finally:
         process.kill()
         process.wait()
-    assert Run(task, tiny, tmp_path / "set").said == []
+    messages: list[str] = []
+    evaluate(task, tiny, tmp_path / "set", say=messages.append)
+    assert messages == []
 
 
-def test_two_writers_in_one_process_are_two_writers(tmp_path: Path) -> None:
+def test_two_writers_in_one_process_exclude_each_other(tmp_path: Path) -> None:
     with (
         one_writer(tmp_path / "set"),
         pytest.raises(EvaluationError, match=f"process {os.getpid()}"),
@@ -72,8 +72,8 @@ def test_two_writers_in_one_process_are_two_writers(tmp_path: Path) -> None:
     assert (tmp_path / ".set.lock").read_text() == ""
 
 
-def test_an_entry_that_another_machine_left_is_told(tmp_path: Path) -> None:
-    """Some network file systems do not carry locks; the kernel cannot tell us then, the entry can."""
+def test_an_entry_of_another_machine_is_reported(tmp_path: Path) -> None:
+    """Some network file systems do not support locks; then only the entry shows the other writer."""
     entry = {"pid": 7, "host": "node12", "since": "2026-01-01T00:00:00+00:00"}
     (tmp_path / ".set.lock").write_text(json.dumps(entry))
     said: list[str] = []
@@ -84,7 +84,7 @@ def test_an_entry_that_another_machine_left_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "no JSON", "[1]", "\x00"])
-def test_an_unreadable_entry_hinders_nobody(tmp_path: Path, text: str) -> None:
+def test_an_unreadable_entry_is_ignored(tmp_path: Path, text: str) -> None:
     (tmp_path / ".set.lock").write_text(text)
     with one_writer(tmp_path / "set"):
         pass

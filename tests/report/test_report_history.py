@@ -15,7 +15,7 @@ from rich.console import Console
 from gate.cli.main import main
 from gate.report.history import alpha_spent, print_history, render_badge, render_history_lines
 from gate.report.history_html import render_history_html
-from gate.store.history import Record, append_history
+from gate.store.history import LocalHistory, Record
 
 
 def night(
@@ -105,7 +105,8 @@ def run(*words: str) -> int:
 
 
 def test_the_command_reads_a_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    append_history(tmp_path, [night(1), night(2), night(3, series="bbbb1111")])
+    for record in (night(1), night(2), night(3, series="bbbb1111")):
+        LocalHistory(tmp_path).append(record)
     assert run("--store", str(tmp_path), "-f", "jsonl", "--series", "aaaa", "--last", "1") == 0
     (line,) = capsys.readouterr().out.splitlines()
     assert json.loads(line)["time"] == "2026-11-02T02:00:00+00:00"

@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import pytest
 from support.asking import ask_server, served_identity, silent
+from support.evaluations import evaluate
 
 from gate.cli.main import main
 from gate.config import EngineSettings, ModelSettings, SampleSettings, TaskSettings
@@ -30,7 +31,6 @@ from gate.engines import (
     open_engine,
 )
 from gate.errors import EvaluationError, ModelError
-from gate.evaluation.evaluate import evaluate
 from gate.samples import pair
 from gate.store import as_samples
 from gate.tasks import Message, build_task
@@ -242,11 +242,11 @@ def test_the_gguf_is_paired_with_the_model_that_it_was_made_from(
     )
     cpu = EngineSettings(device="cpu")
     baseline = locate(ModelSettings(model=str(smollm2), dtype="float32"), tmp_path)
-    first = evaluate(task, plain, identify(baseline, cpu, tmp_path), tmp_path / "a", silent)
+    first = evaluate(task, (plain, identify(baseline, cpu, tmp_path)), tmp_path / "a")
     server = EngineSettings(kind="openai", base_url=url)
     source = locate(ModelSettings(model=NAME), tmp_path, server)
     engine = open_engine(fetch(source, server, tmp_path, baseline), server)
-    second = evaluate(task, engine, identify(source, server, tmp_path), tmp_path / "b", silent, first)
+    second = evaluate(task, (engine, identify(source, server, tmp_path)), tmp_path / "b", baseline=first)
     pairing = pair(as_samples([first]), as_samples([second]), ["facts"])
     assert len(pairing.tasks) == 1
     kl = second.read().table.column("kl").to_pylist()

@@ -1,4 +1,4 @@
-"""Sample sets on disk: complete or not there, and never lost."""
+"""Sample sets on disk: complete or absent, and never lost."""
 
 from __future__ import annotations
 
@@ -13,69 +13,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from support.sample_sets import MODEL, manifest, table, write_set
 
 from gate.errors import EvaluationError, SampleError
 from gate.files import write_text
-from gate.importers.build import task_samples
 from gate.samples import SAMPLE_SCHEMA
-from gate.store import SampleSet, Store, as_samples, open_set, read_sets
-from gate.store.manifest import Manifest, ModelRecord, Timings
+from gate.store import Store, as_samples, open_set, read_sets
 from gate.store.writer import SetWriter
-
-MODEL = ModelRecord(
-    name="org/model",
-    revision="abc123",
-    weights="w" * 64,
-    tokenizer="t" * 64,
-    dtype="auto",
-    engine="transformers",
-    fingerprint="f" * 64,
-    device="cpu",
-    hardware="a CPU",
-    loaded_dtype="float32",
-    loaded_tokenizer="d" * 64,
-    end_tokens=[1],
-    versions={"torch": "2"},
-)
-
-
-def table(items: range, task: str = "facts", score: float = 1.0) -> pa.Table:
-    columns = {
-        "item_id": [f"item-{number}" for number in items],
-        "score": [score] * len(items),
-        "output": ["0"] * len(items),
-        "target": ["0"] * len(items),
-    }
-    return task_samples(task, "acc", columns).table
-
-
-def manifest(writer: SetWriter, task: str = "facts", **changes: Any) -> Manifest:
-    rows = sum(data_file.rows for data_file in writer.data_files)
-    made = Manifest(
-        schema_version=1,
-        task=task,
-        metric="acc",
-        items=rows,
-        rows=rows,
-        data_files=writer.data_files,
-        task_fingerprint="a" * 64,
-        facets={"prompt": "Q"},
-        model=MODEL,
-        reference=None,
-        timings=Timings(seconds=2.0, items_per_second=rows / 2, tokens_in=1, tokens_out=1),
-        created="2026-01-01T00:00:00+00:00",
-        quantgate="0",
-    )
-    return made.model_copy(update=changes)
-
-
-def write_set(folder: Path, score: float = 1.0, **changes: Any) -> SampleSet:
-    """Write a set of 7 items in two data_files."""
-    task = changes.get("task", "facts")
-    with SetWriter(folder) as writer:
-        writer.add(table(range(4), task, score))
-        writer.add(table(range(4, 7), task, score))
-        return writer.finish(manifest(writer, **changes))
 
 
 def change_manifest(folder: Path, **changes: Any) -> None:
@@ -128,7 +72,7 @@ def test_one_altered_byte_is_refused(tmp_path: Path, place: int) -> None:
     data_file.write_bytes(content)
     message = refused(tmp_path / "set")
     assert str(data_file) in message
-    assert "altered or cut short" in message
+    assert "altered or truncated" in message
 
 
 @pytest.mark.parametrize("kept", [0, 1, 500])
@@ -195,7 +139,7 @@ def test_rows_that_do_not_add_up_are_refused(tmp_path: Path) -> None:
     change_manifest(tmp_path / "set", rows=8)
     message = refused(tmp_path / "set")
     assert str(tmp_path / "set" / "manifest.json") in message
-    assert "does not add up" in message
+    assert "is inconsistent: its data files have 7 rows, its total is 8" in message
 
 
 def test_a_data_file_with_other_rows_than_the_manifest_says_is_refused(tmp_path: Path) -> None:
@@ -206,7 +150,7 @@ def test_a_data_file_with_other_rows_than_the_manifest_says_is_refused(tmp_path:
     change_manifest(tmp_path / "set", shards=data_files, rows=8)
     message = refused(tmp_path / "set")
     assert "shard-00000.parquet" in message
-    assert "5 rows" in message
+    assert "has 4 rows; its manifest says 5" in message
 
 
 @pytest.mark.parametrize(
@@ -326,9 +270,9 @@ def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_written_is_an_evaluation_error_naming_it(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for write in (
-        lambda place: SetWriter(place),
-        lambda place: write_text(place, "text"),
-        lambda place: Store(place).prepare(),
+        lambda folder: write_set(folder),
+        lambda path: write_text(path, "text"),
+        lambda folder: Store(folder).prepare(),
     ):
         with pytest.raises(EvaluationError, match="file/here/set cannot be written: Not a directory"):
             write(tmp_path / "file" / "here" / "set")
@@ -346,7 +290,7 @@ _UNDER_A_LIMIT = """
 import json, resource, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from test_samples_store import write_set
+from support.sample_sets import write_set
 from gate.errors import GateError
 from gate.files import write_text
 folder = Path(sys.argv[2])
@@ -365,7 +309,7 @@ def test_a_full_disk_leaves_what_was_stored_and_says_so(tmp_path: Path) -> None:
     write_text(tmp_path / "result.json", "older result")
     before = everything_under(tmp_path)
     done = subprocess.run(
-        [sys.executable, "-c", _UNDER_A_LIMIT, str(Path(__file__).parent), str(tmp_path)],
+        [sys.executable, "-c", _UNDER_A_LIMIT, str(Path(__file__).parents[1]), str(tmp_path)],
         capture_output=True,
         text=True,
         timeout=60,

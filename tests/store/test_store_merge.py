@@ -9,11 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.evaluations import (
+    Opened,
+    OtherRuntime,
+    choice_task,
+    choice_task_of,
+    content,
+    evaluate,
+    opened,
+    text_task,
+)
 from support.tiny import write_tiny_task
-from test_samples_evaluate import Opened, choosing, choosing_from, opened, writing
-from test_samples_resume import Elsewhere, content
 
-import gate.evaluation.evaluate as room
+import gate.evaluation.plan
 from gate.engines import Engine
 from gate.errors import EvaluationError, SampleError
 from gate.samples import pair
@@ -48,11 +56,7 @@ def tiny(tiny_model: Path) -> Opened:
 
 @pytest.fixture(autouse=True)
 def small_data_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "ITEMS_PER_DATA_FILE", 10)
-
-
-def evaluate(task: Task, model: Opened, folder: Path, **options: Any) -> SampleSet:
-    return room.evaluate(task, *model, folder, lambda _: None, **options)
+    monkeypatch.setattr(gate.evaluation.plan, "ITEMS_PER_DATA_FILE", 10)
 
 
 def shards(task: Task, model: Opened, folder: Path, of: int, **options: Any) -> list[Path]:
@@ -77,7 +81,7 @@ def refused(folders: list[Path]) -> str:
 
 
 @pytest.mark.parametrize("of", [1, 2, 3, 5, 24])
-@pytest.mark.parametrize("make", [choosing, writing], ids=["choices", "texts"])
+@pytest.mark.parametrize("make", [choice_task, text_task], ids=["choices", "texts"])
 def test_merged_shards_are_the_set_of_one_machine_byte_for_byte(
     tmp_path: Path, tiny: Opened, of: int, make: Any
 ) -> None:
@@ -91,7 +95,7 @@ def test_merged_shards_are_the_set_of_one_machine_byte_for_byte(
 
 
 def test_shards_are_as_even_as_can_be_and_hold_each_item_once(tmp_path: Path, tiny: Opened) -> None:
-    task = choosing(tmp_path)
+    task = choice_task(tmp_path)
     sets = [open_set(folder / "animals") for folder in shards(task, tiny, tmp_path, 5)]
     assert [one.manifest.items for one in sets] == [5, 5, 5, 5, 4]
     ids = [row for one in sets for row in one.read().table["item_id"].to_pylist()]
@@ -100,14 +104,14 @@ def test_shards_are_as_even_as_can_be_and_hold_each_item_once(tmp_path: Path, ti
 
 def test_more_shards_than_items_leave_some_empty(tmp_path: Path, tiny: Opened) -> None:
     write_tiny_task(tmp_path / "items.jsonl", 3)
-    task = choosing_from(tmp_path)
+    task = choice_task_of(tmp_path)
     evaluate(task, tiny, tmp_path / "whole")
     done = merged(shards(task, tiny, tmp_path, 5), tmp_path / "out")
     assert content(done.folder) == content(tmp_path / "whole")
 
 
 def test_divergences_are_merged_as_measured(tmp_path: Path, tiny: Opened) -> None:
-    task = choosing(tmp_path)
+    task = choice_task(tmp_path)
     base = evaluate(task, tiny, tmp_path / "base")
     evaluate(task, tiny, tmp_path / "whole", baseline=base)
     done = merged(shards(task, tiny, tmp_path, 3, baseline=base), tmp_path / "out")
@@ -116,8 +120,8 @@ def test_divergences_are_merged_as_measured(tmp_path: Path, tiny: Opened) -> Non
 
 
 def test_work_and_tokens_add_up_and_every_machine_is_named(tmp_path: Path, tiny: Opened) -> None:
-    task = choosing(tmp_path)
-    other: Any = Elsewhere(tiny[0], hardware="another CPU")
+    task = choice_task(tmp_path)
+    other: Any = OtherRuntime(tiny[0], hardware="another CPU")
     first = evaluate(task, tiny, tmp_path / "a" / "animals", shard=(1, 2)).manifest
     second = evaluate(task, (other, tiny[1]), tmp_path / "b" / "animals", shard=(2, 2)).manifest
     manifest = merged([tmp_path / "a", tmp_path / "b"], tmp_path / "out").manifest
@@ -127,7 +131,7 @@ def test_work_and_tokens_add_up_and_every_machine_is_named(tmp_path: Path, tiny:
 
 
 def test_a_shard_alone_is_not_compared_and_not_found_in_a_store(tmp_path: Path, tiny: Opened) -> None:
-    task = choosing(tmp_path)
+    task = choice_task(tmp_path)
     folder, *_ = shards(task, tiny, tmp_path, 4)
     message = r"shard1/animals is shard 1 of 4 of task animals, not the whole set\.\n  -> .*gate merge"
     with pytest.raises(SampleError, match=message):
@@ -137,7 +141,7 @@ def test_a_shard_alone_is_not_compared_and_not_found_in_a_store(tmp_path: Path, 
 
 
 def test_a_merged_set_is_compared_like_any_other(tmp_path: Path, tiny: Opened) -> None:
-    task = choosing(tmp_path)
+    task = choice_task(tmp_path)
     evaluate(task, tiny, tmp_path / "whole")
     merged(shards(task, tiny, tmp_path, 3), tmp_path / "out")
     a, b = read_sets(tmp_path / "whole"), read_sets(tmp_path / "out")
@@ -147,23 +151,23 @@ def test_a_merged_set_is_compared_like_any_other(tmp_path: Path, tiny: Opened) -
 
 
 def test_missing_shards_are_named(tmp_path: Path, tiny: Opened) -> None:
-    folders = shards(choosing(tmp_path), tiny, tmp_path, 4)
+    folders = shards(choice_task(tmp_path), tiny, tmp_path, 4)
     message = refused([folders[0], folders[2]])
-    assert "task animals: of 4 shards, 2 are missing: 2, 4" in message
+    assert "task animals: 2 of 4 shards are missing: 2, 4" in message
     assert "--shard 2/4" in message
     assert "and so on" not in refused(folders[:3])
 
 
 def test_a_shard_given_twice_is_refused(tmp_path: Path, tiny: Opened) -> None:
-    folders = shards(choosing(tmp_path), tiny, tmp_path, 2)
+    folders = shards(choice_task(tmp_path), tiny, tmp_path, 2)
     shutil.copytree(folders[0], tmp_path / "again")
     message = refused([*folders, tmp_path / "again"])
-    assert "shard 1 of 2 is there twice" in message
+    assert "shard 1 of 2 is given twice" in message
     assert str(tmp_path / "again" / "animals") in message
 
 
 def test_shards_of_different_splits_are_refused(tmp_path: Path, tiny: Opened) -> None:
-    task = choosing(tmp_path)
+    task = choice_task(tmp_path)
     evaluate(task, tiny, tmp_path / "a" / "animals", shard=(1, 2))
     evaluate(task, tiny, tmp_path / "b" / "animals", shard=(2, 3))
     assert "number of shards: 2 and 3" in refused([tmp_path / "a", tmp_path / "b"])
@@ -182,8 +186,8 @@ def test_shards_of_different_splits_are_refused(tmp_path: Path, tiny: Opened) ->
 def test_shards_that_were_answered_in_another_way_are_refused(
     tmp_path: Path, tiny: Opened, changes: dict[str, Any], named: str
 ) -> None:
-    task = choosing(tmp_path)
-    other: Any = Elsewhere(tiny[0], **dict(changes))
+    task = choice_task(tmp_path)
+    other: Any = OtherRuntime(tiny[0], **dict(changes))
     evaluate(task, tiny, tmp_path / "a" / "animals", shard=(1, 2))
     evaluate(task, (other, tiny[1]), tmp_path / "b" / "animals", shard=(2, 2))
     message = refused([tmp_path / "a", tmp_path / "b"])
@@ -194,12 +198,12 @@ def test_shards_that_were_answered_in_another_way_are_refused(
 def test_shards_of_other_models_tasks_or_baselines_are_refused(
     tmp_path: Path, tiny: Opened, other_tiny_model: Path
 ) -> None:
-    task = choosing(tmp_path)
+    task = choice_task(tmp_path)
     base = evaluate(task, tiny, tmp_path / "base")
     evaluate(task, tiny, tmp_path / "a" / "animals", shard=(1, 2))
     others = {
         "model: ": (task, opened(other_tiny_model), {}),
-        "task: ": (choosing(tmp_path, metric="acc_norm"), tiny, {}),
+        "task: ": (choice_task(tmp_path, metric="acc_norm"), tiny, {}),
         "KL divergence measured from: None and ": (task, tiny, {"baseline": base}),
     }
     for number, (named, (asked, model, options)) in enumerate(others.items()):
@@ -209,7 +213,7 @@ def test_shards_of_other_models_tasks_or_baselines_are_refused(
 
 
 def test_whole_sets_and_folders_without_sets_are_refused(tmp_path: Path, tiny: Opened) -> None:
-    evaluate(choosing(tmp_path), tiny, tmp_path / "whole" / "animals")
+    evaluate(choice_task(tmp_path), tiny, tmp_path / "whole" / "animals")
     assert "is the whole set of task animals; there is nothing to merge" in refused([tmp_path / "whole"])
     (tmp_path / "empty").mkdir()
     assert f"{tmp_path / 'empty'} holds no sample sets" in refused([tmp_path / "empty"])
@@ -225,31 +229,33 @@ def relabel(folder: Path, **changes: int) -> None:
 
 
 def test_a_shard_that_is_not_what_it_says_is_refused(tmp_path: Path, tiny: Opened) -> None:
-    first, second = shards(choosing(tmp_path), tiny, tmp_path, 2)
+    first, second = shards(choice_task(tmp_path), tiny, tmp_path, 2)
     shutil.rmtree(second)
     shutil.copytree(first, second)
     relabel(second, index=2)  # right counts, but the items of shard 1 again
-    with pytest.raises(SampleError, match="the same item is in several shards"):
+    with pytest.raises(SampleError, match="several shards hold the same item"):
         merged([first, second], tmp_path / "out")
     for folder in (first, second):
         relabel(folder, items=30)
-    with pytest.raises(SampleError, match="shard 1 of 2 of 30 items must hold 15; it holds 12"):
+    with pytest.raises(
+        SampleError, match="shard 1 of 2 of a task of 30 items must hold 15 items; it holds 12"
+    ):
         merged([first, second], tmp_path / "out")
     assert not (tmp_path / "out" / "animals").exists()
 
 
 def test_an_altered_shard_is_refused(tmp_path: Path, tiny: Opened) -> None:
-    first, second = shards(choosing(tmp_path), tiny, tmp_path, 2)
+    first, second = shards(choice_task(tmp_path), tiny, tmp_path, 2)
     data_file = second / "animals" / "shard-00001.parquet"
     data_file.write_bytes(data_file.read_bytes()[:-1] + b"!")
-    with pytest.raises(SampleError, match="altered or cut short"):
+    with pytest.raises(SampleError, match="altered or truncated"):
         merged([first, second], tmp_path / "out")
 
 
 def test_merging_into_a_place_that_is_being_written_or_is_no_set_is_refused(
     tmp_path: Path, tiny: Opened
 ) -> None:
-    folders = shards(choosing(tmp_path), tiny, tmp_path, 2)
+    folders = shards(choice_task(tmp_path), tiny, tmp_path, 2)
     with (
         one_writer(tmp_path / "out" / "animals"),
         pytest.raises(EvaluationError, match=f"is being written by process {os.getpid()}"),
@@ -262,7 +268,7 @@ def test_merging_into_a_place_that_is_being_written_or_is_no_set_is_refused(
 
 
 def test_a_stopped_shard_goes_on(tmp_path: Path, tiny: Opened) -> None:
-    task = choosing(tmp_path)
+    task = choice_task(tmp_path)
     whole = merged(shards(task, tiny, tmp_path, 2), tmp_path / "out")
 
     def stop(count: int, answered: list[int] = []) -> None:  # noqa: B006 - counts over the calls
@@ -271,9 +277,9 @@ def test_a_stopped_shard_goes_on(tmp_path: Path, tiny: Opened) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        room.evaluate(task, *tiny, tmp_path / "again" / "animals", stop, shard=(2, 2))
+        evaluate(task, tiny, tmp_path / "again" / "animals", stop, shard=(2, 2))
     steps: list[int] = []
-    room.evaluate(task, *tiny, tmp_path / "again" / "animals", steps.append, shard=(2, 2))
+    evaluate(task, tiny, tmp_path / "again" / "animals", steps.append, shard=(2, 2))
     assert steps[0] == 10
     again = merged([tmp_path / "shard1", tmp_path / "again"], tmp_path / "other")
     assert content(again.folder) == content(whole.folder)

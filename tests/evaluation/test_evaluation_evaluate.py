@@ -1,29 +1,19 @@
-"""Putting a task to a real (tiny) model: what is kept, and what is refused."""
+"""Evaluations with a tiny real model: what is stored, and what is refused."""
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
-from support.tiny import write_tiny_task
+from support import evaluations
+from support.evaluations import Opened, choice_task, opened, text_task
 
-import gate.evaluation.evaluate as room
+import gate.evaluation.plan
 from gate.canonical import text_digest
-from gate.config import EngineSettings, ModelSettings, SampleSettings, TaskSettings
-from gate.engines import Engine, ModelIdentity, fetch, identify, locate, open_engine
 from gate.errors import EvaluationError
 from gate.store import SampleSet, open_set
-from gate.tasks import Task, build_task
-
-CPU = EngineSettings(device="cpu")
-Opened = tuple[Engine, ModelIdentity]
-
-
-def opened(folder: Path) -> Opened:
-    source = locate(ModelSettings(model=str(folder)), folder)
-    return open_engine(fetch(source, CPU, folder, None), CPU), identify(source, CPU, folder)
+from gate.tasks import Task
 
 
 @pytest.fixture(scope="module")
@@ -44,46 +34,16 @@ def broken(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Opened
     return opened(folder)
 
 
-def choosing(folder: Path, **settings: Any) -> Task:
-    write_tiny_task(folder / "items.jsonl")
-    return choosing_from(folder, **settings)
-
-
-def choosing_from(folder: Path, **settings: Any) -> Task:
-    """Build the task of the `items.jsonl` in the folder."""
-    given = {
-        "name": "animals",
-        "file": "items.jsonl",
-        "prompt": "Q: {{ question }}\nA:",
-        "choices": "{{ choices }}",
-        "answer": "{{ gold }}",
-    }
-    return build_task(TaskSettings(**{**given, **settings}), SampleSettings(), folder)
-
-
-def writing(folder: Path, **settings: Any) -> Task:
-    given = {
-        "name": "say",
-        "kind": "generate_until",
-        "choices": None,
-        "answer": "{{ [choices[gold], 'cat'] }}",
-        "max_tokens": 4,
-        "normalise": ["strip", "lower"],
-        "cluster": "gold",
-    }
-    return choosing(folder, **{**given, **settings})
-
-
 def evaluate(task: Task, model: Opened, folder: Path) -> tuple[SampleSet, list[int]]:
     steps: list[int] = []
-    return room.evaluate(task, *model, folder, steps.append), steps
+    return evaluations.evaluate(task, model, folder, steps.append), steps
 
 
-def test_every_choice_is_kept_with_what_it_rests_on(tmp_path: Path, tiny: Opened) -> None:
-    task = choosing(tmp_path)
-    done, steps = evaluate(task, tiny, tmp_path / "set")
+def test_multiple_choice_rows_hold_the_answer_and_its_evidence(tmp_path: Path, tiny: Opened) -> None:
+    task = choice_task(tmp_path)
+    sample_set, steps = evaluate(task, tiny, tmp_path / "set")
     assert sum(steps) == 24
-    rows = done.read().table.to_pylist()
+    rows = sample_set.read().table.to_pylist()
     assert [row["item_id"] for row in rows] == [item.item_id for item in task.items]
     for row, item in zip(rows, task.items, strict=True):
         logprobs = row["choice_logprobs"]
@@ -102,10 +62,10 @@ def test_every_choice_is_kept_with_what_it_rests_on(tmp_path: Path, tiny: Opened
     assert 0 < sum(row["correct"] for row in rows) < 24
 
 
-def test_generated_answers_are_kept_as_text(tmp_path: Path, tiny: Opened) -> None:
-    done, steps = evaluate(writing(tmp_path), tiny, tmp_path / "set")
+def test_generated_answers_are_stored_as_text(tmp_path: Path, tiny: Opened) -> None:
+    sample_set, steps = evaluate(text_task(tmp_path), tiny, tmp_path / "set")
     assert sum(steps) == 24
-    rows = done.read().table.to_pylist()
+    rows = sample_set.read().table.to_pylist()
     assert {type(row["output"]) for row in rows} == {str}
     assert len({row["output"] for row in rows}) > 1
     assert {row["choices"] for row in rows} == {None}
@@ -117,11 +77,11 @@ def test_generated_answers_are_kept_as_text(tmp_path: Path, tiny: Opened) -> Non
         assert row["correct"] == (row["output"].strip().lower() in row["target"].split(" | "))
 
 
-def test_the_manifest_says_what_was_asked_of_whom(tmp_path: Path, tiny: Opened, tiny_model: Path) -> None:
-    task = choosing(tmp_path)
-    done, _ = evaluate(task, tiny, tmp_path / "set")
+def test_the_manifest_records_task_model_and_timings(tmp_path: Path, tiny: Opened, tiny_model: Path) -> None:
+    task = choice_task(tmp_path)
+    sample_set, _ = evaluate(task, tiny, tmp_path / "set")
     manifest = open_set(tmp_path / "set").manifest
-    assert manifest == done.manifest
+    assert manifest == sample_set.manifest
     assert (manifest.task, manifest.metric, manifest.items, manifest.rows) == ("animals", "acc", 24, 24)
     assert manifest.task_fingerprint == task.fingerprint
     assert manifest.facets == dict(task.facets)
@@ -130,14 +90,14 @@ def test_the_manifest_says_what_was_asked_of_whom(tmp_path: Path, tiny: Opened, 
     assert model.fingerprint == identity.fingerprint
     assert (model.device, model.loaded_dtype) == ("cpu", "float32")
     assert {"torch", "transformers", "numpy"} <= set(model.versions)
-    rows = done.read().table.to_pylist()
+    rows = sample_set.read().table.to_pylist()
     assert manifest.timings.tokens_in == sum(row["tokens_in"] for row in rows)
     assert manifest.timings.tokens_out == sum(row["tokens_out"] for row in rows)
     assert manifest.timings.items_per_second == pytest.approx(24 / manifest.timings.seconds)
 
 
 def test_the_same_evaluation_gives_the_same_bytes(tmp_path: Path, tiny: Opened) -> None:
-    task = choosing(tmp_path)
+    task = choice_task(tmp_path)
     first, _ = evaluate(task, tiny, tmp_path / "first")
     second, _ = evaluate(task, tiny, tmp_path / "second")
     assert first.manifest.data_files == second.manifest.data_files
@@ -145,25 +105,25 @@ def test_the_same_evaluation_gives_the_same_bytes(tmp_path: Path, tiny: Opened) 
     assert (tmp_path / "first" / data_file).read_bytes() == (tmp_path / "second" / data_file).read_bytes()
 
 
-def test_a_long_task_is_written_in_several_data_files(
+def test_a_long_task_is_split_into_several_data_files(
     tmp_path: Path, tiny: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    task = choosing(tmp_path)
+    task = choice_task(tmp_path)
     whole, _ = evaluate(task, tiny, tmp_path / "whole")
-    monkeypatch.setattr(room, "ITEMS_PER_DATA_FILE", 10)
+    monkeypatch.setattr(gate.evaluation.plan, "ITEMS_PER_DATA_FILE", 10)
     split, steps = evaluate(task, tiny, tmp_path / "split")
     assert [data_file.rows for data_file in split.manifest.data_files] == [10, 10, 4]
     assert sum(steps) == 24
     one, other = whole.read().table, split.read().table
     assert one.drop(["choice_logprobs"]).equals(other.drop(["choice_logprobs"]))
     for a, b in zip(one["choice_logprobs"].to_pylist(), other["choice_logprobs"].to_pylist(), strict=True):
-        assert a == pytest.approx(b, abs=1e-3)  # other batches, other order of float32 sums
+        assert a == pytest.approx(b, abs=1e-3)  # other batches sum float32 in another order
 
 
-def test_loglikelihoods_that_are_not_numbers_name_task_and_item_and_keep_the_older_set(
+def test_nan_loglikelihoods_name_task_and_item_and_keep_the_older_set(
     tmp_path: Path, tiny: Opened, broken: Opened
 ) -> None:
-    task = choosing(tmp_path)
+    task = choice_task(tmp_path)
     evaluate(task, tiny, tmp_path / "sets" / "animals")
     with pytest.raises(EvaluationError) as caught:
         evaluate(task, broken, tmp_path / "sets" / "animals")
@@ -176,9 +136,9 @@ def test_loglikelihoods_that_are_not_numbers_name_task_and_item_and_keep_the_old
     assert open_set(tmp_path / "sets" / "animals").read().table.num_rows == 24
 
 
-def test_a_chat_task_hashes_the_rendered_chat(tmp_path: Path, tiny: Opened) -> None:
-    task = choosing(tmp_path, chat_template=True, system="Be short.")
-    done, _ = evaluate(task, tiny, tmp_path / "set")
+def test_the_prompt_hash_of_a_chat_task_is_that_of_the_rendered_chat(tmp_path: Path, tiny: Opened) -> None:
+    task = choice_task(tmp_path, chat_template=True, system="Be short.")
+    sample_set, _ = evaluate(task, tiny, tmp_path / "set")
     rendered = tiny[0].render_chat(task.items[0].messages)
     assert "Be short." in rendered
-    assert done.read().table["prompt_hash"][0].as_py() == text_digest(rendered)
+    assert sample_set.read().table["prompt_hash"][0].as_py() == text_digest(rendered)

@@ -1,0 +1,173 @@
+"""The plan of an evaluation: the items of each data file, the settings that the rows depend on, and the manifest."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+from gate import __version__
+from gate.canonical import canonical_json, digest
+from gate.engines import ModelIdentity, Runtime
+from gate.evaluation.resume import FinishedFile
+from gate.samples.record import SCHEMA_VERSION
+from gate.store import SampleSet
+from gate.store.manifest import Manifest, ModelRecord, Shard, Timings
+from gate.tasks import Item, Task
+
+ITEMS_PER_DATA_FILE = 512
+"""Large enough for full batches, small enough that a killed run loses about a minute of work."""
+_TOKENS_PER_DATA_FILE = 131_072
+_MIN_ANSWERS_PER_DATA_FILE = 128
+_ITEMS_WITH_WHOLE_DISTRIBUTIONS = 64  # a whole distribution takes 100 KB or more
+SCORING_METHOD = "scoring"
+"""Entry of `Runtime.versions` that an engine sets after its first scores."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is evaluated.
+
+    Attributes
+    ----------
+    task : Task
+    identity : ModelIdentity
+    groups : tuple of tuple of Item
+        The items of each data file.
+    items_per_data_file : int
+    baseline : SampleSet or None
+        Set whose stored distributions KL divergence is measured from. None: store the distributions.
+    shard : (index, of) or None
+        The shard of the task that the items are; index counts from 1.
+    top_tokens : int or "whole"
+        Tokens to store of each distribution.
+    """
+
+    task: Task
+    identity: ModelIdentity
+    groups: tuple[tuple[Item, ...], ...]
+    items_per_data_file: int
+    baseline: SampleSet | None
+    shard: tuple[int, int] | None
+    top_tokens: int | Literal["whole"]
+
+    @classmethod
+    def of(
+        cls,
+        task: Task,
+        identity: ModelIdentity,
+        baseline: SampleSet | None,
+        shard: tuple[int, int] | None,
+        groups: Sequence[Sequence[Item]] | None,
+        top_tokens: int | Literal["whole"],
+    ) -> Plan:
+        """Group the items of a task, or of a shard of it, into data files, unless the groups are given."""
+        size = items_per_data_file(task)
+        if top_tokens == "whole" and baseline is None and task.measures_kl:
+            size = min(size, _ITEMS_WITH_WHOLE_DISTRIBUTIONS)
+        if groups is None:
+            items = task.items if shard is None else task.items[shard[0] - 1 :: shard[1]]
+            groups = [items[start : start + size] for start in range(0, len(items), size)]
+        return cls(task, identity, tuple(map(tuple, groups)), size, baseline, shard, top_tokens)
+
+    @property
+    def sizes(self) -> list[int]:
+        """Number of items in each data file."""
+        return [len(group) for group in self.groups]
+
+    def settings(self, runtime: Runtime) -> dict[str, str]:
+        """Return everything that the rows depend on, by names that messages show.
+
+        An interrupted evaluation is resumed only if all settings are equal.
+        """
+        found = dataclasses.asdict(runtime)
+        del found["versions"]
+        found["device"] = runtime.device.partition(":")[0]  # the index among equal GPUs does not matter
+        return {
+            "model": self.identity.fingerprint,
+            "task": self.task.fingerprint,
+            "items": digest([[item.item_id for item in group] for group in self.groups]),
+            "items per data file": str(max(self.sizes, default=0)),
+            "shard": "none" if self.shard is None else f"{self.shard[0]}/{self.shard[1]}",
+            # the files, not the model: the distributions are those of one evaluation
+            "baseline": "none"
+            if self.baseline is None
+            else digest([data_file.sha256 for data_file in self.baseline.manifest.data_files]),
+            "top tokens": str(self.top_tokens),
+            "quantgate": __version__,
+            **{
+                key: value if isinstance(value, str) else canonical_json(value)
+                for key, value in found.items()
+            },
+            **_library_versions(runtime),
+        }
+
+    def manifest(self, runtime: Runtime, finished: Sequence[FinishedFile]) -> Manifest:
+        """Return the manifest of the set that the finished data files make up."""
+        planned, answered = sum(self.sizes), sum(file.items for file in finished)
+        seconds = sum(file.seconds for file in finished)
+        return Manifest(
+            schema_version=SCHEMA_VERSION,
+            task=self.task.name,
+            metric=self.task.metric,
+            items=answered,
+            rows=sum(file.data_file.rows for file in finished),
+            data_files=[file.data_file for file in finished],
+            task_fingerprint=self.task.fingerprint,
+            facets=dict(self.task.facets),
+            model=self._model_record(runtime, finished),
+            reference=None if self.baseline is None else self.baseline.manifest.model.fingerprint,
+            timings=Timings(
+                seconds=seconds,
+                items_per_second=answered / max(seconds, 1e-9),
+                tokens_in=sum(file.tokens_in for file in finished),
+                tokens_out=sum(file.tokens_out for file in finished),
+            ),
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            quantgate=__version__,
+            shard=None
+            if self.shard is None
+            else Shard(
+                index=self.shard[0],
+                of=self.shard[1],
+                items=len(self.task.items),
+                items_per_data_file=self.items_per_data_file,
+            ),
+            top_tokens=self.top_tokens if self.baseline is None and self.task.measures_kl else 0,
+            settings=digest(self.settings(runtime)),
+            stopped_of=planned if answered < planned else None,
+        )
+
+    def _model_record(self, runtime: Runtime, finished: Sequence[FinishedFile]) -> ModelRecord:
+        versions = _library_versions(runtime)
+        if not self.task.generates and finished and finished[-1].method:
+            versions[SCORING_METHOD] = finished[-1].method
+        return ModelRecord(
+            name=self.identity.name,
+            revision=self.identity.revision,
+            weights=self.identity.weights,
+            tokenizer=self.identity.tokenizer,
+            dtype=self.identity.dtype,
+            engine=self.identity.engine,
+            fingerprint=self.identity.fingerprint,
+            device=runtime.device,
+            hardware=runtime.hardware,
+            loaded_dtype=runtime.dtype,
+            loaded_tokenizer=runtime.tokenizer,
+            end_tokens=list(runtime.end_tokens),
+            versions=versions,
+        )
+
+
+def items_per_data_file(task: Task) -> int:
+    """Return the number of items per data file: fewer if the task generates long texts."""
+    if not task.generates:
+        return ITEMS_PER_DATA_FILE
+    answers = max(_MIN_ANSWERS_PER_DATA_FILE, _TOKENS_PER_DATA_FILE // max(task.max_tokens, 1))
+    return max(1, min(ITEMS_PER_DATA_FILE, answers // task.repeats))
+
+
+def _library_versions(runtime: Runtime) -> dict[str, str]:
+    return {name: version for name, version in runtime.versions.items() if name != SCORING_METHOD}

@@ -1,0 +1,36 @@
+"""The baseline's stored distributions, which the candidate's are compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import pyarrow.compute as pc
+
+from gate.engines import Distribution
+from gate.samples.record import TaskSamples
+
+
+class StoredDistributions(Mapping[str, Distribution]):
+    """The distributions of a baseline's samples by item id; empty if the samples have none.
+
+    Each distribution is read from its row on access, because all of them together may not fit in memory.
+    """
+
+    def __init__(self, baseline: TaskSamples) -> None:
+        columns = baseline.table.select(("item_id", "top_tokens", "top_logprobs", "tail_mass"))
+        self._table = columns.filter(pc.is_valid(columns.column("tail_mass"))).combine_chunks()
+        self._rows = {item_id: row for row, item_id in enumerate(self._table.column("item_id").to_pylist())}
+
+    def __getitem__(self, item_id: str) -> Distribution:
+        row = self._rows[item_id]
+        tokens, logprobs = (
+            self._table.column(name)[row].values.to_numpy(zero_copy_only=False).tolist()
+            for name in ("top_tokens", "top_logprobs")
+        )
+        return Distribution(tuple(tokens), tuple(logprobs), self._table.column("tail_mass")[row].as_py())
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)

@@ -1,0 +1,76 @@
+"""The history in a folder: append-only, and refused when it is damaged."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gate.errors import SampleError
+from gate.store import Store
+from gate.store.history import LocalHistory, Record, open_history
+
+
+def record(p_value: float, series: str = "nightly") -> Record:
+    return Record(
+        time="2026-01-01T00:00:00+00:00",
+        series=series,
+        verdict="PASS",
+        p_value=p_value,
+        alpha=0.01,
+        drop=0.0,
+        flip_rate=0.02,
+        baseline="b",
+        candidate="c",
+    )
+
+
+def write_history(root: Path, *records: Record) -> LocalHistory:
+    history = LocalHistory(root)
+    for entry in records:
+        history.append(entry)
+    return history
+
+
+def test_records_keep_their_order_and_series_are_separate(tmp_path: Path) -> None:
+    history = write_history(tmp_path, record(0.1), record(0.2, "weekly"), record(0.3))
+    assert [entry.p_value for entry in history.read()] == [0.1, 0.2, 0.3]
+    assert [entry.p_value for entry in history.read("nightly")] == [0.1, 0.3]
+
+
+def test_an_absent_history_is_empty(tmp_path: Path) -> None:
+    assert LocalHistory(tmp_path / "absent").read() == []
+
+
+def test_a_damaged_history_is_refused_with_its_line(tmp_path: Path) -> None:
+    history = write_history(tmp_path, record(0.1))
+    with (tmp_path / "history.jsonl").open("a", encoding="utf-8") as handle:
+        handle.write("{broken\n")
+    with pytest.raises(SampleError, match=r"history\.jsonl:2"):
+        history.read()
+
+
+def test_a_full_disk_leaves_no_half_line(tmp_path: Path) -> None:
+    history = write_history(tmp_path, record(0.1))
+    size = (tmp_path / "history.jsonl").stat().st_size
+    code = (
+        "import resource, signal, sys; from pathlib import Path; from gate.store.history import LocalHistory\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({size + 50}, {size + 50}))\n"
+        "history = LocalHistory(Path(sys.argv[1])); history.append(history.read()[0])\n"
+    )
+    finished = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert "no space left" in finished.stderr
+    assert [entry.p_value for entry in history.read()] == [0.1]
+
+
+def test_a_local_store_keeps_its_history_in_a_file(tmp_path: Path) -> None:
+    history = open_history(Store(tmp_path))
+    with history.lock():
+        history.append(record(0.5), after=0)
+    assert [entry.p_value for entry in history.read("nightly")] == [0.5]
+    assert (tmp_path / "history.jsonl").is_file()
