@@ -81,9 +81,11 @@ def command(
     from gate.cli.console import Terminal
     from gate.config import DecisionSettings, DistanceSettings
     from gate.files import write_text
+    from gate.importers.arrow import start_without_pandas
     from gate.report import render
     from gate.report.redact import secrets_of
 
+    start_without_pandas()
     comparison = compare_samples(
         baseline,
         candidate,
