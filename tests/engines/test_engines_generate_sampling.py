@@ -1,4 +1,4 @@
-"""Seeded sampling: the same request gives the same text in any company, and the draws have the model's distribution."""
+"""Seeded sampling: a request gives the same text in any batch, and tokens follow the model's distribution."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from scipy import stats
 from support.opened import open_model, silent
 
 from gate.engines import Engine, GenerateRequest
-from gate.engines.hf.generation.next_token import choose, gumbel, key_of
+from gate.engines.hf.generation.sampling import gumbel_noise, noise_key, sample
 from gate.errors import EvaluationError
 
 PROMPTS = ["the cat", "one two three", "a", "big big dog", "What animal sees the bird ? A :"]
@@ -29,12 +29,12 @@ def texts(engine: Engine, requests: list[GenerateRequest]) -> list[str]:
     return [answer.text for answer in engine.generate_until(requests, silent)]
 
 
-def test_the_same_request_gives_the_same_text_in_any_company(engine: Engine, tiny_model: Path) -> None:
+def test_the_same_request_gives_the_same_text_in_any_batch(engine: Engine, tiny_model: Path) -> None:
     requests = [GenerateRequest(prompt, (), 6 + seed, 0.7, seed) for prompt in PROMPTS for seed in range(4)]
     alone = [texts(engine, [request])[0] for request in requests]
     for tokens, order in ((60, 1), (400, -1), (100_000, 1)):
-        asked = requests[::order]
-        assert texts(open_model(tiny_model, {"max_batch_tokens": tokens}), asked) == alone[::order]
+        reordered = requests[::order]
+        assert texts(open_model(tiny_model, {"max_batch_tokens": tokens}), reordered) == alone[::order]
 
 
 def test_another_seed_gives_another_text_and_temperature_0_the_greedy_one(engine: Engine) -> None:
@@ -45,51 +45,57 @@ def test_another_seed_gives_another_text_and_temperature_0_the_greedy_one(engine
     assert texts(engine, [GenerateRequest("the cat", (), 12, 1e-6, 5)]) == greedy[:1]
 
 
-def test_items_of_one_seed_do_not_share_their_noise() -> None:
-    keys = {key_of(seed, prompt) for seed in range(50) for prompt in ([1, 2], [1, 3], [12], [2, 1])}
+def test_items_with_the_same_seed_do_not_share_noise() -> None:
+    keys = {noise_key(seed, prompt) for seed in range(50) for prompt in ([1, 2], [1, 3], [12], [2, 1])}
     assert len(keys) == 200
 
 
-def test_the_first_token_is_drawn_with_the_probability_that_the_model_gives_it(engine: Any) -> None:
-    loaded, count, heat = engine._loaded, 2000, 0.8
+def test_the_first_token_is_sampled_with_the_probability_that_the_model_assigns(engine: Any) -> None:
+    loaded, count, temperature = engine._loaded, 2000, 0.8
     with torch.no_grad():
         ids = torch.tensor([loaded.tokenizer("the cat").input_ids])
-        chances = torch.softmax(loaded.model(ids).logits[0, -1] / heat, dim=0).tolist()
+        probabilities = torch.softmax(loaded.model(ids).logits[0, -1] / temperature, dim=0).tolist()
     expected: Counter[str] = Counter()
-    for token, chance in enumerate(chances):
+    for token, probability in enumerate(probabilities):
         name = (
             "" if token in loaded.end_tokens else loaded.tokenizer.decode([token], skip_special_tokens=True)
         )
-        expected[name] += chance
-    drawn = Counter(texts(engine, [GenerateRequest("the cat", (), 1, heat, seed) for seed in range(count)]))
-    common = [name for name, chance in expected.items() if chance * count >= 10]
-    seen = [drawn[name] for name in common]
-    wanted = [expected[name] * count for name in common]
-    result = stats.chisquare([*seen, count - sum(seen)], [*wanted, count - sum(wanted)])
+        expected[name] += probability
+    drawn = Counter(
+        texts(engine, [GenerateRequest("the cat", (), 1, temperature, seed) for seed in range(count)])
+    )
+    common = [name for name, probability in expected.items() if probability * count >= 10]
+    counts = [drawn[name] for name in common]
+    expected_counts = [expected[name] * count for name in common]
+    result = stats.chisquare([*counts, count - sum(counts)], [*expected_counts, count - sum(expected_counts)])
     assert result.pvalue > 1e-3
     assert len(common) > 10
 
 
-def test_every_step_draws_from_the_whole_distribution() -> None:
+def test_every_step_samples_from_the_whole_distribution() -> None:
     logits = torch.tensor([2.0, 1.0, 0.0, -1.0, -4.0]).repeat(20_000, 1)
     for step in (0, 1, 700):
-        keys = [key_of(seed, [7, 7]) for seed in range(len(logits))]
-        drawn = np.bincount(choose(logits, [1.0] * len(keys), keys, [step] * len(keys)), minlength=5)
-        wanted = torch.softmax(logits[0].double(), 0).numpy() * len(logits)
-        assert stats.chisquare(drawn, wanted).pvalue > 1e-3
+        keys = [noise_key(seed, [7, 7]) for seed in range(len(logits))]
+        drawn = np.bincount(sample(logits, [1.0] * len(keys), keys, [step] * len(keys)), minlength=5)
+        expected = torch.softmax(logits[0].double(), 0).numpy() * len(logits)
+        assert stats.chisquare(drawn, expected).pvalue > 1e-3
 
 
 def test_noise_is_gumbel_and_independent_over_keys_steps_and_tokens() -> None:
-    noise = gumbel([key_of(seed, [3]) for seed in range(40)], [5] * 40, 5000, torch.device("cpu")).numpy()
+    noise = gumbel_noise(
+        [noise_key(seed, [3]) for seed in range(40)], [5] * 40, 5000, torch.device("cpu")
+    ).numpy()
     assert stats.kstest(noise.ravel(), "gumbel_r").pvalue > 1e-3
-    later = gumbel([key_of(seed, [3]) for seed in range(40)], [6] * 40, 5000, torch.device("cpu")).numpy()
+    later = gumbel_noise(
+        [noise_key(seed, [3]) for seed in range(40)], [6] * 40, 5000, torch.device("cpu")
+    ).numpy()
     pairs = [(noise[:, 1:], noise[:, :-1]), (noise[1:], noise[:-1]), (noise, later)]
-    for one, other in pairs:
-        assert abs(np.corrcoef(one.ravel(), other.ravel())[0, 1]) < 4 / np.sqrt(one.size)
+    for first, second in pairs:
+        assert abs(np.corrcoef(first.ravel(), second.ravel())[0, 1]) < 4 / np.sqrt(first.size)
 
 
 def split_mix(state: int) -> tuple[int, int]:
-    """Return the next state of SplitMix64 and its output, in whole numbers."""
+    """Return the next state of SplitMix64 and its output, in integer arithmetic."""
     mask = (1 << 64) - 1
     state = (state + 0x9E3779B97F4A7C15) & mask
     value = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & mask
@@ -97,33 +103,33 @@ def split_mix(state: int) -> tuple[int, int]:
     return state, value ^ (value >> 31)
 
 
-def test_noise_is_that_of_split_mix_64_and_never_changes() -> None:
-    # a candidate is compared with the stored draws of a baseline that an earlier version may have made
-    assert split_mix(1234567)[1] == 6457827717110365317  # published with the algorithm's C code
-    key, step = key_of(1, [2, 3]), 9
+def test_noise_comes_from_split_mix_64_and_never_changes() -> None:
+    # a candidate may be compared with stored samples of a baseline that an earlier version evaluated
+    assert split_mix(1234567)[1] == 6457827717110365317  # published with the C code of the algorithm
+    key, step = noise_key(1, [2, 3]), 9
     assert key == 16299997169100725290
     state = split_mix(key + split_mix(step + 1)[1])[1]
     expected = []
     for _ in range(400):
         state, value = split_mix(state)
         expected.append(-math.log(-math.log(((value >> 11) + 0.5) / 2**53)))
-    found = gumbel([5, key], [0, step], 400, torch.device("cpu"))[1].tolist()
-    assert found == pytest.approx(expected, rel=1e-12)
+    noise = gumbel_noise([5, key], [0, step], 400, torch.device("cpu"))[1].tolist()
+    assert noise == pytest.approx(expected, rel=1e-12)
 
 
-def test_greedy_rows_and_drawn_rows_mix() -> None:
+def test_greedy_and_sampled_rows_share_a_batch() -> None:
     logits = torch.tensor([[0.0, 3.0, 1.0]]).repeat(6, 1)
-    mixed = choose(logits, [0, 5, 0, 5, 5, 0], list(range(6)), [0] * 6)
+    mixed = sample(logits, [0, 5, 0, 5, 5, 0], list(range(6)), [0] * 6)
     assert [mixed[row] for row in (0, 2, 5)] == [1, 1, 1]
-    drawn = choose(logits[:3], [5, 5, 5], [1, 3, 4], [0] * 3)
+    drawn = sample(logits[:3], [5, 5, 5], [1, 3, 4], [0] * 3)
     assert [mixed[row] for row in (1, 3, 4)] == drawn
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_not_a_number_is_refused_but_minus_infinity_is_a_token_that_never_comes(temperature: float) -> None:
+def test_nan_is_an_error_and_minus_infinity_is_a_token_that_is_never_sampled(temperature: float) -> None:
     logits = torch.tensor([[0.0, -torch.inf, 1.0], [0.0, 1.0, 2.0]])
     for step in range(50):
-        assert 1 not in choose(logits, [temperature] * 2, [1, 2], [step] * 2)[:1]
+        assert 1 not in sample(logits, [temperature] * 2, [1, 2], [step] * 2)[:1]
     logits[1, 0] = torch.nan
     with pytest.raises(EvaluationError, match="not numbers"):
-        choose(logits, [temperature] * 2, [1, 2], [0, 0])
+        sample(logits, [temperature] * 2, [1, 2], [0, 0])

@@ -1,4 +1,4 @@
-"""Decoding is greedy whatever a checkpoint's generation_config.json says; where texts end is recorded."""
+"""Decoding ignores a checkpoint's generation_config.json except for its end tokens, which are recorded."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gate.config import EngineSettings, ModelSettings
 from gate.engines import Engine, GenerateRequest, fetch, locate, open_engine
 
 
-def opened(folder: Path) -> Engine:
+def open_checkpoint(folder: Path) -> Engine:
     settings = EngineSettings(device="cpu")
     source = fetch(locate(ModelSettings(model=str(folder)), folder), settings, folder, None)
     return open_engine(source, settings)
@@ -21,7 +21,7 @@ def texts(engine: Engine) -> list[str]:
     return [answer.text for answer in engine.generate_until(requests, lambda _: None)]
 
 
-def test_penalties_and_beams_of_the_checkpoint_do_not_reach_the_answers(
+def test_penalties_and_beams_of_the_checkpoint_do_not_change_the_text(
     tiny_model: Path, tmp_path: Path
 ) -> None:
     other = tmp_path / "other"
@@ -31,14 +31,14 @@ def test_penalties_and_beams_of_the_checkpoint_do_not_reach_the_answers(
     path.write_text(
         json.dumps(config | {"repetition_penalty": 5.0, "num_beams": 3, "no_repeat_ngram_size": 1})
     )
-    assert texts(opened(other)) == texts(opened(tiny_model))
+    assert texts(open_checkpoint(other)) == texts(open_checkpoint(tiny_model))
 
 
-def test_the_tokens_that_end_a_text_are_recorded(tiny_model: Path, tmp_path: Path) -> None:
+def test_the_end_tokens_are_recorded(tiny_model: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     shutil.copytree(tiny_model, other)
     path = other / "generation_config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
     path.write_text(json.dumps(config | {"eos_token_id": [1, 7]}))
-    assert opened(tiny_model).runtime.end_tokens == (1,)
-    assert opened(other).runtime.end_tokens == (1, 7)
+    assert open_checkpoint(tiny_model).runtime.end_tokens == (1,)
+    assert open_checkpoint(other).runtime.end_tokens == (1, 7)

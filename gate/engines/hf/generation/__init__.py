@@ -1,1 +1,1 @@
-"""Generated text."""
+"""Text generation with transformers models."""

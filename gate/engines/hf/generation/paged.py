@@ -1,161 +1,116 @@
-"""Which models can write into pages (`gate.engines.hf.generation.pages`) or behind padding: by configuration and by trying."""
+"""Whether a model supports a paged cache, shared-prefix attention and left padding: probes, run once per model."""
 
 from __future__ import annotations
 
 import logging
-import math
-from typing import Any
-from weakref import WeakKeyDictionary
+from collections.abc import Callable
+from functools import wraps
+from typing import TypeVar
 
 import torch
-from transformers import DynamicCache
-from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-from gate.engines.hf.generation.pages import PageCache, takes
+from gate.engines.hf.generation.paged_model import PagedModel
+from gate.engines.hf.model.capabilities import accepts, logit_distances, probe_tokens, tolerance
 from gate.engines.hf.model.load import LoadedModel
 from gate.engines.hf.model.memory import is_out_of_memory
 
 _LOG = logging.getLogger(__name__)
-_PROBE = "One two three, 4 five six. A probe, nothing else: of rows that differ in length, read side by side."
-_PAGE = 3  # tokens of a page: so few that the probe text fills several
-# root mean square differences: bfloat16 alone makes up to 0.1, a wrong mask or position 1
-_TOLERANCE = {torch.float64: 1e-3, torch.float32: 1e-3, torch.float16: 0.1}
-_ROUGH_TOLERANCE = 0.3
-_FOUND: WeakKeyDictionary[Any, str | None] = WeakKeyDictionary()
-_TOGETHER: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
-_PADS: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
+_PAGE_SIZE = 3  # small, so that the probe fills several pages
+_PADDING = 3  # tokens
+
+T = TypeVar("T")
 
 
-def why_not(loaded: LoadedModel) -> str | None:
-    """Return why the model cannot write into pages; None where it can. Found once a model."""
-    if loaded.model not in _FOUND:
-        _FOUND[loaded.model] = _reason(loaded.model) or _probe(loaded, together=False)
-    return _FOUND[loaded.model]
+def _once(probe: Callable[[LoadedModel], T]) -> Callable[[LoadedModel], T]:
+    """Keep the result of a probe with the model."""
+
+    @wraps(probe)
+    def run(loaded: LoadedModel) -> T:
+        if probe.__name__ not in loaded.probes:
+            loaded.probes[probe.__name__] = probe(loaded)
+        result: T = loaded.probes[probe.__name__]
+        return result
+
+    return run
 
 
-def attends_together(loaded: LoadedModel) -> bool:
-    """Tell whether the model takes `gate.engines.hf.generation.shared_attention` for its attention. Found once a model."""
-    if loaded.model not in _TOGETHER:
-        # other kinds of attention have their reasons: capped scores, sinks
-        plain = loaded.model.config.get_text_config(decoder=True)._attn_implementation == "sdpa"
-        reason = _probe(loaded, together=True) if plain else "its attention is not sdpa"
-        _TOGETHER[loaded.model] = reason is None
-        if reason is not None:
-            _LOG.info("what prompts begin alike with is read once a text and step: %s", reason)
-    return _TOGETHER[loaded.model]
+@_once
+def paging_obstacle(loaded: LoadedModel) -> str | None:
+    """Return why the model cannot use a paged cache; None if it can."""
+    if loaded.capabilities.obstacle:
+        return loaded.capabilities.obstacle
+    if not accepts(loaded.model, "past_key_values", "position_ids", "attention_mask"):
+        return "its forward accepts no key-value cache, attention mask or position ids"
+    if not loaded.capabilities.cache_layers:
+        return "its cache holds more than plain keys and values"
+    return _probe_pages(loaded, shared_prefix=False)
 
 
-def heeds_padding(loaded: LoadedModel) -> bool:
-    """Tell whether padding on the left leaves the model's logits as they are. Found once a model."""
-    if loaded.model not in _PADS:
-        _PADS[loaded.model] = _padded_equal(loaded)
-    return _PADS[loaded.model]
+@_once
+def supports_shared_prefix(loaded: LoadedModel) -> bool:
+    """Tell whether `gate.engines.hf.generation.shared_prefix_attention` can replace the model's attention."""
+    # models with other attention need it: capped scores, sinks
+    if loaded.capabilities.attention != "sdpa":
+        reason: str | None = "its attention is not sdpa"
+    else:
+        reason = _probe_pages(loaded, shared_prefix=True)
+    if reason is not None:
+        _LOG.info("shared-prefix attention is disabled: %s", reason)
+    return reason is None
 
 
-def layers_of(model: Any) -> list[Any]:
-    """Return the model's cache, layer by layer, as transformers would make it."""
-    return list(DynamicCache(config=model.config.get_text_config(decoder=True)).layers)
-
-
-def reach(model: Any) -> int | None:
-    """Return the longest text, in tokens, that pages are right for; None where any is.
-
-    While a text is within the window of sliding-window attention, that is full attention. Some rotary embeddings
-    change with the length of the longest text beside, beyond the length that the model was first trained on.
-    """
-    config = model.config.get_text_config(decoder=True)
-    bounds = [
-        layer.sliding_window for layer in layers_of(model) if isinstance(layer, DynamicSlidingWindowLayer)
-    ]
-    rope = getattr(config, "rope_parameters", None) or {}
-    for entry in [rope, *(value for value in rope.values() if isinstance(value, dict))]:
-        if entry.get("rope_type") in ("dynamic", "longrope"):
-            original = entry.get("original_max_position_embeddings")
-            bounds.append(original or getattr(config, "original_max_position_embeddings", None) or 1)
-    return min(bounds, default=None)
-
-
-def _reason(model: Any) -> str | None:
-    """Return what the configuration has against pages."""
-    config = model.config.get_text_config(decoder=True)
-    if model.config.is_encoder_decoder:
-        return "it is an encoder-decoder"
-    if not takes(model, "past_key_values", "position_ids", "attention_mask"):
-        return "its forward takes no key-value cache, mask or position ids"
-    if config._attn_implementation not in ("sdpa", "eager"):
-        return f"{config._attn_implementation} takes no mask of one's own"
-    for layer in layers_of(model):
-        if type(layer) not in (DynamicLayer, DynamicSlidingWindowLayer):
-            return f"its cache has a {type(layer).__name__}, not plain keys and values"
-    return None
-
-
-def _probe(loaded: LoadedModel, together: bool) -> str | None:
-    """Compare logits made in pages with those of plain forward passes over the same tokens."""
+@_once
+def ignores_padding(loaded: LoadedModel) -> bool:
+    """Tell whether padding on the left leaves the model's logits unchanged."""
     model, device = loaded.model, loaded.device
-    ids = loaded.tokenizer(_PROBE, add_special_tokens=False)["input_ids"][: reach(model)]
+    ids = probe_tokens(loaded.tokenizer)[:8]
+    inputs = torch.tensor([[loaded.tokenizer.pad_token_id or 0] * _PADDING + ids], device=device)
+    mask = torch.tensor([[0] * _PADDING + [1] * len(ids)], device=device)
+    options = {"attention_mask": mask, "position_ids": (mask.cumsum(1) - 1).clamp(min=0)}
+    options = {name: value for name, value in options.items() if accepts(model, name)}
+    with torch.no_grad():
+        plain = model(input_ids=inputs[:, _PADDING:], use_cache=False).logits[:, -1]
+        padded = model(input_ids=inputs, use_cache=False, **options).logits[:, -1]
+    return float(logit_distances(padded, plain)) <= tolerance(model.dtype)
+
+
+def _probe_pages(loaded: LoadedModel, shared_prefix: bool) -> str | None:
+    """Compare the logits of a paged cache with those of plain forward passes over the same tokens."""
+    model, device = loaded.model, loaded.device
+    ids = probe_tokens(loaded.tokenizer)[: loaded.capabilities.window]
     if len(ids) < 2:
-        return "the probe text is too short for its tokenizer or window"
-    # rows of unequal length behind a shared beginning, and a token more than is read at once
-    rows = [ids[: max(2, len(ids) * part // 4)] for part in (4, 2, 3)]
-    shared = len(rows[1]) // 2
+        return "the probe text is too short for its tokenizer or attention window"
+    # sequences of unequal length with a common prefix; a prefill of all but two tokens, then two decode steps
+    sequences = [ids[: max(2, len(ids) * quarters // 4)] for quarters in (4, 2, 3)]
+    indices = range(len(sequences))
+    shared = len(sequences[1]) // 2
     try:
         with torch.no_grad():
             plain = [
-                model(input_ids=torch.tensor([row], device=device), use_cache=False).logits[0, -2:].float()
-                for row in rows
+                model(input_ids=torch.tensor([tokens], device=device), use_cache=False).logits[0, -2:]
+                for tokens in sequences
             ]
-        cache = PageCache(model, len(layers_of(model)), len(ids) * (len(rows) + 1), _PAGE)
-        prefix = cache.pool.take(cache.pages_for(shared))
+        num_pages = len(ids) * (len(sequences) + 1)
+        paged = PagedModel(model, device, loaded.capabilities.cache_layers, num_pages, _PAGE_SIZE)
         if shared:
-            cache.read([ids[:shared]], [prefix], 0, device)
-        tables = cache.fork(prefix, shared, [len(ids)] * len(rows))
-        cache.read([row[shared:-2] or [0] for row in rows], tables, shared, device)
-        made = [
-            cache.step(
-                [row[-2 + k] for row in rows],
-                [len(row) - 2 + k for row in rows],
-                tables,
-                device,
-                prefix[: shared // _PAGE] if together else [],
+            paged.prefill_prefix(tuple(ids[:shared]))
+        paged.fork(dict.fromkeys(indices, len(ids)), shared)
+        paged.prefill(indices, [tokens[shared:-2] or [0] for tokens in sequences], shared)
+        steps = [
+            paged.decode(
+                indices,
+                [tokens[-2 + step] for tokens in sequences],
+                [len(tokens) - 2 + step for tokens in sequences],
+                shared_prefix=shared_prefix,
             )
-            for k in range(2)
+            for step in range(2)
         ]
-    except Exception as error:
-        # whatever a model says to such a cache, it can still be asked plainly
+    except Exception as error:  # models fail in many ways; this one generates in static batches
         if is_out_of_memory(error):
             raise
-        return f"it refuses the cache ({type(error).__name__}: {str(error).splitlines()[0][:80] if str(error) else ''})"
-    off = max(_distance(made[k][row], logits[k]) for row, logits in enumerate(plain) for k in range(2))
-    if off <= _tolerance(model):
+        message = str(error).strip().splitlines() or [""]
+        return f"it fails with a paged cache ({type(error).__name__}: {message[0][:80]})"
+    distance = float(logit_distances(torch.stack(steps, dim=1).flatten(0, 1), torch.cat(plain)).max())
+    if distance <= tolerance(model.dtype):
         return None
-    return f"its logits in pages differ from plain ones by {off:.3g} standard deviations"
-
-
-def _padded_equal(loaded: LoadedModel) -> bool:
-    """Compare the logits of a text with those of the same text behind padding."""
-    model, device = loaded.model, loaded.device
-    ids = loaded.tokenizer(_PROBE, add_special_tokens=False)["input_ids"][:8]
-    gap = 3
-    inputs = torch.tensor([[loaded.tokenizer.pad_token_id or 0] * gap + ids], device=device)
-    mask = torch.tensor([[0] * gap + [1] * len(ids)], device=device)
-    places = (mask.cumsum(1) - 1).clamp(min=0)
-    options = {
-        name: value
-        for name, value in (("attention_mask", mask), ("position_ids", places))
-        if takes(model, name)
-    }
-    with torch.no_grad():
-        plain = model(input_ids=inputs[:, gap:], use_cache=False).logits[0, -1].float()
-        behind = model(input_ids=inputs, use_cache=False, **options).logits[0, -1].float()
-    return _distance(behind, plain) <= _tolerance(model)
-
-
-def _distance(logits: torch.Tensor, plain: torch.Tensor) -> float:
-    """Return the root mean square difference in standard deviations of the logits; infinite where it is NaN."""
-    off = float((logits - plain).square().mean().sqrt() / plain.std())
-    return math.inf if math.isnan(off) else off
-
-
-def _tolerance(model: Any) -> float:
-    return _TOLERANCE.get(model.dtype, _ROUGH_TOLERANCE)
+    return f"its logits with a paged cache differ from plain ones by {distance:.3g} nats"

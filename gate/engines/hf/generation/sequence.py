@@ -1,4 +1,4 @@
-"""A text in progress: what was asked, what is written, and whether it has come to its end."""
+"""A sequence: the tokens of a prompt and of the text generated after it."""
 
 from __future__ import annotations
 
@@ -9,133 +9,149 @@ from typing import Any
 import torch
 
 from gate.engines.base import Distribution, Divergence, GenerateAnswer, GenerateRequest
-from gate.engines.hf.generation.next_token import key_of
-from gate.engines.hf.model.distribution import asked
+from gate.engines.hf.generation.sampling import noise_key, sample
+from gate.engines.hf.model.distribution import distributions
 
-_ROWS_AT_ONCE = 64  # rows of log-probabilities that are held at a time, in float32
-_WHOLE_CHARACTERS = 8  # tokens before a stop string that give the decoder whole characters to start with
+_DISTRIBUTION_ROWS = 64  # rows of float32 log-probabilities held at a time
+_CONTEXT_TOKENS = 8  # decoded before a possible stop string, so that it starts on a whole character
 
 
 @dataclass
-class Writing:
-    """One request on its way.
+class TokenSequence:
+    """The tokens of one request.
 
     Attributes
     ----------
     index : int
-        Of the request in its call.
+        Position of the request in its call.
     prompt : tuple of int
         At least one token.
     stop : tuple of str
-        Looked for in the new text only.
-    ends : frozenset of int
-        Tokens that end the text and are no part of it.
-    made : list of int
-        New tokens, without an end.
-    first : Distribution, Divergence or None
-        What the request asks about the first token, once it is there.
+        Searched for in the generated text only.
+    end_tokens : frozenset of int
+        Tokens that end the text. They are not part of it.
+    noise_key : int
+        See `gate.engines.hf.generation.sampling.noise_key`; 0 for greedy decoding.
+    generated : list of int
+        New tokens, without an end token.
+    first_token : Distribution, Divergence or None
+        What the request asks about the distribution of the first new token; None until it is known.
     """
 
     index: int
     request: GenerateRequest
     prompt: tuple[int, ...]
     stop: tuple[str, ...]
-    ends: frozenset[int]
-    key: int
-    made: list[int] = field(default_factory=list)
-    first: Distribution | Divergence | None = None
+    end_tokens: frozenset[int]
+    noise_key: int
+    generated: list[int] = field(default_factory=list)
+    first_token: Distribution | Divergence | None = None
 
     @property
     def tokens(self) -> list[int]:
-        """Prompt and new tokens."""
-        return [*self.prompt, *self.made]
+        """Prompt and generated tokens."""
+        return [*self.prompt, *self.generated]
 
     @property
     def length(self) -> int:
         """Number of `tokens`."""
-        return len(self.prompt) + len(self.made)
+        return len(self.prompt) + len(self.generated)
 
     @property
-    def longest(self) -> int:
-        """What `length` can become."""
+    def max_length(self) -> int:
+        """Upper bound of `length`."""
         return len(self.prompt) + self.request.max_tokens
 
     def answer(self, tokenizer: Any) -> GenerateAnswer:
-        """Return the text so far, cut before its first stop string."""
-        text = tokenizer.decode(self.made, skip_special_tokens=True)
-        places = [place for one in self.stop if (place := text.find(one)) >= 0]
+        """Return the generated text, cut before its first stop string."""
+        text = tokenizer.decode(self.generated, skip_special_tokens=True)
+        positions = [position for stop in self.stop if (position := text.find(stop)) >= 0]
         return GenerateAnswer(
-            text[: min(places)] if places else text,
+            text[: min(positions)] if positions else text,
             len(self.prompt),
-            len(self.made),
-            self.first if isinstance(self.first, Distribution) else None,
-            self.first if isinstance(self.first, Divergence) else None,
+            len(self.generated),
+            self.first_token if isinstance(self.first_token, Distribution) else None,
+            self.first_token if isinstance(self.first_token, Divergence) else None,
         )
 
 
-def writings(
+def make_sequences(
     tokenizer: Any,
     requests: Sequence[GenerateRequest],
     prompts: Sequence[Sequence[int]],
-    ends: Sequence[int],
-) -> list[Writing]:
-    """Begin the texts. A stop string that is a special token of the tokenizer ends a text like its own ends."""
-    special = {
-        str(token): number for number, token in tokenizer.added_tokens_decoder.items() if token.special
-    }
+    end_tokens: Sequence[int],
+) -> list[TokenSequence]:
+    """Return one sequence per request. A stop string that is a special token also becomes an end token."""
+    special = {str(token): index for index, token in tokenizer.added_tokens_decoder.items() if token.special}
     return [
-        Writing(
+        TokenSequence(
             index,
             request,
             tuple(prompt),
             tuple(stop for stop in request.stop if stop),
-            frozenset(ends) | {special[stop] for stop in request.stop if stop in special},
-            key_of(request.seed, prompt) if request.temperature > 0 else 0,
+            frozenset(end_tokens) | {special[stop] for stop in request.stop if stop in special},
+            noise_key(request.seed, prompt) if request.temperature > 0 else 0,
         )
         for index, (request, prompt) in enumerate(zip(requests, prompts, strict=True))
     ]
 
 
-def measure(rows: Sequence[Writing], scores: torch.Tensor) -> None:
-    """Note what is asked about the first tokens, for the rows that are about to get theirs.
+def sample_next(sequences: Sequence[TokenSequence], logits: torch.Tensor) -> list[int]:
+    """Return the next token of each sequence, and record what is asked about a first token's distribution.
 
     Parameters
     ----------
-    scores : float32 tensor of shape (rows, vocabulary)
-        Logits of each row's next token.
+    sequences : sequence of TokenSequence
+    logits : float32 tensor of shape (sequences, vocabulary)
+
+    Raises
+    ------
+    EvaluationError
+        A logit is NaN.
     """
-    new = [
-        place
-        for place, row in enumerate(rows)
-        if row.first is None and (row.request.top or row.request.reference is not None)
+    tokens = sample(
+        logits,
+        [sequence.request.temperature for sequence in sequences],
+        [sequence.noise_key for sequence in sequences],
+        [len(sequence.generated) for sequence in sequences],
+    )
+    _record_first_tokens(sequences, logits)
+    return tokens
+
+
+def _record_first_tokens(sequences: Sequence[TokenSequence], logits: torch.Tensor) -> None:
+    pending = [
+        row
+        for row, sequence in enumerate(sequences)
+        if sequence.first_token is None and (sequence.request.top or sequence.request.reference is not None)
     ]
-    for start in range(0, len(new), _ROWS_AT_ONCE):
-        places = new[start : start + _ROWS_AT_ONCE]
-        logprobs = torch.log_softmax(scores[places], dim=1)
-        found = asked(logprobs, [rows[place].request for place in places])
-        for place, one in zip(places, found, strict=True):
-            rows[place].first = one
+    for start in range(0, len(pending), _DISTRIBUTION_ROWS):
+        rows = pending[start : start + _DISTRIBUTION_ROWS]
+        logprobs = torch.log_softmax(logits[rows], dim=1)
+        results = distributions(logprobs, [sequences[row].request for row in rows])
+        for row, result in zip(rows, results, strict=True):
+            sequences[row].first_token = result
 
 
-def extend(tokenizer: Any, rows: Sequence[Writing], tokens: Sequence[int]) -> list[bool]:
-    """Write each row's next token and tell which rows are at their end by it.
+def append_tokens(tokenizer: Any, sequences: Sequence[TokenSequence], tokens: Sequence[int]) -> list[bool]:
+    """Append a token to each sequence; return whether each sequence is now finished.
 
-    Only the last tokens are decoded: a token is at least a byte, so a stop string that ends in the newest token
-    lies in as many tokens as it has bytes.
+    Stop strings are searched for in the last tokens only. A token has at least one byte, so a stop string that ends in
+    the newest token spans at most as many tokens as it has bytes.
     """
-    ended = []
-    for row, token in zip(rows, tokens, strict=True):
-        if token in row.ends:
-            ended.append(True)
+    finished = []
+    for sequence, token in zip(sequences, tokens, strict=True):
+        if token in sequence.end_tokens:
+            finished.append(True)
             continue
-        row.made.append(token)
-        ended.append(len(row.made) >= row.request.max_tokens)
-    watched = [number for number, row in enumerate(rows) if row.stop and not ended[number]]
+        sequence.generated.append(token)
+        finished.append(len(sequence.generated) >= sequence.request.max_tokens)
+    searched = [row for row, sequence in enumerate(sequences) if sequence.stop and not finished[row]]
     tails = [
-        rows[number].made[-max(len(one.encode()) for one in rows[number].stop) - _WHOLE_CHARACTERS :]
-        for number in watched
+        sequences[row].generated[-max(len(stop.encode()) for stop in sequences[row].stop) - _CONTEXT_TOKENS :]
+        for row in searched
     ]
     texts = tokenizer.batch_decode(tails, skip_special_tokens=True) if tails else []
-    for number, text in zip(watched, texts, strict=True):
-        ended[number] = any(one in text for one in rows[number].stop)
-    return ended
+    for row, text in zip(searched, texts, strict=True):
+        finished[row] = any(stop in text for stop in sequences[row].stop)
+    return finished

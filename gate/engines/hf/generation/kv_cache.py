@@ -1,0 +1,128 @@
+"""Which pages of the KV cache each sequence and the shared prefix hold, after PagedAttention (Kwon et al. 2023)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from gate.engines.hf.generation.page_pool import PagePool
+
+
+@dataclass(frozen=True)
+class PageCopy:
+    """A page to copy: forked sequences cannot share a page that is only partly filled."""
+
+    source: int
+    targets: list[int]
+
+
+class KVCacheManager:
+    """Page tables of the running sequences, known by their index, and of at most one shared prefix.
+
+    The manager only counts. `gate.engines.hf.generation.paged_model` stores the keys and values.
+
+    Parameters
+    ----------
+    num_pages : int
+    page_size : int
+        Tokens per page.
+    """
+
+    def __init__(self, num_pages: int, page_size: int) -> None:
+        self.num_pages, self.page_size = num_pages, page_size
+        self._pool = PagePool(num_pages)
+        self._tables: dict[int, list[int]] = {}
+        self._prefix: tuple[int, ...] = ()
+        self._prefix_pages: list[int] = []
+
+    @property
+    def num_free_pages(self) -> int:
+        """Number of pages that can be allocated."""
+        return self._pool.num_free
+
+    @property
+    def num_used_pages(self) -> int:
+        """Number of pages that sequences or the prefix hold. Shared pages count once."""
+        return self.num_pages - self._pool.num_free
+
+    def pages_for(self, tokens: int) -> int:
+        """Return the number of pages that hold `tokens` tokens."""
+        return -(-tokens // self.page_size)
+
+    def pages_held(self, sequence: int) -> int:
+        """Return the number of pages that a sequence holds, shared ones included."""
+        return len(self._tables[sequence])
+
+    def fork(self, capacities: Mapping[int, int], length: int, source: int | None = None) -> PageCopy | None:
+        """Allocate pages for new sequences that start with tokens already in the cache.
+
+        Full pages are shared. A partly filled page is copied.
+
+        Parameters
+        ----------
+        capacities : mapping of int to int
+            Per new sequence: the tokens to allocate pages for, at least `length`.
+        length : int
+            Number of tokens to share; 0 shares nothing.
+        source : int, optional
+            The sequence that holds these tokens; by default the shared prefix.
+
+        Returns
+        -------
+        PageCopy or None
+            The copy that the caller has to make.
+        """
+        pages = self._prefix_pages if source is None else self._tables[source]
+        full, rest = divmod(length, self.page_size)
+        for sequence, capacity in capacities.items():
+            shared = self._pool.share(pages[:full])
+            self._tables[sequence] = shared + self._pool.allocate(self.pages_for(capacity) - full)
+        if not rest or not capacities:
+            return None
+        return PageCopy(pages[full], [self._tables[sequence][full] for sequence in capacities])
+
+    def append_page(self, sequence: int) -> None:
+        """Allocate one more page for a sequence; IndexError where none is free."""
+        self._tables[sequence] += self._pool.allocate(1)
+
+    def free(self, sequence: int) -> None:
+        """Free a sequence's pages."""
+        self._pool.free(self._tables.pop(sequence))
+
+    @property
+    def prefix(self) -> tuple[int, ...]:
+        """Tokens of the shared prefix."""
+        return self._prefix
+
+    def allocate_prefix(self, tokens: tuple[int, ...]) -> None:
+        """Allocate pages for a shared prefix, in place of the last one."""
+        self.free_prefix()
+        self._prefix, self._prefix_pages = tokens, self._pool.allocate(self.pages_for(len(tokens)))
+
+    def free_prefix(self) -> None:
+        """Free the prefix. Sequences that were forked from it keep their shared pages."""
+        self._pool.free(self._prefix_pages)
+        self._prefix, self._prefix_pages = (), []
+
+    @property
+    def prefix_in_use(self) -> bool:
+        """Whether a sequence shares pages with the prefix."""
+        return any(table[0] in self._prefix_pages for table in self._tables.values())
+
+    def shared_pages(self, sequences: Collection[int]) -> int:
+        """Return the number of full prefix pages if all these sequences start with them, else 0."""
+        pages = self._full_prefix_pages
+        shared = all(self._tables[sequence][: len(pages)] == pages for sequence in sequences)
+        return len(pages) if shared else 0
+
+    def page_tables(self, sequences: Sequence[int]) -> list[list[int]]:
+        """Return the pages of sequences; for `gate.engines.hf.generation.paged_model`."""
+        return [self._tables[sequence] for sequence in sequences]
+
+    def prefix_table(self, full_only: bool = False) -> list[int]:
+        """Return the pages of the prefix; for `gate.engines.hf.generation.paged_model`."""
+        return self._full_prefix_pages if full_only else self._prefix_pages
+
+    @property
+    def _full_prefix_pages(self) -> list[int]:
+        return self._prefix_pages[: len(self._prefix) // self.page_size]

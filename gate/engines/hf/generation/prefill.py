@@ -1,0 +1,57 @@
+"""Prefill: compute the keys and values of admitted sequences, in passes of bounded size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gate.engines.hf.generation.paged_model import PagedModel
+from gate.engines.hf.generation.scheduler import Admission
+
+
+def prefill(paged: PagedModel, admission: Admission, max_tokens: int, max_attended: int) -> None:
+    """Put all tokens of admitted sequences but the last into the cache; the next decode step appends the last.
+
+    Parameters
+    ----------
+    paged : PagedModel
+    admission : Admission
+    max_tokens : int
+        Upper bound of the new tokens of a pass, padding included.
+    max_attended : int
+        Upper bound of the new tokens of a pass and the prefix tokens they attend to.
+    """
+    prefix, sequences = admission.prefix, admission.prefills
+    if prefix and sequences and paged.kv.prefix != prefix:
+        paged.prefill_prefix(prefix)
+    start = len(prefix)
+    paged.fork({sequence.index: sequence.length for sequence in sequences}, start)
+    lengths = [sequence.length - 1 - start for sequence in sequences]
+    for batch in prefill_batches(lengths, start, max_tokens, max_attended):
+        tokens = [sequence.tokens[start:-1] for sequence in sequences[batch]]
+        if any(tokens):
+            paged.prefill([sequence.index for sequence in sequences[batch]], tokens, start)
+    for sequence, source in admission.forks:
+        paged.fork({sequence.index: sequence.length}, sequence.length - 1, source.index)
+
+
+def prefill_batches(lengths: Sequence[int], start: int, max_tokens: int, max_attended: int) -> list[slice]:
+    """Split rows into batches of neighbours of similar length; each has at least one row.
+
+    Parameters
+    ----------
+    lengths : sequence of int
+        New tokens of each row.
+    start : int
+        Tokens of each row that are in the cache.
+    max_tokens, max_attended : int
+        As for `prefill`.
+    """
+    batches: list[slice] = []
+    first = 0
+    for row, length in enumerate(lengths):
+        longest, rows = max(lengths[first : row + 1]), row + 1 - first
+        too_large = longest * rows > max_tokens or (longest + start) * rows > max_attended
+        if row > first and (too_large or 2 * length < longest):
+            batches.append(slice(first, row))
+            first = row
+    return [*batches, slice(first, len(lengths))] if lengths else []
