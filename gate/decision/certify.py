@@ -1,4 +1,4 @@
-"""Certification: proof that the drop is below a margin (non-inferiority), pooled over the gating tasks."""
+"""Certification: proof that the mean drop over the gating tasks is below a bound (non-inferiority)."""
 
 from __future__ import annotations
 
@@ -17,50 +17,49 @@ from gate.stats import noninferiority
 
 
 def certify(gating: Sequence[Judged], settings: DecisionSettings) -> Certification | None:
-    """Test H0 "the drop over all items is at least `settings.certify`"; None where no proof is asked for.
+    """Test H0 "the mean drop over all items is at least `settings.certify`"; None where `certify` is not set.
 
     Notes
     -----
-    Independent right-or-wrong items: Tango's score test on the pooled counts. Else, with D the difference of an item
-    and u = sum(D - d) over the items of a cluster (an item alone where there are none), z = sum(u) / sqrt(sum(u**2)) is
-    referred to the normal distribution. The variance is taken at the margin and never below the smallest that scores
-    from 0 to 1 with that mean drop can have, so that a run without flips proves nothing by itself. Both are
-    large-sample tests of the mean drop over all items: one task may have dropped by more.
+    Independent binary items: Tango's score test on the pooled counts. Otherwise, with D the difference of an item and
+    u = sum(D - d) over the items of a cluster (one item where there are no clusters), z = sum(u) / sqrt(sum(u**2)) is
+    referred to the normal distribution. The variance is taken at the bound d, and is never below the smallest variance
+    of scores from 0 to 1 with that mean drop, so that a run without flips proves nothing by itself. Both are
+    large-sample tests of the mean drop over all items: a single task may have dropped by more.
     """
-    margin = settings.certify
-    if margin is None:
+    bound = settings.certify
+    if bound is None:
         return None
-    pairs = [one.pair for one in gating]
+    pairs = [task.pair for task in gating]
     n = sum(pair.n for pair in pairs)
-    if all(one.evidence.is_binary for one in gating):
+    if all(task.evidence.is_binary for task in gating):
         b, c = sum(pair.regressions for pair in pairs), sum(pair.improvements for pair in pairs)
-        p = noninferiority(b, c, n, margin)
+        p = noninferiority(b, c, n, bound)
     else:
-        units = np.concatenate([_units(pair, margin) for pair in pairs])
-        sizes = np.concatenate([_sizes(pair) for pair in pairs])
-        # a mean drop of d in scores from 0 to 1 comes with a variance of at least d (1 - d) an item
-        variance = max(float(np.dot(units, units)), float(np.dot(sizes, sizes)) * margin * (1.0 - margin))
-        p = float(ndtr(units.sum() / math.sqrt(variance)))
-    proved = p <= settings.alpha
-    needed = None if proved else _items_needed(pairs, n, margin, settings)
-    return Certification(margin=margin, p_value=p, certified=proved, items_needed=needed)
+        sums = np.concatenate([_cluster_sums(pair, bound) for pair in pairs])
+        sizes = np.concatenate([_cluster_sizes(pair) for pair in pairs])
+        # scores from 0 to 1 with a mean drop of d have a variance of at least d (1 - d) per item
+        variance = max(float(np.dot(sums, sums)), float(np.dot(sizes, sizes)) * bound * (1.0 - bound))
+        p = float(ndtr(sums.sum() / math.sqrt(variance)))
+    certified = p <= settings.alpha
+    needed = None if certified else _items_needed(pairs, n, bound, settings)
+    return Certification(margin=bound, p_value=p, certified=certified, items_needed=needed)
 
 
-def _units(pair: PairedTask, margin: float) -> FloatArray:
-    """Return the differences less the margin, summed within clusters."""
-    away = pair.baseline_score - pair.candidate_score - margin
-    return away if pair.clusters is None else np.bincount(pair.clusters, away).astype(np.float64)
+def _cluster_sums(pair: PairedTask, bound: float) -> FloatArray:
+    """Return the sum of (difference - bound) per cluster, or per item where there are no clusters."""
+    excess = pair.baseline_score - pair.candidate_score - bound
+    return excess if pair.clusters is None else np.bincount(pair.clusters, excess).astype(np.float64)
 
 
-def _sizes(pair: PairedTask) -> FloatArray:
-    """Return the number of items of each unit."""
+def _cluster_sizes(pair: PairedTask) -> FloatArray:
     return np.ones(pair.n) if pair.clusters is None else np.bincount(pair.clusters).astype(np.float64)
 
 
-def _items_needed(pairs: Sequence[PairedTask], n: int, margin: float, settings: DecisionSettings) -> int:
-    """Items for the wanted power if the true drop were 0 and items differed as they did (normal approximation)."""
-    square = sum(float(np.square(_units(pair, 0.0)).sum()) for pair in pairs) / n
-    # a run without differences does not show that there are none: at least ten flips, and at least a drop's worth
-    variance = max(square, min(1.0, EXPECTED_FLIPS / n), margin)
+def _items_needed(pairs: Sequence[PairedTask], n: int, bound: float, settings: DecisionSettings) -> int:
+    """Return the items for the wanted power at a true drop of 0 and the observed variance (normal approximation)."""
+    observed = sum(float(np.square(_cluster_sums(pair, 0.0)).sum()) for pair in pairs) / n
+    # few observed differences do not prove a small variance: assume at least ten flips, and one per `bound` items
+    variance = max(observed, min(1.0, EXPECTED_FLIPS / n), bound)
     z = float(ndtri(1 - settings.alpha) + ndtri(settings.power))
-    return math.ceil(variance * (z / margin) ** 2)
+    return math.ceil(variance * (z / bound) ** 2)

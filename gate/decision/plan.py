@@ -1,4 +1,4 @@
-"""Planning: what a suite can see, and how large it would have to be."""
+"""Planning: which drop a suite can detect, and how many items a given drop needs."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from gate.stats import minimum_detectable_drop, minimum_detectable_drop_joint, r
 
 @dataclass(frozen=True)
 class TaskPlan:
-    """One task on its own, by the exact one-sided McNemar test.
+    """One task on its own, judged by the exact one-sided McNemar test.
 
     Attributes
     ----------
     n : int
         Items.
     flip_rate : float
-        Expected share of items whose score changes.
-    detectable : float or None
-        Smallest drop found with the wanted power; None where even all flips being regressions is found less often.
+        Expected proportion of items whose score changes.
+    detectable_drop : float or None
+        Smallest drop detected with the wanted power; None where the power is lower even if every flip is a regression.
     needed : int or None
-        Items that find the wanted drop; None where no drop was named, or it exceeds the flip rate.
+        Items needed to detect the wanted drop; None where no drop is given, or it exceeds the flip rate.
     """
 
     task: str
     n: int
     flip_rate: float
-    detectable: float | None
+    detectable_drop: float | None
     needed: int | None
 
 
@@ -39,14 +39,14 @@ class SuitePlan:
 
     Attributes
     ----------
-    detectable : float or None
-        Smallest drop, the same on every task, that the decision finds with the wanted power.
+    detectable_drop : float or None
+        Smallest drop, equal on every task, that the decision detects with the wanted power.
     needed : int or None
-        Items in all, over one pooled task of the suite's mean flip rate, that find the wanted drop.
+        Items needed in total to detect the wanted drop, as one pooled task with the mean flip rate.
     """
 
     tasks: tuple[TaskPlan, ...]
-    detectable: float | None
+    detectable_drop: float | None
     needed: int | None
 
 
@@ -57,7 +57,7 @@ def plan_suite(
     drop: float | None = None,
     seed: int = 0,
 ) -> SuitePlan:
-    """Say what a suite can see.
+    """Return the detectable drops of a suite, and the items that a given drop needs.
 
     Parameters
     ----------
@@ -68,9 +68,9 @@ def plan_suite(
     settings : DecisionSettings
         alpha, power and rule.
     drop : float, optional
-        Drop (proportion) for which the needed items are wanted.
+        Drop (proportion) for which the needed items are computed.
     seed : int
-        Of the simulation behind the joint figure.
+        Seed of the simulation behind the joint detectable drop.
 
     Returns
     -------

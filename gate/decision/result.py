@@ -1,24 +1,29 @@
-"""The decision as data: the part of result.json that says what was found. Proportions, never per cent."""
+"""The decision as data: the part of result.json that holds the findings. Scores and drops are proportions."""
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from gate.errors import ExitCode
-
 Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE"]
+TestName = Literal[
+    "exact McNemar",
+    "sign-flip permutation",
+    "Tango score at the margin",
+    "score test on the differences at the margin",
+]
 
 
-class Part(BaseModel):
-    """Base of the result's sections: frozen, no unknown keys."""
+class ResultSection(BaseModel):
+    """Base of every section of result.json: frozen, unknown keys refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
-class TaskResult(Part):
-    """One task: what changed, and whether that could be chance."""
+class TaskResult(ResultSection):
+    """One task: what changed, and whether chance explains it."""
 
     task: str
     metric: str
@@ -28,24 +33,29 @@ class TaskResult(Part):
     candidate: float = Field(description="Mean score of the candidate.")
     drop: float = Field(description="baseline - candidate; positive where the candidate is worse.")
     drop_ci90: tuple[float, float] = Field(
-        description="Two-sided 90 % interval of the drop: Tango's score interval, or Student's t for other scores."
+        description="Two-sided 90% interval of the drop: Tango's score interval for independent binary items, "
+        "else Student's t."
     )
     regressions: int
     improvements: int
     flip_rate: float = Field(description="(regressions + improvements) / n.")
-    flip_rate_ci95: tuple[float, float] = Field(description="Clopper-Pearson 95 % interval of the flip rate.")
+    flip_rate_ci95: tuple[float, float] = Field(description="Clopper-Pearson 95% interval of the flip rate.")
     all_flip_rate: float = Field(description="Flips and changes from one wrong answer to another, over n.")
-    test: Literal["exact McNemar", "sign-flip permutation", "Tango score at the margin"]
-    p_exact: float = Field(description="One-sided p-value of that test.")
-    p_mid: float | None = Field(description="McNemar's mid-p; reported, decides nothing.")
+    independent: bool | None = Field(
+        None,
+        description="Whether items are independent; false where they are clustered, null in results of old versions.",
+    )
+    test: TestName
+    p_exact: float = Field(description="One-sided p-value of `test`.")
+    p_mid: float | None = Field(description="McNemar's mid-p; reported only, never decides.")
     p_holm: float | None = Field(
         description="p_exact adjusted by Holm over the gating tasks; null for advisory tasks."
     )
     can_reject: bool = Field(
-        description="False where even all flips being regressions would not reject under Holm."
+        description="False where Holm could not reject even if every flip were a regression."
     )
-    mde: float | None = Field(
-        description="Smallest true drop that this task's own test finds with the stated power."
+    detectable_drop: float | None = Field(
+        alias="mde", description="Smallest true drop that the task's own test detects with the stated power."
     )
     kl_mean: float | None = Field(
         description="Mean KL divergence, baseline || candidate, of the answer's first token, in nats; a lower bound "
@@ -54,45 +64,67 @@ class TaskResult(Part):
     kl_median: float | None
     kl_p99: float | None = Field(description="99th percentile.")
     same_top_rate: float | None = Field(
-        description="Share of items whose likeliest first token is the baseline's."
+        description="Share of items whose most likely first token is the baseline's."
     )
     subtasks: list[TaskResult] = Field(
-        default_factory=list,
-        description="The parts of a group of tasks, each by itself; they decide nothing.",
+        default_factory=list, description="The subtasks of a group, each tested alone; they never decide."
     )
 
+    @property
+    def tested_by_counts(self) -> bool:
+        """Whether the test needs only the numbers of regressions and improvements (independent binary items)."""
+        if (
+            self.test == "Tango score at the margin"
+        ):  # results of old versions use this name for all tests at a margin
+            return self.independent is True
+        return self.test == "exact McNemar"
 
-class P(Part):
-    """P-value of an aggregate over the gating tasks."""
+    @property
+    def test_label(self) -> str:
+        """Name of the test, for a report."""
+        return f"{self.test} (clustered items)" if self.independent is False else self.test
+
+    def is_significant(self, alpha: float) -> bool:
+        """Return whether the task is significant on its own: gating, with a Holm-adjusted p-value up to `alpha`."""
+        return self.role == "gating" and self.p_holm is not None and self.p_holm <= alpha
+
+
+class AggregatePValue(ResultSection):
+    """P-value of one aggregate over the gating tasks."""
 
     p: float
 
 
-class OmnibusP(P):
-    """P-value of the omnibus rule and how it was computed."""
+class OmnibusPValue(AggregatePValue):
+    """P-value of the omnibus rule, and its precision."""
 
     draws: int = Field(description="Monte-Carlo draws; 0 where all outcomes were enumerated.")
     p_low: float
     p_high: float
 
-
-class Aggregate(Part):
-    """Every aggregate, whichever decides."""
-
-    pooled: P
-    max: P
-    fisher: P
-    holm: P
-    omnibus: OmnibusP
+    @property
+    def p_is_bound(self) -> bool:
+        """Whether `p` is an upper bound: no draw was as extreme as the data."""
+        return self.draws > 0 and self.p * (self.draws + 1) < 1.5
 
 
-class Certification(Part):
-    """Non-inferiority at `certify` of the drop over all items of the gating tasks."""
+class Aggregate(ResultSection):
+    """The p-values of all aggregates; `Decision.rule` names the one that decides."""
+
+    pooled: AggregatePValue
+    max: AggregatePValue
+    fisher: AggregatePValue
+    holm: AggregatePValue
+    omnibus: OmnibusPValue
+
+
+class Certification(ResultSection):
+    """Non-inferiority test of the mean drop over all gating items, at the bound `certify`."""
 
     margin: float
     p_value: float = Field(
-        description="Of drop >= margin: Tango's score test on the pooled counts, or, where items are clustered or not "
-        "right or wrong, a score test on the differences (both large-sample)."
+        description="P-value of H0 drop >= margin: Tango's score test on the pooled counts, or a score test on the "
+        "differences where items are clustered or scores are not binary. Both are large-sample tests."
     )
     certified: bool
     items_needed: int | None = Field(
@@ -100,38 +132,45 @@ class Certification(Part):
     )
 
 
-class Sensitivity(Part):
-    """What a PASS of this run could have seen."""
+class Sensitivity(ResultSection):
+    """What drop this run could have detected."""
 
     power: float
-    drop: float | None = Field(
-        description="Smallest drop, equal on every gating task, found with that power."
+    detectable_drop: float | None = Field(
+        alias="drop", description="Smallest true drop, equal on every gating task, detected with that power."
     )
     blind_tasks: list[str] = Field(description="Gating tasks that cannot reject on their own.")
 
 
-class Spending(Part):
-    """Which share of alpha this run had, out of a history of runs."""
+class Spending(ResultSection):
+    """The level of this run under a policy for a series of runs."""
 
     kind: Literal["yearly", "lord"]
     level: float = Field(description="Alpha of this run.")
-    run: int = Field(description="Number of this run in its series; the first is 1.")
+    run: int = Field(description="Number of this run in its series, from 1.")
     alarms: int = Field(description="Earlier runs of the series that failed.")
     guarantee: str
 
 
-class EarlyStopping(Part):
-    """What looking at the flips during the evaluation found (an e-process over the gating tasks)."""
+class EarlyStopping(ResultSection):
+    """The e-process over the flips of the gating tasks, monitored during the evaluation."""
 
-    alpha: float = Field(description="Part of decision.alpha that it may spend; the final test has the rest.")
-    log_e_value: float = Field(description="Natural logarithm of the evidence at the last look.")
-    stopped: bool = Field(description="Whether the evidence reached 1 / alpha, which ended the evaluation.")
+    alpha: float = Field(
+        description="Share of decision.alpha for stopping early; the final test has the rest."
+    )
+    log_e_value: float = Field(description="Natural logarithm of the e-value at the last look.")
+    stopped: bool = Field(description="Whether the e-value reached 1 / alpha, which ended the evaluation.")
     items: int = Field(description="Items of the gating tasks that were answered.")
-    of: int = Field(description="Items of the gating tasks.")
+    total: int = Field(alias="of", description="Items of the gating tasks.")
+
+    @property
+    def e_value(self) -> float:
+        """The e-value at the last look; capped where it exceeds the range of a float."""
+        return math.exp(min(self.log_e_value, 700.0))
 
 
-class Decision(Part):
-    """The verdict and all it rests on."""
+class Decision(ResultSection):
+    """The verdict and everything it rests on."""
 
     verdict: Verdict
     exit_code: int
@@ -148,6 +187,41 @@ class Decision(Part):
     aggregate: Aggregate
 
     @property
-    def exit(self) -> ExitCode:
-        """The process's exit code."""
-        return ExitCode(self.exit_code)
+    def gating(self) -> list[TaskResult]:
+        """Gating tasks, in order."""
+        return [task for task in self.tasks if task.role == "gating"]
+
+    @property
+    def items(self) -> int:
+        """Paired items of the gating tasks."""
+        return sum(task.n for task in self.gating)
+
+    @property
+    def drop(self) -> float:
+        """Mean drop over the items of the gating tasks."""
+        return sum(task.drop * task.n for task in self.gating) / self.items
+
+    @property
+    def flip_rate(self) -> float:
+        """Share of the items of the gating tasks whose score changed."""
+        return sum(task.regressions + task.improvements for task in self.gating) / self.items
+
+    @property
+    def significant_tasks(self) -> list[TaskResult]:
+        """Tasks that are significant on their own."""
+        return [task for task in self.tasks if task.is_significant(self.alpha)]
+
+    @property
+    def stopped_early(self) -> bool:
+        """Whether the e-process ended the evaluation, so that `p_value` is its own."""
+        return self.early_stop is not None and self.early_stop.stopped
+
+    @property
+    def p_is_bound(self) -> bool:
+        """Whether `p_value` is an upper bound: the rule is omnibus and no draw was as extreme as the data."""
+        return self.rule == "omnibus" and not self.stopped_early and self.aggregate.omnibus.p_is_bound
+
+    @property
+    def blocks(self) -> bool:
+        """Whether the policy stops the job: a FAIL, or an INCONCLUSIVE where `on_inconclusive` is fail."""
+        return self.exit_code != 0

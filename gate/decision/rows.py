@@ -1,4 +1,4 @@
-"""One task's paired samples to one row of the result."""
+"""One row of the result from one task's paired samples."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from gate.config import DecisionSettings
-from gate.decision.result import TaskResult
+from gate.decision.result import TaskResult, TestName
 from gate.samples import PairedTask
 from gate.stats import (
     Evidence,
@@ -22,7 +22,7 @@ from gate.stats import (
 
 Role = Literal["gating", "advisory"]
 EXPECTED_FLIPS = 10
-"""A model that got worse flips some answers: detectable drops assume at least this many flips a task."""
+"""Detectable drops assume at least this many flips per task, because a model that got worse flips some answers."""
 
 
 @dataclass(frozen=True)
@@ -35,60 +35,80 @@ class Judged:
 
 
 def evidence_of(pair: PairedTask, seed: int) -> Evidence:
-    """Return what a task says: counts where items are independent and right or wrong, else sign-flips."""
+    """Return the evidence of a task: counts for independent binary items, else differences with their clusters."""
     if pair.binary and pair.clusters is None:
         return Evidence.from_counts(pair.regressions, pair.improvements, pair.n)
     return Evidence.from_differences(pair.baseline_score - pair.candidate_score, pair.clusters, seed=seed)
 
 
+def test_name(evidence: Evidence, margin: float) -> TestName:
+    """Return the test that gives the p-value of a task."""
+    if evidence.is_binary:
+        return "exact McNemar" if margin == 0 else "Tango score at the margin"
+    return "sign-flip permutation" if margin == 0 else "score test on the differences at the margin"
+
+
 def subtasks_of(pair: PairedTask) -> list[PairedTask]:
-    """Return the parts of a group of tasks, in the order of their first items; none where there is only one."""
+    """Return the subtasks of a group, in the order of their first items; empty for a task that is not a group."""
     column = pair.baseline.column("task").combine_chunks().dictionary_encode()
     if len(column.dictionary) < 2:
         return []
     codes = column.indices.to_numpy()
-    parts = []
+    subtasks = []
     for code, name in enumerate(column.dictionary.to_pylist()):
-        places = np.flatnonzero(codes == code)
-        clusters = None if pair.clusters is None else np.unique(pair.clusters[places], return_inverse=True)[1]
-        parts.append(
+        rows = np.flatnonzero(codes == code)
+        clusters = None if pair.clusters is None else np.unique(pair.clusters[rows], return_inverse=True)[1]
+        subtasks.append(
             PairedTask(
                 name,
                 pair.metric,
-                pair.baseline.take(places),
-                pair.candidate.take(places),
-                pair.baseline_score[places],
-                pair.candidate_score[places],
+                pair.baseline.take(rows),
+                pair.candidate.take(rows),
+                pair.baseline_score[rows],
+                pair.candidate_score[rows],
                 pair.binary,
                 clusters,
             )
         )
-    return parts
+    return subtasks
 
 
 def expected_flip_rate(n: int, flips: int) -> float:
-    """Return the observed flip rate, but at least `EXPECTED_FLIPS` flips."""
+    """Return the observed flip rate, but at least that of `EXPECTED_FLIPS` flips."""
     return min(1.0, max(flips, EXPECTED_FLIPS) / n)
 
 
 def task_row(
     judged: Judged, settings: DecisionSettings, p: float, p_holm: float | None, can_reject: bool
 ) -> TaskResult:
-    """Return the row of one task; `p` is the test's p-value at the settings' margin."""
+    """Return the row of one task.
+
+    Parameters
+    ----------
+    judged : Judged
+    settings : DecisionSettings
+    p : float
+        P-value of the task's test at the margin of the settings.
+    p_holm : float or None
+        Adjusted over the gating tasks; None for an advisory task.
+    can_reject : bool
+        Whether the task's test can reject at all.
+    """
     pair = judged.pair
     b, c, n = pair.regressions, pair.improvements, pair.n
-    exact = judged.evidence.is_binary
+    binary = judged.evidence.is_binary
     kl = pair.divergences
     baseline, candidate = float(pair.baseline_score.mean()), float(pair.candidate_score.mean())
-    if exact:
+    if binary:
         low, high = tango_interval(b, c, n, 0.9)
         error = math.sqrt(expected_flip_rate(n, b + c) / n)
     else:
         low, high, error = _mean_interval(pair)
-    if exact and settings.margin == 0:
-        mde = minimum_detectable_drop(n, expected_flip_rate(n, b + c), settings.alpha, settings.power)
-    else:  # large-sample, like the test itself
-        mde = settings.margin + float(ndtri(1 - settings.alpha) + ndtri(settings.power)) * error
+    if binary and settings.margin == 0:
+        detectable = minimum_detectable_drop(n, expected_flip_rate(n, b + c), settings.alpha, settings.power)
+    else:  # normal approximation, as in the test itself
+        detectable = settings.margin + float(ndtri(1 - settings.alpha) + ndtri(settings.power)) * error
+    flip_low, flip_high = flip_rate_interval(b + c, n, 0.95)
     return TaskResult(
         task=pair.task,
         metric=pair.metric,
@@ -101,18 +121,15 @@ def task_row(
         regressions=b,
         improvements=c,
         flip_rate=(b + c) / n,
-        flip_rate_ci95=_pair(flip_rate_interval(b + c, n, 0.95)),
+        flip_rate_ci95=(float(flip_low), float(flip_high)),
         all_flip_rate=pair.changed_answers / n,
-        test="Tango score at the margin"
-        if settings.margin > 0
-        else "exact McNemar"
-        if exact
-        else "sign-flip permutation",
+        independent=pair.clusters is None,
+        test=test_name(judged.evidence, settings.margin),
         p_exact=p,
-        p_mid=mcnemar_midp(b, c) if exact and settings.margin == 0 else None,
+        p_mid=mcnemar_midp(b, c) if binary and settings.margin == 0 else None,
         p_holm=p_holm,
         can_reject=can_reject,
-        mde=None if math.isnan(mde) else mde,
+        detectable_drop=None if math.isnan(detectable) else detectable,
         kl_mean=None if kl is None else float(kl.mean()),
         kl_median=None if kl is None else float(np.median(kl)),
         kl_p99=None if kl is None else float(np.quantile(kl, 0.99)),
@@ -120,12 +137,8 @@ def task_row(
     )
 
 
-def _pair(interval: tuple[float, float]) -> tuple[float, float]:
-    return float(interval[0]), float(interval[1])
-
-
 def _mean_interval(pair: PairedTask) -> tuple[float, float, float]:
-    """Return Student's t 90 % interval of the mean difference and its standard error, by cluster where given."""
+    """Return Student's 90% interval of the mean difference and its standard error, by cluster where there are any."""
     from scipy.stats import t
 
     differences = pair.baseline_score - pair.candidate_score
@@ -135,7 +148,7 @@ def _mean_interval(pair: PairedTask) -> tuple[float, float, float]:
         centred = np.bincount(pair.clusters, centred).astype(np.float64)
     units = len(centred)
     moved = int(np.count_nonzero(differences))
-    # few differences say little about the variance: as for counts, assume at least ten flips
+    # a few differences say little about the variance, so assume at least ten flips, as for counts
     floor = math.sqrt(min(1.0, EXPECTED_FLIPS / units) / units)
     if units < 2:
         return -1.0, 1.0, math.nan

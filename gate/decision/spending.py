@@ -1,4 +1,4 @@
-"""Nightly use: which level tonight's test may have, so that an unchanged model rarely alarms."""
+"""Alpha spending: the level of each run of a nightly series, so that an unchanged model rarely fails."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def spend(settings: DecisionSettings, past: Sequence[float]) -> Spending | None:
 
     Notes
     -----
-    yearly: alarms / runs, never above alpha (`gate.stats.alarm_level`). lord: LORD++
-    (`gate.stats.lord_levels`). Both guarantees, and what they assume, are stated there.
+    yearly: alarms / runs, at most alpha (`gate.stats.alarm_level`). lord: LORD++ (`gate.stats.lord_levels`). See there
+    for the guarantees and their assumptions.
     """
     policy = settings.alpha_spending
     if policy is None:
@@ -35,18 +35,18 @@ def spend(settings: DecisionSettings, past: Sequence[float]) -> Spending | None:
         level = min(settings.alpha, alarm_level(min(policy.alarms, policy.runs), policy.runs))
         alarms = sum(p <= level for p in past)
         guarantee = (
-            f"on candidates that are not worse, at most {policy.alarms:g} false alarm(s) in expectation in "
-            f"{policy.runs} runs, whatever their dependence"
+            f"if no candidate is worse, at most {policy.alarms:g} false alarm(s) are expected in {policy.runs} runs, "
+            "even if the runs are dependent"
         )
     else:
         levels = lord_levels(list(past), settings.alpha)
         level = float(levels[-1])
-        alarms = sum(p <= at for p, at in zip(past, levels[:-1], strict=True))
+        alarms = sum(p <= own for p, own in zip(past, levels[:-1], strict=True))
         guarantee = (
-            f"on a model that never changes, a false alarm ever has probability at most {settings.alpha / 2:g}; the "
-            f"expected share of false alarms among alarms is at most {settings.alpha:g} for independent runs"
+            f"for a model that never changes, the probability of any false alarm is at most {settings.alpha / 2:g}; "
+            f"for independent runs, the expected share of false alarms among all alarms is at most {settings.alpha:g}"
         )
     if settings.margin > 0:
-        guarantee += " (in large samples, as the test at a margin is)"
-    guarantee += "; budgets on flips or KL come on top"
+        guarantee += " (asymptotically, because of the margin)"
+    guarantee += "; budgets for flips and KL divergence are not included"
     return Spending(kind=policy.kind, level=level, run=len(past) + 1, alarms=alarms, guarantee=guarantee)

@@ -1,4 +1,4 @@
-"""An in-toto Statement of a verdict: the evidence that a publish job signs and checks.
+"""An in-toto Statement of a verdict, which a publish job signs and verifies.
 
 The predicate is in-toto's test-result, version 0.1
 (https://github.com/in-toto/attestation/blob/main/spec/predicates/test-result.md). The Statement is not signed here:
@@ -16,7 +16,6 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from gate.errors import SampleError
-from gate.report.junit import failed
 from gate.report.redact import redact
 from gate.report.result import Result, to_json
 
@@ -24,32 +23,34 @@ STATEMENT_TYPE: Literal["https://in-toto.io/Statement/v1"] = "https://in-toto.io
 PREDICATE_TYPE: Literal["https://in-toto.io/attestation/test-result/v0.1"] = (
     "https://in-toto.io/attestation/test-result/v0.1"
 )
-_RESULTS = {"PASS": "PASSED", "INCONCLUSIVE": "WARNED", "FAIL": "FAILED"}
+Outcome = Literal["PASSED", "WARNED", "FAILED"]
+_OUTCOMES: dict[str, Outcome] = {"PASS": "PASSED", "INCONCLUSIVE": "WARNED", "FAIL": "FAILED"}
+_REMEDY = "Make the result with `gate run`, or with `gate compare` on sets that `gate evaluate` wrote."
 
 
-class _Part(BaseModel):
+class _StatementSection(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
-class Resource(_Part):
-    """An artefact by its digest; in-toto's ResourceDescriptor."""
+class Resource(_StatementSection):
+    """An artefact with its digest (in-toto: ResourceDescriptor)."""
 
     name: str
-    digest: dict[str, str] = Field(min_length=1, description="Algorithm to lower-case hexadecimal digest.")
+    digest: dict[str, str] = Field(min_length=1, description="Lower-case hexadecimal digest by algorithm.")
     annotations: dict[str, JsonValue] | None = None
 
 
-class TestResult(_Part):
-    """The predicate: how the gate judged the subject, and with what."""
+class TestResult(_StatementSection):
+    """The predicate: the verdict, and what it was based on."""
 
-    result: Literal["PASSED", "WARNED", "FAILED"]
-    configuration: list[Resource] = Field(description="Baseline, suite, policy and the full result.")
+    result: Outcome
+    configuration: list[Resource] = Field(description="Baseline, tasks, policy and the full result.")
     passed_tests: list[str] = Field(alias="passedTests")
     warned_tests: list[str] = Field(alias="warnedTests")
     failed_tests: list[str] = Field(alias="failedTests")
 
 
-class Statement(_Part):
+class Statement(_StatementSection):
     """An in-toto Statement, version 1."""
 
     type_: Literal["https://in-toto.io/Statement/v1"] = Field(STATEMENT_TYPE, alias="_type")
@@ -61,42 +62,39 @@ class Statement(_Part):
 
 
 def build_statement(result: Result, secrets: Sequence[str] = ()) -> Statement:
-    """Return the Statement of a verdict over the digests of candidate, baseline and suite.
+    """Return the Statement of a verdict, with the digests of the candidate, the baseline and the tasks.
 
-    A task is failed where it is significant on its own, warned where it is advisory or could not have rejected, else
-    passed; the verdict itself is `decision`. An INCONCLUSIVE verdict is WARNED where the policy lets it go on and
-    FAILED where it blocks.
+    A task is failed where it is significant on its own, warned where it is advisory or cannot reject, else passed. The
+    verdict itself is the test `decision`. An INCONCLUSIVE verdict is FAILED where it blocks, else WARNED.
 
     Parameters
     ----------
     result : Result
-        Of `gate run`, or of `gate compare` on sets of our own: files of other tools do not say which weights answered.
+        From `gate run`, or from `gate compare` on sample sets of quantgate; files of other tools do not identify the
+        weights.
     secrets : sequence of str
         Hidden in gate-result.json, whose digest is in the Statement.
 
     Raises
     ------
     SampleError
-        The result names no weights, or no fingerprint of a task.
+        The result lacks the hash of the weights or the fingerprint of a task.
     """
     suite = _suite(result)
-    blocks = result.exit_code != 0 and result.verdict == "INCONCLUSIVE"
-    failures = [task.task for task in result.tasks if failed(task, result.alpha)]
+    failed = [task.task for task in result.significant_tasks]
     warned = [
         task.task
         for task in result.tasks
-        if task.task not in failures and (task.role == "advisory" or not task.can_reject)
+        if task.task not in failed and (task.role == "advisory" or not task.can_reject)
     ]
-    passed = [task.task for task in result.tasks if task.task not in {*failures, *warned}]
-    verdict: Literal["PASSED", "WARNED", "FAILED"] = (
-        "FAILED" if blocks else _RESULTS[result.verdict]  # type: ignore[assignment]
-    )
-    {"PASSED": passed, "WARNED": warned, "FAILED": failures}[verdict].append("decision")
+    passed = [task.task for task in result.tasks if task.task not in {*failed, *warned}]
+    outcome = "FAILED" if result.blocks else _OUTCOMES[result.verdict]
+    {"PASSED": passed, "WARNED": warned, "FAILED": failed}[outcome].append("decision")
     policy = result.provenance.get("decision")
     return Statement(
         subject=[_model("candidate", result.candidate)],
         predicate=TestResult(
-            result=verdict,
+            result=outcome,
             configuration=[
                 _model("baseline", result.baseline),
                 *suite,
@@ -118,20 +116,20 @@ def build_statement(result: Result, secrets: Sequence[str] = ()) -> Statement:
             ],
             passed_tests=passed,
             warned_tests=warned,
-            failed_tests=failures,
+            failed_tests=failed,
         ),
     )
 
 
 def render_statement(result: Result, secrets: Sequence[str] = ()) -> str:
-    """Return the Statement as JSON text, with `***` for each of the secrets; see `build_statement`."""
+    """Return the Statement as JSON text, with `***` in place of every secret; see `build_statement`."""
     statement = build_statement(result, secrets).model_dump(mode="json", by_alias=True, exclude_none=True)
     data = redact(statement, secrets)
     return json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _model(role: str, about: Mapping[str, JsonValue]) -> Resource:
-    """Identify weights by their files' SHA-256, or by the hub's commit."""
+    """Identify weights by the SHA-256 of their files, or by the commit on the hub."""
     weights, revision = about.get("weights"), about.get("revision")
     if isinstance(weights, str) and re.fullmatch(r"[0-9a-f]{64}", weights):
         digest = {"sha256": weights}
@@ -139,8 +137,8 @@ def _model(role: str, about: Mapping[str, JsonValue]) -> Resource:
         digest = {"gitCommit": revision}
     else:
         raise SampleError(
-            f"the result does not say which weights the {role} has, so nothing can be attested about them.",
-            "Make the result with `gate run`, or with `gate compare` on sets that `gate evaluate` wrote.",
+            f"the result has no hash of the weights of the {role}, so it cannot be attested.",
+            _REMEDY,
         )
     kept = ("revision", "dtype", "engine", "fingerprint", "hardware")
     return Resource(
@@ -151,25 +149,21 @@ def _model(role: str, about: Mapping[str, JsonValue]) -> Resource:
 
 
 def _suite(result: Result) -> list[Resource]:
-    """One resource a task: the SHA-256 of everything that decides what is asked and how it is scored."""
+    """Return one resource per task, with its fingerprint: the SHA-256 of its prompts and its scoring."""
     sets = result.baseline.get("sets")
-    found = []
+    resources = []
     for task in result.tasks:
-        one = sets.get(task.task) if isinstance(sets, dict) else None
-        fingerprint = one.get("task_fingerprint") if isinstance(one, dict) else None
+        facts = sets.get(task.task) if isinstance(sets, dict) else None
+        fingerprint = facts.get("task_fingerprint") if isinstance(facts, dict) else None
         if not isinstance(fingerprint, str):
             raise SampleError(
-                f"the result does not say what task {task.task} asked, so nothing can be attested about it.",
-                "Make the result with `gate run`, or with `gate compare` on sets that `gate evaluate` wrote.",
+                f"the result has no fingerprint of task {task.task}, so it cannot be attested.", _REMEDY
             )
-        found.append(
-            Resource(
-                name=f"task {task.task}",
-                digest={"sha256": fingerprint},
-                annotations={"items": task.n, "metric": task.metric, "role": task.role},
-            )
+        annotations = {"items": task.n, "metric": task.metric, "role": task.role, "test": task.test_label}
+        resources.append(
+            Resource(name=f"task {task.task}", digest={"sha256": fingerprint}, annotations=annotations)
         )
-    return found
+    return resources
 
 
 def _sha256(text: str) -> str:

@@ -1,4 +1,4 @@
-"""What the HTML report shows beyond result.json: every flip up to a bound, and how far the answers moved."""
+"""What the HTML report shows beyond result.json: flips up to a limit, and histograms of the KL divergence."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.compute as pc
 
-from gate.report.flips import _answer, _has_logprobs, _shifts
+from gate.report.flips import answer_text, has_logprobs, logprob_shifts
 from gate.report.result import Result
 from gate.samples import PairedTask, Pairing
 
 Kind = Literal["worse", "better", "other"]
 KINDS: tuple[Kind, ...] = ("worse", "better", "other")
-"""Score fell; score rose; another answer of the same score, which is not a right one."""
+"""The score fell; the score rose; the answer changed, but its score did not and is below 1."""
 
 MOST_FLIPS = 10_000
+BINS_PER_DECADE = 8
 _DECADES = (-6, 2)
-PER_DECADE = 8
 EDGES: tuple[float, ...] = tuple(
-    float(edge) for edge in np.logspace(*_DECADES, (_DECADES[1] - _DECADES[0]) * PER_DECADE + 1)
+    float(edge) for edge in np.logspace(*_DECADES, (_DECADES[1] - _DECADES[0]) * BINS_PER_DECADE + 1)
 )
-"""Edges of the histogram's bins, nats; the first bin also holds all that is smaller, the last all that is larger."""
+"""Edges of the histogram's bins, in nats; the first and last bins also hold all smaller and larger values."""
 
 
 @dataclass(frozen=True)
@@ -36,21 +36,21 @@ class FlipDetail:
     task, item_id : str
     kind : 'worse', 'better' or 'other'
     prompt, target, baseline, candidate : str or None
-        The question, the right answer and the two given (the text of a choice where the data has it).
+        Prompt, right answer, and both answers (the text of a choice where the samples have it).
     scores : pair of float or None
-        Baseline's and candidate's score.
+        Scores of baseline and candidate.
     shift : float or None
-        Fall of the right choice's log-likelihood against the best wrong one, in nats.
+        Loss in log-likelihood of the right choice relative to the best wrong one, in nats.
     choices : tuple of str
-        Empty where there are none.
+        Empty where the item has no choices.
     picked : pair of int or None
-        Index of the choice that each side gave.
+        Index of the choice that baseline and candidate picked.
     right : int or None
         Index of the right choice.
     logprobs : pair of tuples of float or None
-        Log-likelihood of each choice, in nats: the baseline's, the candidate's.
+        Log-likelihood of each choice, in nats: baseline, candidate.
     kl : float or None
-        Divergence of the answer's first token from the baseline's, in nats.
+        KL divergence of the answer's first token from the baseline's, in nats.
     """
 
     task: str
@@ -71,12 +71,12 @@ class FlipDetail:
 
 @dataclass(frozen=True)
 class Histogram:
-    """How many items of a task have a KL divergence within each bin of `EDGES`.
+    """Number of items of a task per bin of `EDGES`, by KL divergence.
 
     Attributes
     ----------
     counts, flipped : tuples of int
-        All items, and those of them whose score changed.
+        All items, and the items whose score changed.
     """
 
     task: str
@@ -86,40 +86,35 @@ class Histogram:
 
 @dataclass(frozen=True)
 class Detail:
-    """What the flip explorer and the histogram show.
+    """The content of the flip explorer and of the histogram.
 
     Attributes
     ----------
     flips : tuple of FlipDetail
-        Worse ones first, in each kind the largest shift first.
+        By kind in the order of `KINDS`, then largest shift first.
     totals : mapping of kind to int
-        All flips of the comparison, shown or not.
+        All flips of the comparison, including those not in `flips`.
     histograms : tuple of Histogram
-        One for each task whose divergence was measured.
-    whole : bool
-        Whether it was built from the samples; False where only result.json was there.
+        One per task with measured divergence.
+    from_samples : bool
+        False where only result.json was available.
     """
 
     flips: tuple[FlipDetail, ...]
     totals: Mapping[Kind, int]
     histograms: tuple[Histogram, ...] = ()
-    whole: bool = True
-
-    @property
-    def left_out(self) -> int:
-        """Flips that are not in `flips`."""
-        return sum(self.totals.values()) - len(self.flips)
+    from_samples: bool = True
 
 
 def build_detail(pairing: Pairing, most_flips: int = MOST_FLIPS) -> Detail:
-    """Collect what the HTML report shows from the samples themselves.
+    """Collect the flips and histograms from the samples.
 
     Parameters
     ----------
     pairing : Pairing
     most_flips : int
-        Bound on the flips kept: the worse ones first, of each kind those with the largest shift, tasks in turn
-        where there is no shift.
+        Maximum number of flips to keep: by kind in the order of `KINDS`, then largest shift first; tasks take turns
+        where shifts are unknown.
 
     Returns
     -------
@@ -129,61 +124,60 @@ def build_detail(pairing: Pairing, most_flips: int = MOST_FLIPS) -> Detail:
     keys = [
         key
         for order, pair in enumerate(pairing.tasks)
-        for key in _keys(pair, kinds[order], order, most_flips)
+        for key in _sort_keys(pair, kinds[order], order, most_flips)
     ]
     keys.sort()
-    wanted = [(order, place) for *_, order, place in keys[:most_flips]]
-    found: dict[tuple[int, int], FlipDetail] = {}
+    kept = [(order, row) for *_, order, row in keys[:most_flips]]
+    details: dict[tuple[int, int], FlipDetail] = {}
     for order, pair in enumerate(pairing.tasks):
-        places = np.array([place for task, place in wanted if task == order], dtype=np.int64)
-        found.update(zip(((order, int(place)) for place in places), _rows(pair, places), strict=True))
+        rows = np.array([row for task, row in kept if task == order], dtype=np.int64)
+        details.update(zip(((order, int(row)) for row in rows), _details(pair, rows), strict=True))
+    histograms = (divergence_histogram(pair) for pair in pairing.tasks)
     return Detail(
-        flips=tuple(found[key] for key in wanted),
+        flips=tuple(details[key] for key in kept),
         totals={
             kind: sum(int(np.count_nonzero(codes == code)) for codes in kinds)
             for code, kind in enumerate(KINDS)
         },
-        histograms=tuple(
-            one for pair in pairing.tasks for one in [divergence_histogram(pair)] if one is not None
-        ),
+        histograms=tuple(histogram for histogram in histograms if histogram is not None),
     )
 
 
 def detail_of_result(result: Result) -> Detail:
-    """Return what result.json alone says: its worst flips, and how many there were in all."""
+    """Return what result.json alone contains: its worst flips, and the number of all flips."""
     flips = tuple(
         FlipDetail(
-            one.task,
-            one.item_id,
+            flip.task,
+            flip.item_id,
             "worse",
-            one.question,
-            one.expected,
-            one.baseline,
-            one.candidate,
-            shift=one.shift,
+            flip.prompt,
+            flip.target,
+            flip.baseline,
+            flip.candidate,
+            shift=flip.shift,
         )
-        for one in result.flips
+        for flip in result.flips
     )
-    every = sum(round(task.all_flip_rate * task.n) for task in result.tasks)
+    changed = sum(round(task.all_flip_rate * task.n) for task in result.tasks)
     worse = sum(task.regressions for task in result.tasks)
     better = sum(task.improvements for task in result.tasks)
-    totals: dict[Kind, int] = {"worse": worse, "better": better, "other": max(0, every - worse - better)}
-    return Detail(flips, totals, whole=False)
+    totals: dict[Kind, int] = {"worse": worse, "better": better, "other": max(0, changed - worse - better)}
+    return Detail(flips, totals, from_samples=False)
 
 
 def divergence_histogram(pair: PairedTask) -> Histogram | None:
-    """Count a task's items by KL divergence; None where it was not measured."""
+    """Count the items of a task by KL divergence; None where it was not measured."""
     kl = pair.divergences
     if kl is None:
         return None
     bins = np.clip(np.searchsorted(EDGES, kl, side="right") - 1, 0, len(EDGES) - 2)
-    moved = pair.candidate_score != pair.baseline_score
-    counts, flipped = (np.bincount(one, minlength=len(EDGES) - 1) for one in (bins, bins[moved]))
-    return Histogram(pair.task, tuple(map(int, counts)), tuple(map(int, flipped)))
+    flipped = bins[pair.candidate_score != pair.baseline_score]
+    counts, flipped_counts = (np.bincount(values, minlength=len(EDGES) - 1) for values in (bins, flipped))
+    return Histogram(pair.task, tuple(map(int, counts)), tuple(map(int, flipped_counts)))
 
 
 def _kinds(pair: PairedTask) -> npt.NDArray[np.int8]:
-    """Return each item's place in `KINDS`; -1 where both answers are the same."""
+    """Return each item's index in `KINDS`; -1 where both answers are the same."""
     a, b = pair.baseline_score, pair.candidate_score
     differs = pc.fill_null(
         pc.not_equal(pair.baseline.column("output"), pair.candidate.column("output")), False
@@ -195,51 +189,50 @@ def _kinds(pair: PairedTask) -> npt.NDArray[np.int8]:
     return codes
 
 
-def _keys(
+def _sort_keys(
     pair: PairedTask, kinds: npt.NDArray[np.int8], order: int, most: int
 ) -> Iterator[tuple[int, float, float, int, int, int]]:
-    """Yield the sort key of each flip of a task: kind, size of the shift, of the change, rank, task, row."""
+    """Yield one key per flip: kind, -|shift|, -|change of score|, rank in the task, index of the task, row."""
     for code in range(len(KINDS)):
-        places = np.flatnonzero(kinds == code)
-        if not len(places):
+        rows = np.flatnonzero(kinds == code)
+        if not len(rows):
             continue
-        places = places[pc.sort_indices(pair.baseline.column("item_id").take(places)).to_numpy()]
-        size = np.abs(_shifts(pair, places))
-        change = np.abs(pair.candidate_score[places] - pair.baseline_score[places])
-        best = np.lexsort((-change, -size))[:most]
-        for rank, one in enumerate(best):
-            yield code, -float(size[one]), -float(change[one]), rank, order, int(places[one])
+        rows = rows[pc.sort_indices(pair.baseline.column("item_id").take(rows)).to_numpy()]
+        shift = np.abs(logprob_shifts(pair, rows))
+        change = np.abs(pair.candidate_score[rows] - pair.baseline_score[rows])
+        for rank, index in enumerate(np.lexsort((-change, -shift))[:most]):
+            yield code, -float(shift[index]), -float(change[index]), rank, order, int(rows[index])
 
 
-def _rows(pair: PairedTask, places: npt.NDArray[np.int64]) -> Iterator[FlipDetail]:
-    """Yield the details of a task's items at the given rows."""
-    shifts = _shifts(pair, places) if _has_logprobs(pair) else None
-    tables = (table.take(places).to_pylist() for table in (pair.baseline, pair.candidate))
-    codes = _kinds(pair)[places]
-    for number, (a, b) in enumerate(zip(*tables, strict=True)):
-        choices = tuple(str(text) for text in a["choices"] or ())
-        scores = a["choice_logprobs"], b["choice_logprobs"]
-        known = all(scores) and len(scores[0]) == len(scores[1])
-        place = places[number]
+def _details(pair: PairedTask, rows: npt.NDArray[np.int64]) -> Iterator[FlipDetail]:
+    shifts = logprob_shifts(pair, rows) if has_logprobs(pair) else None
+    sides = (table.take(rows).to_pylist() for table in (pair.baseline, pair.candidate))
+    kinds = _kinds(pair)[rows]
+    for index, (baseline, candidate) in enumerate(zip(*sides, strict=True)):
+        choices = tuple(str(text) for text in baseline["choices"] or ())
+        logprobs = baseline["choice_logprobs"], candidate["choice_logprobs"]
+        comparable = all(logprobs) and len(logprobs[0]) == len(logprobs[1])
+        row = rows[index]
         yield FlipDetail(
             task=pair.task,
-            item_id=str(a["item_id"]),
-            kind=KINDS[codes[number]],
-            prompt=a["prompt"],
-            target=_answer(a, "target"),
-            baseline=_answer(a, "output"),
-            candidate=_answer(b, "output"),
-            scores=(float(pair.baseline_score[place]), float(pair.candidate_score[place])),
-            shift=None if shifts is None else float(shifts[number]),
+            item_id=str(baseline["item_id"]),
+            kind=KINDS[kinds[index]],
+            prompt=baseline["prompt"],
+            target=answer_text(baseline, "target"),
+            baseline=answer_text(baseline, "output"),
+            candidate=answer_text(candidate, "output"),
+            scores=(float(pair.baseline_score[row]), float(pair.candidate_score[row])),
+            shift=None if shifts is None else float(shifts[index]),
             choices=choices,
-            picked=(_index(a["output"], choices), _index(b["output"], choices)),
-            right=_index(a["target"], choices),
-            logprobs=(tuple(scores[0]), tuple(scores[1])) if known else None,
-            kl=b["kl"],
+            picked=(_choice(baseline["output"], choices), _choice(candidate["output"], choices)),
+            right=_choice(baseline["target"], choices),
+            logprobs=(tuple(logprobs[0]), tuple(logprobs[1])) if comparable else None,
+            kl=candidate["kl"],
         )
 
 
-def _index(value: object, choices: Sequence[str]) -> int | None:
+def _choice(value: object, choices: Sequence[str]) -> int | None:
+    """Return the index of a choice that a column holds as text."""
     if isinstance(value, str) and value.isdecimal() and int(value) < len(choices):
         return int(value)
     return None

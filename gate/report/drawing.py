@@ -1,4 +1,4 @@
-"""The drops and their intervals drawn with characters: a picture that GitHub, a mail and a log all show."""
+"""The forest plot of the drops as text, which GitHub, a mail and a log can all show."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gate.report.figures import Scale, drop_scale
 
 _WIDTH = 49  # columns of the plot
 _NAME = 24  # columns of a task's name
-# a code block shows no entities: what could end it, or be taken for HTML by a careless reader, is shown by its like
+# entities do not work in a code block: characters that could end it or look like HTML are replaced by similar ones
 _LOOKALIKES = str.maketrans("`<>", "'‹›")
 
 
@@ -22,15 +22,14 @@ def draw_drops(tasks: Sequence[TaskResult], lines: Sequence[float]) -> list[str]
     Parameters
     ----------
     tasks : sequence of TaskResult
-        A row each: the 90 % interval from `├` to `┤`, the drop as `●`.
+        One row each: the 90% interval from `├` to `┤`, the drop as `●`.
     lines : sequence of float
-        Drops above zero to mark by a dotted line (the margin, the bound to certify), `╪` where an interval has it;
-        zero is a solid one.
+        Drops above zero to mark by a dotted line, drawn `╪` where it crosses an interval. Zero has a solid line.
 
     Returns
     -------
     list of str
-        Rows without control characters, back-ticks or angle brackets, as a fenced code block takes them.
+        Lines without control characters, back-ticks or angle brackets, for a fenced code block.
     """
     if not tasks:
         return []
@@ -39,35 +38,35 @@ def draw_drops(tasks: Sequence[TaskResult], lines: Sequence[float]) -> list[str]
     def column(drop: float) -> int:
         return round(scale.at(drop) / 100 * (_WIDTH - 1))
 
-    back = [" "] * _WIDTH
-    back[column(0)] = "│"
-    for line in lines:
-        back[min(max(column(line), column(0) + 1), _WIDTH - 1)] = "┊"  # beside zero at least: it is above it
-    rows = [f"{_label(task.task)} {_bar(task, back, column)}".rstrip() for task in tasks]
+    background = [" "] * _WIDTH
+    background[column(0)] = "│"
+    for line in lines:  # never on the line of zero, which it exceeds
+        background[min(max(column(line), column(0) + 1), _WIDTH - 1)] = "┊"
+    rows = [f"{_label(task.task)} {_bar(task, background, column)}".rstrip() for task in tasks]
     return [*rows, " " * (_NAME + 1) + _axis(scale, column)]
 
 
 def _label(name: str) -> str:
-    shown = log_line(name).translate(_LOOKALIKES)
-    if cell_len(shown) > _NAME:  # names of one family differ at their ends
+    label = log_line(name).translate(_LOOKALIKES)
+    if cell_len(label) > _NAME:  # related tasks often differ at the end of their names
         half = (_NAME - 1) // 2
-        end = next(shown[-count:] for count in range(half + 1, 0, -1) if cell_len(shown[-count:]) <= half + 1)
-        shown = set_cell_size(shown, half) + "…" + end
-    return set_cell_size(shown, _NAME)
+        end = next(label[-count:] for count in range(half + 1, 0, -1) if cell_len(label[-count:]) <= half + 1)
+        label = set_cell_size(label, half) + "…" + end
+    return set_cell_size(label, _NAME)
 
 
-def _bar(task: TaskResult, back: Sequence[str], column: Callable[[float], int]) -> str:
+def _bar(task: TaskResult, background: Sequence[str], column: Callable[[float], int]) -> str:
     low, high = (column(end) for end in task.drop_ci90)
-    row = list(back)
-    for place in range(low, high + 1):
-        row[place] = {"│": "┼", "┊": "╪"}.get(row[place], "─")
+    row = list(background)
+    for index in range(low, high + 1):
+        row[index] = {"│": "┼", "┊": "╪"}.get(row[index], "─")
     row[low], row[high] = "├", "┤"
     row[column(task.drop)] = "●"
     return "".join(row)
 
 
 def _axis(scale: Scale, column: Callable[[float], int]) -> str:
-    """Return round numbers of points under their columns."""
+    """Return round numbers of points, centred under their columns."""
     axis = ""
     for tick in scale.ticks(5):
         label = f"{round(100 * tick, 6):+g}" if abs(tick) > 1e-12 else "0"

@@ -1,4 +1,4 @@
-"""Making text of models and tasks harmless in Markdown, HTML and logs: it is data, never markup or commands."""
+"""Escape the text of models and tasks in Markdown, HTML and logs, where it must never act as markup or a command."""
 
 from __future__ import annotations
 
@@ -8,52 +8,53 @@ from functools import lru_cache
 
 from gate.workflow_commands import disarm
 
-# C0/C1 controls, the marks that reorder or hide text (bidi, zero width, invisible letters, tags), and what XML forbids
+# C0/C1 controls, characters that reorder or hide text (bidi, zero width, invisible letters, tags), and those that
+# XML forbids
 HIDDEN = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e"
     "\u2060-\u206f\u3164\ud800-\udfff\ufeff\uffa0\ufff9-\ufffb\ufffe\uffff\U000e0000-\U000e0fff]"
 )
-# marks on one letter beyond these would cover the lines around it
+# more combining marks than these on one letter would cover the lines around it
 _STACKED = re.compile(
     "([\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]{4})"
     "[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]+"
 )
-# what begins a numbered list at the start of a line
+# starts a numbered list at the start of a line
 _LIST = re.compile("[0-9]+[.)]")
-# GitHub links seven or more hexadecimal digits where they begin a commit's name
+# GitHub links seven or more hexadecimal digits that are the prefix of a commit hash
 _COMMIT = re.compile("[0-9a-f]{7,64}")
-# a word or a number in a sentence of ours; nothing in it can be markup, a link, a mention or an issue
+# a word or a number that cannot be markup, a link, a mention or an issue
 _PLAIN = re.compile(
-    r"\(?([A-Za-z]+('s)?(-[A-Za-z]+)*|[-+]?[0-9][0-9,]*(\.[0-9]+)*(e[-+]?[0-9]+)?%?|<?=|%|)[)]*[,.:;]?"
+    r"\(?([A-Za-z]+('s)?(-[A-Za-z]+)*|[-+]?[0-9][0-9,]*(\.[0-9]+)*(e[-+]?[0-9]+)?%?|<?=|≤|%|)[)]*[,.:;]?"
 )
 _SPECIAL = re.compile(r"[^0-9A-Za-z \-\u00a0-\U0010ffff]")
 
 
 def one_line(text: str, limit: int = 200) -> str:
     """Return a text on one line, without control characters, at most `limit` characters long."""
-    start = text[: _enough(limit) - 1]
+    start = text[: _read_limit(limit) - 1]
     cut, text = len(text) > len(start), start
     text = unicodedata.normalize("NFC", text)
     text = " ".join(_STACKED.sub(r"\1", HIDDEN.sub(" ", text)).split())
     return text if len(text) <= limit and not cut else text[: limit - 1] + "…"
 
 
-def _enough(limit: int) -> int:
-    """Characters that are looked at for `limit` shown ones: a text of megabytes costs no more than one of these."""
+def _read_limit(limit: int) -> int:
+    """Return how many characters to read in order to show `limit`; bounds the cost of a text of megabytes."""
     return 8 * limit + 100
 
 
 def markdown(text: str, limit: int = 200) -> str:
     """Return text for a GitHub Markdown table cell or paragraph that shows exactly its characters.
 
-    All ASCII punctuation but the hyphen becomes numeric entities, which Markdown never reads as markup, and the whole
-    stands in a `<code>` element, inside which GitHub links no mentions or issue numbers. An e-mail address it would
-    link even there, so its parts are held apart by a place where a line may break.
+    All ASCII punctuation except the hyphen becomes numeric entities, which Markdown never reads as markup. The text is
+    in a `<code>` element, in which GitHub links no mentions or issue numbers. GitHub links e-mail addresses even there,
+    so `<wbr>` (an optional line break) splits them.
     """
-    return _markdown(text[: _enough(limit)], limit)
+    return _markdown(text[: _read_limit(limit)], limit)
 
 
-@lru_cache(maxsize=4096)  # a report that is cut to a size is rendered many times
+@lru_cache(maxsize=4096)  # a report that is shortened to a limit is rendered many times
 def _markdown(text: str, limit: int) -> str:
     escaped = _SPECIAL.sub(lambda match: f"&#{ord(match.group())};", one_line(text, limit))
     escaped = escaped.replace("&#64;", "&#64;<wbr>")
@@ -61,8 +62,8 @@ def _markdown(text: str, limit: int) -> str:
 
 
 def prose(text: str, limit: int = 2000) -> str:
-    """Return a sentence for GitHub Markdown: plain words and numbers as they are, all else (names) as `markdown`."""
-    return _prose(text[: _enough(limit)], limit)
+    """Return a sentence for GitHub Markdown: plain words and numbers unchanged, names as in `markdown`."""
+    return _prose(text[: _read_limit(limit)], limit)
 
 
 @lru_cache(maxsize=256)
@@ -85,5 +86,5 @@ def _name(word: str) -> str:
 
 
 def log_line(text: str, limit: int = 200) -> str:
-    """Return text for a workflow log: one line in which the runner finds no command (`::` at the start, `##[`)."""
+    """Return text on one line for a workflow log, without workflow commands."""
     return disarm(one_line(text, limit))

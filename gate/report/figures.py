@@ -1,4 +1,4 @@
-"""Positions in the HTML report's plots, in per cent of their width and height, so that they stretch to any screen."""
+"""Coordinates of the HTML report's plots, as percentages of width and height, so that they scale to any screen."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from gate.decision import TaskResult
 from gate.report.curves import PowerCurves
-from gate.report.detail import EDGES, PER_DECADE, Histogram
+from gate.report.detail import BINS_PER_DECADE, EDGES, Histogram
 from gate.report.result import Result
 from gate.stats import tango_interval
 
@@ -23,14 +23,14 @@ class Scale:
     high: float
 
     def at(self, value: float) -> float:
-        """Return a value's place in per cent of the axis; outside it, the nearer end."""
+        """Return the position of a value in percent of the axis, clipped to its ends."""
         return round(100 * min(max((value - self.low) / (self.high - self.low), 0.0), 1.0), 3)
 
     def ticks(self, most: int = 6) -> list[float]:
-        """Return at most `most` round values on the axis."""
+        """Return about `most` round values on the axis."""
         rough = (self.high - self.low) / most
         power = 10.0 ** math.floor(math.log10(rough))
-        step = next((one * power for one in _STEPS if one * power >= rough * (1 - 1e-9)), 10 * power)
+        step = next((step * power for step in _STEPS if step * power >= rough * (1 - 1e-9)), 10 * power)
         first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
         return [number * step for number in range(first, last + 1)]
 
@@ -44,7 +44,7 @@ class Pooled:
     drop : float
         Mean over the items (proportion).
     interval : pair of float or None
-        90 % interval; None where items are clustered or scores are not right or wrong.
+        Tango's 90% interval of the drop; None unless all items are independent and binary.
     """
 
     n: int
@@ -57,44 +57,39 @@ class Pooled:
 
 
 def pooled(result: Result) -> Pooled | None:
-    """Add up the gating tasks; None where there is only one, which says the same."""
-    gating = [task for task in result.tasks if task.role == "gating"]
-    n = sum(task.n for task in gating)
-    if len(gating) < 2 or n == 0:
+    """Add up the gating tasks; None for a single task."""
+    gating = result.gating
+    if len(gating) < 2:
         return None
+    n = result.items
     b, c = sum(task.regressions for task in gating), sum(task.improvements for task in gating)
-    # a row's own interval is Tango's where its items are independent and right or wrong
-    counted = all(
-        math.dist(tango_interval(task.regressions, task.improvements, task.n, 0.9), task.drop_ci90) < 1e-6
-        for task in gating
-    )
-    low, high = tango_interval(b, c, n, 0.9) if counted else (math.nan, math.nan)
-    baseline, candidate = (
-        sum(getattr(task, side) * task.n for task in gating) / n for side in ("baseline", "candidate")
-    )
-    return Pooled(
-        n, baseline, candidate, baseline - candidate, (float(low), float(high)) if counted else None, b, c
-    )
+    interval = None
+    if all(task.tested_by_counts for task in gating):
+        low, high = tango_interval(b, c, n, 0.9)
+        interval = (float(low), float(high))
+    baseline = sum(task.baseline * task.n for task in gating) / n
+    candidate = sum(task.candidate * task.n for task in gating) / n
+    return Pooled(n, baseline, candidate, result.drop, interval, b, c)
 
 
 def drop_scale(tasks: Iterable[TaskResult], lines: Iterable[float]) -> Scale:
-    """Return the axis of the forest plot: all intervals, zero, and the other `lines`, with some room."""
+    """Return the axis of the forest plot: all intervals, zero, and the drops in `lines`, with padding."""
     values = [0.0, *lines]
     for task in tasks:
         values += [task.drop, *task.drop_ci90]
     low, high = min(values), max(values)
-    room = 0.06 * (high - low) or 0.01
-    return Scale(low - room, high + room)
+    padding = 0.06 * (high - low) or 0.01
+    return Scale(low - padding, high + padding)
 
 
 def drop_lines(result: Result) -> list[float]:
-    """Return the drops that the decision asks about besides zero: the margin, and the bound to certify."""
+    """Return the drops that the policy names, to be marked in plots: the margin, and the bound to certify."""
     certify = result.certification.margin if result.certification else 0.0
     return [drop for drop in (result.margin, certify) if drop > 0]
 
 
 def polyline(drops: Sequence[float], chances: Sequence[float], x: Scale) -> str:
-    """Return a curve's points for a square of 100 by 100, y downwards."""
+    """Return the points of a curve in a square of 100 by 100, with y pointing down."""
     return " ".join(
         f"{x.at(drop):g},{100 * (1 - chance):.2f}" for drop, chance in zip(drops, chances, strict=True)
     )
@@ -114,6 +109,7 @@ class Bars:
     first, last : int
         The bins shown, `last` excluded.
     counts, flipped : lists of int
+        Items per bin: all, and those whose score changed.
     """
 
     first: int
@@ -128,27 +124,18 @@ class Bars:
 
 
 def pooled_bars(histograms: Sequence[Histogram]) -> Bars | None:
-    """Add the tasks' histograms up; None where there are none."""
-    if not histograms:
-        return None
-    counts, flipped = (
-        [sum(column) for column in zip(*(getattr(one, name) for one in histograms), strict=True)]
-        for name in ("counts", "flipped")
-    )
-    used = [place for place, count in enumerate(counts) if count]
+    """Add up the histograms of the tasks; None where there are none."""
+    counts = [sum(column) for column in zip(*(histogram.counts for histogram in histograms), strict=True)]
+    flipped = [sum(column) for column in zip(*(histogram.flipped for histogram in histograms), strict=True)]
+    used = [index for index, count in enumerate(counts) if count]
     if not used:
         return None
-    first = used[0] // PER_DECADE * PER_DECADE
-    last = (used[-1] // PER_DECADE + 1) * PER_DECADE
+    first = used[0] // BINS_PER_DECADE * BINS_PER_DECADE
+    last = (used[-1] // BINS_PER_DECADE + 1) * BINS_PER_DECADE
     return Bars(first, last, counts[first:last], flipped[first:last])
 
 
-def edge(place: int) -> float:
-    """Return the lower edge of a bin, nats."""
-    return EDGES[place]
-
-
-def decade(place: int) -> str:
-    """Return the label of a bin's lower edge where it is a power of ten."""
-    exponent = round(math.log10(EDGES[place]))
+def decade(index: int) -> str:
+    """Return the label of an edge that is a power of ten."""
+    exponent = round(math.log10(EDGES[index]))
     return f"{10.0**exponent:g}" if exponent >= -3 else "10⁻" + "⁰¹²³⁴⁵⁶⁷⁸⁹"[-exponent]

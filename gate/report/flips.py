@@ -1,4 +1,4 @@
-"""The worst flips: answers that were right with confidence and are now wrong with confidence."""
+"""The worst flips: items that the baseline got right with confidence and the candidate gets wrong with confidence."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ import numpy.typing as npt
 import pyarrow.compute as pc
 from pydantic import Field
 
-from gate.decision.result import Part
+from gate.decision.result import ResultSection
 from gate.samples import PairedTask
 
 
-class Flip(Part):
-    """One item that the baseline answered better than the candidate."""
+class Flip(ResultSection):
+    """One item on which the candidate scored lower than the baseline."""
 
     task: str
     item_id: str
-    question: str | None
-    expected: str | None
+    prompt: str | None = Field(alias="question")
+    target: str | None = Field(alias="expected")
     baseline: str | None = Field(description="The baseline's answer.")
     candidate: str | None = Field(description="The candidate's answer.")
     shift: float | None = Field(
-        description="Fall of the right choice's log-likelihood against the best wrong one, in nats."
+        description="Loss in log-likelihood of the right choice relative to the best wrong one, in nats."
     )
 
 
 def worst_flips(pairs: Sequence[PairedTask], count: int = 10) -> list[Flip]:
-    """Return up to `count` regressions, those with the largest shift first, tasks in turn where there is no shift.
+    """Return up to `count` regressions, largest shift first; tasks take turns where shifts are unknown.
 
     Parameters
     ----------
@@ -42,71 +42,42 @@ def worst_flips(pairs: Sequence[PairedTask], count: int = 10) -> list[Flip]:
     """
     flips: list[tuple[float, int, int, Flip]] = []
     for order, pair in enumerate(pairs):
-        worse = np.flatnonzero(pair.candidate_score < pair.baseline_score)
-        if not len(worse):
+        rows = np.flatnonzero(pair.candidate_score < pair.baseline_score)
+        if not len(rows):
             continue
-        names = pair.baseline.column("item_id").take(worse)
-        worse = worse[pc.sort_indices(names).to_numpy()]
-        shifts = _shifts(pair, worse)
-        # the sort is stable: equal shifts stay in the order of the items' names
+        rows = rows[pc.sort_indices(pair.baseline.column("item_id").take(rows)).to_numpy()]
+        shifts = logprob_shifts(pair, rows)
+        # the sort is stable: equal shifts stay in the order of their item ids
         worst = np.argsort(-shifts, kind="stable")[:count]
-        rows = zip(
-            pair.baseline.take(worse[worst]).to_pylist(),
-            pair.candidate.take(worse[worst]).to_pylist(),
-            strict=True,
-        )
-        for rank, (a, b) in enumerate(rows):
+        sides = (table.take(rows[worst]).to_pylist() for table in (pair.baseline, pair.candidate))
+        known = has_logprobs(pair)
+        for rank, (baseline, candidate) in enumerate(zip(*sides, strict=True)):
             shift = float(shifts[worst[rank]])
-            flips.append(
-                (-shift, rank, order, _flip(pair.task, a, b, shift if _has_logprobs(pair) else None))
-            )
+            flip = _flip(pair.task, baseline, candidate, shift if known else None)
+            flips.append((-shift, rank, order, flip))
     return [flip for *_, flip in sorted(flips, key=lambda entry: entry[:3])[:count]]
 
 
-def _has_logprobs(pair: PairedTask) -> bool:
+def has_logprobs(pair: PairedTask) -> bool:
+    """Return whether both sides have the log-likelihoods of all choices."""
     columns = (table.column("choice_logprobs") for table in (pair.baseline, pair.candidate))
     return all(column.null_count == 0 for column in columns)
 
 
-def _shifts(pair: PairedTask, places: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """Return each item's shift in nats; zeros where log-likelihoods or the index of the right choice are not known."""
-    nothing = np.zeros(len(places))
-    if not _has_logprobs(pair):
-        return nothing
-    gold = pair.baseline.column("target").take(places).to_pylist()
+def logprob_shifts(pair: PairedTask, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Return the shift of the given rows, in nats; 0 where log-likelihoods or the right choice are unknown."""
+    if not has_logprobs(pair):
+        return np.zeros(len(rows))
+    targets = pair.baseline.column("target").take(rows).to_pylist()
     margins = []
     for table in (pair.baseline, pair.candidate):
-        values = table.column("choice_logprobs").take(places).to_pylist()
-        margins.append([_margin(one, right) for one, right in zip(values, gold, strict=True)])
+        logprobs = table.column("choice_logprobs").take(rows).to_pylist()
+        margins.append([_margin(values, target) for values, target in zip(logprobs, targets, strict=True)])
     shifts = np.subtract(*np.asarray(margins))
     return np.where(np.isfinite(shifts), shifts, 0.0)
 
 
-def _margin(values: Sequence[float], gold: str | None) -> float:
-    """Return the right choice's log-likelihood less the best wrong one's."""
-    if gold is None or not gold.isdecimal() or int(gold) >= len(values) or len(values) < 2:
-        return math.nan
-    right = int(gold)
-    return values[right] - max(value for place, value in enumerate(values) if place != right)
-
-
-def _flip(task: str, a: Mapping[str, object], b: Mapping[str, object], shift: float | None) -> Flip:
-    return Flip(
-        task=task,
-        item_id=str(a["item_id"]),
-        question=_text(a["prompt"]),
-        expected=_answer(a, "target"),
-        baseline=_answer(a, "output"),
-        candidate=_answer(b, "output"),
-        shift=shift,
-    )
-
-
-def _text(value: object) -> str | None:
-    return None if value is None else str(value)
-
-
-def _answer(row: Mapping[str, object], column: str) -> str | None:
+def answer_text(row: Mapping[str, object], column: str) -> str | None:
     """Return the text of a choice where the column holds its index, else the column's own text."""
     value, choices = row[column], row["choices"]
     if (
@@ -117,3 +88,29 @@ def _answer(row: Mapping[str, object], column: str) -> str | None:
     ):
         return str(choices[int(value)])
     return _text(value)
+
+
+def _margin(logprobs: Sequence[float], target: str | None) -> float:
+    """Return the log-likelihood of the right choice minus that of the best wrong one."""
+    if target is None or not target.isdecimal() or int(target) >= len(logprobs) or len(logprobs) < 2:
+        return math.nan
+    right = int(target)
+    return logprobs[right] - max(value for index, value in enumerate(logprobs) if index != right)
+
+
+def _flip(
+    task: str, baseline: Mapping[str, object], candidate: Mapping[str, object], shift: float | None
+) -> Flip:
+    return Flip(
+        task=task,
+        item_id=str(baseline["item_id"]),
+        prompt=_text(baseline["prompt"]),
+        target=answer_text(baseline, "target"),
+        baseline=answer_text(baseline, "output"),
+        candidate=answer_text(candidate, "output"),
+        shift=shift,
+    )
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)

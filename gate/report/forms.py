@@ -1,4 +1,4 @@
-"""Every form that a result can be written in, by its name in gate.yml."""
+"""The output formats of a result, by their names in gate.yml."""
 
 from __future__ import annotations
 
@@ -13,24 +13,26 @@ Form = Literal["markdown", "json", "html", "junit", "attestation"]
 
 
 def render(form: Form, result: Result, pairing: Pairing | None = None, secrets: Sequence[str] = ()) -> str:
-    """Return a result in a form.
+    """Return a result in one format.
 
     Parameters
     ----------
     form : str
     result : Result
     pairing : Pairing, optional
-        The samples behind it; without them the HTML report has the worst flips only.
+        The samples behind the result; without them, the HTML report has the worst flips only.
     secrets : sequence of str
-        Shown as `***` wherever a text has one of them.
+        Replaced by `***` in every text.
 
     Raises
     ------
     SampleError
-        An attestation of a result that does not say what it is about.
+        An attestation of a result without hashes of its weights or tasks.
     """
-    # imported where used: none of them is needed to show a verdict
-    if form == "attestation":  # finds tasks by their names, which a secret may happen to be
+    # imported where used: showing a verdict needs none of them
+    if (
+        form == "attestation"
+    ):  # redacts after building: it looks tasks up by name, and a name may equal a secret
         from gate.report.attestation import render_statement
 
         return render_statement(result, secrets)

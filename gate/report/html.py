@@ -1,4 +1,4 @@
-"""The HTML report: one file that opens anywhere, asks nothing of the network, and reads without JavaScript."""
+"""The HTML report: one file that opens anywhere, loads nothing from the network, and works without JavaScript."""
 
 from __future__ import annotations
 
@@ -8,22 +8,16 @@ from typing import Any
 
 from markupsafe import Markup
 
-from gate.report import figures, words
+from gate.decision import wording
+from gate.report import figures
 from gate.report.curves import PowerCurves, power_curves
-from gate.report.detail import EDGES, PER_DECADE, Detail, Histogram, detail_of_result
+from gate.report.detail import BINS_PER_DECADE, EDGES, Detail, Histogram, detail_of_result
 from gate.report.escape import one_line
-from gate.report.page import asset, environment, hash_source
+from gate.report.page import asset, content_security_policy, environment
 from gate.report.payload import Payload, flips_payload, script_json
 from gate.report.result import Result
 
-RULES = {
-    "pooled": "exact McNemar, pooled over the tasks",
-    "max": "largest standardised drop",
-    "fisher": "Fisher's combination",
-    "holm": "smallest Holm-adjusted p",
-    "omnibus": "pooled, max and Fisher under their joint null",
-}
-_SETS = "sets"  # the part of a side that speaks of each task
+_SETS = "sets"  # key of the facts per task in the facts of a model
 
 
 def render_html(result: Result, detail: Detail | None = None) -> str:
@@ -33,14 +27,14 @@ def render_html(result: Result, detail: Detail | None = None) -> str:
     ----------
     result : Result
     detail : Detail, optional
-        From `build_detail`, where the samples are at hand; without it the report shows the flips that the result
-        holds, and says that the others need the samples.
+        From `build_detail`, where the samples are available. Without it, the report has only the flips of the result,
+        and says so.
 
     Returns
     -------
     str
-        All text of models and tasks is escaped or stands in inert JSON; scripts and styles are allowed by their
-        hashes only, and nothing may be loaded.
+        All text of models and tasks is escaped or inside inert JSON. The page's policy allows the script and the style
+        by their hashes only, and loads nothing.
     """
     shown = detail or detail_of_result(result)
     payload = flips_payload(shown)
@@ -48,47 +42,43 @@ def render_html(result: Result, detail: Detail | None = None) -> str:
     style, script = asset("report.css"), asset("report.js")
     return environment().get_template("report.html.j2").render(
         r=result,
-        style=Markup(style),  # noqa: S704 - our own files, as they are shipped
+        style=Markup(style),  # noqa: S704 - our own files
         script=Markup(script),  # noqa: S704
-        policy=f"default-src 'none'; script-src '{hash_source(script)}'; style-src '{hash_source(style)}'; "
-        "img-src data:; base-uri 'none'; form-action 'none'",
-        data=Markup(_data(curves, shown.histograms)),  # noqa: S704 - escaped for a script element
+        policy=content_security_policy(style, script),
+        data=Markup(_plot_data(curves, shown.histograms)),  # noqa: S704 - escaped for a script element
         payload=payload,
         payload_text=Markup(payload.text),  # noqa: S704
         detail=shown,
-        cut=_cut(shown, payload),
+        omitted=_omitted(shown, payload),
         kl=any(task.kl_mean is not None for task in result.tasks),
-        tests=" and ".join(sorted({task.test for task in result.tasks})),
-        rules=RULES,
-        p_decides=_p(result),
+        kl_caption=wording.KL_CAPTION,
+        rules=wording.RULES,
         provenance=_provenance(result),
         **_plots(result, curves, shown),
     )  # fmt: skip
 
 
 def _plots(result: Result, curves: PowerCurves | None, detail: Detail) -> dict[str, Any]:
-    certify = result.certification.margin if result.certification else None
-    pooled = figures.pooled(result)
     return {
         "drops": figures.drop_scale(result.tasks, figures.drop_lines(result)),
         "drop_scale": figures.drop_scale,
-        "certify": certify,
-        "pooled": pooled,
+        "certify": result.certification.margin if result.certification else None,
+        "pooled": figures.pooled(result),
         "curves": curves,
         "power": curves and figures.power_scale(curves),
         "bars": figures.pooled_bars(detail.histograms),
         "polyline": figures.polyline,
-        "edge": figures.edge,
+        "edges": EDGES,
         "decade": figures.decade,
-        "per_decade": PER_DECADE,
+        "bins_per_decade": BINS_PER_DECADE,
         "scale": figures.Scale,
     }
 
 
-def _data(curves: PowerCurves | None, histograms: tuple[Histogram, ...]) -> str:
-    """Return what the plots are drawn from when the reader chooses a task."""
+def _plot_data(curves: PowerCurves | None, histograms: tuple[Histogram, ...]) -> str:
+    """Return the data of the plots of single tasks, which the reader selects."""
     bars = figures.pooled_bars(histograms)
-    cut = slice(bars.first, bars.last) if bars else slice(0)
+    bins = slice(bars.first, bars.last) if bars else slice(0)
     return script_json(
         {
             "power": curves
@@ -104,35 +94,29 @@ def _data(curves: PowerCurves | None, histograms: tuple[Histogram, ...]) -> str:
             and {
                 "edges": EDGES[bars.first : bars.last + 1],
                 "tasks": [
-                    [one_line(one.task), list(one.counts[cut]), list(one.flipped[cut])] for one in histograms
+                    [one_line(histogram.task), list(histogram.counts[bins]), list(histogram.flipped[bins])]
+                    for histogram in histograms
                 ],
             },
         }
     )
 
 
-def _cut(detail: Detail, payload: Payload) -> str:
-    """Say what of the flips is not in the file."""
+def _omitted(detail: Detail, payload: Payload) -> str:
+    """Say which flips are not in the file."""
     missing = sum(detail.totals.values()) - payload.flips
     if missing <= 0:
         return ""
-    if not detail.whole:
+    if not detail.from_samples:
         return (
-            f"This page was made from result.json alone, which holds the {payload.flips:,} worst of them. "
-            "The others need the samples: make the page with gate compare or gate run."
+            f"This page was made from result.json alone, which holds the {payload.flips:,} worst flips. "
+            "To see all, make the page with gate compare or gate run, which have the samples."
         )
-    return f"The {payload.flips:,} worst are here; {missing:,} more are left out to keep the file small."
-
-
-def _p(result: Result) -> str:
-    """Return the deciding p-value; a bound where no Monte-Carlo draw was as extreme."""
-    draws = result.aggregate.omnibus.draws if result.rule == "omnibus" else 0
-    bound = draws > 0 and result.p_value * (draws + 1) < 1.5
-    return f"{'≤ ' if bound else ''}{words.p_value(result.p_value)}"
+    return f"This page has the {payload.flips:,} worst; {missing:,} more are omitted to limit the file size."
 
 
 def _provenance(result: Result) -> dict[str, Any]:
-    """Return both sides' facts as rows: name, baseline's, candidate's, whole, so that every difference counts."""
+    """Return the facts about both models as rows (name, baseline, candidate), not shortened, and the settings."""
     a, b = (dict(_flat(side)) for side in (result.baseline, result.candidate))
     rows = [(name, a.get(name, "-"), b.get(name, "-")) for name in dict.fromkeys([*a, *b])]
     seconds = result.provenance.get("seconds")
@@ -146,17 +130,17 @@ def _provenance(result: Result) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _flat(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Return nested facts as (dotted name, text)."""
+def _flat(facts: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Return nested facts as rows (dotted name, text)."""
     rows: list[tuple[str, str]] = []
-    for key, one in value.items():
+    for key, value in facts.items():
         name = one_line(f"{prefix}{key}")
-        if isinstance(one, Mapping):
-            rows += _flat(one, f"{name}.")
-        elif isinstance(one, str):
-            rows.append((name, one))
+        if isinstance(value, Mapping):
+            rows += _flat(value, f"{name}.")
+        elif isinstance(value, str):
+            rows.append((name, value))
         else:
-            rows.append((name, "-" if one is None else json.dumps(one, ensure_ascii=False)))
+            rows.append((name, "-" if value is None else json.dumps(value, ensure_ascii=False)))
     return rows
 
 

@@ -1,38 +1,38 @@
-"""The Markdown report: what an engineer reads in ten seconds, in a comment, a job summary or a mail."""
+"""The Markdown report: for a comment, a job summary or a mail, to be read in ten seconds."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import astuple, dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
+from gate.decision import wording
 from gate.decision.result import TaskResult
-from gate.report import words
 from gate.report.drawing import draw_drops
 from gate.report.escape import markdown, prose
 from gate.report.figures import drop_lines
 from gate.report.result import Result
 
-_DRAWN = 30  # tasks in the picture
-_SHORTEST_ROW = 30  # bytes; so many rows are never tried in vain
-# nothing in it ends a Markdown link or an HTML attribute
+_MOST_DRAWN = 30  # tasks in the plot
+_SHORTEST_ROW = 30  # bytes; bounds the number of rows worth trying
+# no character of it ends a Markdown link or an HTML attribute
 _ADDRESS = re.compile(r"https?://[A-Za-z0-9.:-]+(/[A-Za-z0-9._~/%?&=+-]*)?")
 
 
 @dataclass(frozen=True)
 class _Rows:
-    """How many rows of each list are shown."""
+    """Number of rows per list, the most important list first."""
 
-    flips: int
-    notes: int
-    reproduce: int
-    tasks: int
-    reasons: int
-    parts: int
+    reasons: int = 0
+    tasks: int = 0
+    commands: int = 0
+    notes: int = 0
+    flips: int = 0
+    subtasks: int = 0
 
 
 def render_markdown(
@@ -44,52 +44,52 @@ def render_markdown(
     ----------
     result : Result
     limit : int, optional
-        Most UTF-8 bytes. Where the report is longer, whole rows are left out (parts of groups first, then flips,
-        notes, commands and tasks, those with the smallest p-values staying) and the report says how many.
+        Maximum size in UTF-8 bytes. A longer report is shortened by whole rows: first subtasks, then flips, notes,
+        commands and tasks (those with the smallest p-values stay). It says how many rows are omitted.
     full_report : str, optional
-        Address of the whole report, linked at the end.
+        Address of the full report, linked at the end.
     name : str, optional
-        Of the gate, shown in the title.
+        Name of the gate, for the title.
 
     Raises
     ------
     ValueError
-        The limit is below what a report without any rows needs, or the address is not one.
+        The report exceeds the limit even without rows, or `full_report` is not an address that can be linked.
     """
     if full_report is not None and not is_address(full_report):
         raise ValueError(f"not an address that can be linked: {full_report!r}")
-    lists = _Rows(
-        flips=len(result.flips),
-        notes=len(result.notes),
-        reproduce=len(_commands(result)),
-        tasks=len(result.tasks),
+    available = _Rows(
         reasons=len(result.reasons),
-        parts=len(_parts(result)),
+        tasks=len(result.tasks),
+        commands=len(_commands(result)),
+        notes=len(result.notes),
+        flips=len(result.flips),
+        subtasks=len(_subtasks(result)),
     )
 
     def text(rows: _Rows) -> str:
-        return _render(result, rows, lists, full_report, name)
+        return _render(result, rows, available, full_report, name)
 
     if limit is None:
-        return text(lists)
-    shown = _Rows(0, 0, 0, 0, 0, 0)
-    if max(astuple(lists)) <= limit // _SHORTEST_ROW and _fits(text(lists), limit):
-        return text(lists)
+        return text(available)
+    counts = asdict(available)
+    if max(counts.values()) <= limit // _SHORTEST_ROW and _fits(text(available), limit):
+        return text(available)
+    shown = _Rows()
     if not _fits(text(shown), limit):
         raise ValueError(f"the report needs more than {limit} bytes even without any rows")
-    for part in ("reasons", "tasks", "reproduce", "notes", "flips", "parts"):  # what matters most comes first
-        count = min(getattr(lists, part), limit // _SHORTEST_ROW)
+    for field, count in counts.items():
         before = shown
 
-        def fits(rows: int, part: str = part, before: _Rows = before) -> bool:
-            return _fits(text(replace(before, **{part: rows})), limit)
+        def fits(rows: int, field: str = field, before: _Rows = before) -> bool:
+            return _fits(text(replace(before, **{field: rows})), limit)
 
-        shown = replace(before, **{part: _most(count, fits)})
+        shown = replace(before, **{field: _largest(min(count, limit // _SHORTEST_ROW), fits)})
     return text(shown)
 
 
-def _most(count: int, fits: Callable[[int], bool]) -> int:
-    """Return the largest number of rows up to `count` that fits; never tries far more than fit."""
+def _largest(count: int, fits: Callable[[int], bool]) -> int:
+    """Return the largest number of rows up to `count` that fits, without trying many more than fit."""
     low, step = 0, 1
     while low < count:
         high = min(low + step, count)
@@ -105,54 +105,44 @@ def _most(count: int, fits: Callable[[int], bool]) -> int:
 
 
 def is_address(text: str) -> bool:
-    """Whether a text is an address that can be linked as it is."""
+    """Return whether a text is an address that can be linked unchanged."""
     return bool(_ADDRESS.fullmatch(text))
 
 
-def _render(result: Result, rows: _Rows, lists: _Rows, full_report: str | None, name: str | None) -> str:
+def _render(result: Result, rows: _Rows, available: _Rows, full_report: str | None, name: str | None) -> str:
+    drawn = _tasks(result, min(rows.tasks, _MOST_DRAWN))
     context: dict[str, Any] = {
         "r": result,
         "name": name,
         "full_report": full_report,
         "kl": any(task.kl_mean is not None for task in result.tasks),
-        "tests": " and ".join(sorted({task.test for task in result.tasks})),
-        "worse": sum(task.regressions for task in result.tasks),
+        "kl_caption": wording.KL_CAPTION,
+        "regressions": sum(task.regressions for task in result.tasks),
         "tasks": _tasks(result, rows.tasks),
         "lines": drop_lines(result),
-        "drawing": draw_drops(_tasks(result, min(rows.tasks, _DRAWN)), drop_lines(result)),
-        "parts": _parts(result)[: rows.parts],
+        "drawn": len(drawn),
+        "drawing": draw_drops(drawn, drop_lines(result)),
+        "subtasks": _subtasks(result)[: rows.subtasks],
         "flips": result.flips[: rows.flips],
         "notes": result.notes[: rows.notes],
         "reasons": result.reasons[: rows.reasons],
-        "commands": _commands(result)[: rows.reproduce],
-        "left_out": _left_out(rows, lists),
-        "cell": lambda text: "-" if text is None else markdown(text),
-        **{
-            name: getattr(words, name)
-            for name in (
-                "percent",
-                "drop_cell",
-                "p_value",
-                "headline",
-                "sensitivity",
-                "spending",
-                "early_stop",
-            )
-        },
+        "commands": _commands(result)[: rows.commands],
+        "omitted": _omitted(rows, available),
     }
     return _template().render(context)
 
 
 @cache
 def _template() -> Template:
-    environment = Environment(  # noqa: S701 - Markdown; every foreign text goes through the filter `md`
+    environment = Environment(  # noqa: S701 - Markdown; all text of models and tasks goes through the filter `md`
         loader=PackageLoader("gate.report"),
         undefined=StrictUndefined,
         trim_blocks=False,
         keep_trailing_newline=True,
     )
+    environment.globals.update(wording.TEMPLATE_FUNCTIONS)
     environment.filters["prose"] = prose
-    environment.filters["md"] = lambda text, limit=200: markdown(str(text), limit)
+    environment.filters["md"] = lambda text, limit=200: "-" if text is None else markdown(str(text), limit)
     return environment.get_template("report.md.j2")
 
 
@@ -166,32 +156,24 @@ def _commands(result: Result) -> list[str]:
 
 
 def _tasks(result: Result, count: int) -> list[TaskResult]:
-    """Return the rows to show: all in their order, else those with the smallest p-values, in the same order."""
+    """Return up to `count` tasks in their order: gating tasks first, then those with the smallest p-values."""
     if count >= len(result.tasks):
         return result.tasks
     by_p = sorted(enumerate(result.tasks), key=lambda entry: (entry[1].role != "gating", entry[1].p_exact))
     return [task for _, task in sorted(by_p[:count], key=lambda entry: entry[0])]
 
 
-def _parts(result: Result) -> list[tuple[str, TaskResult]]:
-    """Return the parts of groups, each with its group's name, the smallest p-values first."""
-    parts = [(task.task, part) for task in result.tasks for part in task.subtasks]
-    return sorted(parts, key=lambda entry: entry[1].p_exact)
+def _subtasks(result: Result) -> list[tuple[str, TaskResult]]:
+    """Return all subtasks with the name of their group, smallest p-value first."""
+    subtasks = [(task.task, subtask) for task in result.tasks for subtask in task.subtasks]
+    return sorted(subtasks, key=lambda entry: entry[1].p_exact)
 
 
-def _left_out(rows: _Rows, lists: _Rows) -> str:
-    """Say how many rows of which list are not shown; empty where all are."""
-    names = {
-        "tasks": "tasks",
-        "flips": "flips",
-        "notes": "notes",
-        "reasons": "reasons",
-        "reproduce": "commands",
-        "parts": "parts of groups",
-    }
-    parts = [
-        f"{getattr(lists, part) - getattr(rows, part):,} of {getattr(lists, part):,} {what}"
-        for part, what in names.items()
-        if getattr(rows, part) < getattr(lists, part)
-    ]
-    return ", ".join(parts)
+def _omitted(rows: _Rows, available: _Rows) -> str:
+    """Say how many rows of which lists are omitted; empty where all are shown."""
+    shown, counts = asdict(rows), asdict(available)
+    return ", ".join(
+        f"{counts[field] - shown[field]:,} of {counts[field]:,} {field}"
+        for field in ("tasks", "flips", "notes", "reasons", "commands", "subtasks")
+        if shown[field] < counts[field]
+    )

@@ -1,4 +1,4 @@
-"""What all our HTML pages share: templates that escape, the bundled style and script, and hashes for the policy."""
+"""Shared by all HTML pages: the template environment, the bundled style and script, and hashes for the policy."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from importlib import resources
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from gate.report import words
+from gate.decision import wording
 from gate.report.escape import one_line
 
 
@@ -19,26 +19,29 @@ def asset(name: str) -> str:
     return resources.files("gate.report").joinpath("web", "bundle", name).read_text(encoding="utf-8")
 
 
-def hash_source(text: str) -> str:
-    """Return what a Content-Security-Policy calls a script or style by."""
+def content_security_policy(style: str, script: str | None = None) -> str:
+    """Return a Content-Security-Policy that allows one style and one script by their hashes, and loads nothing."""
+    scripts = "" if script is None else f"script-src '{_hash_source(script)}'; "
+    return (
+        f"default-src 'none'; {scripts}style-src '{_hash_source(style)}'; img-src data:; base-uri 'none'; "
+        "form-action 'none'"
+    )
+
+
+def _hash_source(text: str) -> str:
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
 @cache
 def environment() -> Environment:
-    """Return the templates' environment; the filter `line` gives a foreign text on one line, without controls."""
-    made = Environment(
+    """Return the environment of the templates, in which the filter `line` is `gate.report.escape.one_line`."""
+    templates = Environment(
         loader=PackageLoader("gate.report", "web/templates"),
         undefined=StrictUndefined,
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters["line"] = lambda text, limit=200: one_line(str(text), limit)
-    made.globals.update(
-        {
-            name: getattr(words, name)
-            for name in ("percent", "points", "p_value", "headline", "sensitivity", "spending", "early_stop")
-        }
-    )
-    return made
+    templates.filters["line"] = lambda text, limit=200: one_line(str(text), limit)
+    templates.globals.update(wording.TEMPLATE_FUNCTIONS)
+    return templates

@@ -13,28 +13,28 @@ from gate.report.detail import KINDS, Detail, FlipDetail
 from gate.report.escape import HIDDEN
 
 BUDGET = 12_000_000
-"""Bytes that the flips may take; with everything else the file stays under 15 MB."""
+"""Maximum size of the flips in bytes; keeps the whole file under 15 MB."""
 
-_PLAIN = 300_000  # larger data is compressed
-_LIMITS = (4000, 2000, 1000, 500, 250)  # characters of a text that are kept, tried in turn
-_CHOICE = 300
-# the reader sees the names of what is hidden, but for line feed and tab, which a text may have
+_MOST_UNCOMPRESSED = 300_000  # bytes
+_TEXT_LIMITS = (4000, 2000, 1000, 500, 250)  # characters kept per text, tried in this order
+_CHOICE_LIMIT = 300
+# hidden characters are shown by their code points, except for line feed and tab
 _HIDDEN = re.compile(f"(?![\n\t]){HIDDEN.pattern}")
 _ESCAPED = "<>&\u2028\u2029"
 
 
 @dataclass(frozen=True)
 class Payload:
-    """What goes into the file.
+    """The flips as they are written to the file.
 
     Attributes
     ----------
     text : str
-        JSON: an object with the rows, or with `gzip`, the same compressed, in base64.
+        JSON: an object with the rows, or with the key `gzip`, which holds that object compressed, in base64.
     limit : int
-        Characters kept of each text.
+        Characters kept per text.
     flips : int
-        Flips kept, the first of the detail's.
+        Number of flips kept, from the start of the detail's.
     """
 
     text: str
@@ -43,7 +43,7 @@ class Payload:
 
 
 def script_json(data: object) -> str:
-    """Return JSON for an HTML script element: without characters that could end it."""
+    """Return JSON for an HTML script element, without characters that could end the element."""
     text = _json(data)
     for char in _ESCAPED:
         text = text.replace(char, f"\\u{ord(char):04x}")
@@ -51,29 +51,31 @@ def script_json(data: object) -> str:
 
 
 def flips_payload(detail: Detail, budget: int = BUDGET) -> Payload:
-    """Return the flips, with texts cut, and at last flips left out, until they fit.
+    """Return the flips; where they exceed the budget, texts are cut first, then flips are dropped.
 
     Parameters
     ----------
     detail : Detail
     budget : int
-        Bytes that the text may take.
+        Maximum size in bytes.
     """
-    kept, limit = detail.flips, _LIMITS[0]
+    kept, limit = detail.flips, _TEXT_LIMITS[0]
     while True:
         text = _encode(kept, limit)
         if len(text) <= budget or not kept:
             return Payload(text, limit, len(kept))
-        if limit > _LIMITS[-1]:
-            # a limit so high that the size would hardly fall enough is not tried
-            hopeless = 1.5 * limit * budget / len(text)
-            limit = next((one for one in _LIMITS if one < limit and one <= hopeless), _LIMITS[-1])
+        if limit > _TEXT_LIMITS[-1]:
+            # skip limits that are unlikely to save enough
+            largest = 1.5 * limit * budget / len(text)
+            limit = next(
+                (lower for lower in _TEXT_LIMITS if lower < limit and lower <= largest), _TEXT_LIMITS[-1]
+            )
         else:
             kept = kept[: len(kept) // 2]
 
 
 def visible(text: str | None, limit: int) -> str | None:
-    """Return a text with hidden characters named and what is beyond `limit` characters cut, with a note."""
+    """Return the first `limit` characters of a text, with hidden characters shown by their code points."""
     if text is None:
         return None
     rest = len(text) - limit
@@ -82,11 +84,11 @@ def visible(text: str | None, limit: int) -> str | None:
 
 
 def _encode(flips: Sequence[FlipDetail], limit: int) -> str:
-    tasks = {name: place for place, name in enumerate(dict.fromkeys(flip.task for flip in flips))}
+    tasks = {name: index for index, name in enumerate(dict.fromkeys(flip.task for flip in flips))}
     rows = [_row(flip, tasks[flip.task], limit) for flip in flips]
     content = {"tasks": [visible(task, 200) for task in tasks], "rows": rows}
     data = _json(content).encode("utf-8")
-    if len(data) <= _PLAIN:
+    if len(data) <= _MOST_UNCOMPRESSED:
         return script_json(content)
     return script_json({"gzip": base64.b64encode(gzip.compress(data, 5, mtime=0)).decode("ascii")})
 
@@ -96,7 +98,7 @@ def _json(data: object) -> str:
 
 
 def _row(flip: FlipDetail, task: int, limit: int) -> list[object]:
-    """Return a flip as a list; the order is that of `Row` in web/src/data.ts."""
+    """Return a flip as a list, in the order of `Row` in web/src/data.ts."""
     logprobs = flip.logprobs or ((), ())
     return [
         task,
@@ -108,7 +110,7 @@ def _row(flip: FlipDetail, task: int, limit: int) -> list[object]:
         visible(flip.candidate, limit),
         flip.scores,
         None if flip.shift is None else round(flip.shift, 4),
-        [visible(choice, _CHOICE) for choice in flip.choices],
+        [visible(choice, _CHOICE_LIMIT) for choice in flip.choices],
         flip.picked,
         flip.right,
         [[round(value, 4) for value in side] for side in logprobs],

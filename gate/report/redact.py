@@ -1,4 +1,4 @@
-"""Secrets of the job's environment never appear in what is published, even where a model says one."""
+"""Hide the secrets of the job's environment in everything that is published, even where a model prints one."""
 
 from __future__ import annotations
 
@@ -17,26 +17,33 @@ _SHORTEST = 8
 
 
 def secrets_of(environment: Mapping[str, str], *more: str | None) -> list[str]:
-    """Return the values of variables that are named like secrets, longest first; none shorter than 8 characters."""
-    found = {value.strip() for key, value in environment.items() if _SECRET.search(key)}
-    found |= {value.strip() for value in more if value}
-    found |= {
-        line.strip() for value in found for line in value.splitlines()
-    }  # of a key in several lines, any
-    return sorted((value for value in found if len(value) >= _SHORTEST), key=len, reverse=True)
+    """Return the secrets of an environment, longest first.
+
+    Secrets are the values of variables that are named like secrets, the values in `more`, and each line of them.
+    Values shorter than 8 characters are left out.
+    """
+    secrets = {value.strip() for key, value in environment.items() if _SECRET.search(key)}
+    secrets |= {value.strip() for value in more if value}
+    secrets |= {line.strip() for value in secrets for line in value.splitlines()}
+    return _longest_first(secrets)
 
 
 def redact(value: T, secrets: Iterable[str]) -> T:
-    """Return a result, or any data that a report is made of, with `***` for every secret in its texts.
+    """Return a result, or the data of a report, with `***` in place of every secret in its texts.
 
-    Keys stay, and so do fields with fixed values (verdict, role, test and the like): they hold words of ours, one of
-    which may be somebody's password.
+    Keys and fields with a fixed set of values (verdict, role, test) stay: they never hold a secret, but a secret may
+    equal one of them.
     """
-    secrets = sorted((secret for secret in secrets if len(secret) >= _SHORTEST), key=len, reverse=True)
-    if not secrets:
+    longest_first = _longest_first(secrets)
+    if not longest_first:
         return value
-    clean: T = _clean(value, secrets)
+    clean: T = _clean(value, longest_first)
     return clean
+
+
+def _longest_first(secrets: Iterable[str]) -> list[str]:
+    """Sort secrets, so that a secret inside a longer one does not break the longer one up; drop short ones."""
+    return sorted((secret for secret in secrets if len(secret) >= _SHORTEST), key=len, reverse=True)
 
 
 def _clean(value: Any, secrets: list[str]) -> Any:
@@ -50,9 +57,9 @@ def _clean(value: Any, secrets: list[str]) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         return replace(value, **_fields(value, _hints(type(value)), secrets))
     if isinstance(value, Mapping):
-        return {key: _clean(one, secrets) for key, one in value.items()}
+        return {key: _clean(entry, secrets) for key, entry in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(_clean(one, secrets) for one in value)
+        return type(value)(_clean(entry, secrets) for entry in value)
     return value
 
 
@@ -70,5 +77,5 @@ def _fields(value: Any, annotations: Mapping[str, Any], secrets: list[str]) -> d
 
 
 def _fixed(annotation: Any) -> bool:
-    """Tell whether a field's type lists its values, alone or in a union."""
-    return get_origin(annotation) is Literal or any(_fixed(one) for one in get_args(annotation))
+    """Return whether a type is a Literal or contains one."""
+    return get_origin(annotation) is Literal or any(_fixed(argument) for argument in get_args(annotation))

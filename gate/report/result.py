@@ -1,4 +1,4 @@
-"""result.json: the decision, what was compared, and how to do it again."""
+"""result.json: the decision, what was compared, and how to reproduce it."""
 
 from __future__ import annotations
 
@@ -20,19 +20,14 @@ RESULT_VERSION: Literal[1] = 1
 
 
 class Result(Decision):
-    """Everything that a report shows; the schema of result.json, version 1."""
+    """Everything that a report shows: the schema of result.json, version 1."""
 
     schema_version: Literal[1] = 1
-    baseline: dict[str, JsonValue] = Field(description="What is known of the baseline.")
+    baseline: dict[str, JsonValue] = Field(description="Facts about the baseline.")
     candidate: dict[str, JsonValue]
     flips: list[Flip] = Field(description="The worst regressions, worst first.")
-    notes: list[str] = Field(description="What the reader should know about the data.")
+    notes: list[str] = Field(description="Remarks on the data.")
     provenance: dict[str, JsonValue]
-
-    @property
-    def items(self) -> int:
-        """Paired items of the gating tasks."""
-        return sum(task.n for task in self.tasks if task.role == "gating")
 
 
 def build_result(
@@ -45,14 +40,19 @@ def build_result(
     command: Sequence[str],
     extra: Mapping[str, JsonValue] | None = None,
 ) -> Result:
-    """Put a decision together with what it was made from.
+    """Combine a decision with its provenance.
 
     Parameters
     ----------
-    decision, pairing, baseline, candidate, settings, seed
-        What was judged, and how.
+    decision : Decision
+    pairing : Pairing
+        The samples that were judged.
+    baseline, candidate : ModelSamples
+    settings : DecisionSettings
+        The policy.
+    seed : int
     command : sequence of str
-        Command lines that reproduce it, in order.
+        Command lines that reproduce the decision, in order.
     extra : mapping, optional
         Further provenance.
     """
@@ -60,14 +60,14 @@ def build_result(
     for name, samples in baseline.tasks.items():
         if "items" in samples.facets:
             notes.append(f"task {name}: {samples.facets['items']}.")
-    for what in ("device", "loaded_dtype"):
-        a, b = baseline.about.get(what), candidate.about.get(what)
+    for fact in ("device", "loaded_dtype"):
+        a, b = baseline.about.get(fact), candidate.about.get(fact)
         if a is not None and b is not None and a != b:
             notes.append(
-                f"{what.removeprefix('loaded_')}: {a} for the baseline, {b} for the candidate; this adds noise."
+                f"{fact.removeprefix('loaded_')}: {a} for the baseline, {b} for the candidate; this adds noise."
             )
     return Result(
-        **decision.model_dump(),
+        **dict(decision),
         baseline=_about(baseline),
         candidate=_about(candidate),
         flips=worst_flips(pairing.tasks),
@@ -83,25 +83,26 @@ def build_result(
 
 
 def _about(samples: ModelSamples) -> dict[str, JsonValue]:
-    known: dict[str, JsonValue] = json.loads(
+    """Return the facts about one side as JSON values."""
+    facts: dict[str, JsonValue] = json.loads(
         json.dumps({"label": samples.label, **samples.about}, default=str)
     )
-    return known
+    return facts
 
 
 def to_json(result: Result) -> str:
-    """Return result.json's text; p-values are not rounded."""
-    data = {"schema_version": result.schema_version, **result.model_dump(mode="json")}
+    """Return the text of result.json; p-values are not rounded."""
+    data = {"schema_version": result.schema_version, **result.model_dump(mode="json", by_alias=True)}
     return json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def read_result(path: Path) -> Result:
-    """Read a result.json again.
+    """Read a result.json.
 
     Raises
     ------
     SampleError
-        Missing, unreadable, or not a result of this schema version.
+        The file is missing, unreadable, or not a result of this schema version.
     """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))

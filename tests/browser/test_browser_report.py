@@ -287,9 +287,9 @@ def test_the_table_of_a_groups_parts_sorts_by_itself(
     ]
     grouped = result.model_copy(update={"tasks": [first.model_copy(update={"subtasks": parts}), second]})
     page = visit(write("parts", render_html(grouped, build_detail(pairing))))
-    below = page.get_by_role("table", name="Parts of winds")
+    below = page.get_by_role("table", name="Subtasks of winds")
     assert not below.is_visible()
-    page.get_by_text("The 2 parts of winds").click()
+    page.get_by_text("The 2 subtasks of winds").click()
     names = below.locator("tbody .c-task b")
     assert names.all_inner_texts() == ["land", "sea"]
     below.get_by_role("button", name="n", exact=True).click()

@@ -54,8 +54,8 @@ def test_equal_answers_pass_with_p_1_and_the_blind_task_is_named() -> None:
     assert (task.drop, task.flip_rate, task.p_exact, task.p_holm) == (0.0, 0.0, 1.0, 1.0)
     assert not task.can_reject
     assert decision.sensitivity.blind_tasks == ["still"]
-    assert decision.sensitivity.drop is not None
-    assert 0 < decision.sensitivity.drop < 1
+    assert decision.sensitivity.detectable_drop is not None
+    assert 0 < decision.sensitivity.detectable_drop < 1
 
 
 def test_a_task_with_few_flips_is_blind_and_one_with_many_is_not() -> None:
@@ -85,7 +85,7 @@ def test_small_drops_in_many_tasks_add_up() -> None:
     decision = judged(*(counted(f"t{n}", 14, 6, 100) for n in range(6)))
     assert decision.verdict == "FAIL"
     assert all(task.p_exact > 0.05 for task in decision.tasks)
-    assert "No single task is significant alone." in decision.reasons[0]
+    assert "No single task is significant on its own." in decision.reasons[0]
 
 
 @pytest.mark.parametrize("rule", ["omnibus", "pooled", "max", "fisher", "holm"])
@@ -195,8 +195,8 @@ def test_a_run_without_flips_certifies_no_more_in_clusters_than_alone() -> None:
     assert clustered.verdict == alone.verdict == "INCONCLUSIVE"
     (task,) = clustered.tasks
     assert task.drop_ci90[0] < 0 < task.drop_ci90[1]
-    assert task.mde is not None
-    assert task.mde > 0.1
+    assert task.detectable_drop is not None
+    assert task.detectable_drop > 0.1
 
 
 def test_tasks_of_any_kind_are_certified_together() -> None:
@@ -252,7 +252,7 @@ def test_graded_scores_are_judged_by_sign_flips() -> None:
     assert task.drop == pytest.approx(11 * 0.25 / 12)
     assert task.drop_ci90[0] < task.drop < task.drop_ci90[1]
     assert task.p_mid is None
-    assert decision.sensitivity.drop is None
+    assert decision.sensitivity.detectable_drop is None
 
 
 def test_the_interval_of_graded_scores_is_students() -> None:
@@ -299,7 +299,7 @@ def test_a_single_cluster_tells_nothing_and_claims_nothing() -> None:
     (task,) = decision.tasks
     assert decision.verdict == "PASS"
     assert task.drop_ci90 == (-1.0, 1.0)
-    assert task.mde is None
+    assert task.detectable_drop is None
 
 
 def test_one_item_is_judged_too() -> None:
@@ -325,7 +325,7 @@ def test_the_same_samples_and_seed_give_the_same_decision_and_order_gives_the_sa
 def test_the_sensitivity_is_a_drop_that_a_run_would_find_with_its_power() -> None:
     """Simulated: drops of the stated size on both tasks fail about 8 times in 10."""
     pairs = [counted("one", 20, 20, 200), counted("two", 20, 20, 200)]
-    drop = judged(*pairs, rule="pooled").sensitivity.drop
+    drop = judged(*pairs, rule="pooled").sensitivity.detectable_drop
     assert drop is not None
     rng = np.random.default_rng(0)
     flips = rng.binomial(200, 0.2, (2000, 2)).sum(axis=1)
@@ -338,7 +338,7 @@ def test_the_sensitivity_is_a_drop_that_a_run_would_find_with_its_power() -> Non
 def test_a_tiny_alpha_is_judged_at_once(rule: str) -> None:
     decision = judged(counted("one", 45, 35, 600), counted("two", 45, 35, 600), rule=rule, alpha=1e-9)
     assert decision.verdict == "PASS"
-    assert decision.sensitivity.drop is not None
+    assert decision.sensitivity.detectable_drop is not None
 
 
 def test_the_parts_of_a_group_are_listed_below_it_and_decide_nothing() -> None:

@@ -118,4 +118,4 @@ def test_an_empty_store_is_an_error_that_says_where_history_comes_from(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("--store", str(tmp_path)) == 2
-    assert "remembers no run" in capsys.readouterr().err
+    assert "has no run" in capsys.readouterr().err

@@ -108,9 +108,9 @@ def check(text: str) -> None:
     assert seen.comments == [" quantgate:nightly "]
     assert seen.tags.count("h2") == 1
     assert seen.tags.count("pre") == 1
-    parts = "1 of 1 parts" not in seen.plain
-    assert seen.tags.count("table") == 2 - ("10 of 10 flips" in seen.plain) + parts
-    flips = (seen.tags.count("td") - 2 * 8 - 7 * parts) / 5
+    subtasks = "1 of 1 subtasks" not in seen.plain
+    assert seen.tags.count("table") == 2 - ("10 of 10 flips" in seen.plain) + subtasks
+    flips = (seen.tags.count("td") - 2 * 8 - 7 * subtasks) / 5
     assert flips == 10 or ("of 10 flips" in seen.plain and flips in range(10))
     assert not REFERENCE.search(seen.plain.replace("https", "")), seen.plain
     assert not INVISIBLE.search(seen.plain + "".join(seen.code))

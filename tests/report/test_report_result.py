@@ -15,11 +15,11 @@ import pytest
 from rich.console import Console
 
 from gate.config import DecisionSettings
-from gate.decision import decide
+from gate.decision import decide, wording
 from gate.decision.result import EarlyStopping
 from gate.errors import SampleError
 from gate.importers.build import task_samples
-from gate.report import Result, build_result, print_result, read_result, render_markdown, to_json, words
+from gate.report import Result, build_result, print_result, read_result, render_markdown, to_json
 from gate.report.flips import worst_flips
 from gate.report.html import render_html
 from gate.samples import ModelSamples, TaskSamples, pair
@@ -187,11 +187,11 @@ def test_every_report_shows_the_same_numbers(failing: Result) -> None:
     for task in failing.tasks:
         for number in (
             f"{task.n:,}",
-            words.percent(task.baseline),
-            words.percent(task.candidate),
-            words.drop_cell(task),
-            words.p_value(task.p_exact),
-            words.p_value(task.p_holm),
+            wording.percent(task.baseline),
+            wording.percent(task.candidate),
+            wording.drop_interval(task),
+            wording.number(task.p_exact),
+            wording.number(task.p_holm),
         ):
             assert number in in_terminal
             assert number in in_markdown
@@ -202,7 +202,7 @@ def test_every_report_shows_the_same_numbers(failing: Result) -> None:
         assert "FAIL" in report
         assert "1 task, 200 paired items" in report
         assert f"p = {failing.p_value:.3g}" in report
-    assert "The 10 worst of 42 flips" in in_markdown
+    assert "The 10 worst of 42 regressions" in in_markdown
     assert in_markdown.count("<details open>") == 1
     assert in_markdown.index("FAIL") < 40
 
@@ -212,9 +212,9 @@ def test_a_pass_keeps_the_flips_folded_and_says_what_it_could_have_seen() -> Non
     text = render_markdown(result)
     assert "PASS" in text.splitlines()[0]
     assert "<details open>" not in text
-    assert result.sensitivity.drop is not None
-    assert f"A true drop of {100 * result.sensitivity.drop:.2g} points on every task" in text
-    assert "8 times in 10" in text
+    assert result.sensitivity.detectable_drop is not None
+    assert f"A true drop of {100 * result.sensitivity.detectable_drop:.2g} points on every task" in text
+    assert "80% power" in text
 
 
 def test_plain_sentences_stay_plain_in_markdown() -> None:
@@ -229,14 +229,14 @@ def test_plain_sentences_stay_plain_in_markdown() -> None:
         result = result_of({"arc": answers(b, 10, 200)}, settings=settings)
         for reason in result.reasons:
             assert f"**{reason}**" in render_markdown(result)
-        assert settings.get("margin") or words.sensitivity(result) in render_markdown(result)
+        assert settings.get("margin") or wording.detectable_drop(result) in render_markdown(result)
 
 
 def test_an_inconclusive_report_says_how_many_items_are_needed() -> None:
     result = result_of({"arc": answers(10, 10, 200)}, settings={"certify": 0.01})
     assert result.certification is not None
     assert f"About {result.certification.items_needed:,} items would." in render_markdown(result)
-    assert f"About {result.certification.items_needed:,} items would." in terminal(result)
+    assert f"About {result.certification.items_needed:,} items would." in " ".join(terminal(result).split())
 
 
 def test_no_flips_no_table_of_flips(failing: Result) -> None:
@@ -256,7 +256,7 @@ def test_the_worst_flips_are_those_whose_log_likelihood_fell_most() -> None:
     flips = worst_flips(pairing.tasks, 2)
     assert [flip.item_id for flip in flips] == ["arc-001", "arc-002"]
     assert [flip.shift for flip in flips] == pytest.approx([3.0, 1.0], abs=1e-6)
-    assert (flips[0].question, flips[0].expected, flips[0].baseline, flips[0].candidate) == (
+    assert (flips[0].prompt, flips[0].target, flips[0].baseline, flips[0].candidate) == (
         "Question 1 of arc?", "yes", "yes", "no",
     )  # fmt: skip
 
@@ -272,7 +272,7 @@ def test_flips_of_generated_text_show_the_text() -> None:
     a = answered("say", [True], output=["four"], target=["4"], choices=[None], prompt=[None])
     b = answered("say", [False], output=["2"], target=["4"], choices=[None], prompt=[None])
     (flip,) = worst_flips(pair(ModelSamples("a", {"say": a}), ModelSamples("b", {"say": b})).tasks)
-    assert (flip.question, flip.expected, flip.baseline, flip.candidate) == (None, "4", "four", "2")
+    assert (flip.prompt, flip.target, flip.baseline, flip.candidate) == (None, "4", "four", "2")
 
 
 def test_impossible_log_likelihoods_do_not_break_the_order() -> None:
@@ -287,20 +287,21 @@ def test_impossible_log_likelihoods_do_not_break_the_order() -> None:
     ("value", "text"), [(0.0, "0.00"), (0.05, "+5.00"), (-0.0123, "-1.23"), (1.0, "+100.00")]
 )
 def test_points_carry_their_sign(value: float, text: str) -> None:
-    assert words.points(value) == text
+    assert wording.points(value) == text
 
 
 def test_words_for_numbers() -> None:
-    assert words.percent(0.7534) == "75.3 %"
-    assert words.p_value(None) == "-"
-    assert words.p_value(2.647e-08) == "2.65e-08"
-    assert words.p_value(1.0) == "1"
+    assert wording.percent(0.7534) == "75.3%"
+    assert wording.number(None) == "-"
+    assert wording.number(2.647e-08) == "2.65e-08"
+    assert wording.p_value(1.0) == "1"
+    assert wording.p_value(1e-6, bound=True) == "≤ 1e-06"
 
 
 def test_blind_tasks_are_named_in_words() -> None:
     result = result_of({"arc": answers(20, 20, 200), "tiny": answers(1, 1, 20)})
-    assert words.sensitivity(result).endswith("Too few flips to reject on their own: tiny.")
-    assert words.headline(result) == "2 tasks, 220 paired items"
+    assert wording.detectable_drop(result).endswith("Too few flips to reject on their own: tiny.")
+    assert wording.headline(result) == "2 tasks, 220 paired items"
 
 
 def test_a_mix_of_scores_says_that_the_whole_is_not_known() -> None:
@@ -313,8 +314,8 @@ def test_a_mix_of_scores_says_that_the_whole_is_not_known() -> None:
     pairing = pair(*sides)
     settings = DecisionSettings(draws=10_000)
     result = build_result(decide(pairing.tasks, settings), pairing, *sides, settings, 0, [])
-    assert "known" in words.sensitivity(result)
-    assert "true drop of" not in words.sensitivity(result)
+    assert "known" in wording.detectable_drop(result)
+    assert "true drop of" not in wording.detectable_drop(result)
     assert re.search(r"sign-flip permutation", render_markdown(result))
 
 
@@ -327,10 +328,10 @@ def test_parts_of_a_group_are_shown_and_the_first_to_go() -> None:
     ]
     result = result.model_copy(update={"tasks": [row.model_copy(update={"subtasks": parts})]})
     whole = render_markdown(result)
-    assert "2 parts of groups" in whole
+    assert "2 subtasks" in whole
     assert whole.index("<code>law</code> of <code>mmlu</code>") < whole.index("<code>anatomy</code>")
     cut = render_markdown(result, limit=len(whole.encode()) - 1)
-    assert "1 of 2 parts of groups" in cut
+    assert "1 of 2 subtasks" in cut
     assert "law" in cut
     assert "anatomy" not in cut
 
@@ -342,34 +343,34 @@ def test_an_early_stop_says_what_it_saved(stopped: bool) -> None:
         log_e_value=math.log(120 if stopped else 3),
         stopped=stopped,
         items=300 if stopped else 1000,
-        of=1000,
+        total=1000,
     )
     result = result_of({"arc": answers(40, 10, 200)}).model_copy(update={"early_stop": early})
     out = io.StringIO()
     print_result(result, Console(file=out, width=160))
     for text in (render_markdown(result), out.getvalue(), render_html(result)):
-        assert "100 needed" in text
+        assert "threshold 100" in text
         assert ("Stopped after 300 of 1,000 gating items" in text) == stopped
         assert ("700 items" in text) == stopped
         assert ("e-value 120" in text) == stopped
-        assert ("1,000 items were asked" in text) != stopped
+        assert ("1,000 items were evaluated" in text) != stopped
         assert ("e-value 3," in text) != stopped
 
 
 def test_an_early_stop_at_the_last_look_saved_nothing() -> None:
-    early = EarlyStopping(alpha=0.01, log_e_value=5.0, stopped=True, items=1000, of=1000)
+    early = EarlyStopping(alpha=0.01, log_e_value=5.0, stopped=True, items=1000, total=1000)
     report = render_markdown(
         result_of({"arc": answers(40, 10, 200)}).model_copy(update={"early_stop": early})
     )
     assert "saved" not in report
-    assert "the last of all 1,000 gating items" in report
+    assert "the last of 1,000 gating items" in report
 
 
 def test_a_picture_without_all_tasks_says_so() -> None:
     result = result_of({f"task{n:02}": answers(1 + n, 1, 60) for n in range(33)})
     report = render_markdown(result)
-    assert "The picture shows 30 tasks of 33, those with the smallest p." in report
+    assert "The plot shows the 30 tasks with the smallest p." in report
     picture = report.split("\n```\n")[1]
     assert "task32" in picture
     assert "task00" not in picture
-    assert "The picture shows" not in render_markdown(result_of({"arc": answers(4, 1, 60)}))
+    assert "The plot shows" not in render_markdown(result_of({"arc": answers(4, 1, 60)}))

@@ -63,7 +63,7 @@ def many_tasks(count: int, flips: int = 10, text: str = "x") -> Result:
         for n in range(count)
     ]
     flip = result.flips[0].model_copy(
-        update=dict.fromkeys(("question", "expected", "baseline", "candidate"), text)
+        update=dict.fromkeys(("prompt", "target", "baseline", "candidate"), text)
     )
     return result.model_copy(update={"tasks": tasks, "flips": [flip] * flips, "notes": [text] * 5})
 

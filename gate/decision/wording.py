@@ -1,0 +1,205 @@
+"""How reports write numbers, tests and verdicts: every sentence about a decision is defined here, once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gate.decision.result import Decision, EarlyStopping, TaskResult
+
+RULES = {
+    "pooled": "drop pooled over the tasks",
+    "max": "largest standardised drop",
+    "fisher": "Fisher's combination of the tasks' p-values",
+    "holm": "smallest Holm-adjusted p-value",
+    "omnibus": "smallest of pooled, max and Fisher, under their joint null",
+}
+"""What each rule tests, in the order in which reports list them."""
+KL_CAPTION = (
+    "KL: mean divergence of the answer's first token from the baseline's, a lower bound. It measures the size of the "
+    "change, not its direction."
+)
+
+
+def percent(proportion: float) -> str:
+    """Return a proportion as a percentage."""
+    return f"{100 * proportion:.1f}%"
+
+
+def points(drop: float) -> str:
+    """Return a signed drop in percentage points."""
+    return f"{100 * drop:+.2f}" if drop else "0.00"
+
+
+def size(proportion: float) -> str:
+    """Return a margin, a bound or a detectable drop in percentage points, without a sign."""
+    return f"{100 * proportion:.3g}"
+
+
+def drop_interval(task: TaskResult) -> str:
+    """Return the drop and its 90% interval, in points."""
+    low, high = task.drop_ci90
+    return f"{points(task.drop)} ({points(low)} to {points(high)})"
+
+
+def number(value: float | None) -> str:
+    """Return a number with three significant digits; `-` where there is none."""
+    return "-" if value is None else f"{value:.3g}"
+
+
+def p_value(p: float | None, bound: bool = False) -> str:
+    """Return a p-value; `bound` marks an upper bound."""
+    return f"≤ {number(p)}" if bound else number(p)
+
+
+def deciding_p(decision: Decision) -> str:
+    """Return the p-value that decides, as an equation."""
+    return f"p {'≤' if decision.p_is_bound else '='} {number(decision.p_value)}"
+
+
+def headline(decision: Decision) -> str:
+    """Return how many tasks and items were compared."""
+    return f"{_count(len(decision.gating), 'task')}, {decision.items:,} paired items"
+
+
+def test_names(decision: Decision) -> str:
+    """Return the tests behind the p-values of the tasks."""
+    return " and ".join(sorted({task.test_label for task in decision.tasks}))
+
+
+def p_values(decision: Decision) -> str:
+    """Return the caption of a column of p-values: the tests, and the p-values over all gating tasks."""
+    omnibus = decision.aggregate.omnibus
+    return (
+        f"p: one-sided {test_names(decision)}. Over all gating tasks: pooled {number(decision.aggregate.pooled.p)}, "
+        f"max {number(decision.aggregate.max.p)}, Fisher {number(decision.aggregate.fisher.p)}, "
+        f"omnibus {p_value(omnibus.p, omnibus.p_is_bound)}."
+    )
+
+
+def task_summary(task: TaskResult) -> str:
+    """Return one task's scores, flips and p-values in one sentence."""
+    holm = "" if task.p_holm is None else f", Holm p = {number(task.p_holm)}"
+    return (
+        f"{percent(task.baseline)} to {percent(task.candidate)}, drop {drop_interval(task)} points; "
+        f"{task.regressions:,} regressions, {task.improvements:,} improvements in {task.n:,} items; "
+        f"{task.test_label} p = {number(task.p_exact)}{holm}."
+    )
+
+
+def detectable_drop(decision: Decision) -> str:
+    """Say what drop this run could have detected."""
+    found = decision.sensitivity
+    power = f"{100 * found.power:g}%"
+    if found.detectable_drop is not None:
+        text = f"A true drop of {100 * found.detectable_drop:.2g} points on every task is detected with {power} power."
+    elif decision.margin == 0 and all(task.test == "exact McNemar" for task in decision.gating):
+        text = f"Too few items: the power is below {power} even if every flip is a regression."
+    else:
+        reason = "With a margin" if decision.margin > 0 else "For this mix of scores"
+        text = f"{reason}, only the detectable drop of each task is known (`mde` in the JSON result)."
+    if found.blind_tasks:
+        text += f" Too few flips to reject on their own: {', '.join(found.blind_tasks)}."
+    return text
+
+
+def spending(decision: Decision) -> str | None:
+    """Say how alpha is spent over a series of runs; None without alpha spending."""
+    spent = decision.spending
+    if spent is None:
+        return None
+    return (
+        f"Run {spent.run} of its series has alpha {number(spent.level)} ({spent.kind}, "
+        f"{_count(spent.alarms, 'earlier alarm')}): {spent.guarantee}."
+    )
+
+
+def early_stop(decision: Decision) -> str | None:
+    """Say what early stopping saved; None where it is off."""
+    early = decision.early_stop
+    if early is None:
+        return None
+    evidence = _evidence(early)
+    if not early.stopped:
+        return (
+            f"The stopping threshold was not reached ({evidence}); all {early.total:,} items were evaluated."
+        )
+    if early.items >= early.total:
+        return f"The stopping threshold was reached at the last of {early.total:,} gating items ({evidence})."
+    saved = early.total - early.items
+    return (
+        f"Stopped after {early.items:,} of {early.total:,} gating items ({evidence}); "
+        f"{saved:,} items ({percent(saved / early.total)}) were saved."
+    )
+
+
+def reasons(decision: Decision, over_budget: Sequence[str]) -> list[str]:
+    """Return why the verdict is what it is; `over_budget` names the exceeded budgets."""
+    if decision.verdict == "FAIL":
+        worse = [_worse(decision)] if decision.stopped_early or decision.p_value <= decision.alpha else []
+        return [*worse, *over_budget]
+    level = f"{deciding_p(decision)}, alpha = {decision.alpha:g}"
+    certification = decision.certification
+    if certification is None:
+        return [f"No significant drop: {level}."]
+    bound = f"{size(certification.margin)} points"
+    proof = f"large-sample score test, p = {number(certification.p_value)}"
+    if certification.certified:
+        return [
+            f"No significant drop: {level}.",
+            f"Certified: the mean drop over all {decision.items:,} gating items is below {bound} ({proof}).",
+        ]
+    needed = certification.items_needed
+    return [
+        f"No significant drop ({level}), but {decision.items:,} items do not prove that the mean drop is below {bound} "
+        f"({proof}).{'' if needed is None else f' About {needed:,} items would.'}"
+    ]
+
+
+def _worse(decision: Decision) -> str:
+    early = decision.early_stop
+    if early is not None and early.stopped:
+        return (
+            f"The candidate is worse than the baseline: stopped after {early.items:,} of {early.total:,} items "
+            f"({_evidence(early)}). The p-values of single tasks are those of these items, not adjusted for the stop."
+        )
+    beyond = f" by more than {size(decision.margin)} points" if decision.margin else ""
+    significant = [task.task for task in decision.significant_tasks]
+    own = "its own" if len(significant) == 1 else "their own"
+    which = (
+        f"Significant on {own}: {', '.join(significant)}."
+        if significant
+        else "No single task is significant on its own."
+    )
+    return (
+        f"The candidate is worse than the baseline{beyond}: {deciding_p(decision)}, alpha = {decision.alpha:g} "
+        f"({decision.rule} test: {RULES[decision.rule]}). {which}"
+    )
+
+
+def _evidence(early: EarlyStopping) -> str:
+    return f"e-value {number(early.e_value)}, threshold {number(1 / early.alpha)}"
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+TEMPLATE_FUNCTIONS = {
+    function.__name__: function
+    for function in (
+        deciding_p,
+        detectable_drop,
+        drop_interval,
+        early_stop,
+        headline,
+        number,
+        p_value,
+        p_values,
+        percent,
+        points,
+        size,
+        spending,
+        test_names,
+    )
+}
+"""The functions that the templates of reports call, by name."""
