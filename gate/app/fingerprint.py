@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gate.app.models import locate_model
+from gate.canonical import digest
 from gate.config import LoadedConfig
 from gate.samples import SCHEMA_VERSION
-from gate.tasks import build_suite, digest
+from gate.tasks import build_suite
 
 
 @dataclass(frozen=True)

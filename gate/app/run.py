@@ -12,6 +12,7 @@ from gate.app.evaluate import baseline_sets, candidate_sets
 from gate.app.models import locate_model
 from gate.app.reporter import Reporter, SilentReporter
 from gate.app.suite import Suite, as_loaded, open_suite
+from gate.canonical import digest
 from gate.config import LoadedConfig
 from gate.decision import EarlyStopping, decide, spend
 from gate.engines import require_devices
@@ -21,7 +22,6 @@ from gate.report.redact import redact, secrets_of
 from gate.samples import ModelSamples, Pairing, pair
 from gate.store import as_samples
 from gate.store.history import Record, open_history
-from gate.tasks import digest
 
 
 def run(

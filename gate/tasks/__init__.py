@@ -1,6 +1,5 @@
 """Tasks: items and prompts from files or LM Evaluation Harness, and the scoring of answers."""
 
-from gate.canonical import canonical_json, digest, text_digest
 from gate.tasks.build import build_task
 from gate.tasks.curation import Curation
 from gate.tasks.requests import Message
@@ -16,7 +15,4 @@ __all__ = [
     "Task",
     "build_suite",
     "build_task",
-    "canonical_json",
-    "digest",
-    "text_digest",
 ]
