@@ -104,8 +104,8 @@ def _answer_batch(
             if repeat == 0:
                 requests = _with_distribution(requests, item, stored, references)
             batch.append(_ItemRequests(item, repeat, requests))
-    requests = [request for entry in batch for request in entry.requests]
-    answers = iter(_send(requests, engine, _count_items(progress, len(requests), len(items))))
+    sent = [request for entry in batch for request in entry.requests]
+    answers = iter(_send(sent, engine, _count_items(progress, len(sent), len(items))))
     rows = [_row(task, entry, [next(answers) for _ in entry.requests]) for entry in batch]
     return pa.Table.from_pylist(rows, schema=SAMPLE_SCHEMA)
 

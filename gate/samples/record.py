@@ -1,11 +1,15 @@
-"""One answered item as a row, and the rows of a task as a table: what every reader of samples returns."""
+"""The record of one evaluated item, and the samples of a task and of a model: what every reader returns."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SCHEMA_VERSION = 1
 
@@ -14,28 +18,28 @@ SAMPLE_SCHEMA = pa.schema(
         pa.field("task", pa.string(), nullable=False),
         pa.field("item_id", pa.string(), nullable=False),  # SHA-256 of the canonical document
         pa.field("repeat", pa.int32(), nullable=False),
-        pa.field("prompt_hash", pa.string()),  # SHA-256 of the text that the model was given
+        pa.field("prompt_hash", pa.string()),  # SHA-256 of the text sent to the model
         pa.field("metric", pa.string(), nullable=False),
         pa.field("score", pa.float64(), nullable=False),
-        pa.field("correct", pa.bool_()),  # null where the score is not binary
+        pa.field("correct", pa.bool_()),  # null if the score is not binary
         pa.field("output", pa.string()),  # generated text, or index of the chosen choice
         pa.field("target", pa.string()),
         pa.field("choice_logprobs", pa.list_(pa.float32())),  # nats
         pa.field("cluster", pa.string()),
         pa.field("tokens_in", pa.int32()),
         pa.field("tokens_out", pa.int32()),
-        pa.field("prompt", pa.string()),  # the item's own question, for reports
+        pa.field("prompt", pa.string()),  # without few-shot examples, for reports
         pa.field("choices", pa.list_(pa.string())),
-        # the baseline's distribution of the answer's first token: top k by falling probability, and the rest
+        # baseline: the distribution of the answer's first token, its top k by decreasing probability and the rest
         pa.field("top_tokens", pa.list_(pa.int32())),
         pa.field("top_logprobs", pa.list_(pa.float16())),  # nats
         pa.field("tail_mass", pa.float32()),
-        # the candidate's divergence from it, in nats (a lower bound: top k and tail), and whether the top token agrees
+        # candidate: KL divergence from that distribution in nats (a lower bound), and whether the top tokens agree
         pa.field("kl", pa.float32()),
         pa.field("same_top", pa.bool_()),
     ]
 )
-"""Columns of a data file. Files of other tools fill the required ones and leave the others null."""
+"""Columns of a data file. Readers of other tools' files fill the required ones and leave the others null."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +52,12 @@ class TaskSamples:
     table : pyarrow.Table
         Rows in `SAMPLE_SCHEMA`, in any order.
     facets : mapping of str to str
-        What decided the questions and the scoring; two sets are compared only where the facets that both
-        have agree. Empty for files that do not say.
+        What determines prompts and scoring. Two sets are compared only if the facets that both have are equal. Empty
+        for files that do not record it.
     reference : str or None
         Fingerprint of the model that the columns `kl` and `same_top` were measured against.
     stopped_of : int or None
-        Number of items of the whole task, where the evaluation was stopped early on purpose.
+        Number of items of the whole task if the evaluation was stopped early on purpose.
     """
 
     task: str
@@ -63,6 +67,28 @@ class TaskSamples:
     reference: str | None = None
     stopped_of: int | None = None
 
+    def to_pandas(self) -> pd.DataFrame:
+        """Return the samples as a data frame.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row per sample, with the columns of `SAMPLE_SCHEMA`. Text is `string`. `repeat` is `int32` and `score`
+            `float64`. The other columns can have nulls and are nullable: `boolean`, `Int32`, `Float32`. Lists are
+            NumPy arrays in `object` columns, None where null.
+
+        Examples
+        --------
+        >>> import pyarrow as pa
+        >>> from gate.samples import SAMPLE_SCHEMA, TaskSamples
+        >>> row = {"task": "arc", "item_id": "i1", "repeat": 0, "metric": "acc", "score": 1.0, "correct": True}
+        >>> samples = TaskSamples("arc", "acc", pa.Table.from_pylist([row], schema=SAMPLE_SCHEMA))
+        >>> samples.to_pandas()[["item_id", "score", "correct", "kl"]]
+          item_id  score  correct    kl
+        0      i1    1.0     True  <NA>
+        """
+        return _to_pandas([self.table])
+
 
 @dataclass(frozen=True)
 class ModelSamples:
@@ -71,15 +97,33 @@ class ModelSamples:
     Attributes
     ----------
     label : str
-        The model's name, or the file's.
+        Name of the model or of the file.
     tasks : mapping of str to TaskSamples
     about : mapping
         What is known of the model and the run, JSON-ready, for the report's provenance.
     notes : tuple of str
-        What the reader wants the user to know (defaults it chose, rows it left out).
+        Remarks of the reader for the user: defaults it chose, rows it skipped.
     """
 
     label: str
     tasks: Mapping[str, TaskSamples]
     about: Mapping[str, object] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return the samples of all tasks as one data frame, one row per sample; see `TaskSamples.to_pandas`."""
+        return _to_pandas(samples.table for samples in self.tasks.values())
+
+
+def _to_pandas(tables: Iterable[pa.Table]) -> pd.DataFrame:
+    import pandas as pd
+
+    dtypes = {
+        pa.string(): pd.StringDtype(),
+        pa.bool_(): pd.BooleanDtype(),
+        pa.int32(): pd.Int32Dtype(),
+        pa.float32(): pd.Float32Dtype(),
+    }
+    table = pa.concat_tables([SAMPLE_SCHEMA.empty_table(), *tables])
+    frame: pd.DataFrame = table.to_pandas(types_mapper=dtypes.get)
+    return frame.astype({"repeat": "int32"})

@@ -12,7 +12,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from gate.errors import SampleError
 from gate.files import write_bytes, writing
@@ -87,6 +86,8 @@ def write_data_file(folder: Path, index: int, table: pa.Table) -> DataFile:
     EvaluationError
         The disk is full or the folder cannot be written.
     """
+    import pyarrow.parquet as pq  # see `gate.store.sample_set.read_data_file`
+
     path = folder / f"shard-{index:05d}.parquet"
     with writing(path):
         sink = pa.BufferOutputStream()

@@ -1,4 +1,4 @@
-"""Pairing is by item: order never matters, and nothing unequal is compared in silence."""
+"""Samples are paired by item, in any row order; samples that are not comparable are refused."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Row = dict[str, Any]
 def samples(
     rows: list[Row], task: str = "facts", metric: str = "acc", facets: dict[str, str] | None = None
 ) -> TaskSamples:
-    """Rows are dicts; `item_id` is required, the rest has defaults."""
+    """Build samples from rows, of which only `item_id` is required."""
     default = {"score": 1.0, "output": "a", "target": "a", "repeat": 0}
     names = list(dict.fromkeys([*default, *(name for row in rows for name in row)]))
     columns = {name: [row.get(name, default.get(name)) for row in rows] for name in names}
@@ -60,9 +60,7 @@ def rows_of(scores: list[float], **columns: list[Any]) -> list[Row]:
     st.lists(st.tuples(st.booleans(), st.booleans(), st.sampled_from("xyz")), min_size=1, max_size=40),
     st.randoms(use_true_random=False),
 )
-def test_the_order_of_rows_does_not_matter(
-    answers: list[tuple[bool, bool, str]], shuffler: random.Random
-) -> None:
+def test_row_order_does_not_matter(answers: list[tuple[bool, bool, str]], shuffler: random.Random) -> None:
     a = rows_of([float(right) for right, _, _ in answers], cluster=[c for _, _, c in answers])
     b = rows_of([float(right) for _, right, _ in answers], cluster=[c for _, _, c in answers])
     straight = pair_one(samples(a), samples(b))
@@ -86,7 +84,7 @@ def test_the_order_of_rows_does_not_matter(
     assert sorted(len(names) for names in members.values()) == [1] * len({c for _, _, c in answers})
 
 
-def test_flips_of_every_kind_are_counted() -> None:
+def test_every_kind_of_flip_is_counted() -> None:
     #           right-right, regression, improvement, wrong-same, wrong-other, wrong-unknown
     a = rows_of([1, 1, 0, 0, 0, 0], output=["a", "a", "b", "b", "b", None])
     b = rows_of([1, 0, 1, 0, 0, 0], output=["a", "b", "a", "b", "c", "c"])
@@ -95,7 +93,7 @@ def test_flips_of_every_kind_are_counted() -> None:
     assert paired.binary
 
 
-def test_right_answers_in_other_words_are_no_flips() -> None:
+def test_correct_answers_with_other_wording_are_not_flips() -> None:
     a, b = rows_of([1.0], output=["four"]), rows_of([1.0], output=["4"])
     assert pair_one(samples(a), samples(b)).changed_answers == 0
 
@@ -108,7 +106,7 @@ def test_graded_scores_are_not_binary() -> None:
     assert paired.baseline_score.tolist() == [1.0, 0.5, 0.25]
 
 
-def test_items_of_one_side_are_refused_with_counts_and_the_first_names() -> None:
+def test_items_on_one_side_are_refused_with_counts_and_names() -> None:
     a, b = rows_of([1.0] * 9), rows_of([1.0] * 9)[4:] + [{"item_id": "new"}]
     message = refused(samples(a), samples(b))
     assert "4 item(s) only in the baseline (i0, i1, i2, ...)" in message
@@ -116,7 +114,7 @@ def test_items_of_one_side_are_refused_with_counts_and_the_first_names() -> None
     assert "--allow-partial" in message
 
 
-def test_allow_partial_compares_the_intersection_and_says_so() -> None:
+def test_allow_partial_pairs_the_intersection_with_a_note() -> None:
     a, b = rows_of([1.0] * 9), list(reversed(rows_of([0.0] * 6))) + [{"item_id": "new"}]
     pairing = pair(side(samples(a)), side(samples(b)), allow_partial=True)
     (paired,) = pairing.tasks
@@ -133,39 +131,39 @@ def test_allow_partial_with_nothing_in_common_is_refused() -> None:
 
 
 @pytest.mark.parametrize("which", ["baseline", "candidate"])
-def test_an_item_twice_is_refused(which: str) -> None:
+def test_a_duplicated_item_is_refused(which: str) -> None:
     once, twice = samples(rows_of([1.0, 1.0])), samples([*rows_of([1.0, 1.0]), {"item_id": "i1"}])
     message = refused(twice, once) if which == "baseline" else refused(once, twice)
     assert f"the {which} has 1 item(s) more than once: i1" in message
 
 
-def test_the_same_repeat_twice_is_refused() -> None:
+def test_a_duplicated_repeat_is_refused() -> None:
     a = [{"item_id": "x", "repeat": repeat} for repeat in (0, 1, 1)]
     assert "more than once: x#1" in refused(samples(a), samples(a))
 
 
 @pytest.mark.parametrize("which", ["baseline", "candidate"])
 def test_a_side_without_samples_is_refused(which: str) -> None:
-    some, none = samples(rows_of([1.0])), samples([])
-    message = refused(none, some) if which == "baseline" else refused(some, none)
+    full, empty = samples(rows_of([1.0])), samples([])
+    message = refused(empty, full) if which == "baseline" else refused(full, empty)
     assert f"the {which} has no samples" in message
 
 
 @pytest.mark.parametrize(("column", "what"), [("prompt_hash", "prompts"), ("target", "targets")])
-def test_unequal_questions_are_never_compared_not_even_partially(column: str, what: str) -> None:
+def test_different_prompts_or_targets_are_refused_even_with_allow_partial(column: str, what: str) -> None:
     a = rows_of([1.0] * 5, **{column: ["same"] * 5})
     b = rows_of([1.0] * 5, **{column: ["same", "other", "same", "other", "same"]})
     for partial in (False, True):
         message = refused(samples(a), samples(b), allow_partial=partial)
-        assert f"2 of 5 items have unequal {what}: i1, i3" in message
+        assert f"2 of 5 items have different {what}: i1, i3" in message
 
 
-def test_files_that_do_not_say_their_prompts_are_compared() -> None:
+def test_files_without_prompt_hashes_are_paired() -> None:
     a, b = rows_of([1.0], prompt_hash=["known"]), rows_of([0.0], prompt_hash=[None])
     assert pair_one(samples(a), samples(b)).regressions == 1
 
 
-def test_other_facets_are_refused_with_both_values() -> None:
+def test_different_facets_are_refused_with_both_values() -> None:
     rows = rows_of([1.0])
     a, b = (samples(rows, facets={"fewshot": shots, "prompt": "Q"}) for shots in ("0", "5" * 80))
     message = refused(a, b)
@@ -174,12 +172,12 @@ def test_other_facets_are_refused_with_both_values() -> None:
     assert len(message) < 400
 
 
-def test_facets_that_only_one_side_knows_do_not_matter() -> None:
+def test_facets_of_one_side_only_are_ignored() -> None:
     rows = rows_of([1.0])
     assert pair_one(samples(rows, facets={"fewshot": "0"}), samples(rows, facets={"kind": "x"})).n == 1
 
 
-def test_other_metrics_are_refused() -> None:
+def test_different_metrics_are_refused() -> None:
     rows = rows_of([1.0])
     assert "metric: 'acc' against 'acc_norm'" in refused(samples(rows), samples(rows, metric="acc_norm"))
 
@@ -199,7 +197,7 @@ def test_a_task_on_one_side_is_refused_or_left_out_with_a_note() -> None:
         pair(side(more), side(extra), allow_partial=True)
 
 
-def test_tasks_come_in_the_order_asked_for_else_in_the_baselines() -> None:
+def test_tasks_are_in_the_given_order_or_the_baselines() -> None:
     one, two = samples(rows_of([1.0]), "one"), samples(rows_of([1.0]), "two")
     assert [task.task for task in pair(side(two, one), side(one, two)).tasks] == ["two", "one"]
     assert [task.task for task in pair(side(two, one), side(one, two), ["one", "two"]).tasks] == [
@@ -208,7 +206,7 @@ def test_tasks_come_in_the_order_asked_for_else_in_the_baselines() -> None:
     ]
 
 
-def test_notes_of_both_readers_are_kept_once() -> None:
+def test_equal_notes_of_both_readers_appear_once() -> None:
     a = side(samples(rows_of([1.0])), notes=("read acc.",))
     b = side(samples(rows_of([1.0])), notes=("read acc.", "other"))
     assert pair(a, b).notes == ("read acc.", "other")
@@ -245,7 +243,7 @@ def test_a_side_without_repeats_pairs_with_the_first_repeat_of_the_other() -> No
     assert paired.candidate_score.tolist() == [0.0, 0.0]
 
 
-def test_items_without_a_cluster_belong_to_no_other_item() -> None:
+def test_an_item_without_a_cluster_is_its_own_cluster() -> None:
     rows = rows_of([1.0] * 6, cluster=["p", None, "q", "p", None, None])
     codes = pair_one(samples(rows), samples(rows)).clusters
     assert codes is not None
@@ -253,5 +251,5 @@ def test_items_without_a_cluster_belong_to_no_other_item() -> None:
     assert len(np.unique(codes)) == 5
 
 
-def test_no_clusters_at_all_mean_independent_items() -> None:
+def test_samples_without_clusters_are_independent() -> None:
     assert pair_one(samples(rows_of([1.0])), samples(rows_of([1.0]))).clusters is None
