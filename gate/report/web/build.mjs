@@ -1,4 +1,4 @@
-// Bundles src/ into bundle/ (or the folder named): the script, the style, and the licences of what is bundled.
+// Bundles src/ into bundle/, or into the given folder: script, style, and the licences of the bundled packages.
 
 import { readFileSync, writeFileSync, existsSync, mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -23,14 +23,14 @@ await build({ ...common, entryPoints: ["src/report.css"], outfile: join(out, "re
 
 const packages = new Set();
 for (const input of Object.keys(script.metafile.inputs)) {
-  const found = /node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(input);
-  if (found) packages.add(found[1]);
+  const match = /node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(input);
+  if (match) packages.add(match[1]);
 }
 const notices = [...packages].sort().map((name) => {
   const folder = join(here, "node_modules", name);
   const { version, license } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
-  const file = ["LICENSE", "LICENSE.md", "LICENSE.txt", "license"].map((one) => join(folder, one)).find(existsSync);
-  if (file === undefined) throw new Error(`${name}: no licence file`);
-  return `${name} ${version} (${license})\n\n${readFileSync(file, "utf8").trim()}\n`;
+  const notice = ["LICENSE", "LICENSE.md", "LICENSE.txt", "license"].map((file) => join(folder, file)).find(existsSync);
+  if (notice === undefined) throw new Error(`${name}: no licence file`);
+  return `${name} ${version} (${license})\n\n${readFileSync(notice, "utf8").trim()}\n`;
 });
 writeFileSync(join(out, "LICENSES.txt"), `report.js contains these libraries.\n\n${notices.join(`\n${"-".repeat(80)}\n\n`)}`);

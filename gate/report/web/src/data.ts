@@ -1,9 +1,9 @@
-// The data inside the page, as gate/report/payload.py and html.py write it.
+// The data inside the page, written by gate/report/payload.py and html.py.
 
 /** 0: worse, 1: better, 2: another wrong answer. */
 export type Kind = 0 | 1 | 2;
 
-/** A flip; the order is that of `_row` in payload.py. */
+/** A flip, in the order of `_row` in payload.py. */
 export type Row = [
   task: number,
   item: string,
@@ -68,8 +68,8 @@ export async function readFlips(): Promise<Flips> {
   if (data.gzip !== undefined) {
     const text = atob(data.gzip);
     const packed = new Uint8Array(text.length);
-    // a loop: a callback for each of ten million characters takes a second
-    for (let place = 0; place < text.length; place++) packed[place] = text.charCodeAt(place);
+    // a loop, because a callback per character takes a second for ten million characters
+    for (let index = 0; index < text.length; index++) packed[index] = text.charCodeAt(index);
     const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
     data = JSON.parse(await new Response(stream).text());
   }

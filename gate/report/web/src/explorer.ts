@@ -1,4 +1,4 @@
-// The flip explorer: filters, a list that holds only the rows in sight, and the chosen flip.
+// The flip explorer: filters, a virtual list, and the selected flip.
 
 import {
   elementScroll,
@@ -18,7 +18,7 @@ const count = format(",d");
 
 export class Explorer {
   private readonly list = find<HTMLElement>("#list");
-  private readonly room = find<HTMLElement>("#list .room");
+  private readonly rows = find<HTMLElement>("#list .rows");
   private readonly pane = find<HTMLElement>("#pane");
   private readonly article = find<HTMLElement>("#flip");
   private readonly sheet = find<HTMLDialogElement>("#sheet");
@@ -27,7 +27,7 @@ export class Explorer {
   private readonly virtual: Virtualizer<HTMLElement, HTMLElement>;
   private readonly options: VirtualizerOptions<HTMLElement, HTMLElement>;
   private shown: number[] = [];
-  private chosen = -1; // place in `shown`
+  private selected = -1; // index in `shown`
 
   constructor(private readonly data: Flips) {
     this.texts = new Array<string>(data.flips.length);
@@ -50,14 +50,14 @@ export class Explorer {
 
   private controls(): void {
     const task = find<HTMLSelectElement>("#f-task");
-    this.data.tasks.forEach((name, place) => task.append(option(place, name)));
+    this.data.tasks.forEach((name, index) => task.append(option(index, name)));
     const form = find<HTMLFormElement>("#explorer form");
     form.addEventListener("submit", (event) => event.preventDefault());
     form.addEventListener("change", () => this.filter());
-    let waiting = 0;
+    let timer = 0;
     find<HTMLInputElement>("#f-text").addEventListener("input", () => {
-      clearTimeout(waiting);
-      waiting = window.setTimeout(() => this.filter(), 120);
+      clearTimeout(timer);
+      timer = window.setTimeout(() => this.filter(), 120);
     });
     const order = find<HTMLSelectElement>("#f-order");
     if (this.data.flips.every((flip) => flip.kl === null)) order.options[1]?.remove();
@@ -65,16 +65,16 @@ export class Explorer {
       const number = this.data.flips.reduce((sum, flip) => sum + Number(flip.kind === Number(box.value)), 0);
       box.nextElementSibling?.append(element("b", "", count(number)));
     }
-    this.narrow.addEventListener("change", () => this.place());
+    this.narrow.addEventListener("change", () => this.layOut());
     this.sheet.addEventListener("close", () => this.list.focus());
     this.sheet.addEventListener("click", (event) => {
       if (event.target === this.sheet) this.sheet.close();
     });
-    this.place();
+    this.layOut();
   }
 
-  /** The chosen flip stands beside the list, or, on a small screen, in a sheet above it. */
-  private place(): void {
+  /** Show the selected flip beside the list or, on a small screen, in a sheet above it. */
+  private layOut(): void {
     if (this.narrow.matches) {
       const close = element("button", "close", "Close");
       close.type = "button";
@@ -82,7 +82,7 @@ export class Explorer {
       const [before, after] = [-1, 1].map((step) => {
         const button = element("button", "", step < 0 ? "Previous" : "Next");
         button.type = "button";
-        button.addEventListener("click", () => this.choose(this.chosen + step));
+        button.addEventListener("click", () => this.select(this.selected + step));
         return button;
       });
       this.sheet.replaceChildren(element("div", "bar", before as Node, after as Node, close), this.article);
@@ -92,9 +92,9 @@ export class Explorer {
     }
   }
 
-  private text(place: number): string {
-    const flip = this.data.flips[place] as Flip;
-    return (this.texts[place] ??= [flip.prompt, flip.target, flip.baseline, flip.candidate, flip.item, ...flip.choices]
+  private text(index: number): string {
+    const flip = this.data.flips[index] as Flip;
+    return (this.texts[index] ??= [flip.prompt, flip.target, flip.baseline, flip.candidate, flip.item, ...flip.choices]
       .join("\n")
       .toLowerCase());
   }
@@ -106,12 +106,12 @@ export class Explorer {
     );
     const words = find<HTMLInputElement>("#f-text").value.toLowerCase().split(/\s+/).filter(Boolean);
     const flips = this.data.flips;
-    this.shown = Array.from(flips.keys()).filter((place) => {
-      const flip = flips[place] as Flip;
+    this.shown = Array.from(flips.keys()).filter((index) => {
+      const flip = flips[index] as Flip;
       return (
         (task < 0 || flip.task === task) &&
         kinds.has(flip.kind) &&
-        words.every((word) => this.text(place).includes(word))
+        words.every((word) => this.text(index).includes(word))
       );
     });
     const order = find<HTMLSelectElement>("#f-order").value;
@@ -126,43 +126,43 @@ export class Explorer {
     this.virtual._willUpdate();
     this.virtual.measure();
     this.list.scrollTop = 0;
-    this.chosen = -1;
-    this.article.replaceChildren(element("p", "none", this.shown.length ? "Choose a flip." : "No flip matches."));
-    if (!this.narrow.matches && this.shown.length) this.choose(0);
+    this.selected = -1;
+    this.article.replaceChildren(element("p", "none", this.shown.length ? "Select a flip." : "No flip matches."));
+    if (!this.narrow.matches && this.shown.length) this.select(0);
     else this.draw();
   }
 
-  private choose(place: number): void {
+  private select(index: number): void {
     if (this.shown.length === 0) return;
-    this.chosen = Math.min(Math.max(place, 0), this.shown.length - 1);
-    const flip = this.data.flips[this.shown[this.chosen] as number] as Flip;
+    this.selected = Math.min(Math.max(index, 0), this.shown.length - 1);
+    const flip = this.data.flips[this.shown[this.selected] as number] as Flip;
     showFlip(flip, this.data.tasks[flip.task] ?? "", this.article);
     this.pane.scrollTop = 0;
     this.sheet.scrollTop = 0;
-    this.virtual.scrollToIndex(this.chosen, { align: "auto" });
+    this.virtual.scrollToIndex(this.selected, { align: "auto" });
     this.draw();
   }
 
-  private open(place: number): void {
-    this.choose(place);
-    if (this.narrow.matches && this.chosen >= 0 && !this.sheet.open) this.sheet.showModal();
+  private open(index: number): void {
+    this.select(index);
+    if (this.narrow.matches && this.selected >= 0 && !this.sheet.open) this.sheet.showModal();
   }
 
   private keys(): void {
     const steps: Record<string, (page: number) => number> = {
-      ArrowDown: () => this.chosen + 1,
-      ArrowUp: () => this.chosen - 1,
-      PageDown: (page) => this.chosen + page,
-      PageUp: (page) => this.chosen - page,
+      ArrowDown: () => this.selected + 1,
+      ArrowUp: () => this.selected - 1,
+      PageDown: (page) => this.selected + page,
+      PageUp: (page) => this.selected - page,
       Home: () => 0,
       End: () => this.shown.length - 1,
     };
     this.list.addEventListener("keydown", (event) => {
       const step = steps[event.key];
       if (step) {
-        this.choose(step(Math.max(1, Math.floor(this.list.clientHeight / ROW) - 1)));
+        this.select(step(Math.max(1, Math.floor(this.list.clientHeight / ROW) - 1)));
       } else if (event.key === "Enter" || event.key === " ") {
-        this.open(Math.max(this.chosen, 0));
+        this.open(Math.max(this.selected, 0));
       } else {
         return;
       }
@@ -170,21 +170,21 @@ export class Explorer {
     });
     this.list.addEventListener("click", (event) => {
       const row = (event.target as Element).closest<HTMLElement>("[role=option]");
-      if (row) this.open(Number(row.dataset.place));
+      if (row) this.open(Number(row.dataset.index));
     });
   }
 
   private draw(): void {
-    this.room.style.height = `${this.virtual.getTotalSize()}px`;
+    this.rows.style.height = `${this.virtual.getTotalSize()}px`;
     const rows = this.virtual.getVirtualItems().map((item) => this.row(item.index, item.start));
-    this.room.replaceChildren(...rows);
-    const active = `flip-${this.chosen}`;
+    this.rows.replaceChildren(...rows);
+    const active = `flip-${this.selected}`;
     if (rows.some((row) => row.id === active)) this.list.setAttribute("aria-activedescendant", active);
     else this.list.removeAttribute("aria-activedescendant");
   }
 
-  private row(place: number, start: number): HTMLElement {
-    const flip = this.data.flips[this.shown[place] as number] as Flip;
+  private row(index: number, start: number): HTMLElement {
+    const flip = this.data.flips[this.shown[index] as number] as Flip;
     const change = element(
       "span",
       "change",
@@ -200,11 +200,11 @@ export class Explorer {
       element("span", "task", this.data.tasks[flip.task] ?? ""),
       change,
     );
-    row.id = `flip-${place}`;
-    row.dataset.place = String(place);
+    row.id = `flip-${index}`;
+    row.dataset.index = String(index);
     row.setAttribute("role", "option");
-    row.setAttribute("aria-selected", String(place === this.chosen));
-    row.setAttribute("aria-posinset", String(place + 1));
+    row.setAttribute("aria-selected", String(index === this.selected));
+    row.setAttribute("aria-posinset", String(index + 1));
     row.setAttribute("aria-setsize", String(this.shown.length));
     row.style.transform = `translateY(${start}px)`;
     return row;

@@ -1,4 +1,4 @@
-// One flip: question, right answer, both answers side by side with their differences marked.
+// One flip: prompt, target, and both answers side by side with their differences marked.
 
 import { diffChars, diffWordsWithSpace, type Change } from "diff";
 import { format } from "d3-format";
@@ -16,8 +16,8 @@ export function showFlip(flip: Flip, task: string, into: HTMLElement): void {
   if (flip.kl !== null) facts.push(`KL ${number(flip.kl)} nats`);
   const title = element("h3", "", element("span", `badge k${flip.kind}`, KINDS[flip.kind]), element("span", "", task));
   const parts: Node[] = [title, element("p", "facts", facts.join(" · "))];
-  if (flip.prompt !== null) parts.push(field("Question", element("div", "prose", flip.prompt)));
-  if (flip.target !== null) parts.push(field("Right answer", element("div", "prose target", flip.target)));
+  if (flip.prompt !== null) parts.push(field("Prompt", element("div", "prose", flip.prompt)));
+  if (flip.target !== null) parts.push(field("Target", element("div", "prose target", flip.target)));
   const changes = compare(flip.baseline ?? "", flip.candidate ?? "");
   const was = element("div", "prose answer");
   const now = element("div", "prose answer");
@@ -46,11 +46,11 @@ function field(name: string, content: HTMLElement, className = ""): HTMLElement 
   return element("section", `part ${className}`.trim(), element("h4", "", name), content);
 }
 
-/** Word by word; where words are not parted by spaces, or are one each, letter by letter would say too much. */
+/** Compare word by word, or character by character in scripts that do not separate words by spaces. */
 function compare(a: string, b: string): Change[] {
   const spaced = /\s/.test(a) || /\s/.test(b) || !/[\u0e00-\u0eff\u3040-\u9fff]/.test(a + b);
   const changes = spaced ? diffWordsWithSpace(a, b, { timeout: 300 }) : diffChars(a, b, { timeout: 300 });
-  // too long to compare in time: both whole
+  // the comparison timed out: mark both texts as changed
   return (changes as Change[] | undefined) ?? [whole(a, false), whole(b, true)];
 }
 

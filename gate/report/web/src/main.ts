@@ -1,11 +1,11 @@
-// The report reads without this script: it adds sorting, the flip explorer, probes of the plots and the theme.
+// The report works without this script, which adds sorting, the flip explorer, interactive plots and the theme.
 
 import { readFlips, readPlots } from "./data";
 import { find } from "./dom";
 import { Explorer } from "./explorer";
 import { divergencePlot, powerPlot } from "./plots";
 import { sortable } from "./table";
-import { themed } from "./theme";
+import { setUpTheme } from "./theme";
 
 function copyable(): void {
   const button = document.querySelector<HTMLButtonElement>("#copy");
@@ -21,7 +21,7 @@ function copyable(): void {
 }
 
 async function start(): Promise<void> {
-  themed();
+  setUpTheme();
   document.querySelectorAll<HTMLTableElement>("table.tasks").forEach(sortable);
   copyable();
   const plots = readPlots();
@@ -32,7 +32,7 @@ async function start(): Promise<void> {
     new Explorer(await readFlips());
   }
   document.documentElement.classList.add("js", "ready");
-  performance.mark("ready"); // benchmarks/html_report.py reads it
+  performance.mark("ready"); // read by benchmarks/html_report.py
 }
 
 void start();

@@ -1,4 +1,4 @@
-// What changes in the plots; their frames are in the page already and are read without JavaScript.
+// Interactive parts of the plots; the static parts are in the page already.
 
 import { bisector } from "d3-array";
 import { format } from "d3-format";
@@ -14,12 +14,12 @@ const count = format(",d");
 type Power = NonNullable<Plots["power"]>;
 type Divergence = NonNullable<Plots["kl"]>;
 
-/** The power curve: a task's own curve on demand, and the chance at a drop that the reader chooses. */
+/** Let the reader select a task's power curve, and read the probability of FAIL at a drop. */
 export function powerPlot(power: Power): void {
   const slider = find<HTMLInputElement>("#probe");
   const chooser = find<HTMLSelectElement>("#power-task");
   const area = find<SVGSVGElement>("#power-plot .area");
-  power.tasks.forEach(([name], place) => chooser.append(option(place, name)));
+  power.tasks.forEach(([name], index) => chooser.append(option(index, name)));
   const drops = power.drops;
   const last = drops[drops.length - 1] ?? 1;
   const x = scaleLinear([0, last], [0, 100]);
@@ -35,16 +35,16 @@ export function powerPlot(power: Power): void {
     const drop = (last * Number(slider.value)) / Number(slider.max);
     const chance = at(drop);
     const points = `${format(".2f")(100 * drop)} points`;
-    const share = `${format(".0f")(100 * chance)}\u00a0% of the time`;
+    const probability = `${format(".0f")(100 * chance)}%`;
     find("#probe-drop").textContent = points;
-    find("#probe-chance").textContent = share;
-    slider.setAttribute("aria-valuetext", `${points}: ${share}`);
+    find("#probe-chance").textContent = probability;
+    slider.setAttribute("aria-valuetext", `${points}: ${probability}`);
     select(area).select(".probe-line").attr("x1", `${x(drop)}%`).attr("x2", `${x(drop)}%`).attr("y1", y(chance));
     select(area).select(".probe-dot").attr("cx", `${x(drop)}%`).attr("cy", y(chance));
   };
   chooser.addEventListener("change", () => {
     const own = power.tasks[Number(chooser.value)]?.[1] ?? [];
-    const points = own.map((chance, place) => `${x(drops[place] ?? 0)},${100 * (1 - chance)}`);
+    const points = own.map((chance, index) => `${x(drops[index] ?? 0)},${100 * (1 - chance)}`);
     select(area).select(".chosen").attr("points", points.join(" "));
     select(area).classed("choosing", own.length > 0);
     show();
@@ -59,14 +59,14 @@ export function powerPlot(power: Power): void {
   show();
 }
 
-/** The histogram of divergences, of all tasks or one. */
+/** Let the reader select the task of the histogram of divergences. */
 export function divergencePlot(kl: Divergence): void {
   const chooser = find<HTMLSelectElement>("#kl-task");
   const bins = kl.edges.length - 1;
   const sum = (side: 1 | 2): number[] =>
     Array.from({ length: bins }, (_, bin) => kl.tasks.reduce((total, task) => total + (task[side][bin] ?? 0), 0));
   const every: [string, number[], number[]] = ["", sum(1), sum(2)];
-  kl.tasks.forEach(([name], place) => chooser.append(option(place, name)));
+  kl.tasks.forEach(([name], index) => chooser.append(option(index, name)));
   const draw = (): void => {
     const [, all, flipped] = kl.tasks[Number(chooser.value)] ?? every;
     const x = scaleLinear([0, bins], [0, 100]);
@@ -111,7 +111,7 @@ export function divergencePlot(kl: Divergence): void {
       .join("title")
       .text((bar) => {
         const range = `${format(".2g")(kl.edges[bar.bin] ?? 0)} to ${format(".2g")(kl.edges[bar.bin + 1] ?? 0)} nats`;
-        return `${range}: ${count(all[bar.bin] ?? 0)} items, ${count(flipped[bar.bin] ?? 0)} with another score`;
+        return `${range}: ${count(all[bar.bin] ?? 0)} items, ${count(flipped[bar.bin] ?? 0)} with a changed score`;
       });
   };
   chooser.addEventListener("change", draw);

@@ -1,4 +1,4 @@
-// Sorting a table of tasks: a button in each header, the order said by aria-sort.
+// Sorting of a table of tasks: a button in each header; aria-sort gives the order.
 
 import { ascending, descending } from "d3-array";
 import { element } from "./dom";
@@ -13,11 +13,11 @@ export function sortable(table: HTMLTableElement): void {
     button.type = "button";
     header.append(button);
     button.addEventListener("click", () => {
-      // numbers start with the largest, which is what one looks for
+      // the largest numbers are the most interesting
       const first = type === "number" ? "descending" : "ascending";
-      const other = type === "number" ? "ascending" : "descending";
-      const order = header.getAttribute("aria-sort") === first ? other : first;
-      for (const one of headers) one.removeAttribute("aria-sort");
+      const reverse = type === "number" ? "ascending" : "descending";
+      const order = header.getAttribute("aria-sort") === first ? reverse : first;
+      for (const other of headers) other.removeAttribute("aria-sort");
       header.setAttribute("aria-sort", order);
       const value = (row: HTMLTableRowElement): string | number => {
         const text = row.cells[column]?.dataset.v ?? "";

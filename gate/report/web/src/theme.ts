@@ -1,4 +1,4 @@
-// Light and dark: the system's choice, until the reader makes one.
+// Light or dark theme: the system's setting until the reader changes it.
 
 import { find } from "./dom";
 
@@ -8,11 +8,11 @@ function stored(): string | null {
   try {
     return localStorage.getItem(KEY);
   } catch {
-    return null; // a page from a file may have no storage
+    return null; // a page opened from a file may have no storage
   }
 }
 
-export function themed(): void {
+export function setUpTheme(): void {
   const root = document.documentElement;
   const button = find<HTMLButtonElement>("#theme");
   const system = matchMedia("(prefers-color-scheme: dark)");
@@ -20,8 +20,8 @@ export function themed(): void {
     const dark = root.dataset.theme ? root.dataset.theme === "dark" : system.matches;
     button.setAttribute("aria-pressed", String(dark));
   };
-  const chosen = stored();
-  if (chosen === "dark" || chosen === "light") root.dataset.theme = chosen;
+  const choice = stored();
+  if (choice === "dark" || choice === "light") root.dataset.theme = choice;
   show();
   system.addEventListener("change", show);
   button.addEventListener("click", () => {
@@ -29,7 +29,7 @@ export function themed(): void {
     try {
       localStorage.setItem(KEY, root.dataset.theme);
     } catch {
-      // not kept
+      // without storage, the choice lasts until the page is closed
     }
     show();
   });
