@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from support.harness_tasks import write_tasks
-from support.runs import plain, their_samples
+from support.runs import as_json, lm_eval_samples
 
 QuantgateLM = pytest.importorskip("gate.engines.harness").QuantgateLM
 
@@ -37,7 +37,7 @@ def compared(sample: dict[str, Any]) -> dict[str, Any]:
     kept |= {
         key: sample[key] for key in ("acc", "acc_norm", "exact_match", "acc_mutual_info") if key in sample
     }
-    return plain(kept)
+    return as_json(kept)
 
 
 def numbers(value: Any) -> list[Any]:
@@ -45,8 +45,8 @@ def numbers(value: Any) -> list[Any]:
 
 
 def test_every_request_is_answered_as_by_lm_evals_own_model(own_tasks: Path, tiny_model: Path) -> None:
-    theirs = their_samples(own_tasks, NAMES, model_folder=tiny_model)
-    ours = their_samples(own_tasks, NAMES, model="quantgate", model_folder=tiny_model)
+    theirs = lm_eval_samples(own_tasks, NAMES, model_folder=tiny_model)
+    ours = lm_eval_samples(own_tasks, NAMES, model="quantgate", model_folder=tiny_model)
     assert set(ours) == set(theirs)
     for name, samples in theirs.items():
         assert [compared(one) for one in ours[name]] == [compared(one) for one in samples]
@@ -70,8 +70,8 @@ def test_chats_are_rendered_as_by_lm_evals_own_model(
         "system_instruction": "Be short.",
         "limit": 4,
     }
-    theirs = their_samples(own_tasks, ["own_shots"], model_folder=tiny_model, **arguments)["own_shots"]
-    ours = their_samples(own_tasks, ["own_shots"], model="quantgate", model_folder=tiny_model, **arguments)[
+    theirs = lm_eval_samples(own_tasks, ["own_shots"], model_folder=tiny_model, **arguments)["own_shots"]
+    ours = lm_eval_samples(own_tasks, ["own_shots"], model="quantgate", model_folder=tiny_model, **arguments)[
         "own_shots"
     ]
     assert [compared(one) for one in ours] == [compared(one) for one in theirs]
@@ -79,11 +79,11 @@ def test_chats_are_rendered_as_by_lm_evals_own_model(
 
 def test_repeats_of_a_sampled_request_differ_and_come_again(own_tasks: Path, tiny_model: Path) -> None:
     model = QuantgateLM(str(tiny_model), device="cpu", dtype="float32", seed=4)
-    runs = [their_samples(own_tasks, ["own_voted"], model=model)["own_voted"] for _ in range(2)]
+    runs = [lm_eval_samples(own_tasks, ["own_voted"], model=model)["own_voted"] for _ in range(2)]
     assert [one["resps"] for one in runs[0]] == [one["resps"] for one in runs[1]]
     assert any(len(set(one["resps"][0])) > 1 for one in runs[0])
     other = QuantgateLM(str(tiny_model), device="cpu", dtype="float32", seed=5)
-    again = their_samples(own_tasks, ["own_voted"], model=other)["own_voted"]
+    again = lm_eval_samples(own_tasks, ["own_voted"], model=other)["own_voted"]
     assert [one["resps"] for one in again] != [one["resps"] for one in runs[0]]
 
 
@@ -101,5 +101,5 @@ def test_the_command_knows_our_model(own_tasks: Path, tiny_model: Path, tmp_path
     assert done.returncode == 0, done.stderr[-2000:]
     (results,) = tmp_path.rglob("results_*.json")
     accuracy = json.loads(results.read_text(encoding="utf-8"))["results"]["own_choice"]["acc,none"]
-    theirs = their_samples(own_tasks, ["own_choice"], model_folder=tiny_model)["own_choice"]
+    theirs = lm_eval_samples(own_tasks, ["own_choice"], model_folder=tiny_model)["own_choice"]
     assert accuracy == pytest.approx(sum(one["acc"] for one in theirs) / len(theirs))

@@ -1,4 +1,4 @@
-"""Files of LM Evaluation Harness: the real ones, and generated ones for every quirk."""
+"""Files of LM Evaluation Harness: real ones, and generated ones for each special case."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.importing import message
 
-from gate.errors import SampleError
 from gate.importers import read_foreign
 from gate.samples.record import ModelSamples
 
@@ -36,7 +36,7 @@ def hashes(doc: dict[str, Any], prompt: str, target: str) -> dict[str, str]:
 def choice_row(
     doc_id: int, lls: list[float], gold: int = 0, question: str | None = None, **more: Any
 ) -> dict[str, Any]:
-    """Make a row of a multiple-choice task as 0.4.13 logs it, with the choices "a", "bb", "ccc", ..."""
+    """Return a row of a multiple-choice task as 0.4.13 logs it, with the choices "a", "bb", "ccc", ..."""
     doc = {"q": question or f"Question {doc_id}?", "gold": gold}
     prompt = f"Q: {doc['q']}\nA:"
     choices = [chr(ord("a") + i) * (i + 1) for i in range(len(lls))]
@@ -63,7 +63,7 @@ def choice_row(
 def generated_row(
     doc_id: int, answer: str, target: str, filter_name: str = "none", **metrics: Any
 ) -> dict[str, Any]:
-    """Make a row of a generation task as 0.4.13 logs it."""
+    """Return a row of a generation task as 0.4.13 logs it."""
     doc = {"question": f"How many {doc_id}?", "answer": target}
     prompt = f"Question: {doc['question']}\nAnswer:"
     return {
@@ -100,20 +100,13 @@ def write(folder: Path, rows: list[dict[str, Any]], task: str = "t", stamp: str 
     return path
 
 
-def describe(folder: Path, content: dict[str, Any], stamp: str = STAMP) -> None:
+def write_results(folder: Path, content: dict[str, Any], stamp: str = STAMP) -> None:
     (folder / f"results_{stamp}.json").write_text(json.dumps(content))
 
 
 def rows_of(samples: ModelSamples, task: str = "t") -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = samples.tasks[task].table.to_pylist()
     return rows
-
-
-def message(path: Path, **options: Any) -> str:
-    with pytest.raises(SampleError) as caught:
-        read_foreign(path, **options)
-    assert caught.value.hint
-    return str(caught.value)
 
 
 @real_data
@@ -126,11 +119,11 @@ def message(path: Path, **options: Any) -> str:
         ("smollm2-135m-bnb-int8", "acc_norm", [(5, 6), (8, 8), (10, 8)]),
     ],
 )
-def test_the_counts_of_the_readme_come_out_by_a_join(
+def test_flips_of_real_runs_equal_the_published_counts(
     candidate: str, metric: str, counts: list[tuple[int, int]]
 ) -> None:
     a, b = (read_foreign(DATA / name, metric=metric) for name in ("smollm2-135m-bf16", candidate))
-    found = []
+    flips = []
     for task in TASKS:
         base = {row["item_id"]: row for row in rows_of(a, task)}
         new = {row["item_id"]: row for row in rows_of(b, task)}
@@ -138,18 +131,18 @@ def test_the_counts_of_the_readme_come_out_by_a_join(
         assert len(base) == 400
         assert all(base[key]["prompt_hash"] == new[key]["prompt_hash"] for key in base)
         assert a.tasks[task].facets == b.tasks[task].facets
-        found.append(
+        flips.append(
             (
                 sum(base[key]["correct"] and not new[key]["correct"] for key in base),
                 sum(new[key]["correct"] and not base[key]["correct"] for key in base),
             )
         )
-    assert found == counts
+    assert flips == counts
 
 
 @real_data
 @pytest.mark.parametrize("metric", ["acc", "acc_norm"])
-def test_the_chosen_index_agrees_with_every_logged_score(metric: str) -> None:
+def test_the_picked_choice_agrees_with_every_logged_score(metric: str) -> None:
     samples = read_foreign(DATA / "smollm2-135m-bnb-int8", metric=metric)
     for task in TASKS:
         for row in rows_of(samples, task):
@@ -158,12 +151,12 @@ def test_the_chosen_index_agrees_with_every_logged_score(metric: str) -> None:
 
 
 @real_data
-def test_a_real_folder_tells_label_facets_model_and_default_metric() -> None:
+def test_a_real_folder_gives_label_facets_model_and_default_metric() -> None:
     samples = read_foreign(DATA / "smollm2-135m-bf16")
     assert samples.label == "smollm2-135m-bf16"
     assert samples.tasks["bb_social_iqa"].metric == "acc"
     assert samples.notes == (
-        f"{', '.join(TASKS)}: read the metric acc (also there: acc_norm; choose with --metric).",
+        f"{', '.join(TASKS)}: read the metric acc (also available: acc_norm; choose with --metric).",
     )
     assert samples.tasks["bb_social_iqa"].facets["num_fewshot"] == "0"
     assert samples.about["lm_eval_version"] == "0.4.13"
@@ -171,7 +164,7 @@ def test_a_real_folder_tells_label_facets_model_and_default_metric() -> None:
     assert "subfolder" in message(DATA)
 
 
-def test_a_choice_row_becomes_a_sample(tmp_path: Path) -> None:
+def test_a_multiple_choice_row_becomes_a_sample(tmp_path: Path) -> None:
     row = choice_row(0, [-7.5, -2.0, -2.5], gold=1)
     (sample,) = rows_of(read_foreign(write(tmp_path, [row])))
     assert sample["item_id"] == row["doc_hash"]
@@ -182,21 +175,21 @@ def test_a_choice_row_becomes_a_sample(tmp_path: Path) -> None:
     assert sample["prompt"] == "Q: Question 0?\nA:"
 
 
-def test_acc_norm_divides_by_the_length_of_the_choice_alone(tmp_path: Path) -> None:
+def test_acc_norm_divides_by_the_length_without_the_delimiter(tmp_path: Path) -> None:
     path = write(tmp_path, [choice_row(0, [-1.0, -1.8, -2.1], gold=2)])
     assert rows_of(read_foreign(path))[0]["output"] == "0"
     (sample,) = rows_of(read_foreign(path, metric="acc_norm"))
     assert (sample["output"], sample["correct"]) == ("2", True)
 
 
-def test_of_equal_likelihoods_the_first_choice_counts(tmp_path: Path) -> None:
+def test_ties_go_to_the_first_choice(tmp_path: Path) -> None:
     assert (
         rows_of(read_foreign(write(tmp_path, [choice_row(0, [-3.0, -2.5, -2.5], gold=1)])))[0]["output"]
         == "1"
     )
 
 
-def test_mutual_information_takes_the_likelihood_without_context_off(tmp_path: Path) -> None:
+def test_mutual_information_subtracts_the_log_likelihood_without_context(tmp_path: Path) -> None:
     row = choice_row(0, [-4.0, -5.0], gold=1, metrics=["acc", "acc_mutual_info"], acc_mutual_info=1.0)
     for i, ll in enumerate((-1.0, -9.0)):
         row["arguments"][f"gen_args_{i + 2}"] = {
@@ -210,7 +203,7 @@ def test_mutual_information_takes_the_likelihood_without_context_off(tmp_path: P
     assert rows_of(read_foreign(path))[0]["output"] == "0"
 
 
-def test_choices_in_the_context_are_shown_as_choices(tmp_path: Path) -> None:
+def test_choices_within_the_context_are_read_as_choices(tmp_path: Path) -> None:
     row = choice_row(0, [-4.0, -5.0])
     for i, name in enumerate(("Ann", "Bea")):
         row["arguments"][f"gen_args_{i}"] = {"arg_0": f"{name} slept because", "arg_1": " she was tired."}
@@ -218,7 +211,7 @@ def test_choices_in_the_context_are_shown_as_choices(tmp_path: Path) -> None:
     assert sample["choices"] == ["Ann slept because", "Bea slept because"]
 
 
-def test_gsm8k_reads_strict_match_unless_told(tmp_path: Path) -> None:
+def test_gsm8k_reads_strict_match_by_default(tmp_path: Path) -> None:
     rows = []
     for i in range(2):
         rows.append(generated_row(i, "[invalid]", "4", "strict-match", exact_match=0.0))
@@ -227,38 +220,38 @@ def test_gsm8k_reads_strict_match_unless_told(tmp_path: Path) -> None:
     samples = read_foreign(path)
     assert [row["output"] for row in rows_of(samples, "gsm8k")] == ["[invalid]"] * 2
     assert samples.tasks["gsm8k"].facets["filter"] == "strict-match"
-    assert "gsm8k: read the filter strict-match (also there: flexible-extract" in samples.notes[0]
+    assert "gsm8k: read the filter strict-match (also available: flexible-extract" in samples.notes[0]
     other = read_foreign(path, filter_name="flexible-extract")
     assert [row["correct"] for row in rows_of(other, "gsm8k")] == [True, True]
     assert other.notes == ()
     assert "No task has the filter 'strict'" in message(path, filter_name="strict")
 
 
-def test_filters_without_a_default_are_named(tmp_path: Path) -> None:
+def test_several_filters_without_a_default_are_refused(tmp_path: Path) -> None:
     rows = [generated_row(0, "4", "4", name, exact_match=1.0) for name in ("maj@8", "score-first", "maj@64")]
     assert "has 3 filters: maj@64, maj@8, score-first" in message(write(tmp_path, rows))
 
 
-def test_generation_settings_are_a_facet_and_model_and_dates_are_not(tmp_path: Path) -> None:
+def test_facets_hold_generation_settings_but_neither_model_nor_date(tmp_path: Path) -> None:
     rows = [generated_row(i, "4", "4", exact_match=1.0) for i in range(2)]
-    one, two = tmp_path / "one", tmp_path / "two"
-    write(one, rows)
-    describe(one, results("bf16"))
-    write(two, rows, stamp="2027-01-01T00-00-00")
-    describe(two, results("int8", date=5.0, lm_eval_version="0.4.14"), "2027-01-01T00-00-00")
-    facets = [read_foreign(folder).tasks["t"].facets for folder in (one, two)]
+    baseline, candidate = tmp_path / "one", tmp_path / "two"
+    write(baseline, rows)
+    write_results(baseline, results("bf16"))
+    write(candidate, rows, stamp="2027-01-01T00-00-00")
+    write_results(candidate, results("int8", date=5.0, lm_eval_version="0.4.14"), "2027-01-01T00-00-00")
+    facets = [read_foreign(folder).tasks["t"].facets for folder in (baseline, candidate)]
     assert facets[0] == facets[1]
     assert facets[0]["num_fewshot"] == "5"
     assert facets[0]["task_version"] == "3.0"
     assert json.loads(facets[0]["generation"]) == {"do_sample": False, "until": ["\n\n"]}
 
 
-def test_the_same_documents_at_other_shots_differ_in_prompt_hash_and_facets(tmp_path: Path) -> None:
+def test_another_number_of_shots_changes_prompt_hashes_and_facets(tmp_path: Path) -> None:
     rows = [choice_row(i, [-1.0, -2.0]) for i in range(2)]
     write(tmp_path / "zero", rows)
-    describe(tmp_path / "zero", results(**{"n-shot": {"t": 0}}))
+    write_results(tmp_path / "zero", results(**{"n-shot": {"t": 0}}))
     write(tmp_path / "five", [{**row, "prompt_hash": sha256("five")} for row in rows])
-    describe(tmp_path / "five", results())
+    write_results(tmp_path / "five", results())
     zero, five = (read_foreign(tmp_path / name) for name in ("zero", "five"))
     assert [row["item_id"] for row in rows_of(zero)] == [row["item_id"] for row in rows_of(five)]
     assert {row["prompt_hash"] for row in rows_of(zero)}.isdisjoint(
@@ -280,7 +273,7 @@ def ifeval_row(doc_id: int, strict: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("values", [[True, False], [1.0, 0.0], ["True", "False"]])
-def test_ifeval_reads_the_score_of_the_whole_prompt(tmp_path: Path, values: list[Any]) -> None:
+def test_ifeval_reads_the_score_per_prompt(tmp_path: Path, values: list[Any]) -> None:
     samples = read_foreign(
         write(tmp_path, [ifeval_row(i, value) for i, value in enumerate(values)], "ifeval")
     )
@@ -288,13 +281,13 @@ def test_ifeval_reads_the_score_of_the_whole_prompt(tmp_path: Path, values: list
     assert [row["correct"] for row in rows_of(samples, "ifeval")] == [True, False]
 
 
-def test_ifeval_lists_per_instruction_are_refused_with_advice(tmp_path: Path) -> None:
+def test_ifeval_lists_per_instruction_are_refused(tmp_path: Path) -> None:
     text = message(write(tmp_path, [ifeval_row(0, True)]), metric="inst_level_strict_acc")
     assert "is a list in each sample" in text
     assert "prompt_level_strict_acc" in text
 
 
-def test_equal_documents_get_ids_that_pair_in_any_order(tmp_path: Path) -> None:
+def test_equal_documents_get_the_same_ids_in_any_order(tmp_path: Path) -> None:
     rows = [choice_row(i, [-1.0, -2.0], question="Same?") for i in (3, 7, 9)] + [choice_row(1, [-1.0, -2.0])]
     samples = read_foreign(write(tmp_path / "a", rows))
     shuffled = read_foreign(write(tmp_path / "b", rows[::-1]))
@@ -306,28 +299,28 @@ def test_equal_documents_get_ids_that_pair_in_any_order(tmp_path: Path) -> None:
         rows[3]["doc_hash"],
     ]
     assert [row["item_id"] for row in rows_of(shuffled)] == [row["item_id"] for row in rows_of(samples)][::-1]
-    assert "2 documents stand there more than once" in " ".join(samples.notes)
+    assert "2 documents are duplicated; numbered by position" in " ".join(samples.notes)
 
 
-def test_a_row_logged_twice_stays_double_for_the_pairing_to_refuse(tmp_path: Path) -> None:
+def test_a_row_that_was_logged_twice_stays_duplicated(tmp_path: Path) -> None:
     row = choice_row(0, [-1.0, -2.0])
-    assert [one["item_id"] for one in rows_of(read_foreign(write(tmp_path, [row, row])))] == [
+    assert [sample["item_id"] for sample in rows_of(read_foreign(write(tmp_path, [row, row])))] == [
         row["doc_hash"]
     ] * 2
 
 
-def test_metrics_without_a_default_are_named_and_a_wanted_one_is_read(tmp_path: Path) -> None:
+def test_several_metrics_without_a_default_are_refused_unless_one_is_chosen(tmp_path: Path) -> None:
     path = write(tmp_path, [generated_row(0, "x", "x", rouge1=0.5, rouge2=0.25)])
     assert "has 2 metrics: rouge1, rouge2" in message(path)
     (sample,) = rows_of(read_foreign(path, metric="rouge2"))
     assert (sample["score"], sample["correct"]) == (0.25, None)
 
 
-def test_a_folder_may_mix_tasks_with_other_metrics(tmp_path: Path) -> None:
+def test_a_folder_may_mix_tasks_with_different_metrics(tmp_path: Path) -> None:
     write(tmp_path, [choice_row(0, [-1.0, -2.0])], "arc")
     write(tmp_path, [generated_row(0, "4", "4", exact_match=1.0)], "gsm8k")
     samples = read_foreign(tmp_path, metric="acc_norm")
-    assert {name: one.metric for name, one in samples.tasks.items()} == {
+    assert {name: task.metric for name, task in samples.tasks.items()} == {
         "arc": "acc_norm",
         "gsm8k": "exact_match",
     }
@@ -337,13 +330,13 @@ def test_a_folder_may_mix_tasks_with_other_metrics(tmp_path: Path) -> None:
     )
 
 
-def test_scores_that_cannot_be_paired_or_point_downwards_are_refused(tmp_path: Path) -> None:
+def test_list_metrics_and_lower_is_better_metrics_are_refused(tmp_path: Path) -> None:
     rows = [generated_row(0, "x", "x", word_perplexity=[-120.5, 30])]
-    assert "no metric with one score a sample" in message(write(tmp_path / "a", rows))
+    assert "no metric with one score per sample" in message(write(tmp_path / "a", rows))
     text = message(write(tmp_path / "b", [generated_row(0, "x", "x", ter=3.5)]))
     assert "better when lower" in text
     write(tmp_path / "c", [generated_row(0, "x", "x", surprise=3.5)])
-    describe(tmp_path / "c", results(higher_is_better={"t": {"surprise": False}}))
+    write_results(tmp_path / "c", results(higher_is_better={"t": {"surprise": False}}))
     assert "better when lower" in message(tmp_path / "c")
 
 
@@ -356,70 +349,70 @@ def test_unscored_rows_are_counted_and_named(tmp_path: Path) -> None:
     assert rows[1]["doc_hash"] in text
 
 
-def test_rows_of_early_versions_get_the_hashes_that_later_ones_log(tmp_path: Path) -> None:
+def test_rows_of_old_versions_get_the_hashes_that_new_versions_log(tmp_path: Path) -> None:
     new = choice_row(0, [-1.0, -2.0])
     old = {key: value for key, value in new.items() if "hash" not in key and key not in ("filter", "metrics")}
-    old["arguments"] = [[one["arg_0"], one["arg_1"]] for one in new["arguments"].values()]
+    old["arguments"] = [[request["arg_0"], request["arg_1"]] for request in new["arguments"].values()]
     old["filtered_resps"] = [[-1.0, False], [-2.0, False]]
     assert rows_of(read_foreign(write(tmp_path / "a", [old]))) == rows_of(
         read_foreign(write(tmp_path / "b", [new]))
     )
 
 
-def test_of_several_runs_the_newest_is_read_and_said(tmp_path: Path) -> None:
+def test_the_newest_of_several_runs_is_read_with_a_note(tmp_path: Path) -> None:
     for stamp, likelihoods in (
         ("2026-01-02T00-00-00.1", [-1.0, -2.0]),
         ("2026-01-01T00-00-00.9", [-2.0, -1.0]),
     ):
         write(tmp_path, [choice_row(0, likelihoods)], stamp=stamp)
-        describe(tmp_path, results(), stamp)
+        write_results(tmp_path, results(), stamp)
     samples = read_foreign(tmp_path)
     assert rows_of(samples)[0]["correct"] is True
     assert "t: 2 runs in the folder; read the newest, samples_t_2026-01-02T00-00-00.1.jsonl." in samples.notes
 
 
-def test_runs_of_a_model_and_its_quantisation_in_one_folder_are_refused(tmp_path: Path) -> None:
+def test_a_folder_with_runs_of_a_model_and_its_quantisation_is_refused(tmp_path: Path) -> None:
     for day, extra in (("01", {}), ("02", {"load_in_8bit": True})):
         write(tmp_path, [choice_row(0, [-1.0, -2.0])], stamp=f"2026-01-{day}T00-00-00.0")
         content = results()
         content["config"]["model_args"] |= extra
-        describe(tmp_path, content, f"2026-01-{day}T00-00-00.0")
+        write_results(tmp_path, content, f"2026-01-{day}T00-00-00.0")
     text = message(tmp_path)
     assert "different arguments" in text
     assert "load_in_8bit" in text
     assert read_foreign(tmp_path / "samples_t_2026-01-01T00-00-00.0.jsonl").label.startswith("samples_t")
 
 
-def test_a_subfolder_named_after_the_model_is_found_and_two_are_refused(tmp_path: Path) -> None:
+def test_one_subfolder_per_model_is_read_and_two_are_refused(tmp_path: Path) -> None:
     write(tmp_path / "out" / "org__model", [choice_row(0, [-1.0, -2.0])])
     assert read_foreign(tmp_path / "out").label == "out"
     write(tmp_path / "out" / "org__other", [choice_row(0, [-1.0, -2.0])])
     assert "org__model, org__other" in message(tmp_path / "out")
 
 
-def test_fewer_rows_than_the_results_file_says_are_noted(tmp_path: Path) -> None:
+def test_fewer_rows_than_in_the_results_file_are_noted(tmp_path: Path) -> None:
     write(tmp_path, [choice_row(0, [-1.0, -2.0])])
-    describe(tmp_path, results())
-    assert "t: 1 samples, where the results file says 2." in read_foreign(tmp_path).notes
+    write_results(tmp_path, results())
+    assert "t: 1 samples, but the results file says 2." in read_foreign(tmp_path).notes
 
 
-def test_a_renamed_file_is_known_by_its_rows(tmp_path: Path) -> None:
+def test_a_renamed_file_is_recognised_by_its_rows(tmp_path: Path) -> None:
     path = write(tmp_path, [choice_row(0, [-1.0, -2.0])]).rename(tmp_path / "arc.jsonl")
     assert list(read_foreign(path).tasks) == ["arc"]
 
 
-def test_results_without_samples_say_how_to_log_them(tmp_path: Path) -> None:
-    describe(tmp_path, results())
+def test_results_without_samples_are_refused_with_the_option_that_logs_them(tmp_path: Path) -> None:
+    write_results(tmp_path, results())
     assert "--log_samples" in message(tmp_path)
     assert "--log_samples" in message(tmp_path / f"results_{STAMP}.json")
 
 
-def test_a_cut_line_and_a_foreign_row_are_named(tmp_path: Path) -> None:
+def test_errors_name_the_line_of_a_cut_row_and_of_another_format(tmp_path: Path) -> None:
     path = write(tmp_path, [choice_row(0, [-1.0, -2.0]), choice_row(1, [-1.0, -2.0])])
     path.write_text(path.read_text()[:-100])
     assert f"{path}:2: not valid JSON" in message(path)
     write(tmp_path, [choice_row(0, [-1.0, -2.0]), {"doc_id": 1}])
-    assert f"{path}:2: not a row that LM Evaluation Harness logs: no 'filtered_resps'" in message(path)
+    assert f"{path}:2: not a row of LM Evaluation Harness: no 'filtered_resps'" in message(path)
     path.write_text("")
     assert "empty" in message(path)
 

@@ -1,4 +1,4 @@
-"""Inspect logs, made by Inspect itself with its mock model."""
+"""Inspect logs, written by Inspect itself with its mock model."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.importing import message
 
-from gate.errors import SampleError
 from gate.importers import read_foreign
 
 installed = pytest.mark.skipif(
@@ -19,7 +19,7 @@ installed = pytest.mark.skipif(
 
 
 def run(folder: Path, ending: str = "eval", scorers: tuple[str, ...] = ("match",), **options: Any) -> Path:
-    """Let Inspect's mock model answer two questions ("Paris" to all), and return its log."""
+    """Evaluate Inspect's mock model, which always answers "Paris", on two samples; return its log."""
     from inspect_ai import Task
     from inspect_ai import eval as evaluate
     from inspect_ai.dataset import MemoryDataset, Sample
@@ -73,16 +73,9 @@ def run(folder: Path, ending: str = "eval", scorers: tuple[str, ...] = ("match",
     return Path(log.location.removeprefix("file://"))
 
 
-def message(path: Path, **options: Any) -> str:
-    with pytest.raises(SampleError) as caught:
-        read_foreign(path, **options)
-    assert caught.value.hint
-    return str(caught.value)
-
-
 @installed
 @pytest.mark.parametrize("ending", ["eval", "json"])
-def test_both_log_formats_give_the_samples(tmp_path: Path, ending: str) -> None:
+def test_both_log_formats_give_the_same_samples(tmp_path: Path, ending: str) -> None:
     path = run(tmp_path, ending, epochs=2)
     for samples in (read_foreign(path), read_foreign(tmp_path)):
         assert list(samples.tasks) == ["capitals"]
@@ -107,7 +100,7 @@ def test_both_log_formats_give_the_samples(tmp_path: Path, ending: str) -> None:
 
 
 @installed
-def test_the_prompt_hash_tells_other_prompts_and_not_other_answers(tmp_path: Path) -> None:
+def test_the_prompt_hash_depends_on_the_prompt_and_not_on_the_answer(tmp_path: Path) -> None:
     def hashes(name: str, **options: Any) -> dict[str, str]:
         table = read_foreign(run(tmp_path / name, **options)).tasks["capitals"].table
         return dict(zip(table["item_id"].to_pylist(), table["prompt_hash"].to_pylist(), strict=True))
@@ -121,7 +114,7 @@ def test_the_prompt_hash_tells_other_prompts_and_not_other_answers(tmp_path: Pat
 
 
 @installed
-def test_several_scorers_are_named_unless_one_is_chosen(tmp_path: Path) -> None:
+def test_several_scorers_are_refused_unless_one_is_chosen(tmp_path: Path) -> None:
     path = run(tmp_path, scorers=("match", "grade", "several"))
     assert "has 4 metrics: grade, match, several/facts, several/style" in message(path)
     graded = read_foreign(path, metric="grade").tasks["capitals"]
@@ -134,14 +127,14 @@ def test_several_scorers_are_named_unless_one_is_chosen(tmp_path: Path) -> None:
 
 
 @installed
-def test_partial_and_no_answer_count_as_inspect_counts_them(tmp_path: Path) -> None:
+def test_partial_and_missing_answers_score_as_in_inspect(tmp_path: Path) -> None:
     table = read_foreign(run(tmp_path, scorers=("partial",))).tasks["capitals"].table
     scores = dict(zip(table["item_id"].to_pylist(), table["score"].to_pylist(), strict=True))
     assert scores == {"fr": 0.5, "de": 0.0}
 
 
 @installed
-def test_unscored_samples_and_words_as_scores_are_refused(tmp_path: Path) -> None:
+def test_unscored_samples_and_text_scores_are_refused(tmp_path: Path) -> None:
     text = message(run(tmp_path / "a", scorers=("unscored",)))
     assert "1 of 2 samples have no score" in text
     assert "de" in text
@@ -160,7 +153,7 @@ def test_failed_runs_and_samples_with_errors_are_refused(tmp_path: Path) -> None
 
 
 @installed
-def test_of_several_logs_the_newest_is_read_and_each_task_has_its_own(tmp_path: Path) -> None:
+def test_the_newest_log_of_each_task_is_read(tmp_path: Path) -> None:
     first, second = run(tmp_path, answer="Berlin"), run(tmp_path)
     assert first != second
     run(tmp_path, task="towns")
@@ -177,9 +170,7 @@ def test_a_cut_log_is_refused(tmp_path: Path) -> None:
         assert str(path) in message(path)
 
 
-def test_without_inspect_the_message_says_what_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_inspect_the_error_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "inspect_ai.log", None)
     path = tmp_path / "log.eval"
     path.write_bytes(b"PK")

@@ -1,4 +1,4 @@
-"""Files of NeMo Evaluator, generated as its documentation ("Evaluation Result Format") gives them."""
+"""Files of NeMo Evaluator, generated from its documentation ("Evaluation Result Format")."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pytest
+from support.importing import message
 
-from gate.errors import SampleError
 from gate.importers import read_foreign
 
 
@@ -39,16 +38,9 @@ def write(folder: Path, rows: list[dict[str, Any]], benchmark: str = "gsm8k", **
     return path
 
 
-def message(path: Path, **options: Any) -> str:
-    with pytest.raises(SampleError) as caught:
-        read_foreign(path, **options)
-    assert caught.value.hint
-    return str(caught.value)
-
-
 def test_results_bundle_and_folder_give_the_same_samples(tmp_path: Path) -> None:
     path = write(tmp_path, [result(0, 1.0), result(0, 0.0, repeat=1), result(1, 0.0)])
-    read = [read_foreign(one) for one in (path, tmp_path, next(tmp_path.glob("eval-*.json")))]
+    read = [read_foreign(source) for source in (path, tmp_path, next(tmp_path.glob("eval-*.json")))]
     for samples in read:
         assert list(samples.tasks) == ["gsm8k"]
         table = samples.tasks["gsm8k"].table
@@ -61,17 +53,17 @@ def test_results_bundle_and_folder_give_the_same_samples(tmp_path: Path) -> None
         assert samples.tasks["gsm8k"].facets == {"generation": '{"temperature":0.0}', "system_prompt": ""}
 
 
-def test_a_folder_with_a_subfolder_a_benchmark_is_one_model(tmp_path: Path) -> None:
+def test_a_folder_with_one_subfolder_per_benchmark_is_one_model(tmp_path: Path) -> None:
     write(tmp_path / "gsm8k", [result(0, 1.0)])
     write(tmp_path / "gpqa", [result(0, 0.25)], "gpqa")
     samples = read_foreign(tmp_path)
     assert sorted(samples.tasks) == ["gpqa", "gsm8k"]
     assert samples.tasks["gpqa"].table["correct"].to_pylist() == [None]
     write(tmp_path / "again", [result(0, 1.0)])
-    assert "gsm8k is there twice" in message(tmp_path)
+    assert "holds the benchmark gsm8k twice" in message(tmp_path)
 
 
-def test_results_alone_are_read_and_the_name_is_said(tmp_path: Path) -> None:
+def test_results_without_a_bundle_are_named_after_the_file(tmp_path: Path) -> None:
     (tmp_path / "results.jsonl").write_text('{"problem_idx": 3, "reward": 1}\n')
     samples = read_foreign(tmp_path)
     assert list(samples.tasks) == ["results"]
@@ -79,7 +71,7 @@ def test_results_alone_are_read_and_the_name_is_said(tmp_path: Path) -> None:
     assert samples.tasks["results"].table["output"].to_pylist() == [None]
 
 
-def test_samples_that_the_evaluation_lost_are_not_wrong_answers(tmp_path: Path) -> None:
+def test_samples_that_the_evaluation_failed_to_run_are_refused(tmp_path: Path) -> None:
     lost = result(7, 0.0, scoring_details={"error": "timeout", "error_category": "infra_error"})
     text = message(write(tmp_path, [result(0, 1.0), lost]))
     assert "1 of 2 samples were graded 0 because the evaluation itself failed" in text
@@ -87,18 +79,18 @@ def test_samples_that_the_evaluation_lost_are_not_wrong_answers(tmp_path: Path) 
     assert "1 of 2 samples have no score" in message(write(tmp_path, [result(0, None), result(1, 1.0)]))
 
 
-def test_an_error_of_the_model_counts_and_is_noted(tmp_path: Path) -> None:
+def test_an_error_caused_by_the_model_counts_as_wrong_with_a_note(tmp_path: Path) -> None:
     own = result(7, 0.0, scoring_details={"error": "no tool call", "error_category": "graceful"})
     assert "1 samples got 0" in read_foreign(write(tmp_path, [result(0, 1.0), own])).notes[0]
 
 
-def test_extra_scorers_can_be_chosen(tmp_path: Path) -> None:
+def test_additional_scorers_can_be_chosen(tmp_path: Path) -> None:
     path = write(tmp_path, [result(i, 1.0, scorer_rewards={"scorer:f1": 0.5}) for i in range(2)])
     assert read_foreign(path).tasks["gsm8k"].metric == "reward"
     assert read_foreign(path, metric="scorer:f1").tasks["gsm8k"].table["score"].to_pylist() == [0.5, 0.5]
 
 
-def test_broken_rows_and_bundles_are_named(tmp_path: Path) -> None:
+def test_errors_name_invalid_rows_and_bundles(tmp_path: Path) -> None:
     path = write(tmp_path, [result(0, 1.0), {"problem_idx": None, "reward": 1.0}])
     assert f"{path}:2: expected problem_idx" in message(path)
     write(tmp_path, [result(0, "good")])

@@ -1,4 +1,4 @@
-"""CSV, JSONL and Parquet files of any origin: what is read, and what is refused with which words."""
+"""CSV, JSONL and Parquet files from any tool: what is read, and what is refused."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.importing import message
 
 from gate.canonical import text_digest
-from gate.errors import SampleError
 from gate.importers import read_foreign
 from gate.samples.record import SAMPLE_SCHEMA, ModelSamples
 
@@ -53,21 +53,14 @@ def without(name: str, rows: list[dict[str, Any]] = ROWS) -> list[dict[str, Any]
 
 
 def tables(samples: ModelSamples) -> dict[str, list[dict[str, Any]]]:
-    return {name: one.table.to_pylist() for name, one in samples.tasks.items()}
-
-
-def message(path: Path, **options: Any) -> str:
-    with pytest.raises(SampleError) as caught:
-        read_foreign(path, **options)
-    assert caught.value.hint
-    return str(caught.value)
+    return {name: task.table.to_pylist() for name, task in samples.tasks.items()}
 
 
 @real_data
 @pytest.mark.parametrize("path", sorted(DATA.glob("*.csv")), ids=lambda path: path.stem)
-def test_the_files_of_quantized_llms_load_whole(path: Path) -> None:
+def test_the_files_of_quantized_llms_are_read_completely(path: Path) -> None:
     samples = read_foreign(path)
-    assert {name: one.table.num_rows for name, one in samples.tasks.items()} == {
+    assert {name: task.table.num_rows for name, task in samples.tasks.items()} == {
         "arc": 1000,
         "mmlu": 975,
         "csqa": 986,
@@ -75,28 +68,28 @@ def test_the_files_of_quantized_llms_load_whole(path: Path) -> None:
     assert samples.label == path.stem
     with path.open() as handle:
         right = sum(row["correct"] == "1" for row in csv.DictReader(handle))
-    assert sum(sum(one.table["correct"].to_pylist()) for one in samples.tasks.values()) == right
+    assert sum(sum(task.table["correct"].to_pylist()) for task in samples.tasks.values()) == right
 
 
 @real_data
-def test_the_published_counts_come_out_by_a_join() -> None:
+def test_flips_of_real_runs_equal_the_published_counts() -> None:
     base, quantised = (read_foreign(DATA / f"qwen2.5-1.5b-instruct-{kind}.csv") for kind in ("fp16", "int4"))
-    found = {}
+    flips = {}
     for name in base.tasks:
         a = {row["item_id"]: row for row in base.tasks[name].table.to_pylist()}
         b = {row["item_id"]: row for row in quantised.tasks[name].table.to_pylist()}
         assert a.keys() == b.keys()
         pairs = [(a[key], b[key]) for key in a]
-        found[name] = (
+        flips[name] = (
             sum(x["correct"] and not y["correct"] for x, y in pairs),
             sum(y["correct"] and not x["correct"] for x, y in pairs),
             sum(not x["correct"] and not y["correct"] and x["output"] != y["output"] for x, y in pairs),
         )
-    assert found == {"arc": (68, 18, 25), "csqa": (45, 37, 18), "mmlu": (86, 43, 57)}
+    assert flips == {"arc": (68, 18, 25), "csqa": (45, 37, 18), "mmlu": (86, 43, 57)}
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_every_format_gives_the_same_rows_of_the_schema(tmp_path: Path, ending: str) -> None:
+def test_every_format_gives_the_same_rows(tmp_path: Path, ending: str) -> None:
     path = write(tmp_path / f"model{ending}", ROWS)
     samples = read_foreign(path)
     assert samples.label == "model"
@@ -123,7 +116,7 @@ def test_correct_may_be_numbers_booleans_or_words(tmp_path: Path, ending: str, v
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_scores_of_a_task_are_binary_only_where_all_are_0_or_1(tmp_path: Path, ending: str) -> None:
+def test_a_task_is_binary_only_if_all_its_scores_are_0_or_1(tmp_path: Path, ending: str) -> None:
     rows = without("correct", with_values(score=[0.25, 1, 1]))
     samples = read_foreign(write(tmp_path / f"m{ending}", rows))
     assert samples.tasks["arc"].metric == "score"
@@ -139,7 +132,7 @@ def test_item_ids_may_be_integers(tmp_path: Path, ending: str) -> None:
     assert samples.tasks["arc"].table["output"].to_pylist() == ["0", "2"]
 
 
-def test_text_of_a_csv_stays_as_it_is(tmp_path: Path) -> None:
+def test_csv_text_is_not_converted(tmp_path: Path) -> None:
     rows = with_values(item_id=["007", "1e3", "NA"], output=["", "null", 'a,"b"\nc'])
     samples = read_foreign(write(tmp_path / "m.csv", rows))
     assert tables(samples)["arc"][0]["item_id"] == "007"
@@ -147,7 +140,7 @@ def test_text_of_a_csv_stays_as_it_is(tmp_path: Path) -> None:
     assert tables(samples)["csqa"][0]["output"] == "null"
 
 
-def test_a_csv_of_excel_with_byte_order_mark_and_crlf_is_read(tmp_path: Path) -> None:
+def test_a_csv_with_byte_order_mark_and_crlf_is_read(tmp_path: Path) -> None:
     path = tmp_path / "m.csv"
     path.write_bytes(b"\xef\xbb\xbf" + b"task,item_id,output,target,correct\r\narc,1,A,B,0\r\n")
     assert tables(read_foreign(path))["arc"][0]["item_id"] == "1"
@@ -155,12 +148,12 @@ def test_a_csv_of_excel_with_byte_order_mark_and_crlf_is_read(tmp_path: Path) ->
 
 def test_a_json_column_may_mix_text_and_numbers(tmp_path: Path) -> None:
     rows = with_values(item_id=["a", 1, 2], output=["A", None, 3], correct=[True, 0, "True"])
-    found = tables(read_foreign(write(tmp_path / "m.jsonl", rows)))
-    assert [(row["item_id"], row["output"], row["correct"]) for row in found["arc"]] == [
+    by_task = tables(read_foreign(write(tmp_path / "m.jsonl", rows)))
+    assert [(row["item_id"], row["output"], row["correct"]) for row in by_task["arc"]] == [
         ("a", "A", True),
         ("2", "3", True),
     ]
-    assert found["csqa"][0]["output"] is None
+    assert by_task["csqa"][0]["output"] is None
 
 
 def test_optional_columns_are_kept(tmp_path: Path) -> None:
@@ -175,7 +168,7 @@ def test_optional_columns_are_kept(tmp_path: Path) -> None:
         assert arc[0]["prompt"] == "Why?"
 
 
-def test_of_several_metrics_the_default_is_read_and_noted_or_the_wanted_one(tmp_path: Path) -> None:
+def test_the_default_metric_is_read_with_a_note_unless_one_is_chosen(tmp_path: Path) -> None:
     rows = [{**row, "metric": name} for row in without("correct", ROWS) for name in ("acc", "acc_norm")]
     rows = [{**row, "score": 1.0 if row["metric"] == "acc" else 0.5} for row in rows]
     path = write(tmp_path / "m.parquet", rows)
@@ -189,14 +182,14 @@ def test_of_several_metrics_the_default_is_read_and_noted_or_the_wanted_one(tmp_
     assert "no task has the metric 'bleu'" in message(path, metric="bleu").lower()
 
 
-def test_several_metrics_without_a_default_are_named(tmp_path: Path) -> None:
+def test_several_metrics_without_a_default_are_refused(tmp_path: Path) -> None:
     rows = [{**row, "metric": name} for row in ROWS for name in ("wit", "charm")]
     text = message(write(tmp_path / "m.csv", rows))
     assert "task arc: has 2 metrics: charm, wit" in text
     assert "--metric" in text
 
 
-def test_both_correct_and_score_is_said_aloud(tmp_path: Path) -> None:
+def test_correct_is_read_before_score_with_a_note(tmp_path: Path) -> None:
     path = write(tmp_path / "m.csv", with_values(score=[0.9, 0.1, 0.2]))
     assert "both correct and score" in read_foreign(path).notes[0]
     assert tables(read_foreign(path, metric="score"))["arc"][0]["score"] == 0.9
@@ -207,13 +200,13 @@ def test_a_folder_is_read_as_one_model(tmp_path: Path) -> None:
     write(tmp_path / "csqa.parquet", [ROWS[1]])
     samples = read_foreign(tmp_path)
     assert samples.label == tmp_path.name
-    assert {name: one.table.num_rows for name, one in samples.tasks.items()} == {"arc": 2, "csqa": 1}
+    assert {name: task.table.num_rows for name, task in samples.tasks.items()} == {"arc": 2, "csqa": 1}
     files = samples.about["files"]
     assert isinstance(files, list)
     assert [entry["name"] for entry in files] == ["arc.csv", "csqa.parquet"]
 
 
-def test_duplicate_items_stay_for_the_pairing_to_refuse(tmp_path: Path) -> None:
+def test_duplicate_items_are_kept(tmp_path: Path) -> None:
     samples = read_foreign(write(tmp_path / "m.csv", [*ROWS, ROWS[0]]))
     assert samples.tasks["arc"].table["item_id"].to_pylist().count("a0") == 2
 
@@ -234,14 +227,14 @@ def test_nan_and_infinite_scores_are_refused(tmp_path: Path, ending: str) -> Non
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_missing_columns_are_named_with_those_found(tmp_path: Path, ending: str) -> None:
+def test_the_error_lists_missing_and_available_columns(tmp_path: Path, ending: str) -> None:
     text = message(write(tmp_path / f"m{ending}", without("target", without("correct"))))
     assert "missing columns target, correct (or score)" in text
     assert "Found: task, item_id, output" in text
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_a_grade_in_correct_and_a_word_in_score_are_refused(tmp_path: Path, ending: str) -> None:
+def test_a_graded_correct_and_a_text_score_are_refused(tmp_path: Path, ending: str) -> None:
     assert "neither 0 nor 1 in 1 of 3" in message(
         write(tmp_path / f"m{ending}", with_values(correct=[1, 0.5, 0]))
     )
@@ -249,29 +242,29 @@ def test_a_grade_in_correct_and_a_word_in_score_are_refused(tmp_path: Path, endi
     assert "not numbers, e.g. 'good'" in text
 
 
-def test_rows_without_a_name_are_refused(tmp_path: Path) -> None:
+def test_rows_without_an_item_id_are_refused(tmp_path: Path) -> None:
     assert "1 rows have no item_id, the first: 2" in message(
         write(tmp_path / "m.csv", with_values(item_id=["a", "", "c"]))
     )
 
 
 @pytest.mark.parametrize("repeat", [-1, 0.5, None, 2**40])
-def test_repeats_that_are_no_count_are_refused(tmp_path: Path, repeat: Any) -> None:
+def test_invalid_repeats_are_refused(tmp_path: Path, repeat: Any) -> None:
     for ending in (".csv", ".jsonl", ".parquet"):
         rows = with_values(repeat=[repeat, 1.0, 2.0])
-        assert "repeat is not a whole number from 0 on in 1 of 3 rows" in message(
+        assert "repeat is not a non-negative integer in 1 of 3 rows" in message(
             write(tmp_path / f"m{ending}", rows)
         )
 
 
-def test_a_score_column_that_holds_lists_is_refused(tmp_path: Path) -> None:
+def test_a_text_column_with_lists_is_refused(tmp_path: Path) -> None:
     for ending in (".jsonl", ".parquet"):
         text = message(write(tmp_path / f"m{ending}", with_values(output=[["a"], ["b"], ["c"]])))
         assert "output" in text
         assert "list" in text
 
 
-def test_a_broken_line_is_named(tmp_path: Path) -> None:
+def test_the_error_names_an_invalid_line(tmp_path: Path) -> None:
     path = write(tmp_path / "m.jsonl", ROWS)
     path.write_text(path.read_text() + '{"task": "arc", "item_id"')
     assert f"{path}:4: not valid JSON" in message(path)
@@ -279,14 +272,14 @@ def test_a_broken_line_is_named(tmp_path: Path) -> None:
     assert f"{path}:1: expected a JSON object, found a list" in message(path)
 
 
-def test_a_short_csv_row_is_named(tmp_path: Path) -> None:
+def test_the_error_names_a_short_csv_row(tmp_path: Path) -> None:
     path = write(tmp_path / "m.csv", ROWS)
     path.write_text(path.read_text() + "arc,a9,C\n")
     assert f"{path}:5: not valid CSV" in message(path)
 
 
 @pytest.mark.parametrize("ending", [*ENDINGS, ".eval", ".json"])
-def test_empty_and_binary_files_are_refused_in_words(tmp_path: Path, ending: str) -> None:
+def test_empty_and_binary_files_are_refused(tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"m{ending}"
     path.touch()
     assert "is empty" in message(path)
@@ -312,18 +305,18 @@ def test_a_header_without_rows_is_refused(tmp_path: Path) -> None:
     assert "holds no rows" in message(tmp_path / "m.jsonl")
 
 
-def test_what_is_no_sample_file_is_named_with_what_is_readable(tmp_path: Path) -> None:
+def test_paths_without_samples_are_refused(tmp_path: Path) -> None:
     assert "does not exist" in message(tmp_path / "none.csv")
     assert "It is empty." in message(tmp_path)
     (tmp_path / "weights.safetensors").write_bytes(b"x")
     assert "weights.safetensors" in message(tmp_path)
-    assert "no reader for the ending '.safetensors'" in message(tmp_path / "weights.safetensors")
+    assert "no importer reads the suffix '.safetensors'" in message(tmp_path / "weights.safetensors")
     result = tmp_path / "result.json"
     result.write_text('{"schema_version": 1, "verdict": "PASS"}')
     assert "gate report" in message(result)
 
 
-def test_a_sample_set_of_our_own_is_not_foreign(tmp_path: Path) -> None:
+def test_a_quantgate_sample_set_is_not_read_as_foreign(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text("{}")
     write(tmp_path / "shard.parquet", ROWS)
     assert "quantgate sample set" in message(tmp_path)
@@ -347,7 +340,7 @@ def test_a_million_rows_load_in_seconds(tmp_path: Path) -> None:
     start = time.perf_counter()
     samples = read_foreign(path)
     assert time.perf_counter() - start < 5  # 0.5 s on two idle cores
-    assert [one.table.num_rows for one in samples.tasks.values()] == [50_000] * 20
+    assert [task.table.num_rows for task in samples.tasks.values()] == [50_000] * 20
     assert samples.tasks["t3"].table["item_id"][1].as_py() == "23"
 
 

@@ -1,4 +1,4 @@
-"""LM Evaluation Harness tasks of every kind, as files of our own over data of our own: no hub is needed."""
+"""Task files of LM Evaluation Harness, of every kind, on local data: no hub is needed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ COLOURS = ["red", "blue", "green"]
 
 
 def write_tasks(folder: Path) -> Path:
-    """Write the tasks into a folder and return it; their names start with `own_`."""
+    """Write the tasks into a folder and return it. Their names start with `own_`."""
     folder.mkdir(parents=True, exist_ok=True)
     choice = _choice("own_choice", _data(folder, "animals", _animals(24)))
     examples = {"fewshot_split": "shots", "dataset_kwargs": _splits(folder, 24)}
@@ -93,12 +93,12 @@ def write_tasks(folder: Path) -> Path:
     }
     _write(folder, generated)
     votes = [{"name": "vote", "filter": [{"function": "majority_vote"}, {"function": "take_first"}]}]
-    drawn = {"until": ["\n"], "max_gen_toks": 3, "do_sample": True, "temperature": 0.7}
+    sampled = {"until": ["\n"], "max_gen_toks": 3, "do_sample": True, "temperature": 0.7}
     _write(
         folder,
-        generated | {"task": "own_voted", "generation_kwargs": drawn, "repeats": 3, "filter_list": votes},
+        generated | {"task": "own_voted", "generation_kwargs": sampled, "repeats": 3, "filter_list": votes},
     )
-    _write(folder, generated | {"task": "own_nucleus", "generation_kwargs": drawn | {"top_p": 0.9}})
+    _write(folder, generated | {"task": "own_nucleus", "generation_kwargs": sampled | {"top_p": 0.9}})
     _write(folder, generated | {"task": "own_beams", "generation_kwargs": {"num_beams": 4, "until": ["\n"]}})
     _write(folder, generated | {"task": "own_unsafe", "unsafe_code": True})
     corpus = [{"metric": "bleu", "aggregation": "bleu", "higher_is_better": True}]
@@ -109,7 +109,7 @@ def write_tasks(folder: Path) -> Path:
     )
     (folder / "own_code.py").write_text(
         "def edits(doc, results):\n"
-        "    doc['seen'] = doc.get('seen', 0) + 1  # what a task does to its document must not reach the next model\n"
+        "    doc['seen'] = doc.get('seen', 0) + 1  # must not affect the next model\n"
         "    return {'edits': abs(len(results[0]) - len(doc['choices'][doc['gold']])) * doc['seen']}\n",
         encoding="utf-8",
     )
@@ -123,21 +123,21 @@ def write_tasks(folder: Path) -> Path:
     (folder / "own_edits.yaml").write_text(
         text + "process_results: !function own_code.edits\n", encoding="utf-8"
     )
-    for part, first in (("own_part_a", 0), ("own_part_b", 12)):
-        # both parts hold the first document of the other, and part b one of its own twice
+    for subtask, first in (("own_subtask_a", 0), ("own_subtask_b", 12)):
+        # both subtasks hold the first document of the other, and subtask b one of its own twice
         rows = _animals(24)[first : first + 12] + [_animals(24)[12 - first]]
         rows += [rows[1]] if first else []
-        _write(folder, _choice(part, _data(folder, part, rows)) | {"tag": "own_tag"})
+        _write(folder, _choice(subtask, _data(folder, subtask, rows)) | {"tag": "own_tag"})
     _write(
         folder,
         {
             "group": "own_group",
-            "task": ["own_part_a", "own_part_b"],
+            "task": ["own_subtask_a", "own_subtask_b"],
             "aggregate_metric_list": [{"metric": "acc", "weight_by_size": True}],
         },
         name="own_group",
     )
-    _write(folder, {"group": "own_mixture", "task": ["own_part_a", "own_written"]}, name="own_mixture")
+    _write(folder, {"group": "own_mixture", "task": ["own_subtask_a", "own_written"]}, name="own_mixture")
     _write(folder, _choice("own_far", {"dataset_path": "no-such-owner/no-such-data", "test_split": "test"}))
     return folder
 
@@ -190,7 +190,7 @@ def _data(folder: Path, name: str, rows: list[dict[str, Any]]) -> dict[str, Any]
 
 def _splits(folder: Path, count: int) -> dict[str, Any]:
     files = {
-        "test": _lines(folder, "asked", _animals(count)),
+        "test": _lines(folder, "items", _animals(count)),
         "shots": _lines(folder, "shots", _animals(40)[count:]),
     }
     return {"data_files": files}

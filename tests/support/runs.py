@@ -1,4 +1,4 @@
-"""The same task answered by lm-eval's own model and by ours, document by document."""
+"""The same task answered by gate's engine and by lm-eval's own model, document by document."""
 
 from __future__ import annotations
 
@@ -11,36 +11,32 @@ from typing import Any
 
 import pytest
 
-from gate.config import EngineSettings, ModelSettings, SampleSettings, TaskSettings
-from gate.engines import Engine, fetch, locate, open_engine
+from gate.config import SampleSettings, TaskSettings
+from gate.engines import Engine
 from gate.evaluation.answer import answer_items
 from gate.tasks import Task, build_task
 
 pytest.importorskip("lm_eval")
-_CACHE = tempfile.TemporaryDirectory()  # what `datasets` makes of the files stays out of the home folder
+_CACHE = tempfile.TemporaryDirectory()  # keeps the cache of `datasets` out of the home folder
 os.environ["HF_DATASETS_CACHE"] = _CACHE.name
 
 
-def opened(folder: Path) -> Engine:
-    source = locate(ModelSettings(model=str(folder), dtype="float32"), folder)
-    settings = EngineSettings(device="cpu")
-    return open_engine(fetch(source, settings, folder, None), settings)
-
-
-def our_task(folder: Path, name: str, samples: dict[str, Any] | None = None, **settings: Any) -> Task:
+def gate_task(folder: Path, name: str, samples: dict[str, Any] | None = None, **settings: Any) -> Task:
+    """Build a registry task from the task files in a folder."""
     return build_task(
         TaskSettings(name=name, **settings), SampleSettings(**(samples or {})), folder, [folder]
     )
 
 
-def our_rows(task: Task, engine: Engine) -> list[dict[str, Any]]:
+def gate_rows(task: Task, engine: Engine) -> list[dict[str, Any]]:
+    """Return gate's samples of a task, in order of the documents."""
     return answer_items(task, task.items, engine, lambda _: None, None).to_pylist()
 
 
-def their_samples(
+def lm_eval_samples(
     folder: Path, names: Sequence[str], model: Any = "hf", model_folder: Path | None = None, **arguments: Any
 ) -> dict[str, list[dict[str, Any]]]:
-    """Return what `lm_eval.simple_evaluate` logs, by task and in order of the documents (and filters)."""
+    """Return the samples that `lm_eval.simple_evaluate` logs, by task and in order of documents and filters."""
     import lm_eval
     from lm_eval.tasks import TaskManager
 
@@ -59,6 +55,6 @@ def their_samples(
     return dict(results["samples"])
 
 
-def plain(value: Any) -> Any:
-    """Return a logged value with tuples as lists, as its JSON would have it."""
+def as_json(value: Any) -> Any:
+    """Return a logged value as JSON stores it, with tuples as lists."""
     return json.loads(json.dumps(value))

@@ -1,4 +1,4 @@
-"""Building a task: choices, right answers, few-shot examples, chats, limits, and the fingerprint."""
+"""Building a task: choices, targets, few-shot examples, chats, limits, and the fingerprint."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def animals(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_an_item_carries_prompt_choices_gold_and_target(animals: Path) -> None:
+def test_an_item_has_prompt_choices_and_target(animals: Path) -> None:
     task = build(animals, MC)
     assert len(task.items) == 12
     item = task.items[1]
@@ -108,12 +108,12 @@ def test_choices_are_an_expression_or_a_list_of_templates(tmp_path: Path, choice
     ("gold", "expected"),
     [(0, 0), (2, 2), ("1", 1), (" 2 ", 2), (1.0, 1), ("A", 0), (" C", 2), ("dog", 1), ("C major", 0)],
 )
-def test_the_right_answer_is_an_index_a_letter_or_a_choice(tmp_path: Path, gold: Any, expected: int) -> None:
+def test_the_target_is_an_index_a_letter_or_a_choice(tmp_path: Path, gold: Any, expected: int) -> None:
     write(tmp_path, {"question": "?", "choices": ["C major", "dog", "cat"], "gold": gold})
     assert build(tmp_path, MC).items[0].target_index == expected
 
 
-def test_a_choices_text_wins_over_its_reading_as_index_or_letter(tmp_path: Path) -> None:
+def test_the_text_of_a_choice_is_never_read_as_index_or_letter(tmp_path: Path) -> None:
     write(
         tmp_path,
         {"question": "a", "choices": ["2", "1", "0"], "gold": "2"},
@@ -123,12 +123,14 @@ def test_a_choices_text_wins_over_its_reading_as_index_or_letter(tmp_path: Path)
 
 
 @pytest.mark.parametrize("gold", [3, -1, "3", "D", "d", "mouse", 1.5, None, True, [1], "", "²", "-1"])
-def test_a_right_answer_out_of_range_names_line_value_and_what_is_possible(tmp_path: Path, gold: Any) -> None:
+def test_an_invalid_target_is_refused_with_line_value_and_valid_range(tmp_path: Path, gold: Any) -> None:
     good = {"question": "ok", "choices": ["x", "y", "z"], "gold": 0}
     write(tmp_path, good, good | {"question": "?", "gold": gold})
-    said = refusal(tmp_path, MC)
-    assert f"items.jsonl:2: answer gave {gold!r}; expected an index from 0 to 2, a letter from A to C" in said
-    assert "Indices start at 0" in said
+    error = refusal(tmp_path, MC)
+    assert (
+        f"items.jsonl:2: answer gave {gold!r}; expected an index from 0 to 2, a letter from A to C" in error
+    )
+    assert "Indices start at 0" in error
 
 
 @pytest.mark.parametrize("choices", [["x"], [], "xy", {"a": 1}, 5, ["x", ""], ["x", "x"], ["1", 1]])
@@ -138,21 +140,21 @@ def test_choices_must_be_at_least_two_distinct_texts(tmp_path: Path, choices: An
 
 
 @pytest.mark.parametrize("key", ["prompt", "choices", "answer"])
-def test_a_field_that_a_document_lacks_is_named_with_its_line(animals: Path, key: str) -> None:
-    said = refusal(animals, MC | {key: "{{ tpyo }}"})
-    assert f"items.jsonl:1: {key} uses a field that the document lacks" in said
-    assert "tpyo" in said
-    assert "The document has: id, question, choices, gold." in said
+def test_the_error_names_a_missing_field_and_its_line(animals: Path, key: str) -> None:
+    error = refusal(animals, MC | {key: "{{ tpyo }}"})
+    assert f"items.jsonl:1: {key} uses a field that the document lacks" in error
+    assert "tpyo" in error
+    assert "The document has: id, question, choices, gold." in error
 
 
-def test_the_first_document_that_lacks_a_field_is_the_one_named(tmp_path: Path) -> None:
+def test_the_error_names_the_first_document_without_the_field(tmp_path: Path) -> None:
     rows = [{"question": f"{i}", "choices": ["a", "b"], "gold": 0} for i in range(4)]
     del rows[2]["gold"]
     write(tmp_path, *rows)
     assert "items.jsonl:3: answer uses a field" in refusal(tmp_path, MC)
 
 
-def test_errors_of_the_file_reach_the_user(tmp_path: Path) -> None:
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     assert "does not exist" in refusal(tmp_path, MC)
 
 
@@ -160,7 +162,7 @@ def test_errors_of_the_file_reach_the_user(tmp_path: Path) -> None:
     ("gold", "expected"),
     [("Paris", ("Paris",)), (["Paris", "paris"], ("Paris", "paris")), (7, ("7",)), (0.5, ("0.5",))],
 )
-def test_a_generation_accepts_one_answer_or_several(tmp_path: Path, gold: Any, expected: Any) -> None:
+def test_a_generation_has_one_target_or_several(tmp_path: Path, gold: Any, expected: Any) -> None:
     write(tmp_path, {"question": "?", "gold": gold})
     task = build(tmp_path, GENERATE)
     item = task.items[0]
@@ -170,32 +172,32 @@ def test_a_generation_accepts_one_answer_or_several(tmp_path: Path, gold: Any, e
 
 
 @pytest.mark.parametrize("gold", [None, "", "  ", [], ["a", ""]])
-def test_a_generation_needs_an_answer(tmp_path: Path, gold: Any) -> None:
+def test_a_generation_needs_a_target(tmp_path: Path, gold: Any) -> None:
     write(tmp_path, {"question": "?", "gold": gold})
     assert "expected a text or a list of texts" in refusal(tmp_path, GENERATE)
 
 
-def test_an_answer_that_normalises_to_nothing_is_refused_since_silence_would_be_right(tmp_path: Path) -> None:
+def test_a_target_that_normalises_to_an_empty_text_is_refused(tmp_path: Path) -> None:
     write(tmp_path, {"question": "?", "gold": "A"})
-    said = refusal(tmp_path, GENERATE | {"normalise": ["lower", "articles", "whitespace"]})
-    assert "answer gave 'A', of which normalise leaves nothing" in said
+    error = refusal(tmp_path, GENERATE | {"normalise": ["lower", "articles", "whitespace"]})
+    assert "answer gave 'A', which normalise reduces to an empty text" in error
     assert build(tmp_path, GENERATE | {"normalise": ["lower"]}).items[0].targets == ("A",)
 
 
-def test_limits_take_the_first_documents_and_the_tasks_own_wins(animals: Path) -> None:
+def test_limits_take_the_first_documents_and_the_task_overrides_samples(animals: Path) -> None:
     everything = build(animals, MC).items
     assert build(animals, MC, {"limit": 5}).items == everything[:5]
     assert build(animals, MC | {"limit": 3}, {"limit": 5}).items == everything[:3]
     assert build(animals, MC | {"limit": 99}).items == everything
 
 
-def test_a_broken_document_beyond_the_limit_is_not_rendered(tmp_path: Path) -> None:
+def test_an_invalid_document_beyond_the_limit_is_not_rendered(tmp_path: Path) -> None:
     good = {"question": "ok", "choices": ["x", "y"], "gold": 0}
     write(tmp_path, good, {"question": "broken"})
     assert len(build(tmp_path, MC | {"limit": 1}).items) == 1
 
 
-def test_fewshot_examples_stand_solved_before_the_question(tmp_path: Path) -> None:
+def test_solved_fewshot_examples_precede_the_prompt(tmp_path: Path) -> None:
     rows = [{"question": f"n{i}", "choices": ["x", "y"], "gold": i % 2} for i in range(3)]
     write(tmp_path, *rows)
     settings = MC | {"fewshot": 2, "description": "Choose.\n\n", "fewshot_delimiter": "\n--\n"}
@@ -209,13 +211,13 @@ def test_fewshot_examples_stand_solved_before_the_question(tmp_path: Path) -> No
         assert question == item.prompt == f"Q: n{number}\nA:"
 
 
-def test_an_item_is_never_its_own_example_and_all_have_the_same_number(animals: Path) -> None:
+def test_an_item_is_never_its_own_example(animals: Path) -> None:
     for item in build(animals, MC | {"fewshot": 4}).items:
         assert item.context.count(item.prompt) == 1
         assert item.context.count("A:") == 5
 
 
-def test_the_examples_are_fixed_for_a_task_whatever_the_limit(animals: Path) -> None:
+def test_the_examples_of_a_task_do_not_depend_on_the_limit(animals: Path) -> None:
     settings = MC | {"fewshot": 3}
     everything = build(animals, settings)
     assert build(animals, settings).items == everything.items
@@ -225,17 +227,17 @@ def test_the_examples_are_fixed_for_a_task_whatever_the_limit(animals: Path) -> 
 
 
 def test_another_seed_draws_other_examples(animals: Path) -> None:
-    one, other = (build(animals, MC | {"fewshot": 3, "fewshot_seed": seed}) for seed in (0, 1))
-    assert one.items[0].context != other.items[0].context
-    assert one.fingerprint != other.fingerprint
+    first, second = (build(animals, MC | {"fewshot": 3, "fewshot_seed": seed}) for seed in (0, 1))
+    assert first.items[0].context != second.items[0].context
+    assert first.fingerprint != second.fingerprint
 
 
-def test_too_few_documents_for_the_examples_is_an_error(animals: Path) -> None:
+def test_too_few_documents_for_the_examples_are_refused(animals: Path) -> None:
     assert "fewshot 12 needs 13 documents" in refusal(animals, MC | {"fewshot": 12})
     assert build(animals, MC | {"fewshot": 11}).items[0].context.count("A:") == 12
 
 
-def test_examples_come_from_their_own_file_which_may_hold_just_enough(animals: Path) -> None:
+def test_examples_may_come_from_a_separate_file(animals: Path) -> None:
     solved = [{"question": f"s{i}", "choices": ["x", "y"], "gold": 0} for i in range(2)]
     write(animals, *solved, name="shots.jsonl")
     settings = MC | {"fewshot": 2, "fewshot_file": "shots.jsonl"}
@@ -247,14 +249,14 @@ def test_examples_come_from_their_own_file_which_may_hold_just_enough(animals: P
     assert "shots.jsonl:1: choices uses a field" in refusal(animals, settings | {"fewshot": 3})
 
 
-def test_an_item_that_is_one_of_just_enough_examples_is_an_error(animals: Path) -> None:
+def test_an_item_among_too_few_examples_is_refused(animals: Path) -> None:
     lines = (animals / "items.jsonl").read_text(encoding="utf-8").splitlines()
     (animals / "shots.jsonl").write_text("\n".join(lines[:2]), encoding="utf-8")
-    said = refusal(animals, MC | {"fewshot": 2, "fewshot_file": "shots.jsonl"})
-    assert "items.jsonl:1: the document is one of the only 2 few-shot examples" in said
+    error = refusal(animals, MC | {"fewshot": 2, "fewshot_file": "shots.jsonl"})
+    assert "items.jsonl:1: the document is one of the only 2 few-shot examples" in error
 
 
-def test_a_chat_has_a_system_message_solved_turns_and_the_question(tmp_path: Path) -> None:
+def test_a_chat_has_a_system_message_solved_turns_and_the_prompt(tmp_path: Path) -> None:
     rows = [{"question": f"n{i}", "choices": ["x", "y"], "gold": i} for i in range(2)]
     write(tmp_path, *rows)
     settings = MC | {"chat_template": True, "system": "Be brief.", "description": "Choose.", "fewshot": 1}
@@ -277,18 +279,18 @@ def test_clusters_come_from_a_field(tmp_path: Path) -> None:
         tmp_path, row | {"question": "a", "passage": 7}, row | {"question": "b", "passage": "7", "extra": 1}
     )
     assert [item.cluster for item in build(tmp_path, MC | {"cluster": "passage"}).items] == ["7", "7"]
-    said = refusal(tmp_path, MC | {"cluster": "extra"})
-    assert "items.jsonl:1: the document lacks the cluster field 'extra'" in said
+    error = refusal(tmp_path, MC | {"cluster": "extra"})
+    assert "items.jsonl:1: the document lacks the cluster field 'extra'" in error
 
 
 def test_the_order_of_keys_changes_neither_items_nor_fingerprint(tmp_path: Path) -> None:
     rows = [{"question": f"n{i}", "choices": ["x", "y"], "gold": 0} for i in range(3)]
     write(tmp_path, *rows)
     write(tmp_path, *(dict(reversed(row.items())) for row in rows), name="turned.jsonl")
-    one, other = build(tmp_path, MC), build(tmp_path, MC | {"file": "turned.jsonl"})
-    assert [item.item_id for item in one.items] == [item.item_id for item in other.items]
-    assert one.fingerprint == other.fingerprint
-    assert build(tmp_path, dict(reversed(MC.items()))).fingerprint == one.fingerprint
+    first, second = build(tmp_path, MC), build(tmp_path, MC | {"file": "turned.jsonl"})
+    assert [item.item_id for item in first.items] == [item.item_id for item in second.items]
+    assert first.fingerprint == second.fingerprint
+    assert build(tmp_path, dict(reversed(MC.items()))).fingerprint == first.fingerprint
 
 
 CHANGES: list[tuple[str, dict[str, Any], str]] = [
@@ -312,13 +314,13 @@ CHANGES: list[tuple[str, dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("kind", "change", "facet"), CHANGES)
-def test_what_decides_the_question_or_the_score_changes_the_fingerprint(
+def test_every_setting_of_prompt_and_score_changes_the_fingerprint(
     animals: Path, kind: str, change: dict[str, Any], facet: str
 ) -> None:
     settings = {"mc": MC, "generate": GENERATE}[kind]
-    one, other = build(animals, settings), build(animals, settings | change)
-    assert one.fingerprint != other.fingerprint
-    differing = {name for name in one.facets if one.facets[name] != other.facets[name]}
+    first, second = build(animals, settings), build(animals, settings | change)
+    assert first.fingerprint != second.fingerprint
+    differing = {name for name in first.facets if first.facets[name] != second.facets[name]}
     assert differing == {facet}
 
 
@@ -338,21 +340,21 @@ Change = Callable[[list[str]], list[str]]
         lambda lines: [lines[0].replace("number 0", "number zero"), *lines[1:]],
         lambda lines: [lines[0].replace('"gold": 0', '"gold": 1'), *lines[1:]],
     ],
-    ids=["one less", "other order", "other question", "other answer"],
+    ids=["one less", "other order", "other prompt", "other target"],
 )
 def test_other_documents_change_the_fingerprint(animals: Path, change: Change) -> None:
-    one = build(animals, MC)
+    first = build(animals, MC)
     path = animals / "items.jsonl"
     path.write_text("\n".join(change(path.read_text(encoding="utf-8").splitlines())), encoding="utf-8")
-    other = build(animals, MC)
-    assert one.facets["documents"] != other.facets["documents"]
-    assert one.fingerprint != other.fingerprint
+    second = build(animals, MC)
+    assert first.facets["documents"] != second.facets["documents"]
+    assert first.fingerprint != second.fingerprint
 
 
-def test_the_name_the_role_and_the_files_name_are_no_part_of_the_fingerprint(animals: Path) -> None:
+def test_name_role_and_file_name_are_not_part_of_the_fingerprint(animals: Path) -> None:
     (animals / "copy.jsonl").write_bytes((animals / "items.jsonl").read_bytes())
-    other = MC | {"name": "other", "role": "advisory", "file": "copy.jsonl"}
-    assert build(animals, MC).fingerprint == build(animals, other).fingerprint
+    renamed = MC | {"name": "other", "role": "advisory", "file": "copy.jsonl"}
+    assert build(animals, MC).fingerprint == build(animals, renamed).fingerprint
 
 
 def test_a_long_value_is_shortened_in_the_message(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Task files: the same documents in every format, and a message with file and line for every broken one."""
+"""Task files: the same documents in every format, and errors that name file and line."""
 
 from __future__ import annotations
 
@@ -47,15 +47,15 @@ def refusal(path: Path) -> TaskError:
 
 @pytest.mark.parametrize("ending", [".ndjson", ".csv", ".parquet", ".JSONL"])
 def test_every_format_gives_the_same_documents(tmp_path: Path, ending: str) -> None:
-    expected = read_documents(write(tmp_path / "a.jsonl", ROWS), "faq")
+    from_jsonl = read_documents(write(tmp_path / "a.jsonl", ROWS), "faq")
     path = tmp_path / f"b{ending}"
     write(path, ROWS) if ending != ".JSONL" else path.write_bytes((tmp_path / "a.jsonl").read_bytes())
-    found = read_documents(path, "faq")
-    assert [dict(one.fields) for one in found] == ROWS
-    assert [one.item_id for one in found] == [one.item_id for one in expected]
+    documents = read_documents(path, "faq")
+    assert [dict(document.fields) for document in documents] == ROWS
+    assert [document.item_id for document in documents] == [document.item_id for document in from_jsonl]
 
 
-def test_lists_and_numbers_have_the_same_identity_in_jsonl_and_parquet(tmp_path: Path) -> None:
+def test_lists_and_numbers_have_the_same_item_id_in_jsonl_and_parquet(tmp_path: Path) -> None:
     rows = [{"q": "a", "options": ["x", "y"], "gold": 1, "p": 0.5, "deep": {"b": [1], "a": None}}]
     ids = {
         read_documents(write(tmp_path / name, rows), "faq")[0].item_id for name in ("a.jsonl", "a.parquet")
@@ -63,17 +63,20 @@ def test_lists_and_numbers_have_the_same_identity_in_jsonl_and_parquet(tmp_path:
     assert len(ids) == 1
 
 
-def test_a_byte_order_mark_is_no_part_of_the_first_field(tmp_path: Path) -> None:
+def test_a_byte_order_mark_is_not_part_of_the_first_field(tmp_path: Path) -> None:
     for name in ("a.jsonl", "a.csv"):
         path = write(tmp_path / name, ROWS)
         path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
         assert list(read_documents(path, "faq")[0].fields) == ["question", "gold", "note"]
 
 
-def test_blank_lines_are_no_documents_but_count_as_lines(tmp_path: Path) -> None:
+def test_blank_lines_are_skipped_but_counted(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text('\n{"a": 1}\n  \n{"a": 2}', encoding="utf-8")
-    assert [(one.line, one.fields["a"]) for one in read_documents(path, "faq")] == [(2, 1), (4, 2)]
+    assert [(document.line, document.fields["a"]) for document in read_documents(path, "faq")] == [
+        (2, 1),
+        (4, 2),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -93,18 +96,18 @@ def test_blank_lines_are_no_documents_but_count_as_lines(tmp_path: Path) -> None
         ("a.csv", b"q,a\n\xe9,2\n", "cannot be read: 'utf-8' codec"),
         ("a.parquet", b"", "is not a readable Parquet file"),
         ("a.parquet", b"PAR1 but not really PAR1", "is not a readable Parquet file"),
-        ("a.txt", b"hello", "a.txt has the ending '.txt'"),
-        ("a", b"hello", "a has the ending '(none)'"),
+        ("a.txt", b"hello", "a.txt has the suffix '.txt'"),
+        ("a", b"hello", "a has the suffix '(none)'"),
     ],
 )  # fmt: skip
-def test_a_broken_file_names_file_and_line(tmp_path: Path, name: str, content: bytes, words: str) -> None:
+def test_the_error_names_file_and_line(tmp_path: Path, name: str, content: bytes, words: str) -> None:
     path = tmp_path / name
     path.write_bytes(content)
     assert words in refusal(path).message
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.parquet"])
-def test_a_missing_file_is_an_error_that_names_it(tmp_path: Path, name: str) -> None:
+def test_a_missing_file_is_refused(tmp_path: Path, name: str) -> None:
     error = refusal(tmp_path / name)
     assert error.message == f"task faq: the file {tmp_path / name} does not exist."
     assert error.hint == "Check `file:` in gate.yml."
@@ -121,14 +124,14 @@ def test_a_parquet_file_without_rows_holds_no_documents(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kept", [0.1, 0.5, 0.9, 0.99])
-def test_a_parquet_file_cut_short_is_refused(tmp_path: Path, kept: float) -> None:
+def test_a_truncated_parquet_file_is_refused(tmp_path: Path, kept: float) -> None:
     path = write(tmp_path / "a.parquet", ROWS)
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * kept)])
     assert "is not a readable Parquet file" in refusal(path).message
 
 
-def test_duplicate_documents_are_named_by_line_whatever_their_key_order(tmp_path: Path) -> None:
+def test_duplicate_documents_are_refused_whatever_their_key_order(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text('{"a": 1, "b": 2}\n{"a": 2}\n{"b": 2, "a": 1}\n{"a":2}\n', encoding="utf-8")
     error = refusal(path)
@@ -144,6 +147,18 @@ def test_many_duplicates_are_counted_and_the_first_five_shown(tmp_path: Path) ->
     )
 
 
+@pytest.mark.parametrize(
+    "line",
+    ['{"question": "\\ud800"}', '{"n": ' + "9" * 5000 + "}", "[" * 100_000 + "]" * 100_000],
+    ids=["half a surrogate pair", "a number of 5,000 digits", "100,000 brackets"],
+)
+def test_a_document_that_cannot_be_stored_is_refused(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "items.jsonl"
+    path.write_text('{"question": "fine"}\n' + line + "\n", encoding="utf-8")
+    with pytest.raises(TaskError, match=r"items\.jsonl:2"):
+        read_documents(path, "odd")
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
@@ -153,7 +168,7 @@ JSON = st.recursive(
 
 @given(st.dictionaries(st.text(), JSON, max_size=5))
 @settings(max_examples=60, deadline=None, derandomize=True)
-def test_a_digest_does_not_depend_on_key_order_and_survives_json(row: dict[str, Any]) -> None:
+def test_a_digest_does_not_depend_on_key_order(row: dict[str, Any]) -> None:
     assert digest(dict(reversed(row.items()))) == digest(row) == digest(json.loads(json.dumps(row)))
 
 
@@ -165,7 +180,7 @@ def test_a_digest_changes_with_any_value(row: dict[str, str], data: st.DataObjec
     assert digest({**row, key: [row[key]]}) != digest(row)
 
 
-def test_digests_are_fixed_for_ever() -> None:
+def test_digests_never_change() -> None:
     assert canonical_json({"b": [1, "é"], "a": None}) == '{"a":null,"b":[1,"é"]}'
     assert text_digest("") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
     assert digest({"a": "\ud800"}) != digest({"a": "\ud801"})

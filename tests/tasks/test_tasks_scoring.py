@@ -20,7 +20,7 @@ seeded = settings(max_examples=150, deadline=None, derandomize=True)
     )
 )
 @seeded
-def test_applying_a_step_twice_is_applying_it_once(step: str, text: str) -> None:
+def test_normalisation_steps_are_idempotent(step: str, text: str) -> None:
     once = normalise(text, [step])
     assert normalise(once, [step]) == once
 
@@ -30,7 +30,7 @@ SQUAD = ["lower", "punctuation", "articles", "whitespace"]
 
 @given(st.text(alphabet="aAnthe .,!'\t-cat"))
 @seeded
-def test_squads_steps_give_squads_normalisation(text: str) -> None:
+def test_the_steps_of_squad_give_its_normalisation(text: str) -> None:
     import re
 
     lowered = "".join(ch for ch in text.lower() if ch not in set(string.punctuation))
@@ -58,24 +58,24 @@ def test_squads_steps_give_squads_normalisation(text: str) -> None:
         (",", ["number"], ","),
     ],
 )
-def test_a_step_does_what_it_says(text: str, steps: list[str], expected: str) -> None:
+def test_normalisation_steps(text: str, steps: list[str], expected: str) -> None:
     assert normalise(text, steps) == expected
 
 
-def test_long_numbers_are_not_rounded_together() -> None:
+def test_long_numbers_are_not_rounded() -> None:
     one, other = "12345678901234567890123456789012345", "12345678901234567890123456789012346"
     assert not exact_match(one, [other], None, ["number"])
     assert exact_match(one + ".0", [one], None, ["number"])
 
 
 @pytest.mark.parametrize("text", ["1e999999999", "-1e-999999999", "9e5000"])
-def test_a_generated_number_of_absurd_size_stays_text(text: str) -> None:
+def test_a_number_too_large_to_expand_stays_text(text: str) -> None:
     assert normalise(text, ["number"]) == text
 
 
 @given(st.decimals(allow_nan=False, allow_infinity=False, places=3))
 @seeded
-def test_equal_numbers_have_one_text(value: object) -> None:
+def test_equal_numbers_normalise_to_the_same_text(value: object) -> None:
     assume(len(str(value)) < 40)
     text = normalise(str(value), ["number"])
     assert normalise(f"${value}0", ["number"]) == text
@@ -98,7 +98,7 @@ def test_extraction_takes_the_first_group_or_the_match(text: str, pattern: str |
     assert extract(text, pattern) == expected
 
 
-def test_exact_match_normalises_both_sides_and_accepts_any_answer() -> None:
+def test_exact_match_normalises_both_sides_and_accepts_any_target() -> None:
     assert exact_match(" The Cat.", ["dog", "cat!"], None, SQUAD)
     assert not exact_match(" The Cat.", ["dog", "cat!"], None, ["strip"])
     assert exact_match("I think: 1,000.", ["1000"], r"([\d,]+)", ["number"])

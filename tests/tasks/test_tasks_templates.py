@@ -1,4 +1,4 @@
-"""Templates: values and texts of a document's fields, in a sandbox."""
+"""Templates: texts and values from the fields of a document, in a sandbox."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def value(source: str, **fields: Any) -> Any:
     return Template(source, "faq", "choices").value(document(**fields), "a.jsonl:3")
 
 
-def test_text_is_rendered_as_written_without_html_escapes_and_with_its_last_newline() -> None:
+def test_text_is_rendered_without_html_escapes_and_with_its_last_newline() -> None:
     assert text("Q: {{ q }}\n", q="<b> & 'c'") == "Q: <b> & 'c'\n"
     assert text("{% for c in cs %}{{ loop.index }}. {{ c }}\n{% endfor %}", cs="ab") == "1. a\n2. b\n"
 
@@ -36,14 +36,14 @@ def test_a_single_expression_keeps_its_type(source: str) -> None:
     assert value(source, x=2) == 2
 
 
-def test_what_is_not_a_single_expression_is_text() -> None:
+def test_other_templates_give_text() -> None:
     assert value("{{ x }}{{ x }}", x=1) == "11"
     assert value("n{{ x }}", x=1) == "n1"
     assert value("{{ -x }}", x=1) == -1
     assert value("{{ '}}' }}", x=1) == "}}"
 
 
-def test_fromjson_reads_a_cell_that_holds_json() -> None:
+def test_fromjson_parses_a_cell() -> None:
     assert value("{{ x | fromjson }}", x='["a", 1]') == ["a", 1]
 
 
@@ -54,7 +54,7 @@ def test_a_field_may_have_any_name(name: str) -> None:
 
 
 @pytest.mark.parametrize("render", [text, value])
-def test_a_missing_field_names_it_the_place_and_what_there_is(render: Any) -> None:
+def test_a_missing_field_is_refused_with_the_available_fields(render: Any) -> None:
     with pytest.raises(TaskError) as caught:
         render("{{ qestion }}", question="?", gold=1)
     assert "a.jsonl:3" in caught.value.message
@@ -64,7 +64,7 @@ def test_a_missing_field_names_it_the_place_and_what_there_is(render: Any) -> No
 
 
 @pytest.mark.parametrize("source", ["{{ x", "{% for %}", "{{ x | nofilter }}", "{{ x y }}", "{% if x %}"])
-def test_a_broken_template_is_an_error_of_its_key(source: str) -> None:
+def test_an_invalid_template_is_refused_with_its_key(source: str) -> None:
     with pytest.raises(TaskError, match="task faq: choices is not a valid Jinja2 template"):
         value(source, x=1)
 
@@ -73,7 +73,7 @@ def test_a_broken_template_is_an_error_of_its_key(source: str) -> None:
     "source",
     ["{{ x + 1 }}", "{{ x | fromjson }}", "{{ x.nothing.more }}", "{{ 1 / 0 }}", "{{ x[5] }}"],
 )  # fmt: skip
-def test_a_template_that_fails_on_a_document_says_where(source: str) -> None:
+def test_a_template_that_fails_on_a_document_names_its_line(source: str) -> None:
     for render in (text, value):
         with pytest.raises(TaskError, match=r"task faq: a\.jsonl:3: "):
             render(source, x="a")
