@@ -12,7 +12,7 @@ from gate.app.reporter import Reporter
 from gate.app.suite import as_loaded, open_suite
 from gate.config import LoadedConfig, SampleSettings, TaskSettings
 from gate.errors import ConfigError
-from gate.evaluation.curate import curation, repeated_texts, sampled_choices
+from gate.evaluation.curate import average_repeats, keep_informative, sample_choices
 from gate.tasks import Curation
 
 
@@ -71,8 +71,10 @@ def curate(
     if choices:
         sets = baseline_sets(replace(suite, tasks=choices), baseline, reporter)
         for task, sample_set in zip(choices, sets, strict=True):
-            right = sampled_choices(task, sample_set.read(), runs, temperature, seed)
-            curated[task.name] = curation(task, baseline.identity.fingerprint, right, runs, temperature, seed)
+            means = sample_choices(task, sample_set.read(), runs, temperature, seed)
+            curated[task.name] = keep_informative(
+                task, baseline.identity.fingerprint, means, runs, temperature, seed
+            )
     generated = {task.name: task for task in suite.tasks if task.name not in curated}
     if generated:
         samples = SampleSettings(
@@ -83,10 +85,10 @@ def curate(
         sets = baseline_sets(repeated, baseline, reporter)
         for task, sample_set in zip(repeated.tasks, sets, strict=True):
             # the selection belongs to the task as the gate evaluates it, not to the repeated one
-            curated[task.name] = curation(
+            curated[task.name] = keep_informative(
                 generated[task.name],
                 baseline.identity.fingerprint,
-                repeated_texts(sample_set.read()),
+                average_repeats(sample_set.read()),
                 runs,
                 temperature,
                 seed,

@@ -1,8 +1,8 @@
-"""Choosing the items that carry signal, from the baseline alone: a cheaper suite with most of the flips.
+"""Select informative items from the baseline's answers alone: a cheaper suite with most of the flips.
 
-Items that a model always gets right, or always wrong, rarely flip; they cost GPU time and say nothing. They are found
-by answering each item several times at a low temperature, and are left out (Kübler et al. 2026, arXiv 2602.10144).
-No candidate is ever looked at, or the gate would be tuned to it.
+Items that a model always gets right, or always wrong, rarely flip, so they cost GPU time and carry little information.
+Each item is answered several times at a low temperature to find them (Kübler et al. 2026, arXiv 2602.10144). No
+candidate is used: that would tune the gate to it.
 """
 
 from __future__ import annotations
@@ -20,53 +20,50 @@ FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Runs:
-    """How often each item was right.
+class MeanScores:
+    """The mean score of each item over several answers.
 
     Attributes
     ----------
     items : tuple of str
         Item ids.
-    right : float64 array of shape (items,)
-        Mean score over the runs, 0 to 1.
+    scores : float64 array of shape (items,)
+        From 0 to 1.
     """
 
     items: tuple[str, ...]
-    right: FloatArray
+    scores: FloatArray
 
 
-def sampled_choices(task: Task, samples: TaskSamples, runs: int, temperature: float, seed: int) -> Runs:
-    """Answer multiple-choice items several times at a temperature, from log-likelihoods that were scored once.
+def sample_choices(task: Task, samples: TaskSamples, runs: int, temperature: float, seed: int) -> MeanScores:
+    """Answer multiple-choice items several times, by sampling from their stored log-likelihoods.
 
-    A choice is drawn with probability proportional to exp(score / temperature). The score is the choice's
-    log-likelihood in nats; for `acc_norm` it is divided by the choice's length and multiplied by the mean length
-    of the item's choices, which keeps the ranking that the metric uses and the unit.
+    A choice is sampled with probability proportional to exp(score / temperature). The score is the choice's
+    log-likelihood in nats. For `acc_norm` it is divided by the choice's length and multiplied by the mean length of the
+    item's choices, which keeps the ranking of the metric and the unit.
 
     Parameters
     ----------
     task : Task
     samples : TaskSamples
-        The baseline's.
+        The baseline's samples.
     runs : int
+        Answers per item.
     temperature : float
         Above 0.
     seed : int
 
-    Returns
-    -------
-    Runs
-
     Raises
     ------
     SampleError
-        The samples hold no log-likelihoods, or other items than the task.
+        The samples lack the log-likelihoods of an item of the task.
     """
-    columns = ("item_id", "choice_logprobs")
-    stored = {row["item_id"]: row["choice_logprobs"] for row in samples.table.select(columns).to_pylist()}
+    rows = samples.table.select(("item_id", "choice_logprobs")).to_pylist()
+    logprobs = {row["item_id"]: row["choice_logprobs"] for row in rows}
     rng = np.random.default_rng(seed)
-    right = []
+    means = []
     for item in task.items:
-        values = stored.get(item.item_id)
+        values = logprobs.get(item.item_id)
         if values is None or item.target_index is None or len(values) != len(item.choices):
             raise SampleError(
                 f"task {task.name}: the baseline has no log-likelihoods of item {item.item_id[:12]}.",
@@ -78,32 +75,43 @@ def sampled_choices(task: Task, samples: TaskSamples, runs: int, temperature: fl
             scores = scores / lengths * lengths.mean()
         weights = np.exp((scores - scores.max()) / temperature)
         chosen = rng.choice(len(weights), size=runs, p=weights / weights.sum())
-        right.append(float(np.mean(chosen == item.target_index)))
-    return Runs(tuple(item.item_id for item in task.items), np.asarray(right))
+        means.append(float(np.mean(chosen == item.target_index)))
+    return MeanScores(tuple(item.item_id for item in task.items), np.asarray(means))
 
 
-def repeated_texts(samples: TaskSamples) -> Runs:
-    """Return how often each item was right over its repeats, as they were generated."""
+def average_repeats(samples: TaskSamples) -> MeanScores:
+    """Return the mean score of each item over its generated repeats."""
     scores: dict[str, list[float]] = {}
     for row in samples.table.select(["item_id", "score"]).to_pylist():
         scores.setdefault(row["item_id"], []).append(row["score"])
-    return Runs(tuple(scores), np.array([float(np.mean(values)) for values in scores.values()]))
+    return MeanScores(tuple(scores), np.array([float(np.mean(values)) for values in scores.values()]))
 
 
-def curation(task: Task, baseline: str, found: Runs, runs: int, temperature: float, seed: int) -> Curation:
+def keep_informative(
+    task: Task, baseline: str, means: MeanScores, runs: int, temperature: float, seed: int
+) -> Curation:
     """Keep the items that were neither always right nor always wrong.
+
+    Parameters
+    ----------
+    task : Task
+    baseline : str
+        Fingerprint of the model that answered.
+    means : MeanScores
+    runs, temperature, seed
+        How `means` was obtained.
 
     Raises
     ------
     SampleError
-        Nothing is left.
+        No item would be left.
     """
-    always, never = found.right >= 1.0, found.right <= 0.0
-    kept = [item for item, drop in zip(found.items, always | never, strict=True) if not drop]
+    always, never = means.scores >= 1.0, means.scores <= 0.0
+    kept = [item for item, drop in zip(means.items, always | never, strict=True) if not drop]
     if not kept:
         raise SampleError(
             f"task {task.name}: in {runs} runs every item was always right or always wrong; nothing would be left.",
-            "Take more runs or a higher temperature, or use the whole task.",
+            "Use more runs or a higher temperature, or use the whole task.",
         )
     return Curation(
         task=task.name,
@@ -112,7 +120,7 @@ def curation(task: Task, baseline: str, found: Runs, runs: int, temperature: flo
         runs=runs,
         temperature=temperature,
         seed=seed,
-        total=len(found.items),
+        total=len(means.items),
         always_right=int(np.count_nonzero(always)),
         always_wrong=int(np.count_nonzero(never)),
         kept=sorted(kept),

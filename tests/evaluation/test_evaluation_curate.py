@@ -1,4 +1,4 @@
-"""Curation: which items carry signal is known from the baseline's own spread, and nothing else."""
+"""Curation: informative items are those on which the baseline itself varies."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from gate.errors import SampleError
-from gate.evaluation.curate import Runs, curation, repeated_texts, sampled_choices
+from gate.evaluation.curate import MeanScores, average_repeats, keep_informative, sample_choices
 from gate.importers.build import task_samples
 
 
-def asked(metric: str, choices: list[list[str]], gold: list[int]) -> Any:
+def task_of(metric: str, choices: list[list[str]], gold: list[int]) -> Any:
     items = tuple(
         SimpleNamespace(item_id=f"i{n}", choices=tuple(one), target_index=right)
         for n, (one, right) in enumerate(zip(choices, gold, strict=True))
@@ -21,7 +21,7 @@ def asked(metric: str, choices: list[list[str]], gold: list[int]) -> Any:
     return SimpleNamespace(name="t", metric=metric, items=items, fingerprint="f" * 64)
 
 
-def scored(logprobs: list[list[float]]) -> Any:
+def samples_of(logprobs: list[list[float]]) -> Any:
     count = len(logprobs)
     return task_samples(
         "t",
@@ -36,30 +36,30 @@ def scored(logprobs: list[list[float]]) -> Any:
     )
 
 
-def test_the_share_right_is_the_tempered_probability() -> None:
-    # at temperature 0.3 a gap of 0.3 nats is odds of e to 1
-    task = asked("acc", [["a", "b"]] * 3, [0, 1, 0])
-    found = sampled_choices(task, scored([[-1.0, -1.3], [-1.0, -1.3], [-1.0, -30.0]]), 20_000, 0.3, seed=0)
+def test_the_mean_score_is_the_tempered_probability() -> None:
+    # at temperature 0.3, a gap of 0.3 nats means odds of e to 1
+    task = task_of("acc", [["a", "b"]] * 3, [0, 1, 0])
+    means = sample_choices(task, samples_of([[-1.0, -1.3], [-1.0, -1.3], [-1.0, -30.0]]), 20_000, 0.3, seed=0)
     odds = np.e / (1 + np.e)
-    np.testing.assert_allclose(found.right, [odds, 1 - odds, 1.0], atol=0.015)
+    np.testing.assert_allclose(means.scores, [odds, 1 - odds, 1.0], atol=0.015)
 
 
-def test_acc_norm_draws_by_the_normalised_score() -> None:
-    # per character the long choice is the likelier one: -6/8 against -2/2
-    task = asked("acc_norm", [["ab", "abcdefgh"]], [1])
-    found = sampled_choices(task, scored([[-2.0, -6.0]]), 20_000, 0.3, seed=0)
+def test_acc_norm_samples_by_the_normalised_score() -> None:
+    # per character the long choice is likelier: -6/8 against -2/2
+    task = task_of("acc_norm", [["ab", "abcdefgh"]], [1])
+    means = sample_choices(task, samples_of([[-2.0, -6.0]]), 20_000, 0.3, seed=0)
     gap = (-6 / 8 + 2 / 2) * 5 / 0.3
-    assert found.right[0] == pytest.approx(1 / (1 + np.exp(-gap)), abs=0.01)
+    assert means.scores[0] == pytest.approx(1 / (1 + np.exp(-gap)), abs=0.01)
 
 
-def test_the_same_seed_draws_the_same() -> None:
-    task = asked("acc", [["a", "b"]] * 40, [0] * 40)
-    samples = scored([[-1.0, -1.2]] * 40)
-    draws = [sampled_choices(task, samples, 5, 0.3, seed=seed).right.tolist() for seed in (1, 1, 2)]
+def test_the_same_seed_gives_the_same_samples() -> None:
+    task = task_of("acc", [["a", "b"]] * 40, [0] * 40)
+    samples = samples_of([[-1.0, -1.2]] * 40)
+    draws = [sample_choices(task, samples, 5, 0.3, seed=seed).scores.tolist() for seed in (1, 1, 2)]
     assert draws[0] == draws[1] != draws[2]
 
 
-def test_repeats_of_a_text_are_averaged_by_item() -> None:
+def test_repeats_are_averaged_per_item() -> None:
     samples = task_samples(
         "t",
         "exact_match",
@@ -71,25 +71,25 @@ def test_repeats_of_a_text_are_averaged_by_item() -> None:
             "output": ["x"] * 4,
         },
     )
-    found = repeated_texts(samples)
-    assert dict(zip(found.items, found.right.tolist(), strict=True)) == {"a": 0.5, "b": 1.0}
+    means = average_repeats(samples)
+    assert dict(zip(means.items, means.scores.tolist(), strict=True)) == {"a": 0.5, "b": 1.0}
 
 
-def test_only_items_that_vary_are_kept_and_the_others_counted() -> None:
-    task = asked("acc", [["a", "b"]] * 4, [0] * 4)
-    found = Runs(("i0", "i1", "i2", "i3"), np.array([0.0, 0.3, 0.9, 1.0]))
-    chosen = curation(task, "b" * 64, found, 10, 0.3, 0)
-    assert chosen.kept == ["i1", "i2"]
-    assert (chosen.total, chosen.always_right, chosen.always_wrong) == (4, 1, 1)
+def test_only_varying_items_are_kept_and_the_others_are_counted() -> None:
+    task = task_of("acc", [["a", "b"]] * 4, [0] * 4)
+    means = MeanScores(("i0", "i1", "i2", "i3"), np.array([0.0, 0.3, 0.9, 1.0]))
+    curation = keep_informative(task, "b" * 64, means, 10, 0.3, 0)
+    assert curation.kept == ["i1", "i2"]
+    assert (curation.total, curation.always_right, curation.always_wrong) == (4, 1, 1)
 
 
 def test_nothing_left_is_an_error() -> None:
-    task = asked("acc", [["a", "b"]], [0])
+    task = task_of("acc", [["a", "b"]], [0])
     with pytest.raises(SampleError, match="nothing would be left"):
-        curation(task, "b", Runs(("i0",), np.array([1.0])), 10, 0.3, 0)
+        keep_informative(task, "b", MeanScores(("i0",), np.array([1.0])), 10, 0.3, 0)
 
 
 def test_samples_without_loglikelihoods_are_an_error() -> None:
-    task = asked("acc", [["a", "b"]] * 2, [0, 0])
+    task = task_of("acc", [["a", "b"]] * 2, [0, 0])
     with pytest.raises(SampleError, match="no log-likelihoods of item i1"):
-        sampled_choices(task, scored([[-1.0, -2.0]]), 5, 0.3, 0)
+        sample_choices(task, samples_of([[-1.0, -2.0]]), 5, 0.3, 0)
