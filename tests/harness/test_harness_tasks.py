@@ -51,6 +51,19 @@ def test_binary_metrics_are_preferred(
     assert task.facets["metric"] == metric
 
 
+def test_an_undeclared_direction_is_higher_is_better_as_in_compare(own_tasks: Path, tmp_path: Path) -> None:
+    """An unknown metric without higher_is_better was negated, which inverts the verdict."""
+    text = (own_tasks / "own_edits.yaml").read_text(encoding="utf-8")
+    assert "higher_is_better: false" in text
+    for line, label in (("", "edits"), ("higher_is_better: false", "-edits")):
+        folder = tmp_path / label
+        folder.mkdir()
+        (folder / "own_code.py").write_bytes((own_tasks / "own_code.py").read_bytes())
+        edited = text.replace("  higher_is_better: false\n", f"  {line}\n" if line else "")
+        (folder / "own_edits.yaml").write_text(edited, encoding="utf-8")
+        assert gate_task(folder, "own_edits").metric == label
+
+
 def test_an_unknown_metric_or_filter_is_refused_with_the_valid_names(own_tasks: Path) -> None:
     error = refusal(own_tasks, "own_choice", metric="f1")
     assert "no metric 'f1'" in error.message
