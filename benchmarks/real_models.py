@@ -27,10 +27,10 @@ PROMPT = "Q: {{ question }}\nA:"
 
 
 def write_config(folder: Path, data: Path, models: Path, candidate: str, items: int, dtype: str) -> Path:
-    """Write a gate.yml for one candidate; the lossless one is the baseline at another batch size and padding."""
+    """Write a gate.yml for one candidate; the lossless one is the baseline at another batch size."""
     other = {"model": str(models / candidate), "dtype": dtype}
     if candidate == "baseline":
-        other["engine"] = {"max_batch_tokens": 384, "pad_to_multiple_of": 8}
+        other["engine"] = {"max_batch_tokens": 384}
     tasks = [
         {
             "name": name,

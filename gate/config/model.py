@@ -55,7 +55,6 @@ class EngineSettings(Section):
         description="Upper bound of rows x padded length in one forward pass, and of the tokens that texts in progress "
         "hold.",
     )
-    pad_to_multiple_of: int = Field(1, ge=1, le=4096, description="Padded lengths are multiples of this.")
     attn_implementation: str | None = Field(None, description="Passed to transformers: sdpa, eager, ...")
     trust_remote_code: bool = Field(False, description="Run Python code that the model repository ships.")
 
@@ -89,7 +88,6 @@ class EngineOverride(Section):
     address: str | None = None
     device: str | None = Field(None, pattern=r"^(auto|cpu|cuda(:\d+)?|balanced)$")
     max_batch_tokens: int | Literal["auto"] | None = None
-    pad_to_multiple_of: int | None = Field(None, ge=1, le=4096)
     attn_implementation: str | None = None
     trust_remote_code: bool | None = None
 

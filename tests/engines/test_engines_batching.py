@@ -10,17 +10,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gate.engines.hf.model.batching import BatchLimit, padded, run_in_batches
-from gate.engines.hf.scoring.scorer import is_out_of_memory
+from gate.engines.hf.model.batching import BatchLimit, run_in_batches
+from gate.engines.hf.model.memory import is_out_of_memory
 from gate.errors import EvaluationError, ExitCode
 
 LENGTHS = st.lists(st.integers(1, 60), max_size=40)
 seeded = settings(max_examples=150, deadline=None, derandomize=True)
 
 
-def batches_of(
-    lengths: list[int], limit: BatchLimit, multiple: int = 1, fits: int | None = None
-) -> list[list[int]]:
+def batches_of(lengths: list[int], limit: BatchLimit, fits: int | None = None) -> list[list[int]]:
     """Run and return the batches that succeeded; a batch of more than `fits` rows runs out of memory."""
     done: list[list[int]] = []
 
@@ -29,20 +27,17 @@ def batches_of(
             raise torch.OutOfMemoryError("CUDA out of memory")
         done.append(rows)
 
-    run_in_batches(lengths, limit, forward, is_out_of_memory, multiple=multiple)
+    run_in_batches(lengths, limit, forward)
     return done
 
 
-@given(LENGTHS, st.integers(1, 300), st.integers(1, 16))
+@given(LENGTHS, st.integers(1, 300))
 @seeded
-def test_every_row_is_done_once_within_the_bound_longest_first(
-    lengths: list[int], bound: int, multiple: int
-) -> None:
-    done = batches_of(lengths, BatchLimit(bound), multiple)
+def test_every_row_is_processed_once_within_the_bound_longest_first(lengths: list[int], bound: int) -> None:
+    done = batches_of(lengths, BatchLimit(bound))
     assert sorted(row for rows in done for row in rows) == list(range(len(lengths)))
     for rows in done:
-        width = padded(max(lengths[row] for row in rows), multiple)
-        assert len(rows) == 1 or len(rows) * width <= bound
+        assert len(rows) == 1 or len(rows) * max(lengths[row] for row in rows) <= bound
     firsts = [lengths[row] for rows in done for row in rows]
     assert firsts == sorted(lengths, reverse=True)
 
@@ -61,7 +56,7 @@ def test_out_of_memory_shrinks_the_batches_and_loses_no_row(
 
 def test_batches_are_as_full_as_the_bound_allows() -> None:
     assert batches_of([4, 4, 4, 4, 2, 2], BatchLimit(8)) == [[0, 1], [2, 3], [4, 5]]
-    assert batches_of([5, 3], BatchLimit(8), multiple=4) == [[0], [1]]
+    assert batches_of([5, 3], BatchLimit(8)) == [[0], [1]]
 
 
 def test_memory_is_freed_and_the_bound_shrinks_and_stays_so(caplog: pytest.LogCaptureFixture) -> None:
@@ -73,7 +68,7 @@ def test_memory_is_freed_and_the_bound_shrinks_and_stays_so(caplog: pytest.LogCa
             raise torch.OutOfMemoryError("CUDA out of memory")
 
     with caplog.at_level(logging.WARNING):
-        run_in_batches([10] * 8, limit, forward, is_out_of_memory, lambda: freed.append(1))
+        run_in_batches([10] * 8, limit, forward, lambda: freed.append(1))
     assert sizes == [8, 4, 2, 2, 2, 2]
     assert len(freed) == 2
     assert limit.tokens == 20
@@ -89,7 +84,7 @@ def test_where_retries_cost_more_than_their_part_the_bound_falls_faster() -> Non
         if len(rows) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory")
 
-    run_in_batches([10] * 64, limit, forward, is_out_of_memory)
+    run_in_batches([10] * 64, limit, forward)
     assert sizes[:5] == [64, 32, 16, 2, 2]
     assert limit.costly
 
@@ -101,8 +96,8 @@ def test_a_bound_far_above_what_failed_is_cut_to_half_of_what_failed() -> None:
 
 
 def test_a_single_row_that_does_not_fit_is_an_error_with_exit_code_4() -> None:
-    with pytest.raises(EvaluationError, match="out of memory with a single prompt of 24 tokens") as caught:
-        batches_of([20, 3], BatchLimit(100), multiple=8, fits=0)
+    with pytest.raises(EvaluationError, match="out of memory with a single prompt of 20 tokens") as caught:
+        batches_of([20, 3], BatchLimit(100), fits=0)
     assert caught.value.exit_code is ExitCode.EVALUATION
 
 
@@ -111,7 +106,7 @@ def test_another_error_is_not_swallowed() -> None:
         raise RuntimeError("shapes do not fit")
 
     with pytest.raises(RuntimeError, match="shapes"):
-        run_in_batches([1, 1], BatchLimit(10), forward, is_out_of_memory)
+        run_in_batches([1, 1], BatchLimit(10), forward)
 
 
 @pytest.mark.parametrize(
@@ -129,11 +124,6 @@ def test_an_out_of_memory_error_is_told_from_others(error: BaseException, expect
     assert is_out_of_memory(error) is expected
 
 
-def test_lengths_are_padded_up() -> None:
-    assert [padded(n, 8) for n in (1, 8, 9)] == [8, 8, 16]
-    assert padded(7, 1) == 7
-
-
 @given(LENGTHS, st.integers(1, 300), st.data())
 @seeded
 def test_what_rows_take_beside_their_tokens_counts_towards_the_bound(
@@ -141,7 +131,7 @@ def test_what_rows_take_beside_their_tokens_counts_towards_the_bound(
 ) -> None:
     extra = data.draw(st.lists(st.floats(0, 50), min_size=len(lengths), max_size=len(lengths)))
     done: list[list[int]] = []
-    run_in_batches(lengths, BatchLimit(bound), done.append, is_out_of_memory, extra=extra)
+    run_in_batches(lengths, BatchLimit(bound), done.append, extra=extra)
     assert sorted(row for rows in done for row in rows) == list(range(len(lengths)))
     for rows in done:
         used = len(rows) * max(lengths[row] for row in rows) + sum(extra[row] for row in rows)

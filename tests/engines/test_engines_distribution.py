@@ -10,16 +10,16 @@ import torch
 
 from gate.config import EngineSettings, ModelSettings
 from gate.engines import Engine, GenerateRequest, LoglikelihoodRequest, fetch, locate, open_engine
-from gate.engines.hf.model.distribution import asked
+from gate.engines.hf.model.distribution import distributions
 from gate.errors import EvaluationError
 
 
 def top_distributions(logprobs: torch.Tensor, k: int) -> list[Any]:
-    return asked(logprobs, [GenerateRequest("", (), 1, top=k)] * len(logprobs))
+    return distributions(logprobs, [GenerateRequest("", (), 1, top=k)] * len(logprobs))
 
 
 def divergences(logprobs: torch.Tensor, references: list[Any]) -> list[Any]:
-    return asked(logprobs, [GenerateRequest("", (), 1, reference=one) for one in references])
+    return distributions(logprobs, [GenerateRequest("", (), 1, reference=one) for one in references])
 
 
 def random_logprobs(seed: int, rows: int = 40, vocabulary: int = 1000) -> torch.Tensor:

@@ -16,7 +16,7 @@ from support.opened import loglikelihoods, open_model, silent
 
 from gate.config import EngineSettings, ModelSettings
 from gate.engines import GenerateRequest, ModelSource, fetch, locate, open_engine
-from gate.engines.hf.model.load import resolve_device
+from gate.engines.devices import resolve_device
 from gate.errors import EvaluationError, ExitCode, ModelError, TaskError
 from gate.tasks import Message
 

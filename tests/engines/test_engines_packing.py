@@ -1,4 +1,4 @@
-"""Packed rows: every choice has the score it has in a row of its own, and where that cannot be, it gets such a row."""
+"""Packed rows give every choice its score in a plain row; models that do not support this are scored in plain rows."""
 
 from __future__ import annotations
 
@@ -16,12 +16,15 @@ from support.tiny import WORDS
 
 from gate.engines import LoglikelihoodAnswer, LoglikelihoodRequest
 from gate.engines.hf import SCORING
+from gate.engines.hf.model.capabilities import read_capabilities
 from gate.engines.hf.model.load import LoadedModel
 from gate.engines.hf.scoring.check import self_check
 from gate.engines.hf.scoring.method import Method, choose_method
+from gate.engines.hf.scoring.packing import plan_groups
 from gate.engines.hf.scoring.scorer import Scorer
-from gate.engines.hf.scoring.trees import chains, grow, plan
-from gate.engines.tokens.requests import Row, Target
+from gate.engines.hf.scoring.trees import build_tree, unpacked
+from gate.engines.tokens import Row, Target, scoring_rows
+from gate.engines.tokens.rows import _merge_prefixes
 
 torch.set_num_threads(1)
 WORD = st.sampled_from([word for word in WORDS if word.strip()])
@@ -39,7 +42,7 @@ def requests_of(questions: list[tuple[str, list[str]]], block: str = "") -> list
 def scorer_of(
     loaded: LoadedModel, method: Method | None = None, tokens: int = 300, length: int = 256
 ) -> Scorer:
-    return Scorer(loaded, tokens, 1, length, method)
+    return Scorer(loaded, tokens, length, method)
 
 
 def assert_same(
@@ -90,13 +93,11 @@ def test_a_shared_few_shot_block_is_computed_once_and_changes_no_score(
 
 
 def _rows(scorer: Scorer, asked: list[LoglikelihoodRequest]) -> list[Row]:
-    from gate.engines.tokens.requests import scoring_rows
-
     return scoring_rows(scorer._loaded.tokenizer, asked, 256)
 
 
 @pytest.mark.parametrize("name", sorted(PLAIN))
-def test_models_for_which_packing_does_not_hold_are_scored_plainly_and_the_log_says_so(
+def test_models_that_do_not_support_packing_are_scored_in_plain_rows_and_the_log_gives_the_reason(
     tiny_model: Path, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     options, reason = PLAIN[name]
@@ -107,7 +108,7 @@ def test_models_for_which_packing_does_not_hold_are_scored_plainly_and_the_log_s
         scorer.loglikelihood(asked, silent)
     assert_same(found, scorer.one_at_a_time().loglikelihood(asked, silent))
     (message,) = (record.message for record in caplog.records if record.name.startswith("gate"))
-    assert message.startswith("choices are scored one row each, without shared contexts: ")
+    assert message.startswith("the model scores one choice per row, without shared contexts: ")
     assert reason in message
     assert scorer.method_name == f"{SCORING} (plain rows)"
 
@@ -118,7 +119,7 @@ def test_rows_longer_than_a_sliding_window_are_scored_plainly(
 ) -> None:
     scorer = scorer_of(models[name])
     longest = PACKED[name]["sliding_window"]
-    assert scorer.method.longest == longest
+    assert scorer.method.window == longest
     words = " cat dog" * (longest // 2 + 10)
     asked = requests_of(
         [(words, [" sees", " a dog"]), ("the cat", [" sees", " a dog"]), (words, [" red fish"])]
@@ -127,23 +128,23 @@ def test_rows_longer_than_a_sliding_window_are_scored_plainly(
     assert any(len(tree.tokens) > longest for group in groups for tree in group.trees)
     for group in groups:
         for tree in group.trees:
-            assert tree.chain or len(group.prefix) + len(tree.tokens) <= longest
+            assert tree.linear or len(group.prefix) + len(tree.tokens) <= longest
     assert_same(scorer.loglikelihood(asked, silent), scorer.one_at_a_time().loglikelihood(asked, silent))
 
 
 def test_flash_attention_and_remote_code_are_scored_plainly(tiny_model: Path) -> None:
     loaded = build("llama", PACKED["llama"], tiny_model)
     loaded.model.config._attn_implementation = "flash_attention_2"
-    from gate.engines.hf.scoring.method import _unfit
-
-    assert "flash_attention_2 takes no mask" in _unfit(loaded.model)
+    assert "flash_attention_2 accepts no 4-D mask" in read_capabilities(loaded.model).obstacle
     loaded.model.config._attn_implementation = "sdpa"
-    assert _unfit(loaded.model) == ""
+    assert read_capabilities(loaded.model).obstacle == ""
     type(loaded.model).__module__, own = "transformers_modules.ours", type(loaded.model).__module__
     try:
-        assert "code of the model repository" in _unfit(loaded.model)
+        method = choose_method(loaded)
     finally:
         type(loaded.model).__module__ = own
+    assert not method.packed
+    assert "its code comes from the model repository" in method.reason
 
 
 def ignoring(change: str, folder: Path) -> LoadedModel:
@@ -168,9 +169,9 @@ def ignoring(change: str, folder: Path) -> LoadedModel:
 
 @pytest.mark.parametrize("change", ["mask", "positions", "cache"])
 def test_the_probe_finds_a_model_that_ignores_what_packing_needs(tiny_model: Path, change: str) -> None:
-    method = choose_method(ignoring(change, tiny_model), 1)
+    method = choose_method(ignoring(change, tiny_model))
     assert not method.packed
-    assert "rows are off plain ones" in method.reason or "fails" in method.reason
+    assert "rows differ from plain rows" in method.reason or "fails" in method.reason
 
 
 def test_eager_attention_packs_as_well(tiny_model: Path) -> None:
@@ -207,18 +208,18 @@ def test_broken_weights_give_nan_with_packing_too(tiny_model: Path) -> None:
 
 
 def test_the_self_check_says_how_far_scores_are_from_plain_ones(models: dict[str, LoadedModel]) -> None:
-    report = self_check(Scorer(models["llama"], None, 1, 4096))
+    report = self_check(Scorer(models["llama"], None, 4096))
     assert report.method == SCORING
     assert report.continuations == 48
     assert report.max_difference < 1e-3  # sums of hundreds of tokens of a byte-level tokenizer
     assert (report.same_top, report.same_choice) == (1.0, 1.0)
     with pytest.raises(ValueError, match="at least 3 texts"):
-        self_check(Scorer(models["llama"], None, 1, 256), ["one text"])
+        self_check(Scorer(models["llama"], None, 256), ["one text"])
 
 
 def test_the_self_check_sees_a_method_that_does_not_hold(tiny_model: Path) -> None:
     loaded = ignoring("positions", tiny_model)
-    report = self_check(Scorer(loaded, None, 1, 4096, Method(packed=True, gathered=True)))
+    report = self_check(Scorer(loaded, None, 4096, Method(packed=True, gathered=True)))
     assert report.max_difference > 0.1
 
 
@@ -232,14 +233,14 @@ def row(number: int, tokens: list[int], context: int) -> Row:
 
 def test_a_tree_holds_what_is_shared_once() -> None:
     rows = [row(0, [1, 2, 3, 4, 5], 2), row(0, [1, 2, 3, 6, 7, 8], 2), row(0, [1, 2, 9, 9], 2)]
-    tree = grow(rows, 0)
+    tree = build_tree(rows, 0)
     assert tree.tokens == [1, 2, 3, 4, 6, 7, 9]
-    assert tree.depths == [0, 1, 2, 3, 3, 4, 2]
+    assert tree.position_ids == [0, 1, 2, 3, 3, 4, 2]
     assert tree.ends == [7, 7, 6, 4, 6, 6, 7]
     assert [target.at for target in tree.targets] == [(1, 2, 3), (1, 2, 4, 5), (1, 6)]
-    assert not tree.chain
-    assert grow(rows[:1], 0).chain
-    assert not grow(rows[:1], 1).chain
+    assert not tree.linear
+    assert build_tree(rows[:1], 0).linear
+    assert not build_tree(rows[:1], 1).linear
 
 
 TOKENS = st.lists(st.integers(0, 2), min_size=2, max_size=9)
@@ -248,10 +249,8 @@ TOKENS = st.lists(st.integers(0, 2), min_size=2, max_size=9)
 @given(st.lists(TOKENS, min_size=1, max_size=12), st.integers(5, 60), st.integers(0, 40))
 @settings(max_examples=200, deadline=None, derandomize=True)
 def test_every_target_is_planned_once_and_sees_its_own_text_alone(
-    texts: list[list[int]], room: int, block: int
+    texts: list[list[int]], max_tokens: int, block: int
 ) -> None:
-    from gate.engines.tokens.requests import _merge_prefixes
-
     grouped: dict[tuple[int, ...], list[Target]] = {}
     wanted = {}
     head = [3] * block * 40  # long enough to be worth a prefix
@@ -261,7 +260,7 @@ def test_every_target_is_planned_once_and_sees_its_own_text_alone(
         context = len(head) + 1
         target = Target((number, 0), len(whole) - 1, tuple(whole[context:]))
         grouped.setdefault(tuple(whole[:-1]), []).append(target)
-    groups = plan(_merge_prefixes(grouped), room)
+    groups = plan_groups(_merge_prefixes(grouped), max_tokens)
     seen = {}
     for group in groups:
         for tree in group.trees:
@@ -283,30 +282,30 @@ def test_the_items_that_are_examples_themselves_do_not_cost_the_others_their_pre
         used = [shot for shot in range(6) if shot != item][:5]  # item 3 is example 3
         context = [token for shot in used for token in shots[shot]] + [100 + item]
         rows.append(row(item, [*context, 1, 2, 3], len(context)))
-    groups = plan(sorted(rows, key=lambda one: one.tokens), 1024)
+    groups = plan_groups(sorted(rows, key=lambda one: one.tokens), 1024)
     assert max(len(group.prefix) for group in groups) == 500
     assert (
         sum(len(tree.targets) for group in groups for tree in group.trees if len(group.prefix) == 500) == 35
     )
 
 
-def test_chains_are_rows_as_they_are() -> None:
+def test_unpacked_rows_stay_as_they_are() -> None:
     rows = [row(0, [1, 2, 3], 1), row(1, [1, 2, 4, 5], 1)]
-    assert [(tree.chain, tree.tokens) for tree in chains(rows).trees] == [(True, [1, 2]), (True, [1, 2, 4])]
+    assert [(tree.linear, tree.tokens) for tree in unpacked(rows).trees] == [(True, [1, 2]), (True, [1, 2, 4])]
 
 
 def test_a_long_question_shares_its_context_however_small_the_batches() -> None:
     context = list(range(1000))
     rows = [row(0, [*context, 1, *range(number, number + 9)], 1000) for number in (2, 3, 4)]
-    (group,) = plan(rows, 64)
+    (group,) = plan_groups(rows, 64)
     assert [len(tree.targets) for tree in group.trees] == [3]
     short = [row(number, [*range(5, 45), 1, number], 40) for number in (2, 3)]
-    assert [len(tree.targets) for tree in plan(short, 8)[0].trees] == [2]
+    assert [len(tree.targets) for tree in plan_groups(short, 8)[0].trees] == [2]
 
 
 def test_a_very_long_context_is_computed_apart_from_its_choices() -> None:
     context = list(range(5000))
     rows = [row(0, [*context, 1, *range(number, number + 9)], 5000) for number in (2, 3, 4)]
-    (group,) = plan(rows, 1024)
+    (group,) = plan_groups(rows, 1024)
     assert group.prefix == tuple(context[:-1])  # its last token predicts the first one of the choices
     assert sum(len(tree.tokens) for tree in group.trees) == 1 + 1 + 3 * 8

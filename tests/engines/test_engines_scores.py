@@ -18,7 +18,7 @@ from support.tiny import WORDS
 
 from gate.engines import Engine, LoglikelihoodRequest
 from gate.engines.hf.scoring.positions import is_likeliest
-from gate.engines.tokens.requests import encode, scoring_rows
+from gate.engines.tokens import encode, scoring_rows
 from gate.errors import EvaluationError
 
 Request = tuple[str, tuple[str, ...]]
@@ -126,11 +126,10 @@ def some_requests(count: int, seed: int = 0) -> list[Request]:
         {"max_batch_tokens": 1},
         {"max_batch_tokens": 40},
         {"max_batch_tokens": 100_000},
-        {"pad_to_multiple_of": 64},
-        {"max_batch_tokens": 100, "pad_to_multiple_of": 7},
+        {"max_batch_tokens": 100},
     ],
 )
-def test_batch_size_and_padding_do_not_change_the_scores(
+def test_the_batch_size_does_not_change_the_scores(
     engine: Engine, tiny_model: Path, options: dict[str, int]
 ) -> None:
     requests = some_requests(20)

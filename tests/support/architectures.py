@@ -50,7 +50,7 @@ PACKED: dict[str, dict[str, Any]] = {
     "opt": _COMMON | {"ffn_dim": 64, "word_embed_proj_dim": 32, "dropout": 0.0, "init_std": 0.3},
     "mixtral": _COMMON | {"num_local_experts": 4},
 }
-"""Architectures whose choices are packed, with settings that a wrong shortcut would trip over."""
+"""Architectures whose choices are packed, with settings that break a wrong implementation."""
 
 PLAIN: dict[str, tuple[dict[str, Any], str]] = {
     "mamba": (_COMMON | {"state_size": 8}, "recurrent"),
@@ -87,14 +87,14 @@ PLAIN: dict[str, tuple[dict[str, Any], str]] = {
             "max_position_embeddings": 256,
             "init_std": 0.3,
         },
-        "off plain ones",
+        "differ from plain rows",
     ),
 }
-"""Architectures that are scored plainly, and what the reason says."""
+"""Architectures that are scored in plain rows, and a part of the reason."""
 
 
 def build(name: str, settings: dict[str, Any], folder: Path, seed: int = 0, **options: Any) -> LoadedModel:
-    """Make a random model; `folder` holds the tokenizer."""
+    """Build a random model with the tokenizer in `folder`."""
     torch.manual_seed(seed)
     model = AutoModelForCausalLM.from_config(AutoConfig.for_model(name, **settings), **options)
     tokenizer = AutoTokenizer.from_pretrained(folder)

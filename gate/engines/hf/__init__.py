@@ -1,4 +1,4 @@
-"""The transformers engine. Its modules import torch, this file does not: only `gate.engines.open_engine` needs them."""
+"""The transformers engine. Its modules import torch; this file does not."""
 
 SCORING = "packed-1"
-"""How this version computes log-likelihoods; part of a model's identity, because packing reaches the last bits."""
+"""Version of how log-likelihoods are computed. Part of a model's identity, because packing changes the last bits."""

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
-import jinja2
 import torch
 
 from gate.config import EngineSettings
@@ -22,17 +21,17 @@ from gate.engines.base import (
     Runtime,
 )
 from gate.engines.hf.generation.generate import generate
-from gate.engines.hf.generation.room import automatic_text_tokens
+from gate.engines.hf.generation.token_budget import automatic_token_budget
 from gate.engines.hf.model.batching import BatchLimit
 from gate.engines.hf.model.load import LoadedModel, load
 from gate.engines.hf.scoring.scorer import Scorer
 from gate.engines.source import ModelSource
-from gate.errors import TaskError
+from gate.engines.tokens import render_chat
 from gate.tasks import Message
 
 
 class TransformersEngine:
-    """Answers requests with a model loaded by transformers; see `gate.engines.base.Engine`.
+    """Answers requests with a model that transformers loads; see `gate.engines.base.Engine`.
 
     Parameters
     ----------
@@ -51,13 +50,8 @@ class TransformersEngine:
         self._loaded: LoadedModel = load(source, settings)
         tokens = settings.max_batch_tokens
         self._max_length = _max_length(self._loaded.model, self._loaded.tokenizer)
-        self._scorer = Scorer(
-            self._loaded,
-            None if isinstance(tokens, str) else tokens,
-            settings.pad_to_multiple_of,
-            self._max_length,
-        )
-        self._texts: BatchLimit | None = None
+        self._scorer = Scorer(self._loaded, None if isinstance(tokens, str) else tokens, self._max_length)
+        self._generation_limit: BatchLimit | None = None
 
     @property
     def runtime(self) -> Runtime:
@@ -79,29 +73,18 @@ class TransformersEngine:
 
     @property
     def scorer(self) -> Scorer:
-        """What answers log-likelihood requests; for `gate.engines.hf.scoring.check`."""
+        """The scorer of log-likelihood requests; for `gate.engines.hf.scoring.check`."""
         return self._scorer
 
     def render_chat(self, messages: Sequence[Message]) -> str:
-        """Return the prompt that the tokenizer's chat template makes of `messages`.
+        """Return the prompt that the tokenizer's chat template renders.
 
         Raises
         ------
         TaskError
-            The tokenizer has no chat template, or the template refuses the messages.
+            The tokenizer has no chat template, or the template rejects the messages.
         """
-        turns = [{"role": message.role, "content": message.content} for message in messages]
-        begun = turns[-1]["role"] == "assistant"  # the answer's beginning is given, and goes on
-        try:
-            text = self._loaded.tokenizer.apply_chat_template(
-                turns, tokenize=False, add_generation_prompt=not begun, continue_final_message=begun
-            )
-        except (ValueError, jinja2.TemplateError) as error:
-            raise TaskError(
-                f"chat_template: true, but {self._name} cannot render the chat: {error}",
-                "Set chat_template: false, or use a tokenizer that ships a chat template.",
-            ) from None
-        return str(text)
+        return render_chat(self._loaded.tokenizer, messages, self._name)
 
     def loglikelihood(
         self, requests: Sequence[LoglikelihoodRequest], progress: Progress
@@ -117,16 +100,15 @@ class TransformersEngine:
 
     def generate_until(self, requests: Sequence[GenerateRequest], progress: Progress) -> list[GenerateAnswer]:
         """Answer generation requests, in their order."""
-        multiple = self._settings.pad_to_multiple_of
-        if self._texts is None:
+        if self._generation_limit is None:
             tokens = self._settings.max_batch_tokens
-            bound = automatic_text_tokens(self._loaded) if isinstance(tokens, str) else tokens
-            self._texts = BatchLimit(bound)
-        return generate(self._loaded, requests, self._texts, multiple, self._max_length, progress)
+            bound = automatic_token_budget(self._loaded) if isinstance(tokens, str) else tokens
+            self._generation_limit = BatchLimit(bound)
+        return generate(self._loaded, requests, self._generation_limit, self._max_length, progress)
 
 
 def _max_length(model: Any, tokenizer: Any) -> int:
-    """Return the longest input in tokens: the model's positions, else the tokenizer's limit, else 2048."""
+    """Return the longest input in tokens: the model's number of positions, the tokenizer's limit, or 2048."""
     config = model.config.get_text_config()
     for name in ("max_position_embeddings", "n_positions", "n_ctx"):
         value = getattr(config, name, None)

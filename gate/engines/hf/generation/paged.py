@@ -16,7 +16,7 @@ from gate.engines.hf.model.memory import is_out_of_memory
 
 _LOG = logging.getLogger(__name__)
 _PAGE_SIZE = 3  # small, so that the probe fills several pages
-_PADDING = 3  # tokens
+_PADDING = 8  # tokens, twice as many as the text has, so that a model that reads them changes clearly
 
 T = TypeVar("T")
 
@@ -63,7 +63,7 @@ def supports_shared_prefix(loaded: LoadedModel) -> bool:
 def ignores_padding(loaded: LoadedModel) -> bool:
     """Tell whether padding on the left leaves the model's logits unchanged."""
     model, device = loaded.model, loaded.device
-    ids = probe_tokens(loaded.tokenizer)[:8]
+    ids = probe_tokens(loaded.tokenizer)[: _PADDING // 2]
     inputs = torch.tensor([[loaded.tokenizer.pad_token_id or 0] * _PADDING + ids], device=device)
     mask = torch.tensor([[0] * _PADDING + [1] * len(ids)], device=device)
     options = {"attention_mask": mask, "position_ids": (mask.cumsum(1) - 1).clamp(min=0)}

@@ -1,1 +1,1 @@
-"""A loaded model: its checkpoint, memory, batches and what it supports."""
+"""A loaded model: checkpoint, capabilities, memory, batches and shared prefixes."""

@@ -1,1 +1,1 @@
-"""Log-likelihoods of given text."""
+"""Log-likelihoods of given continuations and texts."""

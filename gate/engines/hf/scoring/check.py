@@ -1,4 +1,4 @@
-"""Whether packed, prefixed and batched scoring gives the plain scores of a user's own model: for `gate doctor`."""
+"""Compare packed, prefixed and batched scoring with plain scoring on a user's own model; for `gate doctor`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from gate.engines.base import LoglikelihoodAnswer, LoglikelihoodRequest
 from gate.engines.hf.scoring.scorer import Scorer
 
-TEXTS = (
+_TEXTS = (
     "The harbour was empty when the ferry came in, and nobody took the rope that the boy had thrown.",
     "To repot a plant, water it first, lift it out with its soil, and cut away the roots that are brown.",
     "Question: Which of these is a prime number? Answer: 91 is 7 times 13, so it must be 97.",
@@ -18,7 +18,7 @@ TEXTS = (
     "In 1869 the canal was opened, and ships no longer had to sail around the Cape of Good Hope.",
     "She said that she had not seen the film, but that the book's last chapter had made her laugh aloud.",
 )
-_BLOCK = 400  # characters of shared examples, so that each of a few rows of text saves a prefix's worth
+_BLOCK = 400  # characters of the shared block, enough to make it worth a prefix
 
 
 @dataclass(frozen=True)
@@ -30,13 +30,13 @@ class SelfCheck:
     method : str
         How the engine scores this model.
     continuations : int
-        How many were compared.
+        Number of continuations compared.
     max_difference : float
         Largest absolute difference of a continuation's log-likelihood, in nats.
     same_top : float
-        Share of contexts after which both find the same next token likeliest (proportion).
+        Share of contexts after which both have the same most likely next token (proportion).
     same_choice : float
-        Share of contexts of whose continuations both find the same one likeliest (proportion).
+        Share of contexts for which both have the same most likely continuation (proportion).
     """
 
     method: str
@@ -46,18 +46,18 @@ class SelfCheck:
     same_choice: float
 
 
-def self_check(scorer: Scorer, texts: Sequence[str] = TEXTS) -> SelfCheck:
+def self_check(scorer: Scorer, texts: Sequence[str] = _TEXTS) -> SelfCheck:
     """Score the second halves of texts after the first halves, as the engine does and one at a time.
 
-    Each context is followed by its own text's rest and those of the next two, so that rows have branches; half of
-    the contexts begin with the same long block, so that its keys and values are shared.
+    Each context is followed by the rest of its own text and of the next two, so that packed rows have branches. Half
+    of the contexts start with the same long block, so that its keys and values are shared.
 
     Parameters
     ----------
     scorer : Scorer
         `TransformersEngine.scorer`.
     texts : sequence of str
-        At least three, of at least two words.
+        At least three, of at least two words each.
     """
     halves = [_halve(text) for text in texts]
     if len(halves) < 3:
@@ -69,20 +69,20 @@ def self_check(scorer: Scorer, texts: Sequence[str] = TEXTS) -> SelfCheck:
         for number, (context, _) in enumerate(halves):
             rests = dict.fromkeys(halves[(number + step) % len(halves)][1] for step in range(3))
             requests.append(LoglikelihoodRequest(before + context, tuple(rests), top=1))
-    found = scorer.loglikelihood(requests, lambda _: None)
+    answers = scorer.loglikelihood(requests, lambda _: None)
     plain = scorer.one_at_a_time().loglikelihood(requests, lambda _: None)
-    both = list(zip(found, plain, strict=True))
+    pairs = list(zip(answers, plain, strict=True))
     differences = [
-        abs(a - b)
-        for one, other in both
-        for a, b in zip(one.loglikelihoods, other.loglikelihoods, strict=True)
+        abs(value - expected)
+        for answer, reference in pairs
+        for value, expected in zip(answer.loglikelihoods, reference.loglikelihoods, strict=True)
     ]
     return SelfCheck(
         method=scorer.method.name,
         continuations=len(differences),
         max_difference=max(differences),
-        same_top=sum(_top(one) == _top(other) for one, other in both) / len(both),
-        same_choice=sum(_best(one) == _best(other) for one, other in both) / len(both),
+        same_top=sum(_top(answer) == _top(reference) for answer, reference in pairs) / len(pairs),
+        same_choice=sum(_best(answer) == _best(reference) for answer, reference in pairs) / len(pairs),
     )
 
 

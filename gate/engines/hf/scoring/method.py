@@ -1,37 +1,28 @@
-"""Which ways of scoring hold for the model that was loaded: what its configuration says, and what a probe finds."""
+"""Choose how to score with a model: what its configuration rules out, and a probe for the rest."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
+from transformers.cache_utils import Cache
 
 from gate.engines.hf import SCORING
+from gate.engines.hf.model.capabilities import logit_distances, probe_tokens, tolerance
 from gate.engines.hf.model.load import LoadedModel
-from gate.engines.hf.scoring.forward import Forward, Place
-from gate.engines.hf.scoring.prefix_cache import Prefixes
-from gate.engines.hf.scoring.trees import Tree, chains, grow
-from gate.engines.tokens.requests import Row, Target
+from gate.engines.hf.scoring.forward import Forward, Position
+from gate.engines.hf.scoring.prefix_cache import PrefixCache
+from gate.engines.hf.scoring.trees import Tree, build_tree, unpacked
+from gate.engines.tokens import Row, Target
 
 _LOG = logging.getLogger(__name__)
 
-_TEXT = (
-    "The train to the coast leaves at nine, and the last one back is full of people who carry shells, wet dogs and "
-    "sand in their shoes. Which of them will tell at home what the sea was like? Most say: blue, cold, very large."
-)
-_TOLERANCE = {
-    torch.float32: 1e-4,
-    torch.float64: 1e-6,
-    torch.float16: 0.05,
-}  # nats a token; 0.5 in other formats
-_NOISE = 4.0  # packing may move a score so many times as much as padding and batching do anyway
-_EFFECT = 0.1  # and on average by this part of what a model that ignores the mask would be off
-_NARROW = 64  # a window over fewer tokens leaves nothing to pack
-_CONTEXT = 8  # tokens that the probe's texts share
-_MASKS = ("sdpa", "eager")  # implementations of attention that take a mask of four dimensions
+_NOISE = 4.0  # packing may change logits by this many times as much as another batch shape does
+_EFFECT = 0.1  # and on average by this part of the change that ignoring the mask makes
+_MIN_WINDOW = 64  # tokens; a smaller window leaves nothing to pack
+_CONTEXT = 8  # tokens that the probe's sequences share
 
 
 @dataclass(frozen=True)
@@ -41,179 +32,130 @@ class Method:
     Attributes
     ----------
     packed : bool
-        Choices are branches of one row, and shared prefixes are computed once; else each choice is a row of its own.
+        Whether choices are branches of packed rows and shared prefixes are computed once; otherwise each choice is a
+        row of its own.
     gathered : bool
-        Only needed positions go through the LM head.
-    longest : int or None
-        Rows over so many tokens are scored plainly all the same: a sliding window would cut through a packed row.
+        Whether only the needed positions go through the LM head.
+    window : int or None
+        Rows with more tokens are not packed: an attention window would cut through the packed row.
     reason : str
-        Why packing does not hold; empty where it does.
+        Why rows are not packed; empty if they are.
     """
 
     packed: bool
     gathered: bool
-    longest: int | None = None
+    window: int | None = None
     reason: str = ""
 
     @property
     def name(self) -> str:
-        """What the records say; the same for all models that are scored the same way."""
+        """The name in sample sets; equal for all models that are scored the same way."""
         return SCORING if self.packed else f"{SCORING} (plain rows)"
 
 
 @dataclass(frozen=True)
-class Probe:
-    """Texts, the plain scores of their tokens (nats), and how far these move in a batch of another shape."""
+class _Probe:
+    """Token sequences, the logits that plain rows give, and how far a batch of another shape changes these."""
 
-    texts: list[list[int]]
+    sequences: list[list[int]]
     plain: torch.Tensor
     noise: torch.Tensor
 
 
-def choose_method(loaded: LoadedModel, multiple: int) -> Method:
-    """Find the fastest way that gives a model's plain scores, and log where that is the plain one.
-
-    Parameters
-    ----------
-    loaded : LoadedModel
-    multiple : int
-        Rows are padded to a multiple of this.
-    """
-    gathered, probe = _probe(loaded, multiple)
-    longest = _window(loaded.model.config)
-    reason = _unfit(loaded.model)
-    if not reason and longest is not None and longest < _NARROW:
-        reason = f"a sliding window of {longest} tokens"
+def choose_method(loaded: LoadedModel) -> Method:
+    """Return the fastest method whose logits are those of plain rows; log a warning if that is plain rows."""
+    capabilities = loaded.capabilities
+    gathered, probe = _probe_head(loaded)
+    reason = capabilities.obstacle
+    if not reason and capabilities.remote_code:
+        reason = "its code comes from the model repository, so its attention is unknown"
+    if not reason and capabilities.window is not None and capabilities.window < _MIN_WINDOW:
+        reason = f"it has a sliding window of {capabilities.window} tokens"
     if not reason:
-        reason = _differs(loaded, multiple, gathered, probe)
+        reason = _probe_packing(loaded, gathered, probe)
     if reason:
-        _LOG.warning("choices are scored one row each, without shared contexts: %s", reason)
-        return Method(False, gathered, reason=reason)
-    if longest is not None:
-        _LOG.info("rows over the model's window of %d tokens are scored without shared contexts", longest)
-    return Method(True, gathered, longest)
+        _LOG.warning("the model scores one choice per row, without shared contexts: %s", reason)
+        return Method(packed=False, gathered=gathered, reason=reason)
+    if capabilities.window is not None:
+        _LOG.info("rows longer than %d tokens are scored without shared contexts", capabilities.window)
+    return Method(packed=True, gathered=gathered, window=capabilities.window)
 
 
-def _unfit(model: Any) -> str:
-    """Return why packing cannot hold whatever a short probe would find; empty where it may."""
-    config = model.config.get_text_config()
-    kinds = set(getattr(config, "layer_types", None) or ())
-    other = kinds - {"full_attention", "sliding_attention", "chunked_attention"}
-    if getattr(model.config, "is_encoder_decoder", False):
-        return "an encoder-decoder model"
-    if getattr(model, "_is_stateful", False) or other:
-        return f"a recurrent or hybrid model ({', '.join(sorted(other)) or type(model).__name__})"
-    if type(model).__module__.startswith("transformers_modules"):
-        return "code of the model repository, whose attention is not known"
-    if getattr(config, "alibi", False) or config.model_type in ("bloom", "mpt"):
-        return "positions by attention bias (ALiBi), which follow the row and not the text"
-    attention = model.config._attn_implementation
-    if attention not in _MASKS:
-        return f"attention {attention} takes no mask of four dimensions (set attn_implementation: sdpa)"
-    return ""
-
-
-def _window(config: Any) -> int | None:
-    """Return the number of tokens within which every token sees all before it, None where that has no end.
-
-    Counts whatever a configuration calls a window, and the length at which rotary embeddings change with the input's.
-    """
-    config = config.get_text_config()
-    kinds = getattr(config, "layer_types", None)
-    found = []
-    for name, value in config.to_dict().items():
-        size = "window" in name and not name.endswith(("_layers", "_pattern"))
-        windowed = size or name == "attention_chunk_size"
-        if windowed and isinstance(value, int) and not isinstance(value, bool) and value > 0:
-            found.append(value)
-    if (kinds and set(kinds) == {"full_attention"}) or getattr(config, "use_sliding_window", None) is False:
-        found = []
-    rope = getattr(config, "rope_parameters", None) or {}
-    for one in [rope, *(value for value in rope.values() if isinstance(value, dict))]:
-        if one.get("rope_type") in ("dynamic", "longrope"):
-            first = one.get("original_max_position_embeddings") or config.max_position_embeddings
-            found.append(int(first))
-    return min(found, default=None)
-
-
-def _probe(loaded: LoadedModel, multiple: int) -> tuple[bool, Probe]:
-    """Score three short texts plainly; tell whether the LM head may see only needed positions."""
-    texts = _texts(loaded)
-    rows = chains([_row(ids) for ids in texts]).trees
-    plain = Forward(loaded, multiple, gathered=False)
-    expected = _scores(plain, rows)
-    some = slice(0, sum(len(target.ids) for row in rows[:2] for target in row.targets))
+def _probe_head(loaded: LoadedModel) -> tuple[bool, _Probe]:
+    """Score three short sequences; tell whether the LM head may see the needed positions only."""
+    sequences = _sequences(loaded)
+    trees = unpacked([_row(ids) for ids in sequences]).trees
+    plain = Forward(loaded, gathered=False)
+    expected = _logits(plain, trees)
+    first_two = slice(0, sum(len(target.ids) for tree in trees[:2] for target in tree.targets))
     if loaded.model.get_output_embeddings() is not None:
         try:
-            found = _scores(Forward(loaded, multiple, gathered=True), rows[:2])
+            gathered = _logits(Forward(loaded, gathered=True), trees[:2])
         except (RuntimeError, ValueError, TypeError, IndexError):
             pass
         else:
-            effect = (expected - expected.roll(1)).abs().mean()  # of taking another position's
-            off = (found - expected[some]).abs()
-            if _broken(expected) or bool(off.max() <= _tolerance(loaded) and off.mean() <= _EFFECT * effect):
-                return True, Probe(texts, expected, off)
-    return False, Probe(texts, expected, (_scores(plain, rows[:2]) - expected[some]).abs())
+            distances = logit_distances(gathered, expected[first_two])
+            wrong_position = logit_distances(expected, expected.roll(1, 0)).mean()
+            fits = distances.max() <= tolerance(loaded.model.dtype) and distances.mean() <= _EFFECT * wrong_position
+            if _broken(expected) or bool(fits):
+                return True, _Probe(sequences, expected, distances)
+    noise = logit_distances(_logits(plain, trees[:2]), expected[first_two])
+    return False, _Probe(sequences, expected, noise)
 
 
-def _differs(loaded: LoadedModel, multiple: int, gathered: bool, probe: Probe) -> str:
-    """Compare packed and prefixed scores with plain ones; return what is wrong, empty where nothing is."""
-    run = Forward(loaded, multiple, gathered)
-    rows = sorted((_row(ids) for ids in probe.texts), key=lambda row: row.tokens)
-    tree, short = grow(rows, 0), grow(rows[:2], 0)  # of two shapes, so that there is padding
+def _probe_packing(loaded: LoadedModel, gathered: bool, probe: _Probe) -> str:
+    """Compare the logits of packed rows, with and without a prefix, with plain ones; return what is wrong or ""."""
+    run = Forward(loaded, gathered)
+    rows = sorted((_row(ids) for ids in probe.sequences), key=lambda row: row.tokens)
+    tree, small = build_tree(rows, 0), build_tree(rows[:2], 0)  # of two sizes, so that there is padding
     size, count = len(tree.tokens), len(probe.plain)
     flat = Tree(tree.tokens, list(range(size)), [size] * size, tree.targets)  # as if the mask were ignored
     prefix = rows[0].tokens[: _CONTEXT - 3]
     try:
-        scores = _scores(run, [tree, short, flat])
-        packed, ignored = scores[:count], scores[-count:]
-        cache = Prefixes().get(prefix, lambda empty: run.fill(prefix, empty))
-        trees = [grow(rows, len(prefix)), grow(rows[:2], len(prefix))]
-        first = _scores(run, trees, cache)[:count]
-        again = _scores(run, trees[:1], cache)  # finds what was written into the shared cache
-    except Exception as error:  # a model may refuse in any way it likes; then it is scored plainly
-        said = str(error).strip().splitlines() or [""]
-        return f"a packed row fails: {type(error).__name__}: {said[0][:120]}"
+        logits = _logits(run, [tree, small, flat])
+        packed, unmasked = logits[:count], logits[-count:]
+        cache = PrefixCache().get(prefix, lambda empty: run.prefill(prefix, empty))
+        trees = [build_tree(rows, len(prefix)), build_tree(rows[:2], len(prefix))]
+        first = _logits(run, trees, cache)[:count]
+        second = _logits(run, trees[:1], cache)  # shows whether the first batch changed the cache
+    except Exception as error:  # models fail in many ways; this one is scored in plain rows
+        message = str(error).strip().splitlines() or [""]
+        return f"a packed row fails: {type(error).__name__}: {message[0][:120]}"
     if _broken(probe.plain):
         return ""
-    allowed = max(_tolerance(loaded), _NOISE * float(probe.noise.max()))
-    average = max(_EFFECT * float((ignored - probe.plain).abs().mean()), float(probe.noise.mean()))
-    for name, scores in (("packed", packed), ("prefixed", first), ("prefixed", again)):
-        off = (scores - probe.plain).abs()
-        if not (float(off.max()) <= allowed and float(off.mean()) <= average):
-            return f"{name} rows are off plain ones by up to {float(off.max()):.2g} nats a token in a probe"
+    largest = max(tolerance(loaded.model.dtype), _NOISE * float(probe.noise.max()))
+    effect = float(logit_distances(unmasked, probe.plain).mean())
+    mean = max(_EFFECT * effect, float(probe.noise.mean()))
+    for name, logits in (("packed", packed), ("prefixed", first), ("prefixed", second)):
+        distances = logit_distances(logits, probe.plain)
+        worst = float(distances.max())
+        if not (worst <= largest and float(distances.mean()) <= mean):
+            return f"{name} rows differ from plain rows by up to {worst:.2g} nats per token in a probe"
     return ""
 
 
-def _broken(scores: torch.Tensor) -> bool:
-    """Tell whether the weights are: there is nothing to compare then, and the answers will say so."""
-    return bool(scores.isnan().any())
+def _broken(logits: torch.Tensor) -> bool:
+    """Tell whether the weights give NaN; then there is nothing to compare, and the scores will be NaN too."""
+    return bool(logits.isnan().any())
 
 
-def _scores(run: Forward, trees: Sequence[Tree], prefix: Any = None) -> torch.Tensor:
-    """Return the log-probabilities (float32, nats) of all targets' tokens, in the order of their continuations."""
-    read: list[tuple[tuple[int, int], Place, int]] = []
+def _logits(run: Forward, trees: Sequence[Tree], prefix: Cache | None = None) -> torch.Tensor:
+    """Return the logits that predict the tokens of all targets, in the order of trees and continuations."""
+    needed: list[tuple[int, int, Position]] = []
     for row, tree in enumerate(trees):
         for target in tree.targets:
-            for at, token in zip(target.at, target.ids, strict=True):
-                read.append(((row, target.place[1]), (row, at), token))
-    read.sort(key=lambda one: one[0])
-    logits = run.logits(trees, [place for _, place, _ in read], prefix).float().log_softmax(dim=1)
-    return logits[torch.arange(len(read)), [token for _, _, token in read]].cpu()
+            needed += [(row, target.place[1], (row, at)) for at in target.at]
+    needed.sort(key=lambda entry: entry[:2])
+    return run.logits(trees, [position for *_, position in needed], prefix)
 
 
-def _texts(loaded: LoadedModel) -> list[list[int]]:
-    """Return three texts that share their first tokens; two of them share two more."""
-    ids = list(loaded.tokenizer([_TEXT], add_special_tokens=False)["input_ids"][0])
-    ids = (ids * (48 // max(1, len(ids)) + 1))[:48]
+def _sequences(loaded: LoadedModel) -> list[list[int]]:
+    """Return three token sequences with a common context; two of them share two more tokens."""
+    ids = probe_tokens(loaded.tokenizer)
     context = ids[:_CONTEXT]
     return [context + ids[8:13], context + ids[8:10] + ids[20:24], context + ids[30:37]]
 
 
 def _row(ids: Sequence[int]) -> Row:
-    # lengths differ, so they name the continuations
+    # lengths differ, so they number the continuations
     return Row(tuple(ids[:-1]), (Target((0, len(ids)), len(ids) - 1, tuple(ids[_CONTEXT:])),))
-
-
-def _tolerance(loaded: LoadedModel) -> float:
-    return _TOLERANCE.get(loaded.model.dtype, 0.5)

@@ -1,4 +1,4 @@
-"""From the trees of a batch to log-probabilities of their continuations' tokens."""
+"""From the logits of a batch of trees to the log-likelihoods of their continuations."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ import numpy as np
 import torch
 
 from gate.engines.base import Distribution, Divergence, LoglikelihoodRequest
-from gate.engines.hf.model.distribution import queue_asked
+from gate.engines.hf.model.distribution import queue_distributions
 from gate.engines.hf.model.load import to_device
-from gate.engines.hf.scoring.forward import Place
+from gate.engines.hf.scoring.forward import Position
 from gate.engines.hf.scoring.trees import Scored, Tree
 
-_AT_ONCE = {"cpu": 1 << 21}  # log-probabilities that are held in float32 at a time: 8 MiB stay in the cache
-_MOST_AT_ONCE = 1 << 26  # 256 MiB on a GPU
+# log-probabilities held in float32 at a time: 8 MiB fit into a CPU's cache, 256 MiB into any GPU's memory
+_CHUNK = {"cpu": 1 << 21}
+_GPU_CHUNK = 1 << 26
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a continuation was found to be: its log-likelihood (nats), and whether greedy decoding would give it."""
+    """The log-likelihood of a continuation (nats), and whether greedy decoding would generate it."""
 
     target: Scored
     loglikelihood: float
@@ -28,89 +29,99 @@ class Answer:
 
 
 class Positions:
-    """The positions of a batch whose logits are needed, each once, and what is read there.
+    """The positions of a batch whose logits are needed, each once, and what is computed from these.
 
     Parameters
     ----------
     trees : sequence of Tree
     requests : sequence of LoglikelihoodRequest
-        For `top` and `reference`, which are about the token after a request's context.
+        For `top` and `reference`, which concern the token after a request's context.
     """
 
     def __init__(self, trees: Sequence[Tree], requests: Sequence[LoglikelihoodRequest] = ()) -> None:
         self.targets = [target for tree in trees for target in tree.targets]
-        index: dict[Place, int] = {}
-        read: list[tuple[int, int, int]] = []  # position, token, continuation
-        extras: list[tuple[int, int]] = []  # position, request
+        index: dict[Position, int] = {}
+        scored: list[tuple[int, int, int]] = []  # index of the position, token, continuation
+        distributions: list[tuple[int, int]] = []  # index of the position, request
         number = 0
         for row, tree in enumerate(trees):
             for target in tree.targets:
                 for at, token in zip(target.at, target.ids, strict=True):
-                    read.append((index.setdefault((row, at), len(index)), token, number))
+                    scored.append((index.setdefault((row, at), len(index)), token, number))
                 if requests and target.place[1] == 0:
                     request = requests[target.place[0]]
                     if request.top or request.reference is not None:
-                        extras.append((index[row, target.at[0]], target.place[0]))
+                        distributions.append((index[row, target.at[0]], target.place[0]))
                 number += 1
-        self.needed: list[Place] = list(index)
-        read.sort()
-        self._at, self._token, self._owner = (np.array(column) for column in zip(*read, strict=True))
-        self._extras = sorted(extras)
+        self.needed: list[Position] = list(index)
+        scored.sort()
+        self._at, self._token, self._continuation = (
+            np.array(column) for column in zip(*scored, strict=True)
+        )
+        self._distributions = sorted(distributions)
         self._requests = requests
 
     def read(
         self, logits: torch.Tensor
     ) -> Callable[[], tuple[list[Answer], dict[int, Distribution | Divergence]]]:
-        """Queue all work on the logits, and the copies of its results; what is returned waits for them.
+        """Queue all computations on the logits and the transfer of their results to the CPU.
 
         Parameters
         ----------
         logits : tensor of shape (needed, vocabulary)
+
+        Returns
+        -------
+        callable
+            Waits for the device; returns the answers, and the distribution or divergence per request.
         """
-        values, greedy = [], []
-        extras: list[Callable[[], dict[int, Distribution | Divergence]]] = []
+        values, likeliest = [], []
+        waits: list[Callable[[], dict[int, Distribution | Divergence]]] = []
         for start, logprobs in _chunks(logits):
             low, high = np.searchsorted(self._at, (start, start + len(logprobs)))
             at = to_device(self._at[low:high] - start, logits.device)
             token = to_device(self._token[low:high], logits.device)
             picked = logprobs[at, token]
             values.append(picked)
-            greedy.append(is_likeliest(logprobs, at, token, picked))
+            likeliest.append(is_likeliest(logprobs, at, token, picked))
             inside = [
-                (place - start, one) for place, one in self._extras if start <= place < start + len(logprobs)
+                (position - start, request)
+                for position, request in self._distributions
+                if start <= position < start + len(logprobs)
             ]
-            extras.append(self._compare(logprobs, inside))
-        value, first = (torch.cat(some).to("cpu", non_blocking=True) for some in (values, greedy))
-        done = torch.cuda.current_stream(logits.device).record_event() if logits.is_cuda else None
+            waits.append(self._queue_distributions(logprobs, inside))
+        value, greedy = (torch.cat(parts).to("cpu", non_blocking=True) for parts in (values, likeliest))
+        event = torch.cuda.current_stream(logits.device).record_event() if logits.is_cuda else None
 
         def wait() -> tuple[list[Answer], dict[int, Distribution | Divergence]]:
-            if done is not None:  # not the whole queue, which holds the next batch by now
-                done.synchronize()
+            if event is not None:  # not for the whole stream, which has the next batch queued by now
+                event.synchronize()
             count = len(self.targets)
-            sums = np.bincount(self._owner, weights=value.double().numpy(), minlength=count)
-            missed = np.bincount(self._owner, weights=~first.numpy(), minlength=count)
+            sums = np.bincount(self._continuation, weights=value.double().numpy(), minlength=count)
+            misses = np.bincount(self._continuation, weights=~greedy.numpy(), minlength=count)
             answers = [
-                Answer(target, float(total), not miss)
-                for target, total, miss in zip(self.targets, sums, missed, strict=True)
+                Answer(target, float(total), not missed)
+                for target, total, missed in zip(self.targets, sums, misses, strict=True)
             ]
-            return answers, {key: one for part in extras for key, one in part().items()}
+            return answers, {request: result for part in waits for request, result in part().items()}
 
         return wait
 
-    def _compare(
-        self, logprobs: torch.Tensor, wanted: Sequence[tuple[int, int]]
+    def _queue_distributions(
+        self, logprobs: torch.Tensor, positions: Sequence[tuple[int, int]]
     ) -> Callable[[], dict[int, Distribution | Divergence]]:
-        """Take the distributions at the answer positions, or their divergences from the references."""
-        if not wanted:
+        """Queue the distributions, or divergences, at (row, request) pairs; the results are by request."""
+        if not positions:
             return dict
-        chosen = logprobs[to_device([place for place, _ in wanted], logprobs.device)]
-        waiting = queue_asked(chosen, [self._requests[number] for _, number in wanted])
-        return lambda: dict(zip((number for _, number in wanted), waiting(), strict=True))
+        chosen = logprobs[to_device([row for row, _ in positions], logprobs.device)]
+        requests = [request for _, request in positions]
+        wait = queue_distributions(chosen, [self._requests[request] for request in requests])
+        return lambda: dict(zip(requests, wait(), strict=True))
 
 
 def _chunks(logits: torch.Tensor) -> Iterator[tuple[int, torch.Tensor]]:
     """Yield (first row, log-probabilities in float32) of a few rows at a time."""
-    step = max(1, _AT_ONCE.get(logits.device.type, _MOST_AT_ONCE) // logits.shape[1])
+    step = max(1, _CHUNK.get(logits.device.type, _GPU_CHUNK) // logits.shape[1])
     for start in range(0, len(logits), step):
         yield start, torch.log_softmax(logits[start : start + step].float(), dim=1)
 
@@ -118,11 +129,19 @@ def _chunks(logits: torch.Tensor) -> Iterator[tuple[int, torch.Tensor]]:
 def is_likeliest(
     logprobs: torch.Tensor, at: torch.Tensor, token: torch.Tensor, picked: torch.Tensor
 ) -> torch.Tensor:
-    """Tell of each (row, token) whether it is the row's likeliest, the first of equals."""
+    """Tell for each (row, token) pair whether the token is the row's likeliest, the first one on a tie.
+
+    Parameters
+    ----------
+    logprobs : tensor of shape (rows, vocabulary)
+    at, token : int64 tensors of shape (pairs,)
+    picked : tensor of shape (pairs,)
+        Their log-probabilities.
+    """
     if logprobs.device.type != "cpu":
         return logprobs.argmax(dim=1)[at] == token
-    # here the maximum is much cheaper to find than where it is, and few tokens have it
-    first = picked == logprobs.amax(dim=1)[at]
-    maybe = first.nonzero().squeeze(1)
-    first[maybe] = logprobs[at[maybe]].argmax(dim=1) == token[maybe]
-    return first
+    # on a CPU amax is much cheaper than argmax, and few tokens reach it
+    likeliest = picked == logprobs.amax(dim=1)[at]
+    candidates = likeliest.nonzero().squeeze(1)
+    likeliest[candidates] = logprobs[at[candidates]].argmax(dim=1) == token[candidates]
+    return likeliest

@@ -1,4 +1,4 @@
-"""Keys and values of a prefix that many rows share: computed once, read by all of them, written by none."""
+"""Keys and values of prefixes: computed once, read by every row that continues the prefix, never written to."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import torch
 from transformers import DynamicCache
 from transformers.cache_utils import Cache, DynamicLayer
 
-_KEPT = 2  # prefixes that are kept: the one in use, and one more
+_MAX_PREFIXES = 2  # the one in use and the one before
 
 
 class _SharedLayer(DynamicLayer):  # type: ignore[misc]  # transformers is not typed
-    """One layer's keys and values of the prefix, for any number of rows; what rows add is not kept.
+    """One layer's keys and values of the prefix, for any number of rows.
 
-    The layers of transformers keep what they are given: the next batch would see the last one's tokens.
+    The layers of transformers store what is appended to them, so the next batch would see this one's tokens.
     """
 
     def __init__(self, keys: torch.Tensor, values: torch.Tensor) -> None:
@@ -39,32 +39,32 @@ class _SharedLayer(DynamicLayer):  # type: ignore[misc]  # transformers is not t
         )
 
 
-class Prefixes:
-    """The prefixes that were last computed for one model; calls with the same few-shot block find it here."""
+class PrefixCache:
+    """The prefixes of one model that were used last, also across calls."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[int, ...], Cache] = OrderedDict()
+        self._caches: OrderedDict[tuple[int, ...], Cache] = OrderedDict()
 
-    def get(self, tokens: tuple[int, ...], compute: Callable[[Cache], None]) -> Cache:
-        """Return a prefix's cache.
+    def get(self, tokens: tuple[int, ...], prefill: Callable[[Cache], None]) -> Cache:
+        """Return the key-value cache of a prefix.
 
         Parameters
         ----------
         tokens : tuple of int
-        compute : callable
+        prefill : callable
             Runs the model over `tokens` with the empty cache that it is given.
         """
-        found = self._kept.get(tokens)
-        if found is None:
-            while len(self._kept) >= _KEPT:  # before the new one takes memory
-                self._kept.popitem(last=False)
+        cache = self._caches.get(tokens)
+        if cache is None:
+            while len(self._caches) >= _MAX_PREFIXES:  # before the new one takes memory
+                self._caches.popitem(last=False)
             filled = DynamicCache()
-            compute(filled)
-            found = Cache(layers=[_SharedLayer(layer.keys, layer.values) for layer in filled.layers])
-            self._kept[tokens] = found
-        self._kept.move_to_end(tokens)
-        return found
+            prefill(filled)
+            cache = Cache(layers=[_SharedLayer(layer.keys, layer.values) for layer in filled.layers])
+            self._caches[tokens] = cache
+        self._caches.move_to_end(tokens)
+        return cache
 
     def clear(self) -> None:
-        """Forget all, to give memory back."""
-        self._kept.clear()
+        """Drop all prefixes to free their memory."""
+        self._caches.clear()

@@ -1,0 +1,99 @@
+"""Plan packed rows: which prefixes are computed once, which rows become one tree, and which trees share a row."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Sequence
+from itertools import pairwise
+
+from gate.engines.hf.model.prefixes import plan_prefixes
+from gate.engines.hf.scoring.trees import Group, Tree, build_tree, concatenate
+from gate.engines.tokens import Row, common_length
+
+# Several trees in one row mean less padding. But attention within a row is quadratic and mostly masked, and each row
+# reads its own copy of the prefix's keys and values, so the row width grows with the prefix. In tokens: bounds of it.
+_ROW_WIDTH = (128, 512)
+_TREE_TOKENS = 256  # tokens up to which neighbouring rows become one tree
+_LARGEST_TREE = 4096  # tokens above which a row gets no branches
+_MIN_SHARED = 0.25  # part of a row that it must share with that of another request to become its branch
+_LONG_CONTEXT = 2048  # tokens from which a context is computed apart from its choices even for a single request
+_PREFIX_COST = 256  # tokens that a shared prefix must save: it takes forward passes of its own
+
+
+def plan_groups(rows: Sequence[Row], max_tokens: int, window: int | None = None) -> list[Group]:
+    """Merge rows into trees, behind shared prefixes where these save enough.
+
+    Parameters
+    ----------
+    rows : sequence of Row
+        In lexicographic order of their tokens, or its reverse; none is a prefix of another.
+    max_tokens : int
+        Trees get no branches beyond this many tokens, unless their longest row is nearly as long.
+    window : int or None
+        The same bound for a tree with its prefix, without exception.
+
+    Returns
+    -------
+    list of Group
+        Every target is in exactly one.
+    """
+    # the token that predicts the first scored token stays in the row, because its logits are needed
+    common = [
+        min(common_length(row.tokens, following.tokens), row.first, following.first)
+        for row, following in pairwise(rows)
+    ]
+    requests = [row.targets[0].place[0] for row in rows]
+    groups: list[Group] = []
+    longest = 1 << 30 if window is None else window
+    for shared in plan_prefixes(common, _PREFIX_COST, requests, _LONG_CONTEXT):
+        members = [rows[index] for index in shared.members]
+        if shared.length:
+            limit = longest - shared.length
+            trees = _merge_neighbours(members, shared.length, min(_TREE_TOKENS, max_tokens), limit)
+            width = min(max(shared.length, _ROW_WIDTH[0]), _ROW_WIDTH[1], max_tokens, limit)
+            groups.append(Group(members[0].tokens[: shared.length], _pack(trees, width)))
+        else:
+            trees = _merge_neighbours(members, 0, min(_TREE_TOKENS, max_tokens), min(_LARGEST_TREE, longest))
+            if not all(tree.linear for tree in trees):  # linear rows need no mask, and are faster without one
+                trees = _pack(trees, min(_ROW_WIDTH[0], max_tokens, longest))
+            groups.append(Group((), trees))
+    return groups
+
+
+def _merge_neighbours(rows: Sequence[Row], prefix: int, max_tokens: int, limit: int) -> list[Tree]:
+    """Merge neighbouring rows into trees if they belong to the same request or share enough tokens.
+
+    A tree has at most `max_tokens` tokens, or half as many again as its last row, but never more than `limit`.
+    """
+    trees: list[Tree] = []
+    members: list[Row] = []
+    size = 0
+    for row in rows:
+        length = len(row.tokens) - prefix
+        shared = common_length(members[-1].tokens, row.tokens) - prefix if members else 0
+        full = size + length - shared > min(limit, max(max_tokens, length + length // 2))
+        same_request = members and members[-1].targets[0].place[0] == row.targets[0].place[0]
+        if members and (full or shared < (1 if same_request else _MIN_SHARED * length)):
+            trees.append(build_tree(members, prefix))
+            members, size, shared = [], 0, 0
+        members.append(row)
+        size += length - shared
+    trees.append(build_tree(members, prefix))
+    return trees
+
+
+def _pack(trees: Sequence[Tree], width: int) -> list[Tree]:
+    """Pack trees into rows of at most `width` tokens (best-fit decreasing bin packing)."""
+    free: list[tuple[int, int]] = []  # free tokens and index of each row, ascending
+    rows: list[list[Tree]] = []
+    for tree in sorted(trees, key=lambda tree: -len(tree.tokens)):
+        size = len(tree.tokens)
+        index = bisect_left(free, (size, 0))
+        if index < len(free):
+            left, row = free.pop(index)
+        else:
+            left, row = max(width, size), len(rows)
+            rows.append([])
+        rows[row].append(tree)
+        insort(free, (left - size, row))
+    return [concatenate(row) for row in rows]
