@@ -261,11 +261,11 @@ def test_all_problems_are_reported_together() -> None:
 
 def test_a_model_overrides_only_the_engine_settings_it_names() -> None:
     text = GOOD.replace("{model: ./out", "{engine: {max_batch_tokens: 64, device: cpu}, model: ./out")
-    config = parse(text + "engine: {device: cuda, pad_to_multiple_of: 8, trust_remote_code: true}\n")
+    config = parse(text + "engine: {device: cuda, attn_implementation: eager, trust_remote_code: true}\n")
     ours, base = config.engine_of(config.candidate), config.engine_of(config.baseline)
     assert base == config.engine
     assert (ours.device, ours.max_batch_tokens) == ("cpu", 64)
-    assert (ours.pad_to_multiple_of, ours.trust_remote_code) == (8, True)
+    assert (ours.attn_implementation, ours.trust_remote_code) == ("eager", True)
 
 
 def test_settings_never_change_after_loading() -> None:
