@@ -1,4 +1,4 @@
-"""`gate doctor` as a whole, and what it says of a job's token."""
+"""`gate doctor` as a command, with and without torch, and its findings about a job's token."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,6 +15,7 @@ from support.fake_github import HOME, TOKEN, Answer, FakeGitHub
 from support.tiny import write_gate_yml, write_tiny_task
 
 from gate.cli.main import main
+from gate.doctor import Finding
 from gate.doctor.github import examine_github
 
 PAYLOADS = Path(__file__).parents[1] / "github" / "payloads"
@@ -28,10 +28,10 @@ def github() -> Iterator[FakeGitHub]:
 
 
 def doctor(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str]:
-    with pytest.raises(SystemExit) as left:
+    with pytest.raises(SystemExit) as caught:
         main(["doctor", *map(str, arguments)])
-    assert isinstance(left.value.code, int)
-    return left.value.code, capsys.readouterr().out
+    assert isinstance(caught.value.code, int)
+    return caught.value.code, capsys.readouterr().out
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def project(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -
     return tmp_path
 
 
-def test_a_machine_that_can_run_is_0_and_nothing_is_written(
+def test_usable_machine_has_exit_code_0_and_nothing_is_written(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = sorted(project.rglob("*"))
@@ -70,11 +70,11 @@ def test_a_machine_that_can_run_is_0_and_nothing_is_written(
     assert sorted(project.rglob("*")) == before
 
 
-def test_a_problem_is_4_with_its_remedy(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_problem_has_exit_code_4_and_a_remedy(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     import torch
 
     if torch.cuda.is_available():
-        pytest.skip("there is a GPU")
+        pytest.skip("a GPU is visible")
     write_gate_yml(project, "base", "other", engine={"device": "cuda"})
     code, out = doctor(capsys, "--config", "gate.yml")
     assert code == 4
@@ -82,31 +82,60 @@ def test_a_problem_is_4_with_its_remedy(project: Path, capsys: pytest.CaptureFix
     assert "default-runtime" in out.replace("\n", " ")
 
 
-def test_a_wrong_gate_yml_is_told_among_the_rest(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_gate_yml_is_one_of_the_findings(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (project / "gate.yml").write_text("version: 1\nbasline: {}\n")
     code, out = doctor(capsys, "--json")
     assert code == 4
     data = json.loads(out)
     assert data["exit_code"] == 4
-    found = {one["what"]: one for one in data["findings"]}
-    assert "did you mean baseline?" in found["gate.yml"]["text"]
-    assert found["torch"]["state"] == "ok"
+    findings = {finding["what"]: finding for finding in data["findings"]}
+    assert "did you mean baseline?" in findings["gate.yml"]["text"]
+    assert findings["torch"]["state"] == "ok"
 
 
-def test_a_task_file_that_is_missing_is_a_problem(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_task_file_is_a_problem(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (project / "items.jsonl").unlink()
     code, out = doctor(capsys)
     assert code == 4
     assert "no such task file: items.jsonl" in out
 
 
-def test_without_a_gate_yml_the_machine_alone_is_told(
+def test_machine_alone_is_examined_without_a_gate_yml(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     code, out = doctor(capsys)
     assert code == 0
-    assert "none was named" in out
+    assert "none given" in out
+
+
+@pytest.mark.parametrize(
+    ("engine", "code", "state"),
+    [
+        ({"kind": "transformers"}, 4, "problem"),
+        ({"kind": "openai", "base_url": "http://127.0.0.1:9/v1"}, 0, "ok"),
+    ],
+)
+def test_without_torch_it_names_the_extra_to_install(
+    project: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    engine: dict[str, str],
+    code: int,
+    state: str,
+) -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] in ("torch", "transformers")]:
+        monkeypatch.delitem(sys.modules, name)
+    for name in ("torch", "transformers"):
+        monkeypatch.setitem(sys.modules, name, None)  # as if it were not installed
+    write_gate_yml(project, "base", "other", engine=engine)
+    exit_code, out = doctor(capsys, "--json")
+    assert exit_code == code
+    findings = {finding["what"]: finding for finding in json.loads(out)["findings"]}
+    assert findings["packages"]["state"] == state
+    assert "not installed: torch, transformers." in findings["packages"]["text"]
+    assert findings["packages"]["remedy"] == "pip install 'quantgate[transformers]'"
+    assert not {"torch", "GPU"} & findings.keys()
 
 
 # --- the token ------------------------------------------------------------------------------------------------------
@@ -126,27 +155,27 @@ def job(github: FakeGitHub, tmp_path: Path, **more: str) -> dict[str, str]:
     }
 
 
-def told(environment: dict[str, str]) -> dict[str, Any]:
-    return {one.what: one for one in examine_github(environment)}
+def findings_of(environment: dict[str, str]) -> dict[str, Finding]:
+    return {finding.what: finding for finding in examine_github(environment)}
 
 
-def test_outside_of_github_there_is_nothing_to_say() -> None:
-    assert told({})["GitHub"].state == "ok"
+def test_outside_of_github_there_is_nothing_to_check() -> None:
+    assert findings_of({})["GitHub"].state == "ok"
 
 
-def test_without_a_token_it_says_what_will_be_missing(github: FakeGitHub, tmp_path: Path) -> None:
-    found = told(job(github, tmp_path))
-    assert found["token"].state == "warn"
+def test_missing_token_is_a_warning(github: FakeGitHub, tmp_path: Path) -> None:
+    findings = findings_of(job(github, tmp_path))
+    assert findings["token"].state == "warn"
     assert github.requests == []
 
 
 @pytest.mark.parametrize("name", ["INPUT_GITHUB-TOKEN", "GITHUB_TOKEN"])
-def test_a_token_that_may_write(github: FakeGitHub, tmp_path: Path, name: str) -> None:
+def test_token_that_may_write(github: FakeGitHub, tmp_path: Path, name: str) -> None:
     github.fail("GET", rf"/repos/{HOME}$", Answer(200, {"full_name": HOME}))
     for path in (r"/issues/2/comments$", r"/statuses/c{40}$"):
         github.fail("POST", path, Answer(422, {"message": 'Invalid request. "body" wasn\'t supplied.'}))
-    found = told(job(github, tmp_path, **{name: TOKEN}))
-    assert {what: one.state for what, one in found.items()} == {
+    findings = findings_of(job(github, tmp_path, **{name: TOKEN}))
+    assert {what: finding.state for what, finding in findings.items()} == {
         "event": "ok",
         "token": "ok",
         "comment": "ok",
@@ -156,38 +185,37 @@ def test_a_token_that_may_write(github: FakeGitHub, tmp_path: Path, name: str) -
     assert all(request.body == {} for request in github.requests if request.method == "POST")
 
 
-def test_a_token_that_may_only_read(github: FakeGitHub, tmp_path: Path) -> None:
+def test_read_only_token(github: FakeGitHub, tmp_path: Path) -> None:
     denied = Answer(403, {"message": "Resource not accessible by integration"})
     github.fail("GET", rf"/repos/{HOME}$", Answer(200, {"full_name": HOME}))
     github.fail("POST", "", denied, denied)
-    found = told(job(github, tmp_path, GITHUB_TOKEN=TOKEN))
-    assert (found["comment"].state, found["status"].state) == ("warn", "warn")
-    assert "pull-requests: write" in found["comment"].text
-    assert "fork" in str(found["comment"].remedy)
+    findings = findings_of(job(github, tmp_path, GITHUB_TOKEN=TOKEN))
+    assert (findings["comment"].state, findings["status"].state) == ("warn", "warn")
+    assert "pull-requests: write" in findings["comment"].text
+    assert "fork" in str(findings["comment"].remedy)
 
 
-def test_a_fork_is_told_from_the_event(github: FakeGitHub, tmp_path: Path) -> None:
+def test_fork_is_detected_from_the_event(github: FakeGitHub, tmp_path: Path) -> None:
     environment = job(github, tmp_path)
     event = json.loads(Path(environment["GITHUB_EVENT_PATH"]).read_text())
     event["pull_request"]["head"]["repo"]["full_name"] = "stranger/Hello-World"
     Path(environment["GITHUB_EVENT_PATH"]).write_text(json.dumps(event))
-    found = told(environment)["event"]
-    assert found.state == "warn"
-    assert "from a fork" in found.text
+    finding = findings_of(environment)["event"]
+    assert finding.state == "warn"
+    assert "from a fork" in finding.text
 
 
-def test_a_token_is_never_shown(github: FakeGitHub, tmp_path: Path) -> None:
+def test_token_is_never_shown(github: FakeGitHub, tmp_path: Path) -> None:
     github.fail("GET", rf"/repos/{HOME}$", Answer(401, {"message": f"Bad credentials {TOKEN}"}))
-    found = examine_github(job(github, tmp_path, GITHUB_TOKEN=TOKEN))
-    assert TOKEN not in repr(found)
-    assert {one.what: one.state for one in found}["token"] == "warn"
+    findings = examine_github(job(github, tmp_path, GITHUB_TOKEN=TOKEN))
+    assert TOKEN not in repr(findings)
+    assert {finding.what: finding.state for finding in findings}["token"] == "warn"
 
 
-def test_the_engine_is_checked_against_plain_scoring_where_asked_for(
-    project: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_engine_option_compares_with_plain_scoring(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out = doctor(capsys, "--engine")
     assert code == 0
-    assert "scores differ from those of one choice at a time by at most" in " ".join(out.split())
-    assert "the same choice in 100%" in " ".join(out.split())
+    text = " ".join(out.split())
+    assert "scores differ by at most" in text
+    assert "from scoring one choice at a time; the same choice wins in 100%" in text
     assert "one choice at a time" not in doctor(capsys)[1]

@@ -1,4 +1,4 @@
-"""GPUs: what is seen, what it means, and that a GPU that was asked for is missed at once."""
+"""GPUs: what is visible, what it means, and that a requested but missing GPU is an error."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from gate.config import parse_config
-from gate.doctor.gpu import Driver, Torch, examine_gpu, look_at_driver, look_at_torch, require_devices
+from gate.doctor.gpu import Driver, Torch, examine_gpu, inspect_driver, inspect_torch
 from gate.doctor.machine import examine_memory
 from gate.doctor.models import Weights
+from gate.engines import require_devices
 from gate.errors import EvaluationError
 
 NOTHING = Driver((), (), None, None)
@@ -20,7 +21,7 @@ WORKING = Torch("2.13.0", "13.0", 1, None, ((140 * 2**30, 141 * 2**30),))
 
 
 def smi(folder: Path, text: str, code: int = 0) -> dict[str, str]:
-    """A program that prints what nvidia-smi would."""
+    """Write a fake nvidia-smi that prints a text; return the environment that finds it."""
     folder.mkdir(exist_ok=True)
     program = folder / "nvidia-smi"
     program.write_text(f"#!/bin/sh\nprintf '{text}'\nexit {code}\n")
@@ -28,8 +29,8 @@ def smi(folder: Path, text: str, code: int = 0) -> dict[str, str]:
     return {"PATH": str(folder)}
 
 
-def test_nothing_is_seen_on_an_empty_machine(tmp_path: Path) -> None:
-    assert look_at_driver({}, tmp_path) == NOTHING
+def test_machine_without_a_gpu(tmp_path: Path) -> None:
+    assert inspect_driver({}, tmp_path) == NOTHING
 
 
 def test_device_files_driver_and_nvidia_smi_are_read(tmp_path: Path) -> None:
@@ -40,24 +41,24 @@ def test_device_files_driver_and_nvidia_smi_are_read(tmp_path: Path) -> None:
     (tmp_path / "proc/driver/nvidia/version").write_text(
         "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  550.54.15  Release Build\nGCC version: gcc 12\n"
     )
-    found = look_at_driver({"NVIDIA_VISIBLE_DEVICES": "all"}, tmp_path)
-    assert found == Driver(("nvidia0", "nvidia1"), (), "550.54.15", "all")
+    driver = inspect_driver({"NVIDIA_VISIBLE_DEVICES": "all"}, tmp_path)
+    assert driver == Driver(("nvidia0", "nvidia1"), (), "550.54.15", "all")
     environment = smi(tmp_path / "bin", "NVIDIA H200, 143771 MiB, 580.95.05, 9.0\\n")
-    found = look_at_driver(environment, tmp_path)
-    assert found.gpus == ("NVIDIA H200 (143771 MiB, compute capability 9.0)",)
-    assert found.version == "580.95.05"
+    driver = inspect_driver(environment, tmp_path)
+    assert driver.gpus == ("NVIDIA H200 (143771 MiB, compute capability 9.0)",)
+    assert driver.version == "580.95.05"
 
 
 @pytest.mark.parametrize(
     ("text", "code"), [("No devices were found\\n", 0), ("NVIDIA-SMI has failed\\n", 9), ("", 0)]
 )
-def test_an_nvidia_smi_that_fails_shows_none(tmp_path: Path, text: str, code: int) -> None:
-    assert not look_at_driver(smi(tmp_path / "bin", text, code), tmp_path).there
+def test_failing_nvidia_smi_lists_no_gpu(tmp_path: Path, text: str, code: int) -> None:
+    assert not inspect_driver(smi(tmp_path / "bin", text, code), tmp_path).has_gpu
 
 
 @pytest.mark.parametrize("value", ["", "void", "none"])
-def test_a_container_that_asked_for_no_gpu(tmp_path: Path, value: str) -> None:
-    assert look_at_driver({"NVIDIA_VISIBLE_DEVICES": value}, tmp_path).asked is None
+def test_container_that_requests_no_gpu(tmp_path: Path, value: str) -> None:
+    assert inspect_driver({"NVIDIA_VISIBLE_DEVICES": value}, tmp_path).requested is None
 
 
 @pytest.mark.parametrize(
@@ -81,32 +82,32 @@ def test_a_container_that_asked_for_no_gpu(tmp_path: Path, value: str) -> None:
             CUDA_BUILD,
             ["auto", "cuda:0"],
             "problem",
-            "runtime that gives none",
+            "runtime provides none",
             "daemon.json",
         ),
         (H200, CPU_BUILD, ["auto"], "warn", "a build without CUDA", "Install torch from PyPI"),
-        (H200, CPU_BUILD, ["balanced"], "problem", "balanced cannot be had", "Install torch"),
+        (H200, CPU_BUILD, ["balanced"], "problem", "balanced is unavailable", "Install torch"),
         (H200, CUDA_BUILD, ["cuda"], "problem", "driver on your system is too old", "Update the driver"),
     ],
 )
-def test_each_case_is_told_with_its_remedy(
+def test_finding_and_remedy_of_each_case(
     driver: Driver, torch: Torch, wanted: list[str], state: str, text: str, remedy: str | None
 ) -> None:
-    found = examine_gpu(driver, torch, wanted)
-    assert found.state == state
-    assert text in found.text
-    assert (found.remedy is None) == (remedy is None)
+    finding = examine_gpu(driver, torch, wanted)
+    assert finding.state == state
+    assert text in finding.text
+    assert (finding.remedy is None) == (remedy is None)
     if remedy is not None:
-        assert remedy in str(found.remedy)
+        assert remedy in str(finding.remedy)
 
 
-def test_torch_tells_its_own_build() -> None:
+def test_build_of_torch() -> None:
     import torch
 
-    found = look_at_torch()
-    assert found is not None
-    assert (found.version, found.cuda) == (torch.__version__, torch.version.cuda)
-    assert found.count == (torch.cuda.device_count() if torch.cuda.is_available() else 0)
+    inspected = inspect_torch()
+    assert inspected is not None
+    assert (inspected.version, inspected.cuda) == (torch.__version__, torch.version.cuda)
+    assert inspected.count == (torch.cuda.device_count() if torch.cuda.is_available() else 0)
 
 
 def config(device: str) -> str:
@@ -117,25 +118,25 @@ def config(device: str) -> str:
     )
 
 
-def test_a_gpu_that_was_asked_for_must_be_there() -> None:
+def test_requested_gpu_must_be_visible() -> None:
     import torch
 
     require_devices(parse_config(config("cpu"), Path("gate.yml")).config)
     if torch.cuda.is_available():
-        pytest.skip("there is a GPU")
+        pytest.skip("a GPU is visible")
     with pytest.raises(EvaluationError, match="no GPU is visible") as caught:
         require_devices(parse_config(config("cuda:0"), Path("gate.yml")).config)
     assert "default-runtime" in str(caught.value.hint)
     assert "--gpus all" in str(caught.value.hint)
 
 
-def test_a_server_needs_no_gpu_here() -> None:
+def test_served_model_needs_no_gpu() -> None:
     text = config("cuda").replace("{device: auto}", "{kind: openai, base_url: 'http://localhost:1/v1'}")
     require_devices(parse_config(text, Path("gate.yml")).config)
 
 
-def test_a_gpu_that_refuses_is_a_finding_and_no_crash(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that another process holds in exclusive mode is listed, and fails when it is asked for its memory."""
+def test_unusable_gpu_is_a_finding_and_not_a_crash(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU held by another process in exclusive mode is listed, but asking for its memory fails."""
     import torch
 
     def memory(index: int) -> tuple[int, int]:
@@ -146,12 +147,12 @@ def test_a_gpu_that_refuses_is_a_finding_and_no_crash(monkeypatch: pytest.Monkey
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "mem_get_info", memory)
-    found = look_at_torch()
-    assert found is not None
-    assert found.memory == ((7 * 2**30, 8 * 2**30), (0, 0))
+    inspected = inspect_torch()
+    assert inspected is not None
+    assert inspected.memory == ((7 * 2**30, 8 * 2**30), (0, 0))
     for wanted, state in (["cuda:1"], "problem"), (["auto"], "warn"):
-        finding = examine_gpu(H200, found, wanted)
+        finding = examine_gpu(H200, inspected, wanted)
         assert finding.state == state
         assert "GPU 1: CUDA error: all CUDA-capable devices are busy." in finding.text
     weights = [Weights("candidate", "cuda:1", 2**30)]
-    assert [one.what for one in examine_memory(weights, 2**34, found.memory)] == ["memory"]
+    assert [finding.what for finding in examine_memory(weights, 2**34, inspected.memory)] == ["memory"]

@@ -1,4 +1,4 @@
-"""Fixtures of the GitHub tests: a fake GitHub, no real waiting, and results to show."""
+"""Fixtures for the GitHub tests: a fake GitHub, a client without real waits, and event payloads."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PAYLOADS = Path(__file__).parent / "payloads"
 
 @pytest.fixture(autouse=True)
 def _no_waiting() -> Iterator[None]:
-    """The client's waits are asked for and granted as ever, but nobody sleeps."""
+    """Keep the retry logic, but do not sleep."""
     stamina.set_testing(True, attempts=100, cap=True)
     yield
     stamina.set_testing(False)
@@ -32,19 +32,19 @@ def github() -> Iterator[FakeGitHub]:
 
 @pytest.fixture
 def waits() -> list[float]:
-    """Seconds that the client waited."""
+    """The client's waits, in seconds."""
     return []
 
 
 @pytest.fixture
 def client(github: FakeGitHub, waits: list[float]) -> Iterator[Client]:
-    with Client(github.url, TOKEN, waiting=lambda seconds, why: waits.append(seconds)) as one:
-        yield one
+    with Client(github.url, TOKEN, waiting=lambda seconds, reason: waits.append(seconds)) as opened:
+        yield opened
 
 
 @pytest.fixture
 def event(tmp_path: Path) -> Callable[..., Path]:
-    """Writes an event file: one of GitHub's own payloads, with the changes that the test names."""
+    """Write an event file: one of GitHub's example payloads, optionally changed by the test."""
 
     def write(name: str, change: Callable[[Any], None] | None = None) -> Path:
         data = json.loads((PAYLOADS / f"{name}.json").read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""`gate action` on tiny real models and a fake GitHub: outputs, summary, comment, exit codes, nobody's token."""
+"""`gate action` with tiny real models and a fake GitHub: outputs, summary, comment, exit codes, secrecy of the token."""
 
 from __future__ import annotations
 
@@ -9,20 +9,22 @@ from pathlib import Path
 
 import pytest
 import yaml
+from huggingface_hub import constants
 from support.fake_github import HEAD, HOME, TOKEN, Answer, FakeGitHub
 from support.tiny import write_gate_yml, write_tiny_task
 from test_inputs import as_runner
 from test_outputs import read_back
 
-from gate.cli.action import _caches, _give_to_owner
+from gate.caches import all_caches
 from gate.cli.main import main
+from gate.github.ownership import give_to_owner
 from gate.store import read_sets
 
 PAYLOADS = Path(__file__).parent / "payloads"
 
 
 class Job:
-    """One step of a job: a workspace, the runner's files and variables."""
+    """A job with one step: a workspace, and the runner's files and variables."""
 
     def __init__(self, workspace: Path, runner: Path, monkeypatch: pytest.MonkeyPatch, api: str) -> None:
         self.workspace, self.output, self.summary = workspace, runner / "output", runner / "summary"
@@ -51,10 +53,10 @@ class Job:
         self.summary.write_text("")
         for name, text in (self.environment | as_runner(**{"github_token": TOKEN} | inputs)).items():
             self._patch.setenv(name, text)
-        with pytest.raises(SystemExit) as left:
+        with pytest.raises(SystemExit) as caught:
             main(["action"])
-        assert isinstance(left.value.code, int)
-        return left.value.code
+        assert isinstance(caught.value.code, int)
+        return caught.value.code
 
     @property
     def outputs(self) -> dict[str, str]:
@@ -80,7 +82,7 @@ def job(
 
 
 def make_baseline_right(job: Job, count: int = 60) -> None:
-    """Write questions whose right answers are the baseline's own."""
+    """Write a task whose targets are the outputs of the baseline."""
     path = write_tiny_task(job.workspace / "items.jsonl", count)
     assert job.step(candidate="base", comment="false") == 0
     (stored,) = (job.workspace / ".gate" / "baseline").iterdir()
@@ -92,7 +94,7 @@ def make_baseline_right(job: Job, count: int = 60) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def test_a_pass_sets_the_outputs_and_shows_itself_everywhere(
+def test_pass_sets_outputs_and_is_published_everywhere(
     job: Job, github: FakeGitHub, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert job.step(candidate="base") == 0
@@ -107,11 +109,11 @@ def test_a_pass_sets_the_outputs_and_shows_itself_everywhere(
     assert "PASS" in job.summary.read_text()
     out, err = capfd.readouterr()
     assert TOKEN not in (out + err).replace(f"::add-mask::{TOKEN}\n", "")
-    assert out.startswith(f"::add-mask::{TOKEN}\n")  # before anything else could print it
+    assert out.startswith(f"::add-mask::{TOKEN}\n")  # before anything else can print it
     assert out.index("::group::Evaluation") < out.index("::endgroup::") < out.index("PASS base against base")
 
 
-def test_a_fail_is_exit_code_1(job: Job, github: FakeGitHub) -> None:
+def test_fail_has_exit_code_1(job: Job, github: FakeGitHub) -> None:
     make_baseline_right(job)
     assert job.step() == 1
     assert job.outputs["verdict"] == "FAIL"
@@ -119,7 +121,7 @@ def test_a_fail_is_exit_code_1(job: Job, github: FakeGitHub) -> None:
     assert "FAIL" in github.comments[0]["body"]
 
 
-def test_inconclusive_blocks_where_the_input_says_so(job: Job) -> None:
+def test_inconclusive_blocks_with_on_inconclusive_fail(job: Job) -> None:
     assert job.step(certify="0.001") == 0
     assert job.outputs["verdict"] == "INCONCLUSIVE"
     assert job.step(certify="0.001", on_inconclusive="fail") == 3
@@ -127,7 +129,7 @@ def test_inconclusive_blocks_where_the_input_says_so(job: Job) -> None:
 
 
 @pytest.mark.parametrize("status", [403, 404, 422])
-def test_a_comment_that_cannot_be_posted_changes_no_verdict(
+def test_refused_comment_does_not_change_the_verdict(
     job: Job, github: FakeGitHub, status: int, capfd: pytest.CaptureFixture[str]
 ) -> None:
     make_baseline_right(job)
@@ -141,14 +143,14 @@ def test_a_comment_that_cannot_be_posted_changes_no_verdict(
     assert "warning" in "".join(capfd.readouterr())
 
 
-def test_a_github_that_is_not_there_changes_no_verdict(job: Job) -> None:
+def test_unreachable_github_does_not_change_the_verdict(job: Job) -> None:
     job.environment["GITHUB_API_URL"] = "http://127.0.0.1:9"
     assert job.step(candidate="base") == 0
     assert job.outputs["verdict"] == "PASS"
     assert job.outputs["comment-url"] == ""
 
 
-def test_an_output_file_that_cannot_be_written_changes_no_verdict(
+def test_unwritable_output_file_does_not_change_the_verdict(
     job: Job, capfd: pytest.CaptureFixture[str]
 ) -> None:
     job.environment["GITHUB_OUTPUT"] = str(job.workspace)  # a folder
@@ -156,43 +158,43 @@ def test_an_output_file_that_cannot_be_written_changes_no_verdict(
     assert "the outputs cannot be written" in capfd.readouterr().err
 
 
-def test_nothing_is_sent_where_all_is_switched_off(job: Job, github: FakeGitHub) -> None:
+def test_nothing_is_sent_with_everything_disabled(job: Job, github: FakeGitHub) -> None:
     assert job.step(candidate="base", comment="false", summary="false", annotations="false") == 0
     assert github.requests == []
     assert job.summary.read_text() == ""
 
 
 @pytest.mark.parametrize(
-    ("inputs", "code", "said"),
+    ("inputs", "code", "message"),
     [
         ({"candidate": ""}, 2, "input candidate: empty"),
         ({"candidate": "./nowhere"}, 2, "nowhere"),
         ({"alpha": "2"}, 2, "input alpha"),
-        ({"working_directory": "nowhere"}, 2, "input working-directory: nowhere is no folder"),
+        ({"working_directory": "nowhere"}, 2, "input working-directory: there is no folder nowhere"),
         ({"name": "two\nlines"}, 2, "name"),
         ({"device": "cuda"}, 4, "default-runtime"),
     ],
 )
-def test_without_a_verdict_the_outputs_say_so(
-    job: Job, inputs: dict[str, str], code: int, said: str, capfd: pytest.CaptureFixture[str]
+def test_outputs_report_a_missing_verdict(
+    job: Job, inputs: dict[str, str], code: int, message: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     import torch
 
     if "device" in inputs and torch.cuda.is_available():
-        pytest.skip("there is a GPU")
+        pytest.skip("a GPU is visible")
     assert job.step(**inputs) == code
     assert job.outputs["verdict"] == "ERROR"
     assert job.outputs["exit-code"] == str(code)
     out, err = capfd.readouterr()
-    assert said in err
+    assert message in err
     (line,) = [line for line in out.splitlines() if line.startswith("::error ")]
-    assert said in line
+    assert message in line
     assert "quantgate: no verdict" in job.summary.read_text()
     assert not (job.workspace / ".gate").exists()  # nothing was evaluated
 
 
 @pytest.mark.parametrize("inputs", [{"candidate": "./nowhere"}, {"alpha": "2"}])
-def test_without_a_verdict_an_older_success_of_the_commit_does_not_stand(
+def test_missing_verdict_replaces_an_earlier_success_of_the_commit(
     job: Job, github: FakeGitHub, inputs: dict[str, str]
 ) -> None:
     assert job.step(status_context="quantgate", **inputs) == 2
@@ -201,7 +203,7 @@ def test_without_a_verdict_an_older_success_of_the_commit_does_not_stand(
     assert status["description"].startswith("no verdict")
 
 
-def test_a_status_that_cannot_be_set_changes_no_exit_code(
+def test_refused_status_does_not_change_the_exit_code(
     job: Job, github: FakeGitHub, capfd: pytest.CaptureFixture[str]
 ) -> None:
     github.fail("POST", "statuses", Answer(403, {"message": "Resource not accessible by integration"}))
@@ -211,12 +213,12 @@ def test_a_status_that_cannot_be_set_changes_no_exit_code(
     assert github.statuses == []
 
 
-def test_no_gpu_is_said_before_anything_is_read(job: Job, capfd: pytest.CaptureFixture[str]) -> None:
-    """The tasks' file is missing, too; on a GPU runner's time, the GPU comes first."""
+def test_missing_gpu_is_reported_before_anything_is_read(job: Job, capfd: pytest.CaptureFixture[str]) -> None:
+    """The task file is missing too, but the GPU is checked first."""
     import torch
 
     if torch.cuda.is_available():
-        pytest.skip("there is a GPU")
+        pytest.skip("a GPU is visible")
     (job.workspace / "items.jsonl").unlink()
     assert job.step(device="cuda") == 4
     err = capfd.readouterr().err
@@ -224,53 +226,55 @@ def test_no_gpu_is_said_before_anything_is_read(job: Job, capfd: pytest.CaptureF
     assert "--gpus all" in err
 
 
-def test_the_model_and_tasks_may_come_from_inputs_alone(job: Job) -> None:
+def test_inputs_alone_can_define_models_and_tasks(job: Job) -> None:
     config = yaml.safe_load((job.workspace / "gate.yml").read_text())
     (job.workspace / "gate.yml").unlink()
     tasks = yaml.safe_dump(config["tasks"])
     code = job.step(baseline="base", candidate="base", tasks=tasks, device="cpu", result_path="out/r.json")
     assert code == 0
     assert job.outputs["result-path"] == "out/r.json"
-    again = json.loads((job.workspace / "out/r.json").read_text())["provenance"]["reproduce"][0]
-    assert again.startswith("env INPUT_BASELINE=base INPUT_CANDIDATE=base")
-    assert again.endswith("gate action")
-    assert TOKEN not in again
+    command = json.loads((job.workspace / "out/r.json").read_text())["provenance"]["reproduce"][0]
+    assert command.startswith("env INPUT_BASELINE=base INPUT_CANDIDATE=base")
+    assert command.endswith("gate action")
+    assert TOKEN not in command
 
 
-def test_a_project_in_a_folder(job: Job) -> None:
-    inner = job.workspace / "ml"
-    inner.mkdir()
+def test_working_directory_contains_the_project(job: Job) -> None:
+    project = job.workspace / "ml"
+    project.mkdir()
     for name in ("base", "other", "items.jsonl", "gate.yml"):
-        (job.workspace / name).rename(inner / name)
+        (job.workspace / name).rename(project / name)
     assert job.step(working_directory="ml", candidate="base") == 0
     assert job.outputs["report-path"] == "ml/gate-report.md"
-    assert (inner / ".gate").is_dir()
+    assert (project / ".gate").is_dir()
 
 
-def test_outside_of_github_it_runs_and_publishes_nothing(
+def test_nothing_is_published_outside_of_github(
     job: Job, github: FakeGitHub, capfd: pytest.CaptureFixture[str]
 ) -> None:
     job.environment = {}
     assert job.step(candidate="base") == 0
     assert github.requests == []
     out = capfd.readouterr().out
-    assert "::" not in out  # a terminal has no use for the runner's commands, and must not show the token
+    assert "::" not in out  # no workflow commands, and the token is not shown
     assert TOKEN not in out
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can give files away")
-def test_files_are_given_to_the_workspaces_owner(job: Job) -> None:
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can change the owner of files")
+def test_written_files_belong_to_the_owner_of_the_workspace(job: Job) -> None:
     """Otherwise the next checkout on a self-hosted runner cannot delete them."""
     os.chown(job.workspace, 1001, 1001)
     assert job.step(candidate="base", report_path="reports/new/r.md") == 0
-    mine = ["gate-result.json", "reports", "reports/new", "reports/new/r.md", ".gate"]
-    written = [job.workspace / name for name in mine] + list((job.workspace / ".gate").rglob("*"))
+    names = ["gate-result.json", "reports", "reports/new", "reports/new/r.md", ".gate"]
+    written = [job.workspace / name for name in names] + list((job.workspace / ".gate").rglob("*"))
     assert {path.stat().st_uid for path in written} == {1001}
     assert job.step(candidate="./nowhere") == 2
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can give files away")
-def test_caches_in_the_workspace_are_given_away_too_and_nothing_outside_of_it(tmp_path: Path) -> None:
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can change the owner of files")
+def test_caches_in_the_workspace_change_owner_but_nothing_outside_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     workspace, outside = tmp_path / "workspace", tmp_path / "outside"
     files = ["hf/hub/models--a/b", "hf/xet/c", "cache/quantgate/stores/s3-x/d"]
     for name in files:
@@ -279,10 +283,11 @@ def test_caches_in_the_workspace_are_given_away_too_and_nothing_outside_of_it(tm
     outside.mkdir()
     (workspace / "link").symlink_to(outside)
     os.chown(workspace, 1001, 1001)
-    environment = {"HF_HOME": str(workspace / "hf"), "GATE_CACHE": str(workspace / "cache")}
-    _give_to_owner(
-        str(workspace), [*_caches(environment), workspace / "link" / "r.md", workspace / ".." / "outside"]
-    )
-    made = [path for path in workspace.rglob("*") if path.name != "link"]
-    assert {path.stat().st_uid for path in made} == {1001}
+    monkeypatch.setenv("GATE_CACHE", str(workspace / "cache"))
+    for name, folder in (("HF_HOME", "hf"), ("HF_HUB_CACHE", "hf/hub"), ("HF_XET_CACHE", "hf/xet")):
+        monkeypatch.setattr(constants, name, str(workspace / folder))  # read when the package is imported
+    paths = [*all_caches(), workspace / "link" / "r.md", workspace / ".." / "outside"]
+    give_to_owner(str(workspace), paths)
+    inside = [path for path in workspace.rglob("*") if path.name != "link"]
+    assert {path.stat().st_uid for path in inside} == {1001}
     assert outside.stat().st_uid == 0

@@ -1,4 +1,4 @@
-"""Which pull request and which commit, from GitHub's own example payloads of every event."""
+"""Pull request and commit of a job, from GitHub's example payload of each event."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 from support.fake_github import HEAD, HOME, Answer, FakeGitHub, pull
 
 from gate.errors import ConfigError
-from gate.github.client import Client
-from gate.github.context import Context, Event, MergeGroup, on_github, read_context
+from gate.github.client import Client, GitHubError
+from gate.github.context import Context, Event, MergeGroup, PullRequest, on_github, read_context
 from gate.github.pulls import check_pull, commit_of, find_pull
 
 MERGE = "9" * 40  # GITHUB_SHA of a pull request is a merge commit
@@ -34,38 +34,38 @@ def context(event_name: str, path: Path | None = None, **more: str) -> Context:
 
 
 @pytest.mark.parametrize("name", ["pull_request", "pull_request_target"])
-def test_a_pull_request_names_itself_and_its_head(
+def test_pull_request_event_has_pull_request_and_head(
     client: Client, event: Write, name: str, github: FakeGitHub
 ) -> None:
     here = context(name, event("pull_request"))
-    found = find_pull(here, client)
-    assert found.pull is not None
-    assert (found.pull.number, found.pull.from_fork) == (2, False)
+    lookup = find_pull(here, client)
+    assert lookup.pull is not None
+    assert (lookup.pull.number, lookup.pull.from_fork) == (2, False)
     assert commit_of(here) == HEAD != MERGE
     assert github.requests == []
 
 
-def test_a_fork_is_known(event: Write) -> None:
+def test_fork_is_detected(event: Write) -> None:
     def fork(data: Any) -> None:
         data["pull_request"]["head"]["repo"]["full_name"] = "stranger/Hello-World"
 
-    def gone(data: Any) -> None:
+    def deleted(data: Any) -> None:
         data["pull_request"]["head"]["repo"] = None
 
-    for change in (fork, gone):
-        found = context("pull_request", event("pull_request", change)).event.pull_request
-        assert found is not None
-        assert found.from_fork
+    for change in (fork, deleted):
+        pull_request = context("pull_request", event("pull_request", change)).event.pull_request
+        assert pull_request is not None
+        assert pull_request.from_fork
 
 
-def test_a_workflow_run_of_the_same_repository(client: Client, github: FakeGitHub, event: Write) -> None:
+def test_workflow_run_of_the_same_repository(client: Client, github: FakeGitHub, event: Write) -> None:
     github.pulls = [
         pull(2, RUN_SHA, ORG, "changes") | {"base": {"ref": "m", "sha": "f" * 40, "repo": {"full_name": ORG}}}
     ]
     here = context("workflow_run", event("workflow_run"), GITHUB_REPOSITORY=ORG)
-    found = find_pull(here, client)
-    assert found.pull is not None
-    assert found.pull.number == 2
+    lookup = find_pull(here, client)
+    assert lookup.pull is not None
+    assert lookup.pull.number == 2
     assert commit_of(here) == RUN_SHA
     assert github.sent("GET") == [f"/repos/{ORG}/pulls/2"]
 
@@ -76,7 +76,7 @@ def of_fork(data: Any) -> None:
     run["head_repository"]["full_name"] = "stranger/Hello-World"
 
 
-def test_a_workflow_run_of_a_fork_is_found_by_branch_and_commit(
+def test_workflow_run_of_a_fork_is_found_by_branch_and_commit(
     client: Client, github: FakeGitHub, event: Write
 ) -> None:
     branch = "fix/the thing&more"
@@ -85,53 +85,51 @@ def test_a_workflow_run_of_a_fork_is_found_by_branch_and_commit(
         pull(6, "a" * 40, "stranger/Hello-World", branch),
         pull(7, RUN_SHA, "stranger/Hello-World", branch),
     ]
-    found = find_pull(context("workflow_run", event("workflow_run", of_fork)), client)
-    assert found.pull is not None
-    assert found.pull.number == 7
+    lookup = find_pull(context("workflow_run", event("workflow_run", of_fork)), client)
+    assert lookup.pull is not None
+    assert lookup.pull.number == 7
     assert github.requests[0].query["head"] == f"stranger:{branch}"
 
 
-def test_a_workflow_run_of_a_fork_whose_branch_was_renamed_is_found_by_the_commit(
+def test_workflow_run_of_a_fork_with_a_renamed_branch_is_found_by_commit(
     client: Client, github: FakeGitHub, event: Write
 ) -> None:
     github.pulls = [pull(7, RUN_SHA, "stranger/Hello-World", "renamed")]
-    found = find_pull(context("workflow_run", event("workflow_run", of_fork)), client)
-    assert found.pull is not None
-    assert found.pull.number == 7
+    lookup = find_pull(context("workflow_run", event("workflow_run", of_fork)), client)
+    assert lookup.pull is not None
+    assert lookup.pull.number == 7
 
 
-def test_a_workflow_run_whose_pull_request_moved_on_has_none(
+def test_workflow_run_of_an_outdated_commit_has_no_pull_request(
     client: Client, github: FakeGitHub, event: Write
 ) -> None:
     github.pulls = [pull(7, "a" * 40, "stranger/Hello-World", "fix/the thing&more")]
-    found = find_pull(context("workflow_run", event("workflow_run", of_fork)), client)
-    assert found.pull is None
-    assert RUN_SHA[:12] in found.why
+    lookup = find_pull(context("workflow_run", event("workflow_run", of_fork)), client)
+    assert lookup.pull is None
+    assert RUN_SHA[:12] in lookup.reason
 
 
-def test_a_pull_request_of_another_repository_with_the_same_number_is_not_taken(
+def test_pull_request_of_another_repository_with_the_same_number_is_ignored(
     client: Client, github: FakeGitHub, event: Write
 ) -> None:
-    """`workflow_run.pull_requests` also lists pull requests of upstream repositories."""
+    """`workflow_run.pull_requests` also contains pull requests of upstream repositories."""
     github.pulls = [pull(2, "b" * 40)]
     assert find_pull(context("workflow_run", event("workflow_run")), client).pull is None
 
 
-def test_a_number_that_does_not_exist_here_is_no_match(
-    client: Client, github: FakeGitHub, event: Write
-) -> None:
-    """The first named pull request is another repository's; ours is found by its commit."""
+def test_unknown_pull_request_number_is_skipped(client: Client, github: FakeGitHub, event: Write) -> None:
+    """The listed pull request is in another repository; ours is found by its commit."""
     payload = event("workflow_run")
     run = json.loads(payload.read_text(encoding="utf-8"))["workflow_run"]
     github.pulls = [pull(41, run["head_sha"], run["head_repository"]["full_name"], "elsewhere")]
-    found = find_pull(context("workflow_run", payload), client)
+    lookup = find_pull(context("workflow_run", payload), client)
     assert f"/repos/{HOME}/pulls/{run['pull_requests'][0]['number']}" in github.sent("GET")
-    assert found.pull is not None
-    assert found.pull.number == 41
+    assert lookup.pull is not None
+    assert lookup.pull.number == 41
 
 
 @pytest.mark.parametrize("name", ["push", "workflow_dispatch"])
-def test_a_push_belongs_to_the_open_pull_request_that_ends_in_it(
+def test_push_belongs_to_the_open_pull_request_with_this_head(
     client: Client, github: FakeGitHub, event: Write, name: str
 ) -> None:
     github.pulls = [
@@ -140,28 +138,28 @@ def test_a_push_belongs_to_the_open_pull_request_that_ends_in_it(
         pull(5, "c" * 40),
     ]
     here = context(name, event(name))
-    found = find_pull(here, client)
-    assert found.pull is not None
-    assert found.pull.number == 4
+    lookup = find_pull(here, client)
+    assert lookup.pull is not None
+    assert lookup.pull.number == 4
     assert commit_of(here) == MERGE
     assert github.sent("GET") == [f"/repos/{HOME}/commits/{MERGE}/pulls"]
 
 
-def test_a_push_without_a_pull_request_says_so(client: Client, github: FakeGitHub, event: Write) -> None:
+def test_push_without_a_pull_request_has_a_reason(client: Client, github: FakeGitHub, event: Write) -> None:
     github.pulls = []
-    found = find_pull(context("push", event("push")), client)
-    assert found.pull is None
-    assert "no open pull request" in found.why
+    lookup = find_pull(context("push", event("push")), client)
+    assert lookup.pull is None
+    assert "no open pull request" in lookup.reason
 
 
-def test_the_merge_queue_names_the_pull_request_in_its_branch(
+def test_merge_queue_branch_contains_the_pull_request_number(
     client: Client, github: FakeGitHub, event: Write
 ) -> None:
     github.pulls = [pull(104)]
     here = context("merge_group", event("merge_group"))
-    found = find_pull(here, client)
-    assert found.pull is not None
-    assert found.pull.number == 104
+    lookup = find_pull(here, client)
+    assert lookup.pull is not None
+    assert lookup.pull.number == 104
     assert commit_of(here) == "2ffea6db159f6b6c47a24e778fb9ef40cf6b1c7d"
 
 
@@ -174,11 +172,11 @@ def test_the_merge_queue_names_the_pull_request_in_its_branch(
         (f"refs/heads/pr-{'9' * 30}-{'a' * 40}", None),
     ],
 )
-def test_branches_of_the_merge_queue(ref: str, number: int | None) -> None:
+def test_number_in_a_merge_queue_branch(ref: str, number: int | None) -> None:
     assert MergeGroup(head_sha="a" * 40, head_ref=ref).number == number
 
 
-def test_a_schedule_has_no_pull_request_and_asks_nobody(
+def test_schedule_has_no_pull_request_and_sends_no_request(
     client: Client, github: FakeGitHub, tmp_path: Path
 ) -> None:
     (tmp_path / "event.json").write_text('{"schedule": "0 3 * * *"}', encoding="utf-8")
@@ -188,11 +186,11 @@ def test_a_schedule_has_no_pull_request_and_asks_nobody(
     assert github.requests == []
 
 
-def test_the_newest_of_several_pull_requests(client: Client, github: FakeGitHub, event: Write) -> None:
+def test_newest_of_several_pull_requests(client: Client, github: FakeGitHub, event: Write) -> None:
     github.pulls = [pull(4, MERGE), pull(9, MERGE), pull(6, MERGE)]
-    found = find_pull(context("push", event("push")), client)
-    assert found.pull is not None
-    assert found.pull.number == 9
+    lookup = find_pull(context("push", event("push")), client)
+    assert lookup.pull is not None
+    assert lookup.pull.number == 9
 
 
 def test_defaults_and_enterprise_server() -> None:
@@ -216,7 +214,7 @@ def test_defaults_and_enterprise_server() -> None:
 
 
 @pytest.mark.parametrize("name", ["", "octo", "a/b/c", "../..", "a/..", "a b/c", "a/b?x=1", "-a/b", "a/b\n"])
-def test_a_repository_that_is_none_is_refused(name: str) -> None:
+def test_malformed_repository_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match="No repository"):
         context("push", GITHUB_REPOSITORY=name)
 
@@ -225,56 +223,54 @@ def test_a_repository_that_is_none_is_refused(name: str) -> None:
     ("variable", "value"),
     [("GITHUB_SHA", "main"), ("GITHUB_SHA", "A" * 40), ("GITHUB_SERVER_URL", "https://x/](javascript:1)")],
 )
-def test_variables_that_github_never_writes_are_refused(variable: str, value: str) -> None:
+def test_malformed_variables_are_refused(variable: str, value: str) -> None:
     with pytest.raises(ConfigError, match=variable):
         context("push", **{variable: value})
 
 
-def test_event_files_that_cannot_be_read(tmp_path: Path) -> None:
+def test_unreadable_event_files(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="does not exist"):
         context("push", tmp_path / "none.json")
     for text in ("", "[]", "{", '{"pull_request": {"number": "x"}}', '{"workflow_run": {"id": 1}}'):
         (tmp_path / "event.json").write_text(text, encoding="utf-8")
-        with pytest.raises(ConfigError, match="is not GitHub's"):
+        with pytest.raises(ConfigError, match="is not a GitHub event"):
             context("push", tmp_path / "event.json")
 
 
-def test_a_run_that_is_checked_against_its_pull_request(event: Write) -> None:
+def test_pull_request_is_checked_against_the_run(event: Write) -> None:
     run = Event.model_validate_json(event("workflow_run", of_fork).read_text()).workflow_run
     good = pull(7, RUN_SHA, "stranger/Hello-World")
-    shape = type(context("pull_request", event("pull_request")).event.pull_request)
-    assert shape is not type(None)
 
     def check(data: dict[str, Any], sha: str | None = None) -> None:
-        check_pull(shape.model_validate(data), HOME, run, sha)
+        check_pull(PullRequest.model_validate(data), HOME, run, sha)
 
     check(good)
     check(good, RUN_SHA)
-    for bad, words in (
+    for bad, message in (
         (pull(7, "a" * 40, "stranger/Hello-World"), "the run's commit"),
         (pull(7, RUN_SHA, "other/Hello-World"), "not in the repository that the run is from"),
         (pull(7, RUN_SHA, HOME), "not in the repository that the run is from"),
         ({**good, "head": {**good["head"], "repo": None}}, "not in the repository that the run is from"),
-        ({**good, "base": {**good["base"], "repo": {"full_name": "x/y"}}}, f"not one of {HOME}"),
+        ({**good, "base": {**good["base"], "repo": {"full_name": "x/y"}}}, f"is not in {HOME}"),
     ):
-        with pytest.raises(ConfigError, match=words):
+        with pytest.raises(ConfigError, match=message):
             check(bad)
     with pytest.raises(ConfigError, match="--sha"):
         check(good, "b" * 40)
 
 
-def test_where_it_runs() -> None:
+def test_on_github() -> None:
     assert on_github({"GITHUB_ACTIONS": "true"})
     assert not on_github({"CI": "true"})
 
 
-def test_a_refusal_while_searching_is_githubs_error(client: Client, github: FakeGitHub, event: Write) -> None:
+def test_refused_lookup_is_a_github_error(client: Client, github: FakeGitHub, event: Write) -> None:
     github.fail("GET", "pulls", Answer(403, {"message": "Resource not accessible by integration"}))
-    with pytest.raises(Exception, match="Resource not accessible"):
+    with pytest.raises(GitHubError, match="Resource not accessible"):
         find_pull(context("push", event("push")), client)
 
 
-def test_payloads_are_githubs_own() -> None:
-    """The fixtures hold far more than is used; none was trimmed."""
+def test_payloads_are_complete() -> None:
+    """The fixtures are GitHub's untrimmed examples."""
     for path in (Path(__file__).parent / "payloads").glob("*.json"):
         assert len(json.loads(path.read_text(encoding="utf-8"))["repository"]) > 50

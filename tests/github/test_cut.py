@@ -1,4 +1,4 @@
-"""A report that is too long loses whole rows, says how many, and links to the rest."""
+"""A report that is too long loses whole rows, says how many, and links to the full report."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from gate.report import Result, render_markdown
 
 RUN = "https://github.com/o/r/actions/runs/1"
 WORST = "<@#|`&" * 4_000
-"""Each character becomes five, and six with its entity."""
+"""Text that grows the most when it is escaped: six characters for each one."""
 
 
 def rows(text: str) -> tuple[int, int]:
-    """Rows of the table of tasks and of the table of flips."""
+    """Return the numbers of rows in the tables of tasks and of flips."""
     tables = re.findall(r"(?:^\|.*\n)+", text, re.M)
     counts = {table.splitlines()[0].count("|"): len(table.splitlines()) - 2 for table in tables}
     return counts.get(9, 0), counts.get(6, 0)
 
 
-def test_a_report_that_fits_is_whole() -> None:
+def test_report_within_the_limit_is_complete() -> None:
     for verdict in ("PASS", "FAIL", "INCONCLUSIVE"):
         text = render_markdown(example(verdict))
         assert text == render_markdown(example(verdict), limit=len(text.encode()))
-        assert "left out" not in text
+        assert "omitted" not in text
         assert rows(text) == (3, len(example(verdict).flips))
 
 
-def test_flips_go_first_then_tasks() -> None:
+def test_flips_are_dropped_before_tasks() -> None:
     result = many_tasks(100, flips=10, text="x" * 150)
     whole = len(render_markdown(result).encode())
     text = render_markdown(result, limit=whole - 1_000, full_report=RUN)
     assert rows(text)[0] == 100
     assert 0 < rows(text)[1] < 10
-    assert f"{10 - rows(text)[1]} of 10 flips left out here" in text
+    assert f"{10 - rows(text)[1]} of 10 flips omitted" in text
     shorter = render_markdown(result, limit=15_000, full_report=RUN)
     assert rows(shorter)[1] == 0
     assert 0 < rows(shorter)[0] < 100
@@ -46,7 +46,7 @@ def test_flips_go_first_then_tasks() -> None:
     assert shorter.count(f"]({RUN})") == 2
 
 
-def test_the_tasks_that_stay_are_those_with_the_smallest_p_values() -> None:
+def test_remaining_tasks_have_the_smallest_p_values() -> None:
     result = many_tasks(400)
     result = result.model_copy(update={"tasks": result.tasks[::-1]})
     text = render_markdown(result, limit=10_000)
@@ -55,7 +55,7 @@ def test_the_tasks_that_stay_are_those_with_the_smallest_p_values() -> None:
     assert len(shown) > 20
 
 
-def test_a_cut_never_splits_a_row() -> None:
+def test_rows_are_never_split() -> None:
     result = many_tasks(60, text="<b>|" * 20)
     whole = render_markdown(result)
     full_rows = {line for line in whole.splitlines() if line.startswith("|")}
@@ -66,7 +66,7 @@ def test_a_cut_never_splits_a_row() -> None:
         assert text.count("<details") == text.count("</details>")
 
 
-def test_the_worst_that_a_checked_file_can_hold_fits_into_a_comment() -> None:
+def test_largest_accepted_file_fits_into_a_comment() -> None:
     result = many_tasks(2_000, flips=2_000, text=WORST[:20_000])
     words = " ".join("a@" for _ in range(6_000))
     result = result.model_copy(
@@ -92,7 +92,7 @@ def test_the_worst_that_a_checked_file_can_hold_fits_into_a_comment() -> None:
     text=st.text(max_size=400),
     limit=st.integers(9_000, COMMENT_LIMIT),
 )
-def test_every_limit_holds_for_every_text(tasks: int, flips: int, text: str, limit: int) -> None:
+def test_limit_holds_for_any_text(tasks: int, flips: int, text: str, limit: int) -> None:
     result: Result = many_tasks(tasks, flips, text.encode("utf-8", "replace").decode())
     found = render_markdown(result, limit=limit, full_report=RUN, name="nightly")
     assert len(found.encode()) <= limit
@@ -100,7 +100,7 @@ def test_every_limit_holds_for_every_text(tasks: int, flips: int, text: str, lim
     assert (f"{hidden:,} of {tasks:,} tasks" in found) == (hidden > 0)
 
 
-def test_a_limit_below_any_report_is_an_error() -> None:
+def test_limit_below_the_shortest_report_is_an_error() -> None:
     with pytest.raises(ValueError, match="even without any rows"):
         render_markdown(example("PASS"), limit=100)
     with pytest.raises(ValueError, match="not an address"):

