@@ -1,9 +1,9 @@
-"""The gate on real models and BIG-bench questions, and agreement of its scores with LM Evaluation Harness.
+"""The gate on real models and BIG-bench tasks, and agreement of its scores with LM Evaluation Harness.
 
     python benchmarks/real_models.py DATA [--models gate-demo/models] [--items 400] [--out benchmarks/results]
 
 DATA holds social_iqa, step_inference and goal_inference as JSONL with question, choices and gold. The models are those
-that `gate demo` leaves behind. Prints a table and writes real_models.md.
+of `gate demo`. Prints a table and writes it to real_models.md.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ PROMPT = "Q: {{ question }}\nA:"
 
 
 def write_config(folder: Path, data: Path, models: Path, candidate: str, items: int, dtype: str) -> Path:
-    """Write a gate.yml for one candidate; the lossless one is the baseline at another batch size."""
-    other = {"model": str(models / candidate), "dtype": dtype}
+    """Write a gate.yml for one candidate; the lossless candidate is the baseline at another batch size."""
+    settings: dict[str, object] = {"model": str(models / candidate), "dtype": dtype}
     if candidate == "baseline":
-        other["engine"] = {"max_batch_tokens": 384}
+        settings["engine"] = {"max_batch_tokens": 384}
     tasks = [
         {
             "name": name,
@@ -47,7 +47,7 @@ def write_config(folder: Path, data: Path, models: Path, candidate: str, items: 
             {
                 "version": 1,
                 "baseline": {"model": str(models / "baseline"), "dtype": dtype},
-                "candidate": other,
+                "candidate": settings,
                 "tasks": tasks,
                 "samples": {"limit": items},
                 "report": {"markdown": None, "json": None},
@@ -59,7 +59,7 @@ def write_config(folder: Path, data: Path, models: Path, candidate: str, items: 
 
 
 def lm_eval_correct(data: Path, model: Path, items: int, folder: Path) -> dict[str, list[bool]]:
-    """Return lm-eval's per-sample `acc` in float32, in the order of the file."""
+    """Return lm-eval's `acc` of each sample in float32, in order of the file."""
     import lm_eval
     from lm_eval.models.huggingface import HFLM
     from lm_eval.tasks import TaskManager
@@ -96,7 +96,7 @@ def lm_eval_correct(data: Path, model: Path, items: int, folder: Path) -> dict[s
 
 
 def main() -> None:
-    """Run everything and write the table."""
+    """Run both candidates, compare scores with lm-eval, and write the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -109,9 +109,9 @@ def main() -> None:
     dtype = "bfloat16" if native_bfloat16() else "float32"
     terminal = Terminal()
     lines = [
-        "# Real models on BIG-bench questions",
+        "# Real models on BIG-bench tasks",
         "",
-        f"SmolLM2-135M-Instruct in {dtype}, {options.items} items a task, 2 CPU threads; (regressions, improvements).",
+        f"SmolLM2-135M-Instruct in {dtype}, {options.items} items per task, 2 CPU threads; (regressions, improvements).",
         "",
         f"| candidate | {' | '.join(TASKS)} | omnibus p | verdict | seconds |",
         "|---|---|---|---|---|---|---|",
@@ -131,15 +131,15 @@ def main() -> None:
             path = write_config(folder, data, models, "baseline", options.agree, "float32")
             sets = evaluate_baseline(load_config(path), terminal)
             ours = {
-                one.manifest.task: open_set(one.folder).read().table.column("correct").to_pylist()
-                for one in sets
+                samples.manifest.task: open_set(samples.folder).read().table.column("correct").to_pylist()
+                for samples in sets
             }
             theirs = lm_eval_correct(data, models / "baseline", options.agree, folder)
-            same = ", ".join(
+            agreement = ", ".join(
                 f"{task} {sum(a == b for a, b in zip(ours[task], theirs[task], strict=True))}/{options.agree}"
                 for task in TASKS
             )
-            lines += ["", f"Per-sample `acc` in float32 equal to LM Evaluation Harness's: {same}."]
+            lines += ["", f"Samples whose `acc` in float32 equals LM Evaluation Harness's: {agreement}."]
     text = "\n".join(lines) + "\n"
     print(text)
     (options.out / "real_models.md").write_text(text, encoding="utf-8")
