@@ -17,11 +17,7 @@ def cache_folder() -> Path:
 
 def all_caches() -> list[Path]:
     """Return every cache folder that a run may write to."""
-    try:
-        from huggingface_hub import constants
-    except ImportError:
-        return [cache_folder()]
-    return [
-        cache_folder(),
-        *map(Path, (constants.HF_HOME, constants.HF_HUB_CACHE, constants.HF_XET_CACHE)),
-    ]
+    from huggingface_hub import constants
+
+    hub = (constants.HF_HOME, constants.HF_HUB_CACHE, constants.HF_XET_CACHE)
+    return [cache_folder(), *map(Path, hub)]

@@ -41,17 +41,13 @@ def examine(config: Path | None, environment: Mapping[str, str], scoring: bool =
     weights: list[Weights] = []
     if loaded is not None:
         models, weights = examine_models(loaded, can_load=torch is not None)
-    if hub is not None:
-        from_hub = any(model.from_hub for model in weights) or any(
-            model.state == "problem" for model in models
-        )
-        yield examine_hub(hub, needed=from_hub)
+    from_hub = any(model.from_hub for model in weights) or any(model.state == "problem" for model in models)
+    yield examine_hub(hub, needed=from_hub)
     yield from models
     if scoring and loaded is not None:
         yield examine_scoring(loaded)
     yield from examine_memory(weights, available_memory(), torch.memory if torch else ())
-    if hub is not None:
-        yield examine_downloads(weights, hub.cache)
+    yield examine_downloads(weights, hub.cache)
     if loaded is not None and "://" not in loaded.config.samples.store:
         yield examine_store(loaded.folder / loaded.config.samples.store)
     yield from examine_github(environment)

@@ -28,12 +28,10 @@ class Hub:
     has_token: bool = False
 
 
-def inspect_hub() -> Hub | None:
-    """Return the settings of huggingface_hub, or None where it is not installed."""
-    try:
-        from huggingface_hub import constants, get_token
-    except ImportError:
-        return None
+def inspect_hub() -> Hub:
+    """Return the settings of huggingface_hub."""
+    from huggingface_hub import constants, get_token
+
     return Hub(
         constants.ENDPOINT,
         constants.HF_HUB_OFFLINE,
