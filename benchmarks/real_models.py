@@ -111,7 +111,8 @@ def main() -> None:
     lines = [
         "# Real models on BIG-bench tasks",
         "",
-        f"SmolLM2-135M-Instruct in {dtype}, {options.items} items per task, 2 CPU threads; (regressions, improvements).",
+        f"SmolLM2-135M-Instruct in {dtype}, {options.items} items per task, 2 CPU threads. Cells: (regressions, "
+        "improvements).",
         "",
         f"| candidate | {' | '.join(TASKS)} | omnibus p | verdict | seconds |",
         "|---|---|---|---|---|---|---|",
