@@ -1,4 +1,4 @@
-"""Scoring by echo on a server that speaks vLLM's dialect: the numbers are those of the engine with the same weights."""
+"""Served models, scored by echo on a server with vLLM's protocol: scores equal those of the transformers engine."""
 
 from __future__ import annotations
 
@@ -8,24 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.asking import ask_server, served_identity, silent
-from support.dialect import NAME, Dialect, serve
-from support.taught import write_taught_model
+from support.fake_vllm import NAME, FakeVllm, serve
+from support.opened import open_model, silent
+from support.served import open_served, served_identity
+from support.trained import write_trained_model
 
-from gate.config import EngineSettings, ModelSettings
-from gate.engines import (
-    Engine,
-    GenerateRequest,
-    LoglikelihoodRequest,
-    RollingRequest,
-    fetch,
-    locate,
-    open_engine,
-)
+from gate.engines import Engine, GenerateRequest, LoglikelihoodRequest, RollingRequest
 from gate.errors import EvaluationError, ModelError, TaskError
 from gate.tasks import Message
 
-QUESTIONS = [
+REQUESTS = [
     LoglikelihoodRequest("Q: Which animal sees the red bird?\nA:", (" cat", " a big dog", " fish")),
     LoglikelihoodRequest("the cat is ", ("red", "blue", "")),
     LoglikelihoodRequest("", ("the dog", " runs")),
@@ -36,146 +28,151 @@ QUESTIONS = [
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_taught_model(tmp_path_factory.mktemp("taught") / "model")
+    return write_trained_model(tmp_path_factory.mktemp("trained") / "model")
 
 
 @pytest.fixture(scope="module")
 def plain(weights: Path) -> Engine:
-    """The engine that holds the weights itself."""
-    settings = EngineSettings(device="cpu")
-    return open_engine(
-        fetch(locate(ModelSettings(model=str(weights)), weights), settings, weights, None), settings
-    )
+    """The transformers engine with the same weights."""
+    return open_model(weights)
 
 
 @pytest.fixture(scope="module")
-def loaded(weights: Path) -> Dialect:
-    return Dialect(weights)
+def loaded(weights: Path) -> FakeVllm:
+    return FakeVllm(weights)
 
 
 @pytest.fixture
-def dialect(loaded: Dialect) -> Iterator[Dialect]:
-    """The server's program, as it is made; a test may change it."""
-    before = {one.name: getattr(loaded, one.name) for one in dataclasses.fields(loaded)}
-    loaded.faults, loaded.asked, loaded.most_at_once = [], [], 0
+def fake(loaded: FakeVllm) -> Iterator[FakeVllm]:
+    """The server; changes that a test makes are undone."""
+    before = {field.name: getattr(loaded, field.name) for field in dataclasses.fields(loaded)}
+    loaded.faults, loaded.requests, loaded.max_in_flight = [], [], 0
     yield loaded
     for name, value in before.items():
         setattr(loaded, name, value)
 
 
 @pytest.fixture
-def url(dialect: Dialect) -> Iterator[str]:
-    with serve(dialect) as address:
+def url(fake: FakeVllm) -> Iterator[str]:
+    with serve(fake) as address:
         yield address
 
 
-def test_choices_score_as_in_the_engine_with_the_same_weights(url: str, weights: Path, plain: Engine) -> None:
-    served = ask_server(url, NAME, weights)
-    ours = plain.loglikelihood(QUESTIONS, silent)
-    theirs = served.loglikelihood(QUESTIONS, silent)
-    for one, other in zip(ours, theirs, strict=True):
-        assert other.loglikelihoods == pytest.approx(one.loglikelihoods, abs=1e-4)
-        assert (other.tokens_in, other.tokens_out) == (one.tokens_in, one.tokens_out)
-        assert other.greedy == one.greedy
+def test_choices_score_as_in_the_transformers_engine(url: str, weights: Path, plain: Engine) -> None:
+    served = open_served(url, NAME, weights)
+    ours = plain.loglikelihood(REQUESTS, silent)
+    theirs = served.loglikelihood(REQUESTS, silent)
+    for expected, actual in zip(ours, theirs, strict=True):
+        assert actual.loglikelihoods == pytest.approx(expected.loglikelihoods, abs=1e-4)
+        assert (actual.tokens_in, actual.tokens_out) == (expected.tokens_in, expected.tokens_out)
+        assert actual.greedy == expected.greedy
     assert served.runtime.tokenizer == plain.runtime.tokenizer
     assert served.runtime.versions["scoring"] == "echo of token ids"
 
 
-def test_the_servers_own_tokenizer_serves_as_well(url: str, plain: Engine) -> None:
-    asked = [
-        request for request in QUESTIONS if request.context
-    ]  # what an empty text begins with is not told
-    ours = plain.loglikelihood(asked, silent)
-    served = ask_server(url, NAME)
-    for one, other in zip(ours, served.loglikelihood(asked, silent), strict=True):
-        assert other.loglikelihoods == pytest.approx(one.loglikelihoods, abs=1e-4)
+def test_the_servers_own_tokenizer_gives_the_same_scores(url: str, plain: Engine) -> None:
+    # the server does not report the token that precedes an empty context
+    requests = [request for request in REQUESTS if request.context]
+    ours = plain.loglikelihood(requests, silent)
+    served = open_served(url, NAME)
+    for expected, actual in zip(ours, served.loglikelihood(requests, silent), strict=True):
+        assert actual.loglikelihoods == pytest.approx(expected.loglikelihoods, abs=1e-4)
     assert served.runtime.tokenizer == ""
 
 
-def test_texts_serve_where_no_tokenizer_is_known(url: str, dialect: Dialect, plain: Engine) -> None:
-    dialect.routes = ()
-    served = ask_server(url, NAME)
-    asked = [request for request in QUESTIONS if request.context]
-    ours = plain.loglikelihood(asked, silent)
-    for one, other in zip(ours, served.loglikelihood(asked, silent), strict=True):
-        assert other.loglikelihoods == pytest.approx(one.loglikelihoods, abs=1e-4)
-        assert (other.tokens_in, other.tokens_out) == (one.tokens_in, one.tokens_out)
+def test_without_a_tokenizer_prompts_are_sent_as_text(url: str, fake: FakeVllm, plain: Engine) -> None:
+    fake.routes = ()
+    served = open_served(url, NAME)
+    requests = [request for request in REQUESTS if request.context]
+    ours = plain.loglikelihood(requests, silent)
+    for expected, actual in zip(ours, served.loglikelihood(requests, silent), strict=True):
+        assert actual.loglikelihoods == pytest.approx(expected.loglikelihoods, abs=1e-4)
+        assert (actual.tokens_in, actual.tokens_out) == (expected.tokens_in, expected.tokens_out)
     assert served.runtime.versions["scoring"] == "echo of texts"
-    with pytest.raises(EvaluationError, match="an empty context needs the token that texts begin with"):
+    with pytest.raises(EvaluationError, match="an empty context needs the token that texts start with"):
         served.loglikelihood([LoglikelihoodRequest("", ("the dog",))], silent)
 
 
-def test_a_tokenizer_here_and_a_server_that_takes_texts_only(
-    url: str, dialect: Dialect, plain: Engine, weights: Path
+def test_with_a_tokenizer_and_a_server_that_accepts_text_only(
+    url: str, fake: FakeVllm, plain: Engine, weights: Path
 ) -> None:
-    dialect.takes_ids = False
-    served = ask_server(url, NAME, weights)
-    asked = [QUESTIONS[0], QUESTIONS[4]]
-    ours = plain.loglikelihood(asked, silent)
-    for one, other in zip(ours, served.loglikelihood(asked, silent), strict=True):
-        assert other.loglikelihoods == pytest.approx(one.loglikelihoods, abs=1e-4)
+    fake.accepts_ids = False
+    served = open_served(url, NAME, weights)
+    requests = [REQUESTS[0], REQUESTS[4]]
+    ours = plain.loglikelihood(requests, silent)
+    for expected, actual in zip(ours, served.loglikelihood(requests, silent), strict=True):
+        assert actual.loglikelihoods == pytest.approx(expected.loglikelihoods, abs=1e-4)
     assert served.runtime.versions["scoring"] == "echo of texts"
 
 
-def test_an_echo_that_is_shifted_by_one_token_is_refused(url: str, dialect: Dialect, weights: Path) -> None:
-    dialect.shift = True
-    for lender in (weights, None):
-        served = ask_server(url, NAME, lender)
+def test_an_echo_shifted_by_one_token_is_refused(url: str, fake: FakeVllm, weights: Path) -> None:
+    fake.shift = True
+    for tokenizer in (weights, None):
+        served = open_served(url, NAME, tokenizer)
         with pytest.raises(EvaluationError, match="they are shifted by one token") as caught:
-            served.loglikelihood(QUESTIONS[:1], silent)
+            served.loglikelihood(REQUESTS[:1], silent)
         assert "llama.cpp's own server, vLLM or SGLang" in str(caught.value.hint)
-        # texts can still be generated
+        # generation does not depend on the echo
         assert served.generate_until([GenerateRequest("the cat", (), 3)], silent)[0].tokens_out == 3
 
 
-def test_whole_texts_score_as_in_the_engine_with_the_same_weights(
-    url: str, weights: Path, plain: Engine
-) -> None:
-    asked = [
+def test_whole_texts_score_as_in_the_transformers_engine(url: str, weights: Path, plain: Engine) -> None:
+    requests = [
         RollingRequest(text) for text in ("the cat sees a dog", "", "<s>one two", "the red dog eats " * 12)
     ]
-    ours = plain.loglikelihood_rolling(asked, silent)
-    theirs = ask_server(url, NAME, weights).loglikelihood_rolling(asked, silent)
-    for one, other in zip(ours, theirs, strict=True):
-        assert other.loglikelihood == pytest.approx(one.loglikelihood, abs=1e-3)
-        assert other.tokens == one.tokens
+    ours = plain.loglikelihood_rolling(requests, silent)
+    theirs = open_served(url, NAME, weights).loglikelihood_rolling(requests, silent)
+    for expected, actual in zip(ours, theirs, strict=True):
+        assert actual.loglikelihood == pytest.approx(expected.loglikelihood, abs=1e-3)
+        assert actual.tokens == expected.tokens
 
 
-def test_a_text_longer_than_the_server_reads_is_scored_in_windows(url: str, weights: Path) -> None:
+def test_a_text_longer_than_the_servers_context_is_scored_in_windows(url: str, weights: Path) -> None:
     text = "the red dog eats a fish and " * 60
-    (answer,) = ask_server(url, NAME, weights).loglikelihood_rolling([RollingRequest(text)], silent)
+    (answer,) = open_served(url, NAME, weights).loglikelihood_rolling([RollingRequest(text)], silent)
     import transformers
 
     assert answer.tokens == len(transformers.AutoTokenizer.from_pretrained(weights)(text)["input_ids"])
     assert answer.tokens > 256
 
 
-def test_divergence_from_the_servers_twenty_likeliest_is_a_lower_bound(
-    url: str, dialect: Dialect, weights: Path, plain: Engine, other_tiny_model: Path
+def test_a_continuation_needs_room_for_one_token_before_it_and_one_after_it(
+    url: str, fake: FakeVllm, weights: Path
 ) -> None:
-    settings = EngineSettings(device="cpu")
-    source = fetch(locate(ModelSettings(model=str(other_tiny_model)), weights), settings, weights, None)
-    stored = open_engine(source, settings).loglikelihood(
-        [dataclasses.replace(request, top=192) for request in QUESTIONS], silent
+    longest = LoglikelihoodRequest("the", (" cat" * 254,))  # of a context of 256 tokens
+    assert len(fake.tokenizer(longest.continuations[0], add_special_tokens=False)["input_ids"]) == 254
+    served = open_served(url, NAME, weights)
+    assert served.loglikelihood([longest], silent)[0].tokens_out == 254
+    with pytest.raises(EvaluationError, match="255 tokens; the model reads at most 254"):
+        served.loglikelihood([LoglikelihoodRequest("the", (" cat" * 255,))], silent)
+
+
+def test_divergence_from_a_list_of_twenty_tokens_is_a_lower_bound(
+    url: str, fake: FakeVllm, weights: Path, plain: Engine, other_tiny_model: Path
+) -> None:
+    stored = open_model(other_tiny_model).loglikelihood(
+        [dataclasses.replace(request, top=192) for request in REQUESTS], silent
     )
-    asked = [dataclasses.replace(q, reference=a.distribution) for q, a in zip(QUESTIONS, stored, strict=True)]
-    exact = [answer.divergence for answer in plain.loglikelihood(asked, silent)]
-    short = [answer.divergence for answer in ask_server(url, NAME, weights).loglikelihood(asked, silent)]
-    dialect.longest_list = 384
-    whole = [answer.divergence for answer in ask_server(url, NAME, weights).loglikelihood(asked, silent)]
-    for one, few, many in zip(exact, short, whole, strict=True):
-        assert one is not None
-        assert few is not None
-        assert many is not None
-        assert few.same_top == many.same_top == one.same_top
-        assert 0 <= few.kl <= one.kl + 1e-4
-        assert many.kl == pytest.approx(one.kl, abs=1e-3)
+    requests = [
+        dataclasses.replace(q, reference=a.distribution) for q, a in zip(REQUESTS, stored, strict=True)
+    ]
+    exact = [answer.divergence for answer in plain.loglikelihood(requests, silent)]
+    short = [answer.divergence for answer in open_served(url, NAME, weights).loglikelihood(requests, silent)]
+    fake.max_list = 384
+    whole = [answer.divergence for answer in open_served(url, NAME, weights).loglikelihood(requests, silent)]
+    for expected, lower, full in zip(exact, short, whole, strict=True):
+        assert expected is not None
+        assert lower is not None
+        assert full is not None
+        assert lower.same_top == full.same_top == expected.same_top
+        assert 0 <= lower.kl <= expected.kl + 1e-4
+        assert full.kl == pytest.approx(expected.kl, abs=1e-3)
 
 
-def test_a_served_baseline_stores_its_list(url: str, weights: Path, plain: Engine) -> None:
-    asked = [dataclasses.replace(QUESTIONS[0], top=128)]
-    (theirs,) = ask_server(url, NAME, weights).loglikelihood(asked, silent)
-    (ours,) = plain.loglikelihood([dataclasses.replace(QUESTIONS[0], top=20)], silent)
+def test_a_served_baseline_stores_the_servers_list(url: str, weights: Path, plain: Engine) -> None:
+    requests = [dataclasses.replace(REQUESTS[0], top=128)]
+    (theirs,) = open_served(url, NAME, weights).loglikelihood(requests, silent)
+    (ours,) = plain.loglikelihood([dataclasses.replace(REQUESTS[0], top=20)], silent)
     assert theirs.distribution is not None
     assert ours.distribution is not None
     assert theirs.distribution.tokens == ours.distribution.tokens
@@ -183,12 +180,12 @@ def test_a_served_baseline_stores_its_list(url: str, weights: Path, plain: Engin
     assert theirs.distribution.tail == pytest.approx(ours.distribution.tail, abs=1e-3)
 
 
-def test_divergence_is_left_out_where_token_ids_are_not_told(
-    url: str, dialect: Dialect, weights: Path, caplog: pytest.LogCaptureFixture
+def test_divergence_is_left_out_if_the_server_reports_no_token_ids(
+    url: str, fake: FakeVllm, weights: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    dialect.names_ids = False
-    asked = [dataclasses.replace(question, top=10) for question in QUESTIONS]
-    answers = ask_server(url, NAME, weights).loglikelihood(asked, silent)
+    fake.reports_ids = False
+    requests = [dataclasses.replace(request, top=10) for request in REQUESTS]
+    answers = open_served(url, NAME, weights).loglikelihood(requests, silent)
     assert all(answer.distribution is None for answer in answers)
     assert [r.message for r in caplog.records if "KL" in r.message] == [
         "tiny: KL divergence is left out: the server names likely tokens by text only"
@@ -198,49 +195,47 @@ def test_divergence_is_left_out_where_token_ids_are_not_told(
 TEXTS = [GenerateRequest(f"the {word}", (), 2, top=10) for word in ("cat", "dog", "bird", "fish")]
 
 
-def test_the_first_token_of_a_text_is_measured_on_a_server_as_here(
-    url: str, dialect: Dialect, weights: Path, plain: Engine, other_tiny_model: Path
+def test_the_distribution_of_a_texts_first_token_is_that_of_the_transformers_engine(
+    url: str, fake: FakeVllm, weights: Path, plain: Engine, other_tiny_model: Path
 ) -> None:
-    asked = [*TEXTS, GenerateRequest("the cat", (), 2)]
+    requests = [*TEXTS, GenerateRequest("the cat", (), 2)]
     ours, theirs = (
-        engine.generate_until(asked, silent) for engine in (plain, ask_server(url, NAME, weights))
+        engine.generate_until(requests, silent) for engine in (plain, open_served(url, NAME, weights))
     )
-    for one, other in zip(ours, theirs, strict=True):
-        assert other.text == one.text
-        assert (other.distribution is None) == (one.distribution is None)
-        if one.distribution is not None and other.distribution is not None:
-            assert other.distribution.tokens == one.distribution.tokens
-            assert other.distribution.logprobs == pytest.approx(one.distribution.logprobs, abs=1e-3)
-    settings = EngineSettings(device="cpu")
-    source = fetch(locate(ModelSettings(model=str(other_tiny_model)), weights), settings, weights, None)
+    for expected, actual in zip(ours, theirs, strict=True):
+        assert actual.text == expected.text
+        assert (actual.distribution is None) == (expected.distribution is None)
+        if expected.distribution is not None and actual.distribution is not None:
+            assert actual.distribution.tokens == expected.distribution.tokens
+            assert actual.distribution.logprobs == pytest.approx(expected.distribution.logprobs, abs=1e-3)
     wide = [dataclasses.replace(text, top=192) for text in TEXTS]
-    stored = open_engine(source, settings).generate_until(wide, silent)
+    stored = open_model(other_tiny_model).generate_until(wide, silent)
     moved = [
         dataclasses.replace(q, top=0, reference=a.distribution) for q, a in zip(TEXTS, stored, strict=True)
     ]
-    dialect.longest_list = 384
-    exact, found = (
+    fake.max_list = 384
+    exact, served = (
         [answer.divergence for answer in engine.generate_until(moved, silent)]
-        for engine in (plain, ask_server(url, NAME, weights))
+        for engine in (plain, open_served(url, NAME, weights))
     )
-    assert [one and one.kl for one in found] == pytest.approx(
-        [one and one.kl for one in exact], rel=1e-2, abs=1e-3
+    assert [divergence and divergence.kl for divergence in served] == pytest.approx(
+        [divergence and divergence.kl for divergence in exact], rel=1e-2, abs=1e-3
     )
-    assert max(one.kl for one in exact if one is not None) > 0.1
+    assert max(divergence.kl for divergence in exact if divergence is not None) > 0.1
 
 
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
         ({"lists": False}, "the server lists no likely tokens"),
-        ({"names_ids": False}, "the server names likely tokens by text only"),
-        ({"longest_list": 0}, "the server lists no likely tokens"),
-        ({"longest_list": 0, "refusal": 500}, "the server lists no likely tokens"),
+        ({"reports_ids": False}, "the server names likely tokens by text only"),
+        ({"max_list": 0}, "the server lists no likely tokens"),
+        ({"max_list": 0, "list_status": 500}, "the server lists no likely tokens"),
     ],
 )
-def test_texts_are_not_lost_with_what_is_measured_beside_them(
+def test_a_missing_distribution_does_not_fail_generation(
     url: str,
-    dialect: Dialect,
+    fake: FakeVllm,
     weights: Path,
     plain: Engine,
     caplog: pytest.LogCaptureFixture,
@@ -248,28 +243,28 @@ def test_texts_are_not_lost_with_what_is_measured_beside_them(
     why: str,
 ) -> None:
     for name, value in changes.items():
-        setattr(dialect, name, value)
-    served = ask_server(url, NAME, weights, {"concurrency": 1})
-    asked = TEXTS[:1] if "refusal" in changes else TEXTS * 5  # a status 500 is asked again after a while
-    expected = [one.text for one in plain.generate_until(asked, silent)]
-    for _ in range(1 if "refusal" in changes else 2):
-        answers = served.generate_until(asked, silent)
-        assert [one.text for one in answers] == expected
-        assert all(one.distribution is None for one in answers)
+        setattr(fake, name, value)
+    served = open_served(url, NAME, weights, {"concurrency": 1})
+    requests = TEXTS[:1] if "list_status" in changes else TEXTS * 5  # status 500 is retried, which takes time
+    expected = [answer.text for answer in plain.generate_until(requests, silent)]
+    for _ in range(1 if "list_status" in changes else 2):
+        answers = served.generate_until(requests, silent)
+        assert [answer.text for answer in answers] == expected
+        assert all(answer.distribution is None for answer in answers)
     assert [r.message for r in caplog.records if "KL" in r.message] == [
         f"tiny: KL divergence is left out: {why}"
     ]
-    listed = [body for _, body, _ in dialect.asked if body.get("logprobs") is not None]
-    assert 0 < len(listed) <= 8 * 3  # not of every text for ever; three lengths of the list are tried
+    listed = [body for _, body, _ in fake.requests if body.get("logprobs") is not None]
+    assert 0 < len(listed) <= 8 * 3  # requests for lists stop; each tries three lengths
 
 
-def test_without_echo_choices_of_one_token_are_looked_up(
-    url: str, dialect: Dialect, plain: Engine, weights: Path
+def test_without_echo_single_token_choices_are_looked_up_in_the_list(
+    url: str, fake: FakeVllm, plain: Engine, weights: Path
 ) -> None:
-    dialect.echo, dialect.longest_list = False, 384
-    served = ask_server(url, NAME, weights)
-    asked = [LoglikelihoodRequest("the big dog sees a", (" cat", " bird", " fish"))]
-    (ours,), (theirs,) = plain.loglikelihood(asked, silent), served.loglikelihood(asked, silent)
+    fake.echo, fake.max_list = False, 384
+    served = open_served(url, NAME, weights)
+    requests = [LoglikelihoodRequest("the big dog sees a", (" cat", " bird", " fish"))]
+    (ours,), (theirs,) = plain.loglikelihood(requests, silent), served.loglikelihood(requests, silent)
     assert theirs.loglikelihoods == pytest.approx(ours.loglikelihoods, abs=1e-4)
     assert served.runtime.versions["scoring"] == "list of likely next tokens"
     with pytest.raises(EvaluationError, match="the choice ' big cat' after") as caught:
@@ -279,35 +274,35 @@ def test_without_echo_choices_of_one_token_are_looked_up(
         served.loglikelihood_rolling([RollingRequest("the cat")], silent)
 
 
-def test_without_any_log_probabilities_choices_are_refused(url: str, dialect: Dialect, weights: Path) -> None:
-    dialect.lists = False
+def test_without_log_probabilities_choices_are_refused(url: str, fake: FakeVllm, weights: Path) -> None:
+    fake.lists = False
     with pytest.raises(EvaluationError, match=r"neither log-probabilities of prompts .* nor lists"):
-        ask_server(url, NAME, weights).loglikelihood(QUESTIONS, silent)
+        open_served(url, NAME, weights).loglikelihood(REQUESTS, silent)
 
 
-@pytest.mark.parametrize("form", ["ids", "texts", "no tokenizer here"])
-def test_texts_are_those_of_the_engine_with_the_same_weights(
-    url: str, dialect: Dialect, weights: Path, plain: Engine, form: str
+@pytest.mark.parametrize("form", ["ids", "texts", "no tokenizer"])
+def test_generated_texts_are_those_of_the_transformers_engine(
+    url: str, fake: FakeVllm, weights: Path, plain: Engine, form: str
 ) -> None:
-    dialect.takes_ids = form == "ids"
-    asked = [
+    fake.accepts_ids = form == "ids"
+    requests = [
         GenerateRequest(context, stop, 12)
         for context in ("the cat", "Q: What is one?\nA:", "the red bird sees")
         for stop in ((), (" dog", " the", "e"))
     ]
-    served = ask_server(url, NAME, None if form == "no tokenizer here" else weights)
+    served = open_served(url, NAME, None if form == "no tokenizer" else weights)
     for stop in ((), (" dog", " the", "e")):
-        chosen = [request for request in asked if request.stop == stop]
+        chosen = [request for request in requests if request.stop == stop]
         ours, theirs = plain.generate_until(chosen, silent), served.generate_until(chosen, silent)
         assert [answer.text for answer in theirs] == [answer.text for answer in ours]
         assert [answer.tokens_in for answer in theirs] == [answer.tokens_in for answer in ours]
 
 
-def test_sampling_settings_reach_the_server_and_its_own_defaults_do_not(url: str, dialect: Dialect) -> None:
-    ask_server(url, NAME).generate_until(
+def test_sampling_settings_are_sent_and_override_the_servers_defaults(url: str, fake: FakeVllm) -> None:
+    open_served(url, NAME).generate_until(
         [GenerateRequest("the", ("\n",), 4, temperature=0.3, seed=7)], silent
     )
-    sent = dialect.asked[-1][1]
+    sent = fake.requests[-1][1]
     assert {name: sent[name] for name in ("temperature", "seed", "top_p", "top_k", "min_p", "stop")} == {
         "temperature": 0.3,
         "seed": 7,
@@ -318,64 +313,64 @@ def test_sampling_settings_reach_the_server_and_its_own_defaults_do_not(url: str
     }
 
 
-def test_chats_are_rendered_by_the_tokenizer_here_or_not_at_all(
+def test_chats_are_rendered_by_the_tokenizer_on_this_machine_only(
     url: str, weights: Path, plain: Engine
 ) -> None:
     messages = [Message("user", "What is one?")]
-    assert ask_server(url, NAME, weights).render_chat(messages) == plain.render_chat(messages)
-    with pytest.raises(TaskError, match="shows no chat template") as caught:
-        ask_server(url, NAME).render_chat(messages)
+    assert open_served(url, NAME, weights).render_chat(messages) == plain.render_chat(messages)
+    with pytest.raises(TaskError, match="has no route that renders chats") as caught:
+        open_served(url, NAME).render_chat(messages)
     assert "Set `tokenizer:`" in str(caught.value.hint)
 
 
 @pytest.mark.parametrize("routes", [("/version", "/tokenize"), ()])
-def test_a_tokenizer_that_is_not_the_served_models_is_refused(
-    url: str, dialect: Dialect, tmp_path: Path, weights: Path, routes: tuple[str, ...]
+def test_a_tokenizer_other_than_the_served_models_is_refused(
+    url: str, fake: FakeVllm, tmp_path: Path, weights: Path, routes: tuple[str, ...]
 ) -> None:
     import shutil
 
     from tokenizers import Tokenizer
 
-    dialect.routes = routes
+    fake.routes = routes
     other = Path(shutil.copytree(weights, tmp_path / "other"))
     tokenizer = Tokenizer.from_file(str(other / "tokenizer.json"))
     tokenizer.add_tokens(["capital"])
     tokenizer.save(str(other / "tokenizer.json"))
     with pytest.raises(ModelError, match=r"tokenises 'The capital of France is Paris\.' as") as caught:
-        ask_server(url, NAME, other)
-    assert "no longer be of the weights alone" in caught.value.message
+        open_served(url, NAME, other)
+    assert "would not be of the weights alone" in caught.value.message
 
 
-def test_a_model_that_is_not_served_is_named_with_those_that_are(url: str) -> None:
+def test_a_model_that_is_not_served_is_an_error_that_lists_the_served_ones(url: str) -> None:
     with pytest.raises(ModelError, match="does not serve it; it serves: tiny"):
-        ask_server(url, "large")
+        open_served(url, "large")
 
 
 # identity
 
 
-def test_a_served_model_is_the_same_at_another_address(dialect: Dialect) -> None:
-    with serve(dialect) as one, serve(dialect) as other:
-        assert one != other
-        assert served_identity(one, NAME) == served_identity(other, NAME)
+def test_the_identity_does_not_depend_on_the_address(fake: FakeVllm) -> None:
+    with serve(fake) as first, serve(fake) as second:
+        assert first != second
+        assert served_identity(first, NAME) == served_identity(second, NAME)
 
 
-def test_other_weights_behind_the_same_address_are_another_model(
-    url: str, dialect: Dialect, tmp_path: Path
+def test_other_weights_at_the_same_address_have_another_identity(
+    url: str, fake: FakeVllm, tmp_path: Path
 ) -> None:
     from transformers import AutoModelForCausalLM
 
     before = served_identity(url, NAME)
     assert before.weights.startswith("served ")
     pinned = served_identity(url, NAME, revision="v1")
-    other = write_taught_model(tmp_path / "other", seed=1)
-    kept, dialect.model = dialect.model, AutoModelForCausalLM.from_pretrained(other).eval()
+    other = write_trained_model(tmp_path / "other", seed=1)
+    model, fake.model = fake.model, AutoModelForCausalLM.from_pretrained(other).eval()
     try:
         assert served_identity(url, NAME).fingerprint != before.fingerprint
-        # a revision that the user names stands for the weights
+        # a revision set by the user identifies the weights
         assert served_identity(url, NAME, revision="v1") == pinned
     finally:
-        dialect.model = kept
+        fake.model = model
     assert served_identity(url, NAME) == before
     assert (
         len({before.fingerprint, pinned.fingerprint, served_identity(url, NAME, revision="v2").fingerprint})
@@ -383,6 +378,6 @@ def test_other_weights_behind_the_same_address_are_another_model(
     )
 
 
-def test_no_text_is_generated_where_a_revision_is_named(url: str, dialect: Dialect) -> None:
+def test_no_text_is_generated_if_a_revision_is_set(url: str, fake: FakeVllm) -> None:
     served_identity(url, NAME, revision="v1")
-    assert "/v1/completions" not in [route for route, *_ in dialect.asked]
+    assert "/v1/completions" not in [route for route, *_ in fake.requests]

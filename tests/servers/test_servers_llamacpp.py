@@ -1,4 +1,4 @@
-"""llama.cpp's own server on the 4-bit GGUF of SmolLM2: next-token log-probabilities only, so choices are forced."""
+"""llama.cpp's own server with a 4-bit GGUF of SmolLM2, which is scored by forcing tokens."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from typing import Any
 
 import httpx
 import pytest
-from support.asking import ask_server, served_identity, silent
 from support.evaluations import evaluate
+from support.opened import open_model, silent
+from support.served import open_served, served_identity
 
 from gate.cli.main import main
 from gate.config import EngineSettings, ModelSettings, SampleSettings, TaskSettings
@@ -39,7 +40,7 @@ pytest.importorskip("xllamacpp")
 pytestmark = pytest.mark.slow
 
 NAME = "smollm2-q4"
-QUESTIONS = [
+REQUESTS = [
     LoglikelihoodRequest("Q: What is the capital of France?\nA:", (" Paris", " London", " Rome")),
     LoglikelihoodRequest("The cat sat on", (" the mat", " a small dog", " the moon and sang")),
     LoglikelihoodRequest("Which animal barks?\nA. cat\nB. dog\nC. cow\nAnswer:", (" A", " B", " C")),
@@ -58,15 +59,15 @@ FACTS = [
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    """The server's address, once it has loaded the model."""
-    script = Path(__file__).with_name("llamacpp_server.py")
+    """Start the server, and yield its base URL once the model is loaded."""
+    script = Path(__file__).parents[1] / "support" / "llamacpp_server.py"
     process = subprocess.Popen(
         [sys.executable, str(script), str(find_gguf())],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
     )
-    deadline = threading.Timer(120, process.kill)  # reading its first line would wait for ever
+    deadline = threading.Timer(120, process.kill)  # bounds the wait for the first line
     deadline.start()
     try:
         assert process.stdout is not None
@@ -82,130 +83,126 @@ def url() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def plain(smollm2: Path) -> Engine:
-    """The unquantised activations' engine; float32 is fast on any processor."""
-    settings = EngineSettings(device="cpu")
-    source = locate(ModelSettings(model=str(smollm2), dtype="float32"), smollm2)
-    return open_engine(fetch(source, settings, smollm2, None), settings)
+    """The transformers engine with the unquantised model; float32 is fast on any processor."""
+    return open_model(smollm2, dtype="float32")
 
 
 @pytest.fixture(scope="module")
 def served(url: str, smollm2: Path) -> Engine:
-    return ask_server(url, NAME, smollm2)
+    return open_served(url, NAME, smollm2)
 
 
 def whole_list(url: str, prompt: list[int]) -> dict[int, float]:
-    """The server's log-probability of every token of the vocabulary after a prompt."""
+    """Return the server's log-probability of every token in the vocabulary after a prompt."""
     body = {"prompt": prompt, "n_predict": 1, "n_probs": 49152, "temperature": 0}
     answer = httpx.post(f"{url.removesuffix('/v1')}/completion", json=body, timeout=120).json()
-    return {one["id"]: one["logprob"] for one in answer["completion_probabilities"][0]["top_logprobs"]}
+    return {token["id"]: token["logprob"] for token in answer["completion_probabilities"][0]["top_logprobs"]}
 
 
-def test_forced_tokens_score_as_in_the_servers_list_of_all_tokens(url: str, served: Engine) -> None:
+def test_forced_tokens_score_as_in_the_list_of_the_whole_vocabulary(url: str, served: Engine) -> None:
     from transformers import AutoTokenizer
 
-    context, choice = QUESTIONS[1].context, QUESTIONS[1].continuations[1]
+    context, choice = REQUESTS[1].context, REQUESTS[1].continuations[1]
     tokenizer = AutoTokenizer.from_pretrained(find_gguf().parent, gguf_file=find_gguf().name)
     before, ids = tokenizer(context)["input_ids"], tokenizer(context + choice)["input_ids"]
     expected = 0.0
-    for place in range(len(before), len(ids)):
-        listed = whole_list(url, ids[:place])
+    for index in range(len(before), len(ids)):
+        listed = whole_list(url, ids[:index])
         assert sum(map(math.exp, listed.values())) == pytest.approx(1, abs=1e-3)
-        expected += listed[ids[place]]
+        expected += listed[ids[index]]
     (answer,) = served.loglikelihood([LoglikelihoodRequest(context, (choice,))], silent)
     assert len(ids) - len(before) == answer.tokens_out == 3
     assert answer.loglikelihoods[0] == pytest.approx(expected, abs=0.01)
 
 
-def test_scores_are_near_those_of_the_model_that_was_quantised(served: Engine, plain: Engine) -> None:
-    ours, theirs = plain.loglikelihood(QUESTIONS, silent), served.loglikelihood(QUESTIONS, silent)
-    for one, other in zip(ours, theirs, strict=True):
-        assert other.loglikelihoods == pytest.approx(one.loglikelihoods, abs=1.0)
-        assert (other.tokens_in, other.tokens_out) == (one.tokens_in, one.tokens_out)
+def test_scores_are_close_to_those_of_the_unquantised_model(served: Engine, plain: Engine) -> None:
+    ours, theirs = plain.loglikelihood(REQUESTS, silent), served.loglikelihood(REQUESTS, silent)
+    for expected, actual in zip(ours, theirs, strict=True):
+        assert actual.loglikelihoods == pytest.approx(expected.loglikelihoods, abs=1.0)
+        assert (actual.tokens_in, actual.tokens_out) == (expected.tokens_in, expected.tokens_out)
     assert served.runtime.versions["scoring"] == "token by token, each forced by a bias"
     assert served.runtime.dtype == "Q4_1"
     assert served.runtime.tokenizer == plain.runtime.tokenizer
 
 
 def test_the_servers_own_tokenizer_gives_the_same_scores(url: str, served: Engine) -> None:
-    with_ours, with_its = (
-        served.loglikelihood(QUESTIONS, silent),
-        ask_server(url, NAME).loglikelihood(QUESTIONS, silent),
-    )
-    for one, other in zip(with_ours, with_its, strict=True):
-        assert other.loglikelihoods == pytest.approx(one.loglikelihoods, abs=0.01)
+    local = served.loglikelihood(REQUESTS, silent)
+    remote = open_served(url, NAME).loglikelihood(REQUESTS, silent)
+    for expected, actual in zip(local, remote, strict=True):
+        assert actual.loglikelihoods == pytest.approx(expected.loglikelihoods, abs=0.01)
 
 
-def test_divergence_of_the_same_weights_in_other_arithmetic_is_small(served: Engine, plain: Engine) -> None:
-    asked = [LoglikelihoodRequest(q.context, q.continuations, top=128) for q in QUESTIONS]
-    stored = [answer.distribution for answer in plain.loglikelihood(asked, silent)]
-    asked = [
-        LoglikelihoodRequest(q.context, q.continuations, reference=one)
-        for q, one in zip(QUESTIONS, stored, strict=True)
+def test_the_divergence_from_the_unquantised_model_is_small(served: Engine, plain: Engine) -> None:
+    requests = [LoglikelihoodRequest(q.context, q.continuations, top=128) for q in REQUESTS]
+    stored = [answer.distribution for answer in plain.loglikelihood(requests, silent)]
+    requests = [
+        LoglikelihoodRequest(q.context, q.continuations, reference=reference)
+        for q, reference in zip(REQUESTS, stored, strict=True)
     ]
-    for answer in served.loglikelihood(asked, silent):
+    for answer in served.loglikelihood(requests, silent):
         assert answer.divergence is not None
         assert 0 < answer.divergence.kl < 0.05
         assert answer.divergence.same_top
 
 
-def test_the_first_token_of_a_text_has_the_distribution_that_scoring_finds(
+def test_the_distribution_of_a_texts_first_token_is_that_of_scoring(
     url: str, served: Engine, plain: Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
-    texts = [GenerateRequest(one.context, ("\n",), 3, top=64) for one in QUESTIONS]
-    choices = [LoglikelihoodRequest(one.context, one.continuations, top=64) for one in QUESTIONS]
-    ours = [answer.distribution for answer in plain.generate_until(texts, silent)]
-    written = served.generate_until(texts, silent)
-    for one, other in zip(written, served.loglikelihood(choices, silent), strict=True):
-        assert one.distribution is not None
-        assert other.distribution is not None
-        assert one.distribution.tokens[:10] == other.distribution.tokens[:10]
-        assert one.distribution.logprobs == pytest.approx(other.distribution.logprobs, abs=0.02)
-    asked = [replace(text, top=0, reference=one) for text, one in zip(texts, ours, strict=True)]
-    for answer in served.generate_until(asked, silent):
+    texts = [GenerateRequest(request.context, ("\n",), 3, top=64) for request in REQUESTS]
+    choices = [LoglikelihoodRequest(request.context, request.continuations, top=64) for request in REQUESTS]
+    references = [answer.distribution for answer in plain.generate_until(texts, silent)]
+    generated, scored = served.generate_until(texts, silent), served.loglikelihood(choices, silent)
+    for text, choice in zip(generated, scored, strict=True):
+        assert text.distribution is not None
+        assert choice.distribution is not None
+        assert text.distribution.tokens[:10] == choice.distribution.tokens[:10]
+        assert text.distribution.logprobs == pytest.approx(choice.distribution.logprobs, abs=0.02)
+    requests = [replace(text, top=0, reference=r) for text, r in zip(texts, references, strict=True)]
+    for answer in served.generate_until(requests, silent):
         assert answer.divergence is not None
         assert 0 < answer.divergence.kl < 0.05
-    assert ask_server(url, NAME).generate_until(asked[:1], silent)[0].divergence is None
+    assert open_served(url, NAME).generate_until(requests[:1], silent)[0].divergence is None
     assert "KL divergence is left out: set `tokenizer:`" in caplog.text
 
 
-def test_whole_texts_score_near_those_of_the_model_that_was_quantised(served: Engine, plain: Engine) -> None:
-    asked = [RollingRequest("The quick brown fox jumps over the lazy dog.")]
+def test_whole_texts_score_close_to_the_unquantised_model(served: Engine, plain: Engine) -> None:
+    requests = [RollingRequest("The quick brown fox jumps over the lazy dog.")]
     (ours,), (theirs,) = (
-        plain.loglikelihood_rolling(asked, silent),
-        served.loglikelihood_rolling(asked, silent),
+        plain.loglikelihood_rolling(requests, silent),
+        served.loglikelihood_rolling(requests, silent),
     )
     assert theirs.tokens == ours.tokens
     assert theirs.loglikelihood == pytest.approx(ours.loglikelihood, rel=0.05)
 
 
-def test_texts_stop_and_are_the_same_each_time(served: Engine) -> None:
+def test_texts_stop_and_are_reproducible(served: Engine) -> None:
     greedy = GenerateRequest("Q: What is the capital of France?\nA:", ("\n",), 20)
     drawn = [GenerateRequest("Once upon a time", (), 8, temperature=1.0, seed=seed) for seed in (1, 1, 2)]
     text = served.generate_until([greedy], silent)[0].text
     assert "Paris" in text
     assert "\n" not in text
-    one, same, other = (answer.text for answer in served.generate_until(drawn, silent))
-    assert one == same
-    assert one != other
+    first, repeated, other_seed = (answer.text for answer in served.generate_until(drawn, silent))
+    assert first == repeated
+    assert first != other_seed
 
 
-def test_chats_are_rendered_by_the_server_where_there_is_no_tokenizer(
+def test_chats_are_rendered_by_the_server_if_there_is_no_tokenizer(
     url: str, served: Engine, plain: Engine
 ) -> None:
     messages = [Message("user", "What is one and one?")]
     assert served.render_chat(messages) == plain.render_chat(messages)
-    assert ask_server(url, NAME).render_chat(messages) == plain.render_chat(messages)
+    assert open_served(url, NAME).render_chat(messages) == plain.render_chat(messages)
 
 
 def test_another_tokenizer_and_another_model_are_refused(url: str, tiny_model: Path) -> None:
     with pytest.raises(ModelError, match="tokenises 'The capital of France"):
-        ask_server(url, NAME, tiny_model)
+        open_served(url, NAME, tiny_model)
     with pytest.raises(ModelError, match=f"it serves: {NAME}"):
-        ask_server(url, "smollm2-q8")
+        open_served(url, "smollm2-q8")
 
 
 def test_a_choice_longer_than_the_servers_context_is_an_error(served: Engine) -> None:
-    with pytest.raises(EvaluationError, match="the server reads at most"):
+    with pytest.raises(EvaluationError, match="the model reads at most"):
         served.loglikelihood([LoglikelihoodRequest("The", (" cat" * 3000,))], silent)
 
 
@@ -217,14 +214,14 @@ def test_a_context_longer_than_the_servers_is_cut_on_the_left(
     assert "cut on the left" in caplog.text
 
 
-def test_identity_holds_until_the_user_names_a_revision(url: str) -> None:
-    one = served_identity(url, NAME)
-    assert one == served_identity(url, NAME)
-    assert one.engine.startswith("openai(llama.cpp ")
-    assert served_identity(url, NAME, revision="2026-01").fingerprint != one.fingerprint
+def test_the_identity_is_stable_and_depends_on_the_revision(url: str) -> None:
+    identity = served_identity(url, NAME)
+    assert identity == served_identity(url, NAME)
+    assert identity.engine.startswith("openai(llama.cpp ")
+    assert served_identity(url, NAME, revision="2026-01").fingerprint != identity.fingerprint
 
 
-def test_the_gguf_is_paired_with_the_model_that_it_was_made_from(
+def test_a_served_candidate_is_paired_with_its_unquantised_baseline(
     url: str, smollm2: Path, plain: Engine, tmp_path: Path
 ) -> None:
     rows: list[dict[str, Any]] = [{"q": q, "options": options, "gold": gold} for q, options, gold in FACTS]
@@ -252,11 +249,11 @@ def test_the_gguf_is_paired_with_the_model_that_it_was_made_from(
     kl = second.read().table.column("kl").to_pylist()
     assert len(kl) == len(FACTS)
     assert 0 < sum(kl) / len(kl) < 0.05
-    outputs = [one.read().table.column("output").to_pylist() for one in (first, second)]
+    outputs = [samples.read().table.column("output").to_pylist() for samples in (first, second)]
     assert sum(a == b for a, b in zip(*outputs, strict=True)) >= len(FACTS) - 1
 
 
-def test_gate_run_judges_a_served_candidate(url: str, smollm2: Path, tmp_path: Path) -> None:
+def test_gate_run_with_a_served_candidate(url: str, smollm2: Path, tmp_path: Path) -> None:
     rows = [{"question": text, "options": options, "gold": gold} for text, options, gold in FACTS]
     (tmp_path / "facts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     config = {
@@ -275,9 +272,9 @@ def test_gate_run_judges_a_served_candidate(url: str, smollm2: Path, tmp_path: P
         ],
     }
     (tmp_path / "gate.yml").write_text(json.dumps(config), encoding="utf-8")  # JSON is YAML
-    with pytest.raises(SystemExit) as left:
+    with pytest.raises(SystemExit) as stopped:
         main(["run", "-c", str(tmp_path / "gate.yml"), "-q"])
-    assert left.value.code == 0
+    assert stopped.value.code == 0
     result = json.loads((tmp_path / "gate-result.json").read_text(encoding="utf-8"))
     assert result["tasks"][0]["n"] == len(FACTS)
     assert result["candidate"]["label"] == NAME

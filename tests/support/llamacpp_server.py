@@ -1,4 +1,4 @@
-"""llama.cpp's own server (from the wheel xllamacpp) on a GGUF file: `python llamacpp_server.py FILE` prints its address."""
+"""Run llama.cpp's own server (from the wheel xllamacpp): `python llamacpp_server.py FILE.gguf` prints its address."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def main() -> None:
     params.model_alias = {"smollm2-q4"}
     params.n_ctx = 1024
     params.n_parallel = 2
-    params.cpuparams.n_threads = 1  # threads wait for each other by spinning, which a busy machine punishes
+    params.cpuparams.n_threads = 1  # more threads spin while they wait, which is slow on a busy machine
     params.hostnames = ["127.0.0.1"]
     params.port = 0
     params.warmup = False

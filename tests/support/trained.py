@@ -1,4 +1,4 @@
-"""A tiny model that was taught a handful of sentences: random weights would generate half characters."""
+"""A tiny trained model: random weights would generate invalid UTF-8."""
 
 from __future__ import annotations
 
@@ -11,19 +11,18 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from support.tiny import WORDS, write_tiny_model
 
 
-def write_taught_model(folder: Path, seed: int = 0) -> Path:
-    """Write the tiny model after 60 steps on sentences of its own words; about 3 s."""
+def write_trained_model(folder: Path, seed: int = 0) -> Path:
+    """Write the tiny model after 60 training steps on random sequences of its words; takes about 3 s."""
     write_tiny_model(folder, seed)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForCausalLM.from_pretrained(folder)
-    chosen = random.Random(seed)
+    generator = random.Random(seed)
     words = [word for word in WORDS if word.isalpha()]
     torch.manual_seed(seed)
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-2)
     for _ in range(60):
-        texts = [" " + " ".join(chosen.choices(words, k=24)) for _ in range(8)]
-        rows = [tokenizer(text)["input_ids"][:24] for text in texts]
-        ids = torch.tensor(rows)
+        texts = [" " + " ".join(generator.choices(words, k=24)) for _ in range(8)]
+        ids = torch.tensor([tokenizer(text)["input_ids"][:24] for text in texts])
         loss = model(ids, labels=ids).loss
         optimiser.zero_grad()
         loss.backward()

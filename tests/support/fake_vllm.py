@@ -1,7 +1,7 @@
-"""A real HTTP server on a real (tiny) model that speaks vLLM's dialect, and can be told to fail or to lie.
+"""An HTTP server with vLLM's protocol on a tiny model. It can be scripted to fail, and to have faults of real servers.
 
-Its log-probabilities come straight from the model's logits, so that what an engine makes of its answers can be compared
-with the engine that holds the same weights.
+Its log-probabilities are computed from the model's logits, so the served engine's scores can be compared with those of
+the transformers engine on the same weights.
 """
 
 from __future__ import annotations
@@ -26,41 +26,47 @@ NAME = "tiny"
 
 @dataclass
 class Fault:
-    """What is answered instead: a status with headers and text, or a connection that is dropped."""
+    """A scripted reply: a status with headers and body, a dropped connection, or no reply until `hang` is set."""
 
     status: int = 0
     headers: dict[str, str] = field(default_factory=dict)
-    text: str = '{"error": {"message": "told to"}}'
+    text: str = '{"error": {"message": "scripted"}}'
     drop: bool = False
     hang: threading.Event | None = None
 
 
 @dataclass
-class Dialect:
-    """What the server can do, what it is told to do next, and what it was asked.
+class FakeVllm:
+    """The server's features, its scripted faults, and the requests that it received.
 
-    `shift` echoes the log-probabilities of the next position, as llama-cpp-python 0.3.36 does.
+    Attributes
+    ----------
+    shift : bool
+        Echo the log-probabilities of the next position, as llama-cpp-python 0.3.36 does.
+    faults : list of Fault
+        Replies to the next requests for completions.
+    requests : list of (route, body, headers)
     """
 
     folder: Path
     echo: bool = True
     shift: bool = False
-    takes_ids: bool = True
+    accepts_ids: bool = True
     routes: tuple[str, ...] = ("/version", "/tokenize")
-    names_ids: bool = True
+    reports_ids: bool = True
     lists: bool = True
-    longest_list: int = 20
-    refusal: int = 400
+    max_list: int = 20
+    list_status: int = 400
     key: str | None = None
     faults: list[Fault] = field(default_factory=list)
-    asked: list[tuple[str, dict[str, Any], dict[str, str]]] = field(default_factory=list)
-    most_at_once: int = 0
+    requests: list[tuple[str, dict[str, Any], dict[str, str]]] = field(default_factory=list)
+    max_in_flight: int = 0
 
     def __post_init__(self) -> None:
         self.model = AutoModelForCausalLM.from_pretrained(self.folder).eval()
         self.tokenizer = AutoTokenizer.from_pretrained(self.folder)
         self.lock = threading.Lock()
-        self.inside = 0
+        self.in_flight = 0
 
     def logprobs(self, ids: list[int]) -> torch.Tensor:
         with self.lock, torch.no_grad():
@@ -71,54 +77,55 @@ class Dialect:
 
     def complete(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         prompt = body["prompt"]
-        if isinstance(prompt, list) and not self.takes_ids:
+        if isinstance(prompt, list) and not self.accepts_ids:
             return 500, {"error": {"message": "Input should be a valid string"}}
-        wanted = body.get("logprobs")
-        if wanted is not None and wanted > self.longest_list:
-            return self.refusal, {"error": {"message": f"logprobs {wanted} > {self.longest_list}"}}
+        count = body.get("logprobs")
+        if count is not None and count > self.max_list:
+            return self.list_status, {"error": {"message": f"logprobs {count} > {self.max_list}"}}
         ids = prompt if isinstance(prompt, list) else self.tokenizer(prompt)["input_ids"]
-        by_id = bool(body.get("return_tokens_as_token_ids")) and self.names_ids
-        made: list[int] = []
+        by_id = bool(body.get("return_tokens_as_token_ids")) and self.reports_ids
+        generated: list[int] = []
         reason = "length"
-        draws = torch.Generator().manual_seed(body.get("seed", 0))
+        generator = torch.Generator().manual_seed(body.get("seed", 0))
         for _ in range(body["max_tokens"]):
-            row = self.logprobs(ids + made)[-1]
-            warmth = body.get("temperature", 1)
+            row = self.logprobs(ids + generated)[-1]
+            temperature = body.get("temperature", 1)
             next_token = int(
-                (row / warmth).softmax(0).multinomial(1, generator=draws) if warmth else row.argmax()
+                (row / temperature).softmax(0).multinomial(1, generator=generator)
+                if temperature
+                else row.argmax()
             )
             if next_token == self.tokenizer.eos_token_id:
                 reason = "stop"
                 break
-            made.append(next_token)
-            text = self.tokenizer.decode(made)
-            ends = [text.find(one) for one in body.get("stop", []) if one in text]
-            if ends:
+            generated.append(next_token)
+            text = self.tokenizer.decode(generated)
+            if any(stop in text for stop in body.get("stop", [])):
                 reason = "stop"
                 break
-        text = self.tokenizer.decode(made)
-        for one in body.get("stop", []):
-            text = text.split(one)[0]
+        text = self.tokenizer.decode(generated)
+        for stop in body.get("stop", []):
+            text = text.split(stop)[0]
         choice: dict[str, Any] = {"index": 0, "text": text, "finish_reason": reason}
-        if wanted is not None and self.lists:
+        if count is not None and self.lists:
             first = 0 if body.get("echo") and self.echo else len(ids)
-            choice["logprobs"] = self._table(ids + made, first, len(ids), wanted, by_id)
-        usage = {"prompt_tokens": len(ids), "completion_tokens": len(made)}
+            choice["logprobs"] = self._table(ids + generated, first, len(ids), count, by_id)
+        usage = {"prompt_tokens": len(ids), "completion_tokens": len(generated)}
         return 200, {"object": "text_completion", "choices": [choice], "usage": usage}
 
-    def _table(self, ids: list[int], first: int, prompt: int, wanted: int, by_id: bool) -> dict[str, Any]:
+    def _table(self, ids: list[int], first: int, prompt: int, count: int, by_id: bool) -> dict[str, Any]:
         rows = self.logprobs(ids)
         tokens, values, tops = [], [], []
-        for place in range(first, len(ids)):
-            tokens.append(self.token(ids[place], by_id))
-            # the row before a token predicts it
-            row = place if self.shift and place < prompt else place - 1
-            if place == 0:
+        for index in range(first, len(ids)):
+            tokens.append(self.token(ids[index], by_id))
+            # the logits at the position before a token predict it
+            row = index if self.shift and index < prompt else index - 1
+            if index == 0:
                 values.append(None)
                 tops.append(None)
                 continue
-            values.append(float(rows[row][ids[place]]))
-            best = rows[row].topk(min(wanted, rows.shape[1]))
+            values.append(float(rows[row][ids[index]]))
+            best = rows[row].topk(min(count, rows.shape[1]))
             pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
             tops.append({self.token(number, by_id): value for number, value in pairs})
         return {"tokens": tokens, "token_logprobs": values, "top_logprobs": tops, "text_offset": []}
@@ -137,14 +144,20 @@ class Dialect:
 
 
 @contextmanager
-def serve(dialect: Dialect) -> Iterator[str]:
-    """Serve on a free port of this machine; give the base URL."""
+def serve(fake: FakeVllm) -> Iterator[str]:
+    """Serve on a free local port, and yield the base URL."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
+        def handle_one_request(self) -> None:
+            try:
+                super().handle_one_request()
+            except ConnectionError:  # a test ended with requests in flight
+                self.close_connection = True
+
         def log_message(self, *_: Any) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
         def do_GET(self) -> None:
             self._reply({})
@@ -154,15 +167,15 @@ def serve(dialect: Dialect) -> Iterator[str]:
 
         def _reply(self, body: dict[str, Any]) -> None:
             with counter:
-                dialect.inside += 1
-                dialect.most_at_once = max(dialect.most_at_once, dialect.inside)
-                dialect.asked.append((self.path, body, dict(self.headers)))
-                fault = dialect.faults.pop(0) if dialect.faults and self.path == "/v1/completions" else None
+                fake.in_flight += 1
+                fake.max_in_flight = max(fake.max_in_flight, fake.in_flight)
+                fake.requests.append((self.path, body, dict(self.headers)))
+                fault = fake.faults.pop(0) if fake.faults and self.path == "/v1/completions" else None
             try:
                 self._send(fault, body)
             finally:
                 with counter:
-                    dialect.inside -= 1
+                    fake.in_flight -= 1
 
         def _send(self, fault: Fault | None, body: dict[str, Any]) -> None:
             if fault is not None and fault.hang is not None:
@@ -175,11 +188,11 @@ def serve(dialect: Dialect) -> Iterator[str]:
                 return
             if fault is not None:
                 status, headers, text = fault.status, fault.headers, fault.text
-            elif dialect.key and self.headers.get("Authorization") != f"Bearer {dialect.key}":
-                told = f"Incorrect API key provided: {self.headers.get('Authorization')}"
-                status, headers, text = 401, {}, json.dumps({"error": {"message": told}})
+            elif fake.key and self.headers.get("Authorization") != f"Bearer {fake.key}":
+                message = f"Incorrect API key provided: {self.headers.get('Authorization')}"
+                status, headers, text = 401, {}, json.dumps({"error": {"message": message}})
             else:
-                status, answer = dialect.answer(self.path, body)
+                status, answer = fake.answer(self.path, body)
                 headers, text = {}, json.dumps(answer)
             content = text.encode()
             self.send_response(status)
@@ -198,7 +211,7 @@ def serve(dialect: Dialect) -> Iterator[str]:
     try:
         yield f"http://127.0.0.1:{server.server_address[1]}/v1"
     finally:
-        for fault in dialect.faults:
+        for fault in fake.faults:
             if fault.hang is not None:
                 fault.hang.set()
         server.shutdown()
