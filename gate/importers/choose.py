@@ -40,7 +40,7 @@ class Selection:
         Raises
         ------
         SampleError
-            Several candidates, of which none is wanted and none is a default.
+            There are several candidates, but neither the wanted one nor a default is among them.
         """
         names = tuple(sorted(candidates))
         if self.wanted is not None and self.wanted in names:
