@@ -40,7 +40,7 @@ def examine(config: Path | None, environment: Mapping[str, str], scoring: bool =
     models: list[Finding] = []
     weights: list[Weights] = []
     if loaded is not None:
-        models, weights = examine_models(loaded, can_load=torch is not None)
+        models, weights = examine_models(loaded)
     from_hub = any(model.from_hub for model in weights) or any(model.state == "problem" for model in models)
     yield examine_hub(hub, needed=from_hub)
     yield from models

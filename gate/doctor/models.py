@@ -38,11 +38,8 @@ class Weights:
     to_download: int | None = None
 
 
-def examine_models(loaded: LoadedConfig, can_load: bool = True) -> tuple[list[Finding], list[Weights]]:
-    """Locate both models as `gate run` does, without downloading or hashing them.
-
-    Without torch (`can_load` is False), only models on a server are examined.
-    """
+def examine_models(loaded: LoadedConfig) -> tuple[list[Finding], list[Weights]]:
+    """Locate both models as `gate run` does, without downloading or hashing them."""
     from gate.engines import locate
 
     findings, weights = [], []
@@ -51,8 +48,6 @@ def examine_models(loaded: LoadedConfig, can_load: bool = True) -> tuple[list[Fi
         engine = loaded.config.engine_of(settings)
         if engine.kind != "transformers":
             findings.append(Finding(role, "ok", f"{settings.model}, served at {engine.base_url}."))
-            continue
-        if not can_load:
             continue
         try:
             source = locate(settings, loaded.folder, engine)
