@@ -3,11 +3,11 @@
     python benchmarks/calibration.py            # about six minutes on one core
     python benchmarks/calibration.py --runs 2000  # a quick look
 
-Writes calibration.json, calibration.md and (with matplotlib) calibration.svg beside each other into benchmarks/results.
+Writes calibration.json, calibration.md and (with matplotlib) calibration.svg to benchmarks/results.
 
-Given the discordant counts m the null law of every rule is exact, so a design is simulated in strata: the counts are
-drawn a few dozen times, and for each draw the critical values are computed once and many runs are made against them.
-The omnibus p-value of a run is its rank among 200,000 draws of the null; `omnibus()` itself is checked against it.
+Given the discordant counts m the null law of every rule is exact, so each design is simulated in strata: the counts are
+drawn several dozen times, and for each draw the critical values are computed once and used for many runs. The omnibus
+p-value of a run is its rank among 200,000 draws from the null; `omnibus()` itself is checked against it.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from scipy import special
 
 from gate.stats import (
     _binomial,
-    _margin,
+    _margin_rules,
     _nulls,
     _rules,
     flip_rate_interval,
@@ -34,16 +34,15 @@ from gate.stats import (
     omnibus,
     tango_interval,
 )
-from gate.stats._rules import Tasks
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 ALPHA = 0.05
-ACCURACY = 0.75  # of the baseline on every task; matters to the tests that do not pair
+ACCURACY = 0.75  # of the baseline on every task; affects only the unpaired tests
 NULL_DRAWS = 200_000
-TODAY_RUNS = 4000  # for the checks that are not ours, of which the bootstrap is slow
-SIZE_FACTOR = 5  # size needs more runs than power to tell .05 from .055, and they cost little
+OTHER_RUNS = 4000  # for the other checks, of which the bootstrap is slow
+SIZE_FACTOR = 5  # distinguishing a size of .05 from .055 takes more runs than power does
 VLLM_TOLERANCE = 0.03
 SGLANG_QUESTIONS, SGLANG_SLACK, SGLANG_ACCURACY = 200, 0.03, 0.80
 RULES = ["omnibus", "pooled", "fisher", "max", "holm"]
@@ -101,14 +100,14 @@ class Stratum:
     def __init__(self, m: Ints, generator: np.random.Generator) -> None:
         self.m = m
         self.moved = np.flatnonzero(m)
-        self.tasks = Tasks(tuple(_nulls.coins(k) for k in m[self.moved].tolist()), np.zeros(self.moved.size))
-        self.fisher = _rules.fisher_law(self.tasks)
-        self.largest = _rules.max_law(self.tasks, from_z=-9.0)
+        self.nulls = [_nulls.coins(k) for k in m[self.moved].tolist()]
+        self.fisher = _rules.fisher_law(self.nulls)
+        self.largest = _rules.max_law(self.nulls, from_z=-9.0)
         null = self._three(generator.binomial(m, 0.5, (NULL_DRAWS, m.size)))
         self.null_smallest = np.sort(null.min(axis=0))
 
     def p_values(self, heads: Ints) -> dict[str, Floats]:
-        """P-values of every rule for regressions of shape (runs, tasks)."""
+        """Return the p-values of every rule for regressions of shape (runs, tasks)."""
         three = self._three(heads)
         smallest = three.min(axis=0)
         rank = np.searchsorted(self.null_smallest, smallest * (1 + 1e-9), side="right")
@@ -128,11 +127,11 @@ class Stratum:
         totals, inverse = np.unique(heads.sum(axis=1), return_inverse=True)
         pooled = _binomial.sf(totals, np.int64(self.m.sum()))[inverse]
         cost, largest = np.zeros(heads.shape[0]), np.full(heads.shape[0], -np.inf)
-        for k, null in zip(self.moved, self.tasks.nulls, strict=True):
+        for k, null in zip(self.moved, self.nulls, strict=True):
             first = round((null.values[0] + (null.coins or 0)) / 2)
-            at = np.clip(heads[:, k] - first, 0, null.values.size - 1)
-            cost += null.costs[at]
-            largest = np.maximum(largest, null.values[at] / null.sigma)
+            index = np.clip(heads[:, k] - first, 0, null.values.size - 1)
+            cost += null.costs[index]
+            largest = np.maximum(largest, null.values[index] / null.sigma)
         by_max = self.largest.sf(largest)
         by_fisher = self.fisher.sf(cost) if self.fisher is not None else pooled
         return np.array([pooled, by_fisher, by_max])
@@ -141,7 +140,7 @@ class Stratum:
 def others(
     design: Design, heads: Ints, m: Ints, drops: Floats, generator: np.random.Generator
 ) -> dict[str, NDArray[np.bool_]]:
-    """What the checks in use today would have said of the same runs."""
+    """Return which of the same runs fail under other checks in use today."""
     n = design.n
     drop = (2 * heads - m) / n
     baseline = (generator.binomial(n - m, ACCURACY, heads.shape) + heads) / n
@@ -149,13 +148,13 @@ def others(
     variance = (baseline * (1 - baseline) + candidate * (1 - candidate)) / (n - 1)
     z = drop / np.sqrt(np.maximum(variance, 1e-12))
     # A fresh sample of questions each night, from a model whose accuracy fell by the mean drop.
-    asked = generator.binomial(SGLANG_QUESTIONS, SGLANG_ACCURACY - drops.mean(), heads.shape[0])
+    right = generator.binomial(SGLANG_QUESTIONS, SGLANG_ACCURACY - drops.mean(), heads.shape[0])
     return {
         "unpaired z-test (lm-eval)": (2 * special.ndtr(-np.abs(z)) <= ALPHA).any(axis=1)
         & (z.max(axis=1) > 0),
         "1-point threshold": (drop > 0.01).any(axis=1),
         "recorded accuracy - .03 (vLLM)": (drop > VLLM_TOLERANCE).any(axis=1),
-        "floor on 200 questions (SGLang)": asked / SGLANG_QUESTIONS < SGLANG_ACCURACY - SGLANG_SLACK,
+        "floor on 200 questions (SGLang)": right / SGLANG_QUESTIONS < SGLANG_ACCURACY - SGLANG_SLACK,
         "bootstrap of the mean": _bootstrap(heads, m, n, generator),
     }
 
@@ -163,7 +162,7 @@ def others(
 def _bootstrap(
     heads: Ints, m: Ints, n: Ints, generator: np.random.Generator, resamples: int = 400
 ) -> NDArray[np.bool_]:
-    """Percentile bootstrap of the mean over tasks of the drop: fails where 95 % of resamples show a drop."""
+    """Percentile bootstrap of the mean drop over tasks: fails if 95 % of the resamples show a drop."""
     rejected = np.zeros(heads.shape[0], dtype=np.bool_)
     for run, b in enumerate(heads):
         c = m - b
@@ -177,48 +176,50 @@ def _bootstrap(
 def rejection_rates(
     design: Design, drops: Floats, runs: int, strata: int, seed: list[int]
 ) -> tuple[dict[str, float], float]:
-    """Share of runs that each rule fails, and the largest difference of `omnibus()` from the ranks in three runs."""
+    """Return the share of runs that each rule fails, and how much `omnibus()` differs from the ranks in three runs."""
     generator = np.random.default_rng(seed)
-    per = math.ceil(runs / strata)
+    runs_per_stratum = math.ceil(runs / strata)
     counts: dict[str, int] = {}
     difference = 0.0
     for stratum_number in range(strata):
         m = generator.binomial(design.n, design.flips)
         stratum = Stratum(m, generator)
-        heads = generator.binomial(m, np.clip(0.5 + drops / (2 * design.flips), 0, 1), (per, m.size))
+        heads = generator.binomial(
+            m, np.clip(0.5 + drops / (2 * design.flips), 0, 1), (runs_per_stratum, m.size)
+        )
         p = stratum.p_values(heads)
-        found = {name: values <= ALPHA * (1 + 1e-12) for name, values in p.items()}
-        bootstrapped = min(per, max(1, (TODAY_RUNS if design.n.size <= 24 else 1000) // strata))
-        today = others(design, heads[:bootstrapped], m, drops, generator)
-        for name, hit in found.items():
+        rejected = {name: values <= ALPHA * (1 + 1e-12) for name, values in p.items()}
+        bootstrapped = min(runs_per_stratum, max(1, (OTHER_RUNS if design.n.size <= 24 else 1000) // strata))
+        by_others = others(design, heads[:bootstrapped], m, drops, generator)
+        for name, hit in rejected.items():
             counts[name] = counts.get(name, 0) + int(hit.sum())
-        for name, hit in today.items():
-            counts[name] = counts.get(name, 0) + round(float(hit.mean()) * per)
+        for name, hit in by_others.items():
+            counts[name] = counts.get(name, 0) + round(float(hit.mean()) * runs_per_stratum)
         if stratum_number < 3:
-            direct = omnibus(heads[0], m - heads[0], draws=200_000, seed=stratum_number)
+            direct = omnibus(heads[0], m - heads[0], n_resamples=200_000, rng=stratum_number).pvalue
             difference = max(difference, abs(direct - float(p["omnibus"][0])))
-    return {name: count / (per * strata) for name, count in counts.items()}, difference
+    return {name: count / (runs_per_stratum * strata) for name, count in counts.items()}, difference
 
 
 def margin_size(design: Design, margin: float, runs: int, seed: list[int]) -> dict[str, float]:
-    """Share of runs failed at `margin` where every task's true drop is exactly the margin."""
+    """Return the share of runs that fail at `margin` if the true drop of every task equals the margin."""
     generator = np.random.default_rng(seed)
     worse, better = (design.flips + margin) / 2, (design.flips - margin) / 2
     b = generator.binomial(design.n, worse, (runs, design.n.size))
     c = generator.binomial(design.n - b, better / (1 - worse))
     n = np.broadcast_to(design.n, b.shape)
-    p = np.asarray(margin_test(b, c, n, margin))
-    pooled = np.asarray(margin_test(b.sum(axis=1), c.sum(axis=1), n.sum(axis=1), margin))
+    p = margin_test(b, c, n, margin).pvalue
+    pooled = margin_test(b.sum(axis=1), c.sum(axis=1), n.sum(axis=1), margin).pvalue
     cost = -np.log(p).sum(axis=1)
     fisher = special.gammaincc(p.shape[1], cost)
     largest = -np.expm1(p.shape[1] * np.log1p(-np.minimum(p.min(axis=1), 1 - 1e-12)))
     smallest = np.minimum(np.minimum(pooled, largest), fisher)
-    # The level of the omnibus rule depends on the variances only, and hardly on them: take the expected ones.
+    # The level of the omnibus rule depends on the variances only, and weakly: use the expected ones.
     variances = design.n * (design.flips - margin**2)
     low, high = ALPHA / 3, ALPHA
     while high - low > 1e-4:
         middle = 0.5 * (low + high)
-        reached = _margin.null_probability(variances, middle, 200_000, 1).p_value
+        reached = _margin_rules.normal_omnibus(variances, middle, 200_000, 1).pvalue
         low, high = (middle, high) if reached <= ALPHA else (low, middle)
     return {
         "omnibus": float(np.mean(smallest <= low)),
@@ -230,7 +231,7 @@ def margin_size(design: Design, margin: float, runs: int, seed: list[int]) -> di
 
 
 def coverage(n: int, flips: float, drop: float, runs: int, seed: list[int]) -> dict[str, float]:
-    """Share of intervals that hold the truth, Tango's beside the textbook (Wald) one, and the flip rate's."""
+    """Return the coverage of Tango's interval, of the textbook (Wald) interval, and of the flip rate's interval."""
     generator = np.random.default_rng(seed)
     worse, better = (flips + drop) / 2, (flips - drop) / 2
     b = generator.binomial(n, worse, runs)
@@ -250,7 +251,7 @@ def coverage(n: int, flips: float, drop: float, runs: int, seed: list[int]) -> d
 
 
 def study(runs: int, seed: int) -> dict[str, object]:
-    """The whole study as one JSON-ready value."""
+    """Run the whole study and return it as a JSON-ready value."""
     started = time.perf_counter()
     size: dict[str, dict[str, float]] = {}
     agreement: dict[str, float] = {}
@@ -312,7 +313,7 @@ def _table(
 
 
 def markdown(result: dict[str, object]) -> str:
-    """The study as a page."""
+    """Return the study as a Markdown page."""
     runs, seed = result["runs"], result["seed"]
     size, power, margins, intervals = (result[k] for k in ("size", "power", "margin_size", "coverage"))
     assert isinstance(size, dict)
@@ -334,7 +335,7 @@ def markdown(result: dict[str, object]) -> str:
         return "**" if value > margin_limit else ""
 
     def over_few(value: float) -> str:
-        return "**" if value > ALPHA + 2 * math.sqrt(ALPHA * (1 - ALPHA) / TODAY_RUNS) else ""
+        return "**" if value > ALPHA + 2 * math.sqrt(ALPHA * (1 - ALPHA) / OTHER_RUNS) else ""
 
     largest = max(row[r] for row in size.values() for r in RULES)
     gain = min(
@@ -352,7 +353,7 @@ alpha = .05; baseline accuracy {ACCURACY} on every task. Sizes over .05 + 2 stan
 - Largest size of a rule: {largest:.4f} (limit: .05 + 2 standard errors = {limit:.4f}).
 - Power of omnibus minus that of any-of-three at alpha/3, smallest over the scenarios with a drop: {gain:+.3f}.
 - Power of the best single aggregate minus that of omnibus, largest over the scenarios: {loss:.3f}.
-- The p-values of `omnibus()` (200,000 draws, three runs a design) and those used here differ by at most
+- The p-values of `omnibus()` (200,000 draws, three runs per design) and those used here differ by at most
   {agreement:.4f}, the noise of two simulations.
 
 ![size and power](calibration.svg)
@@ -360,24 +361,24 @@ alpha = .05; baseline accuracy {ACCURACY} on every task. Sizes over .05 + 2 stan
 ## (a) Size: share of {size_runs:,} unchanged candidates that fail
 
 {_table(size, RULES, 4, over)}
-The same runs under other checks ("any of the four": pooled, max, Fisher or Holm, each at .05):
+The same runs under other checks ("any of the four" is pooled, max, Fisher or Holm, each at .05):
 
 {_table(size, OTHERS, 4, over_few)}
 ## (b) Power: share of {runs:,} candidates that fail, six tasks of 817 to 14,042 items
 
 {_table(power, RULES, 3, plain)}
 {_table(power, OTHERS, 3, plain)}
-How the other checks are modelled. *lm-eval*: the two-sided z-test of `model_comparator`, the standard errors of
-both runs added as if independent, any task at .05. *1 point*: any task down by more than one point. *vLLM*: any task
-below its recorded accuracy minus .03. *SGLang*: {SGLANG_QUESTIONS} fresh questions at accuracy {SGLANG_ACCURACY},
-floor {SGLANG_SLACK} below it, which alarms on unchanged models about as often as its PR 20304 reports (17 of 120
+How the other checks are modelled. *lm-eval*: the two-sided z-test of `model_comparator`, which treats both runs as
+independent, any task at .05. *1 point*: any task drops by more than one point. *vLLM*: any task below its recorded
+accuracy minus .03. *SGLang*: {SGLANG_QUESTIONS} fresh questions at accuracy {SGLANG_ACCURACY},
+floor {SGLANG_SLACK} below it, which fails unchanged models about as often as its PR 20304 reports (17 of 120
 nights, .14); the accuracy falls by the mean drop. *Bootstrap*: 400 resamples of the mean drop over tasks, one-sided
-percentile. These five use {TODAY_RUNS:,} of the runs (1,000 for 57 tasks).
+percentile. These five use {OTHER_RUNS:,} of the runs (1,000 for 57 tasks).
 
 ## Size at a margin: every task's true drop is exactly the margin
 
-{runs:,} runs. The score test at a margin is a large-sample result (at margin 0 all tests above are exact): with about
-a dozen flips in all, or many tasks of few flips, pooled and Fisher can pass .05 by up to about .01.
+{runs:,} runs. The score test at a margin is a large-sample test (at margin 0 all tests above are exact). With about a
+dozen flips in total, or many tasks with few flips, pooled and Fisher can exceed .05 by up to about .01.
 
 {_table(margins, RULES, 4, over_margin)}
 ## (c) Coverage of the intervals
@@ -386,7 +387,7 @@ a dozen flips in all, or many tasks of few flips, pooled and Fisher can pass .05
 
 
 def plot(result: dict[str, object], path: Path) -> bool:
-    """Size and power as two panels; False where matplotlib is missing."""
+    """Plot size and power as two panels; return False if matplotlib is not installed."""
     try:
         import matplotlib
 
@@ -403,13 +404,13 @@ def plot(result: dict[str, object], path: Path) -> bool:
     names = list(size)[::-1]
     scenarios = [name for name in power if name != "none"][::-1]
     for k, rule in enumerate([*RULES, "any of three at alpha/3", "any of the four", *OTHERS[2:]]):
-        ours = k < len(RULES)
+        is_rule = k < len(RULES)
         style = {
-            "marker": "o" if ours else "x" if k < 11 else "+",
+            "marker": "o" if is_rule else "x" if k < 11 else "+",
             "color": f"C{k}" if k < 10 else "black",
             "linestyle": "none",
         }
-        if ours or rule.startswith("any"):
+        if is_rule or rule.startswith("any"):
             left.plot([size[name][rule] for name in names], range(len(names)), **style)
         if rule != "any of the four":
             right.plot([power[name][rule] for name in scenarios], range(len(scenarios)), label=rule, **style)
@@ -436,7 +437,7 @@ def plot(result: dict[str, object], path: Path) -> bool:
 
 
 def main() -> None:
-    """Run the study and write its three files."""
+    """Run the study and write its files."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--runs", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=20260210)
@@ -447,7 +448,7 @@ def main() -> None:
     (arguments.out / "calibration.json").write_text(json.dumps(result, indent=1) + "\n")
     (arguments.out / "calibration.md").write_text(markdown(result))
     if not plot(result, arguments.out / "calibration.svg"):
-        print("matplotlib is not installed: no plot was drawn")
+        print("matplotlib is not installed; no plot was written")
     print(f"written to {arguments.out}")
 
 

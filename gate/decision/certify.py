@@ -34,7 +34,7 @@ def certify(gating: Sequence[Judged], settings: DecisionSettings) -> Certificati
     n = sum(pair.n for pair in pairs)
     if all(task.evidence.is_binary for task in gating):
         b, c = sum(pair.regressions for pair in pairs), sum(pair.improvements for pair in pairs)
-        p = noninferiority(b, c, n, bound)
+        p = noninferiority(b, c, n, bound).pvalue
     else:
         sums = np.concatenate([_cluster_sums(pair, bound) for pair in pairs])
         sizes = np.concatenate([_cluster_sizes(pair) for pair in pairs])

@@ -24,7 +24,7 @@ from gate.decision.result import (
 from gate.decision.rows import Judged, Role, evidence_of, expected_flip_rate, subtasks_of, task_row
 from gate.errors import ConfigError, ExitCode
 from gate.samples import PairedTask
-from gate.stats import JointResult, can_reject, joint_test, minimum_detectable_drop_joint
+from gate.stats import CombinedResult, can_reject, combine, decision_detectable_drop
 
 
 def decide(
@@ -77,22 +77,22 @@ def decide(
         settings = settings.model_copy(update={"alpha": spending.level})
     if early is not None:
         settings = settings.model_copy(update={"alpha": settings.alpha - early.alpha})
-    joint = joint_test(
+    combined = combine(
         [task.evidence for task in gating],
         settings.rule,
-        settings.margin,
-        settings.draws,
-        seed,
-        settings.alpha,
+        margin=settings.margin,
+        n_resamples=settings.draws,
+        rng=seed,
+        alpha=settings.alpha,
     )
-    rows = _rows(judged, joint, settings, seed)
+    rows = _rows(judged, combined, settings, seed)
     gating_rows = [row for row in rows if row.role == "gating"]
     over_budget = _over_budget(gating_rows, distance or DistanceSettings())
     if early is not None and early.stopped:
         # 1/e is a p-value whenever the run stops (Ville's inequality); the tests' own p-values are not
         p_value, rejected = math.exp(-early.log_e_value), True
     else:
-        p_value, rejected = joint.p_value, joint.p_value <= settings.alpha
+        p_value, rejected = combined.pvalue, combined.pvalue <= settings.alpha
     verdict: Verdict = "PASS"
     if rejected or over_budget:
         verdict = "FAIL"
@@ -111,49 +111,50 @@ def decide(
         certification=certification,
         sensitivity=_sensitivity(gating, gating_rows, settings, seed),
         tasks=rows,
-        aggregate=_aggregate(joint),
+        aggregate=_aggregate(combined),
     )
     return decision.model_copy(update={"reasons": wording.reasons(decision, over_budget)})
 
 
 def _rows(
-    judged: Sequence[Judged], joint: JointResult, settings: DecisionSettings, seed: int
+    judged: Sequence[Judged], combined: CombinedResult, settings: DecisionSettings, seed: int
 ) -> list[TaskResult]:
-    """Return one row per task; `joint` holds the p-values of the gating tasks in their order."""
+    """Return one row per task; `combined` holds the p-values of the gating tasks in their order."""
     discordant = [task.evidence.discordant for task in judged if task.role == "gating"]
-    able = can_reject(np.array(discordant), settings.alpha, joint.tasks)
-    tests = zip(joint.tasks, joint.tasks_holm, able, strict=True)
+    able = can_reject(np.array(discordant), settings.alpha, combined.task_pvalues)
+    tests = zip(combined.task_pvalues, combined.task_pvalues_holm, able, strict=True)
     rows = []
     for task in judged:
         if task.role == "gating":
             p, p_holm, rejects = next(tests)
             row = task_row(task, settings, float(p), float(p_holm), bool(rejects))
         else:
-            row = _advisory_row(task, settings, seed)
+            row = _advisory_row(task, settings)
         subtasks = [
-            _advisory_row(Judged(pair, "advisory", evidence_of(pair, seed)), settings, seed)
+            _advisory_row(Judged(pair, "advisory", evidence_of(pair, seed)), settings)
             for pair in subtasks_of(task.pair)
         ]
         rows.append(row.model_copy(update={"subtasks": subtasks}) if subtasks else row)
     return rows
 
 
-def _advisory_row(task: Judged, settings: DecisionSettings, seed: int) -> TaskResult:
+def _advisory_row(task: Judged, settings: DecisionSettings) -> TaskResult:
     """Return the row of a task that never decides: its own test, without adjustment."""
-    draws = 1_000  # used by the omnibus rule only, which means nothing for one task
-    p = joint_test([task.evidence], "holm", settings.margin, draws, seed).tasks[0]
     rejects = can_reject(task.evidence.discordant, settings.alpha)[0]
-    return task_row(task, settings, float(p), None, bool(rejects))
+    return task_row(task, settings, task.evidence.pvalue_at(settings.margin), None, bool(rejects))
 
 
-def _aggregate(joint: JointResult) -> Aggregate:
+def _aggregate(combined: CombinedResult) -> Aggregate:
     return Aggregate(
-        pooled=AggregatePValue(p=joint.pooled),
-        max=AggregatePValue(p=joint.max_drop),
-        fisher=AggregatePValue(p=joint.fisher),
-        holm=AggregatePValue(p=joint.holm),
+        pooled=AggregatePValue(p=combined.pooled.pvalue),
+        max=AggregatePValue(p=combined.max_drop.pvalue),
+        fisher=AggregatePValue(p=combined.fisher.pvalue),
+        holm=AggregatePValue(p=combined.holm.pvalue),
         omnibus=OmnibusPValue(
-            p=joint.omnibus, draws=joint.draws, p_low=joint.omnibus_low, p_high=joint.omnibus_high
+            p=combined.omnibus.pvalue,
+            draws=combined.omnibus.n_resamples,
+            p_low=combined.omnibus.pvalue_ci.low,
+            p_high=combined.omnibus.pvalue_ci.high,
         ),
     )
 
@@ -188,8 +189,8 @@ def _sensitivity(
     if settings.margin == 0 and all(task.evidence.is_binary for task in gating):
         n = [task.pair.n for task in gating]
         flip_rates = [expected_flip_rate(task.pair.n, task.evidence.discordant) for task in gating]
-        drop = minimum_detectable_drop_joint(
-            n, flip_rates, settings.alpha, settings.power, settings.rule, runs=2_000, seed=seed
+        drop = decision_detectable_drop(
+            n, flip_rates, settings.alpha, settings.power, settings.rule, n_resamples=2_000, rng=seed
         )
     return Sensitivity(
         power=settings.power,

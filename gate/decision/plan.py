@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gate.config import DecisionSettings
-from gate.stats import minimum_detectable_drop, minimum_detectable_drop_joint, required_n
+from gate.stats import decision_detectable_drop, detectable_drop, required_n
 
 
 @dataclass(frozen=True)
@@ -77,13 +77,13 @@ def plan_suite(
     SuitePlan
     """
     tasks = tuple(_task(name, n, flip_rates[name], settings, drop) for name, n in sizes.items())
-    joint = minimum_detectable_drop_joint(
+    joint = decision_detectable_drop(
         [task.n for task in tasks],
         [task.flip_rate for task in tasks],
         settings.alpha,
         settings.power,
         settings.rule,
-        seed=seed,
+        rng=seed,
     )
     total = sum(task.n for task in tasks)
     mean = sum(task.n * task.flip_rate for task in tasks) / total
@@ -91,7 +91,7 @@ def plan_suite(
 
 
 def _task(name: str, n: int, flip_rate: float, settings: DecisionSettings, drop: float | None) -> TaskPlan:
-    detectable = minimum_detectable_drop(n, flip_rate, settings.alpha, settings.power)
+    detectable = detectable_drop(n, flip_rate, settings.alpha, settings.power)
     return TaskPlan(
         name, n, flip_rate, None if math.isnan(detectable) else detectable, _needed(flip_rate, drop, settings)
     )

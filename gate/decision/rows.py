@@ -14,9 +14,9 @@ from gate.decision.result import TaskResult, TestName
 from gate.samples import PairedTask
 from gate.stats import (
     Evidence,
+    detectable_drop,
     flip_rate_interval,
     mcnemar_midp,
-    minimum_detectable_drop,
     tango_interval,
 )
 
@@ -38,7 +38,7 @@ def evidence_of(pair: PairedTask, seed: int) -> Evidence:
     """Return the evidence of a task: counts for independent binary items, else differences with their clusters."""
     if pair.binary and pair.clusters is None:
         return Evidence.from_counts(pair.regressions, pair.improvements, pair.n)
-    return Evidence.from_differences(pair.baseline_score - pair.candidate_score, pair.clusters, seed=seed)
+    return Evidence.from_differences(pair.baseline_score - pair.candidate_score, pair.clusters, rng=seed)
 
 
 def test_name(evidence: Evidence, margin: float) -> TestName:
@@ -105,7 +105,7 @@ def task_row(
     else:
         low, high, error = _mean_interval(pair)
     if binary and settings.margin == 0:
-        detectable = minimum_detectable_drop(n, expected_flip_rate(n, b + c), settings.alpha, settings.power)
+        detectable = detectable_drop(n, expected_flip_rate(n, b + c), settings.alpha, settings.power)
     else:  # normal approximation, as in the test itself
         detectable = settings.margin + float(ndtri(1 - settings.alpha) + ndtri(settings.power)) * error
     flip_low, flip_high = flip_rate_interval(b + c, n, 0.95)
@@ -126,7 +126,7 @@ def task_row(
         independent=pair.clusters is None,
         test=test_name(judged.evidence, settings.margin),
         p_exact=p,
-        p_mid=mcnemar_midp(b, c) if binary and settings.margin == 0 else None,
+        p_mid=mcnemar_midp(b, c).pvalue if binary and settings.margin == 0 else None,
         p_holm=p_holm,
         can_reject=can_reject,
         detectable_drop=None if math.isnan(detectable) else detectable,

@@ -9,8 +9,7 @@ import numpy as np
 
 from gate.decision.rows import expected_flip_rate
 from gate.report.result import Result
-from gate.stats import RULES, power
-from gate.stats.planning import _Decision
+from gate.stats import RULES, PlannedDecision, power
 
 _POINTS = 31
 _RUNS = 10_000
@@ -58,10 +57,11 @@ def power_curves(result: Result) -> PowerCurves | None:
     decision = own[0]
     if len(gating) > 1:
         seed = result.provenance.get("seed")
-        joint = _Decision(sizes, flips, result.alpha, rule, _RUNS, seed if isinstance(seed, int) else 0)
+        rng = seed if isinstance(seed, int) else 0
+        planned = PlannedDecision(sizes, flips, result.alpha, rule, n_resamples=_RUNS, rng=rng)
 
         def decision(drop: float) -> float:
-            return joint.power(np.minimum(drop, flips))
+            return planned.power(np.minimum(drop, flips))
 
     drops = np.linspace(0.0, _axis_end(decision, float(flips.max())), _POINTS).tolist()
     return PowerCurves(

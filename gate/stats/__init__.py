@@ -1,47 +1,59 @@
-"""Paired tests for degradations: pure functions on counts and arrays, usable alone."""
+"""Paired tests for degradations: pure functions on counts and arrays, usable alone.
 
-from gate.stats.aggregates import fisher, max_drop, pooled
+The names follow `scipy.stats`: tests return objects with `statistic` and `pvalue`; randomised functions take
+`n_resamples` and `rng` (a seed or a numpy Generator); intervals take `confidence_level`.
+"""
+
+from gate.stats.aggregates import fisher, max_drop, omnibus, pooled
+from gate.stats.combine import RULES, combine
 from gate.stats.evidence import Evidence
-from gate.stats.intervals import (
-    Interval,
-    Intervals,
-    flip_rate_interval,
-    margin_test,
-    noninferiority,
-    tango_interval,
-)
-from gate.stats.joint import RULES, JointResult, Rule, joint_test
+from gate.stats.intervals import flip_rate_interval, tango_interval
+from gate.stats.margin import margin_test, noninferiority
 from gate.stats.mcnemar import mcnemar_exact, mcnemar_midp
 from gate.stats.multiplicity import can_reject, holm
-from gate.stats.omnibus import omnibus
 from gate.stats.online import alarm_level, lord_levels
 from gate.stats.permutation import sign_flip
-from gate.stats.planning import decision_power, minimum_detectable_drop_joint
-from gate.stats.power import minimum_detectable_drop, power, required_n
+from gate.stats.planning import PlannedDecision, decision_detectable_drop, decision_power
+from gate.stats.power import detectable_drop, power, required_n
+from gate.stats.results import (
+    AggregateResult,
+    CombinedResult,
+    ConfidenceInterval,
+    MarginTestResult,
+    McNemarResult,
+    OmnibusResult,
+    Rule,
+    SignFlipResult,
+)
 from gate.stats.sequential import log_e_value
 
 __all__ = [
     "RULES",
+    "AggregateResult",
+    "CombinedResult",
+    "ConfidenceInterval",
     "Evidence",
-    "Interval",
-    "Intervals",
-    "JointResult",
+    "MarginTestResult",
+    "McNemarResult",
+    "OmnibusResult",
+    "PlannedDecision",
     "Rule",
+    "SignFlipResult",
     "alarm_level",
     "can_reject",
+    "combine",
+    "decision_detectable_drop",
     "decision_power",
+    "detectable_drop",
     "fisher",
     "flip_rate_interval",
     "holm",
-    "joint_test",
     "log_e_value",
     "lord_levels",
     "margin_test",
     "max_drop",
     "mcnemar_exact",
     "mcnemar_midp",
-    "minimum_detectable_drop",
-    "minimum_detectable_drop_joint",
     "noninferiority",
     "omnibus",
     "pooled",

@@ -1,7 +1,7 @@
-"""The fair-coin binomial in log space: every p-value of the room rests on these three functions.
+"""The fair-coin binomial distribution, on which every p-value of this package rests.
 
-`P[Bin(m, 1/2) = b]` follows Loader (2000): Stirling's remainders plus a deviance, so that its relative error
-stays near 1e-14 at any m, where differences of `gammaln` lose all digits beyond a million pairs.
+`P[Bin(m, 1/2) = b]` follows Loader (2000): Stirling remainders plus a deviance. Its relative error stays near
+1e-14 at any m. Differences of `gammaln` lose their digits beyond a million pairs.
 """
 
 import math
@@ -16,7 +16,7 @@ from gate.stats._validate import FloatArray
 Integers: TypeAlias = NDArray[np.int64] | np.int64
 
 _LN2 = math.log(2.0)
-_TRUSTED = 1e-280  # below it the incomplete beta function nears underflow, and the series takes over
+_TRUSTED = 1e-280  # below this the incomplete beta function nears underflow; a series takes over
 _SMALL = 16
 _SMALL_REMAINDERS = np.array(
     [0.0]
@@ -28,7 +28,7 @@ _SMALL_REMAINDERS = np.array(
 
 
 def _stirling_remainder(k: FloatArray) -> FloatArray:
-    """Ln k! minus Stirling's approximation, for k >= 1."""
+    """Return ln k! minus Stirling's approximation, for k >= 1."""
     small = k < _SMALL
     x = np.where(small, float(_SMALL), k)
     square = x * x
@@ -39,15 +39,15 @@ def _stirling_remainder(k: FloatArray) -> FloatArray:
 
 
 def log_pmf(b: Integers, m: Integers) -> FloatArray:
-    """Ln P[Bin(m, 1/2) = b] for 0 <= b <= m, elementwise."""
+    """Return ln P[Bin(m, 1/2) = b] for 0 <= b <= m, elementwise."""
     heads, total = np.broadcast_arrays(np.asarray(b, dtype=np.float64), np.asarray(m, dtype=np.float64))
     tails = total - heads
     inside = (heads > 0) & (tails > 0)
     x, y, t = np.where(inside, heads, 1.0), np.where(inside, tails, 1.0), np.where(inside, total, 2.0)
-    lean = (x - y) / t
-    near = np.where(np.abs(lean) < 0.5, lean, 0.0)
+    imbalance = (x - y) / t
+    near = np.where(np.abs(imbalance) < 0.5, imbalance, 0.0)
     deviance = np.where(
-        np.abs(lean) < 0.5,
+        np.abs(imbalance) < 0.5,
         0.5 * t * (2.0 * near * np.arctanh(near) + np.log1p(-near * near)),
         x * np.log(2.0 * x / t) + y * np.log(2.0 * y / t),
     )
@@ -57,7 +57,7 @@ def log_pmf(b: Integers, m: Integers) -> FloatArray:
 
 
 def _log_far_tail(b: FloatArray, m: FloatArray) -> FloatArray:
-    """Ln P[Bin(m, 1/2) >= b] far above m/2, as the first term times a fast-converging series of ratios."""
+    """Return ln P[Bin(m, 1/2) >= b] far above m/2: the first term times a fast-converging series of ratios."""
     term, total, step = np.ones_like(b), np.ones_like(b), 0.0
     while bool((term > 1e-17 * total).any()):
         term = term * np.maximum(m - b - step, 0.0) / (b + 1.0 + step)
@@ -67,7 +67,7 @@ def _log_far_tail(b: FloatArray, m: FloatArray) -> FloatArray:
 
 
 def log_sf(b: Integers, m: Integers) -> FloatArray:
-    """Ln P[Bin(m, 1/2) >= b], elementwise; 0 where b <= 0 and -inf where b > m."""
+    """Return ln P[Bin(m, 1/2) >= b], elementwise: 0 where b <= 0, -inf where b > m."""
     heads, total = np.broadcast_arrays(np.asarray(b, dtype=np.float64), np.asarray(m, dtype=np.float64))
     inside = (heads > 0) & (heads <= total)
     x = np.where(inside, heads, 1.0)
@@ -83,7 +83,10 @@ def log_sf(b: Integers, m: Integers) -> FloatArray:
 
 
 def sf(b: Integers, m: Integers) -> FloatArray:
-    """P[Bin(m, 1/2) >= b], elementwise: as `log_sf`, without the rounding of a logarithm near the centre."""
+    """Return P[Bin(m, 1/2) >= b], elementwise.
+
+    Near the centre this is more accurate than the exponential of `log_sf`.
+    """
     heads, total = np.broadcast_arrays(np.asarray(b, dtype=np.float64), np.asarray(m, dtype=np.float64))
     inside = (heads > 0) & (heads <= total)
     direct = special.betainc(np.where(inside, heads, 1.0), np.where(inside, total - heads + 1.0, 1.0), 0.5)
@@ -95,7 +98,7 @@ def sf(b: Integers, m: Integers) -> FloatArray:
 
 
 def critical_count(m: Integers, alpha: float) -> NDArray[np.int64]:
-    """The smallest b with P[Bin(m, 1/2) >= b] <= alpha, elementwise; m + 1 where no b reaches alpha."""
+    """Return the smallest b with P[Bin(m, 1/2) >= b] <= alpha, elementwise; m + 1 where no b reaches alpha."""
     total = np.asarray(m, dtype=np.int64)
     if alpha >= 1.0:
         return np.zeros_like(total)
@@ -108,3 +111,18 @@ def critical_count(m: Integers, alpha: float) -> NDArray[np.int64]:
         if not (up.any() or down.any()):
             return count
         count = count + up - down
+
+
+def clopper_pearson(
+    successes: Integers, trials: Integers, confidence_level: float
+) -> tuple[FloatArray, FloatArray]:
+    """Return the bounds of the two-sided Clopper-Pearson interval of a proportion, elementwise.
+
+    `scipy.stats.binomtest(...).proportion_ci(method="exact")` gives the same numbers, but `scipy.stats` takes
+    half a second to import.
+    """
+    tail = 0.5 - 0.5 * confidence_level
+    x, n = np.asarray(successes, dtype=np.float64), np.asarray(trials, dtype=np.float64)
+    low = np.where(x == 0, 0.0, special.betaincinv(np.maximum(x, 1.0), n - x + 1.0, tail))
+    high = np.where(x == n, 1.0, special.betaincinv(x + 1.0, np.maximum(n - x, 1.0), 1.0 - tail))
+    return low, high

@@ -1,9 +1,9 @@
-"""Draws from the joint null of all tasks, and how often any of three statistics passes its bound.
+"""Draws from the joint null of all tasks: how often does any of three statistics pass its bound?
 
-A random 16-bit word picks one of 65,536 equal cells of a task's distribution function. A table gives what the
-outcome of the cell adds to the statistics; the few cells that more than one outcome shares are resolved by a
-second random number, so that the draws follow the null exactly. That costs a few nanoseconds per task and
-draw, at any discordant count.
+A random 16-bit word selects one of 65,536 equal cells of a task's distribution function. A table holds what
+each cell's outcome adds to the statistics. The few cells that span several outcomes are resolved by a second
+random number, so the draws follow the null exactly. The cost is a few nanoseconds per task and draw, at any
+discordant count.
 """
 
 from collections.abc import Sequence
@@ -18,12 +18,12 @@ from gate.stats._validate import FloatArray
 _CELLS = 1 << 16
 _CHUNK = 1 << 16
 BATCH = 1 << 20
-_HIT = 1e12  # added to Fisher's statistic by an outcome that passes the bound of the largest drop
+_HIT = 1e12  # added to Fisher's statistic where an outcome passes the bound of the largest drop
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """From where on each statistic counts as at least as extreme as the observed p-value."""
+    """The values from which each statistic counts as at least as extreme as the observed p-value."""
 
     pooled: float
     fisher: float
@@ -31,7 +31,7 @@ class Bounds:
 
 
 def additions(null: Null, bounds: Bounds) -> NDArray[np.complex128]:
-    """What each outcome adds: Fisher's -ln p (real part) and the signed sum (imaginary part)."""
+    """Return what each outcome adds: Fisher's -ln p (real part) and the signed sum (imaginary part)."""
     cost = null.costs.copy()
     if np.isfinite(bounds.largest):
         cost[null.first_at_least(bounds.largest * null.sigma) :] += _HIT
@@ -39,7 +39,7 @@ def additions(null: Null, bounds: Bounds) -> NDArray[np.complex128]:
 
 
 def hits(sums: NDArray[np.complex128], bounds: Bounds) -> NDArray[np.bool_]:
-    """Which sums of `additions` pass a bound."""
+    """Return which sums of `additions` pass a bound."""
     return (sums.real >= min(bounds.fisher, 0.5 * _HIT)) | (sums.imag >= bounds.pooled)
 
 
@@ -52,14 +52,14 @@ class _Table:
 
     def add_draws(self, sums: NDArray[np.complex128], generator: np.random.Generator) -> None:
         for start in range(0, sums.size, _CHUNK):
-            part = sums[start : start + _CHUNK]
-            raw: NDArray[np.uint64] = generator.bit_generator.random_raw((part.size + 3) // 4)
-            words = raw.view(np.uint16)[: part.size]
-            part += self.cells[words]
-            open_ = np.flatnonzero(self.shared[words])
-            place = (words[open_] + generator.random(open_.size)) / _CELLS
-            at = np.searchsorted(self.distribution, place, side="right")
-            part[open_] += self.outcomes[np.minimum(at, self.outcomes.size - 1)]
+            chunk = sums[start : start + _CHUNK]
+            raw: NDArray[np.uint64] = generator.bit_generator.random_raw((chunk.size + 3) // 4)
+            words = raw.view(np.uint16)[: chunk.size]
+            chunk += self.cells[words]
+            unresolved = np.flatnonzero(self.shared[words])
+            quantile = (words[unresolved] + generator.random(unresolved.size)) / _CELLS
+            index = np.searchsorted(self.distribution, quantile, side="right")
+            chunk[unresolved] += self.outcomes[np.minimum(index, self.outcomes.size - 1)]
 
 
 def _table(null: Null, bounds: Bounds) -> _Table:
@@ -74,7 +74,7 @@ def _table(null: Null, bounds: Bounds) -> _Table:
 
 
 def count_hits(nulls: Sequence[Null], bounds: Bounds, batch: int, size: int, seed: int) -> int:
-    """How many of `size` joint draws pass a bound; `batch` numbers the independent streams of one seed."""
+    """Return how many of `size` joint draws pass a bound; each `batch` is an independent stream of the seed."""
     sums = np.zeros(size, dtype=np.complex128)
     for k, null in enumerate(nulls):
         generator = np.random.Generator(np.random.SFC64(np.random.SeedSequence([seed, batch, k])))
@@ -83,7 +83,7 @@ def count_hits(nulls: Sequence[Null], bounds: Bounds, batch: int, size: int, see
 
 
 def enumerate_hits(nulls: Sequence[Null], bounds: Bounds) -> float:
-    """The exact probability of passing a bound, over all outcomes."""
+    """Return the exact probability of passing a bound, by enumerating all outcomes."""
     sums, mass = np.zeros(1, dtype=np.complex128), np.ones(1)
     for null in nulls:
         sums = np.add.outer(sums, additions(null, bounds)).ravel()

@@ -1,8 +1,7 @@
-"""The null distribution of one task: signs of the differences are fair coins, their sizes are given.
+"""The null distribution of one task: given the sizes of the differences, their signs are fair coins.
 
-Every kind of task becomes the same thing: a finite list of values that the signed sum can take, with their
-probabilities. The rules over tasks (pooled, max, Fisher, omnibus) then know nothing of where a list came
-from.
+Every kind of task is reduced to a finite list of values of the signed sum and their probabilities. The rules
+over tasks (pooled, max, Fisher, omnibus) need nothing else.
 """
 
 from collections.abc import Sequence
@@ -15,22 +14,23 @@ from gate.stats import _binomial
 from gate.stats._validate import FloatArray
 
 TIE = 1e-11
-"""Statistics closer than this, in standard deviations, are tied: rounding may never shrink a p-value."""
+"""Statistics closer than this, in standard deviations, are ties, so that rounding cannot shrink a p-value."""
 
 _NEGLIGIBLE = 1e-150
 _REACH = 20.0  # half-width of a binomial's window in units of sqrt(m): 40 standard deviations
-_OFTEN = 24  # a size that occurs so often is drawn as one binomial
+_FREQUENT = 24  # a size that occurs at least this often is drawn as one binomial
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Null:
-    """A discrete null distribution.
+    """The discrete null distribution of a signed sum T.
 
-    values : signed sums in ascending order, in the task's units (a discordant binary item counts one)
+    values : possible values of T in ascending order, in the task's units (a discordant binary item counts one)
     pmf, log_sf : P[T = value] and ln P[T >= value]
-    sigma : standard deviation of T under the null, the square root of the sum of squared differences
-    complete : whether the values are all that T can take, or the table is cut at tiny probabilities
-    coins, unit : where T is `unit` times heads minus tails of fair coins, the number of coins; else None
+    sigma : standard deviation of T, the square root of the sum of squared differences
+    complete : False if values of tiny probability are left out
+    coins, unit : if T is `unit` times (heads minus tails) of fair coins, the number of coins; else None
+    n_resamples : sign patterns drawn; 0 if the distribution is exact
     """
 
     values: FloatArray
@@ -40,28 +40,29 @@ class Null:
     complete: bool = True
     coins: int | None = None
     unit: float = 1.0
+    n_resamples: int = 0
 
     def log_tail(self, statistic: float) -> float:
-        """Ln P[T >= statistic], ties within rounding counted in."""
+        """Return ln P[T >= statistic]; values tied with `statistic` within rounding count."""
         if self.coins is not None:
             heads = np.int64(np.ceil((self.coins + statistic / self.unit) / 2 - 1e-6))
             return float(_binomial.log_sf(heads, np.int64(self.coins)))
-        at = self.first_at_least(statistic)
-        if at < self.values.size:
-            return float(self.log_sf[at])
+        index = self.first_at_least(statistic)
+        if index < self.values.size:
+            return float(self.log_sf[index])
         if self.complete:
             return -np.inf
-        # Beyond the cut: Hoeffding's (1963) bound.
+        # Beyond the last value kept: Hoeffding's (1963) bound.
         return min(float(self.log_sf[-1]), -0.5 * (statistic / self.sigma) ** 2)
 
     def first_at_least(self, statistic: float) -> int:
-        """Index of the first value that is not below `statistic`, ties within rounding counted in."""
+        """Return the index of the first value at or above `statistic`; ties within rounding count."""
         slack = TIE * (self.sigma + abs(statistic))
         return int(np.searchsorted(self.values, statistic - slack, side="left"))
 
     @property
     def costs(self) -> FloatArray:
-        """-ln p of each value: what Fisher's method adds up."""
+        """-ln p of each value, the terms that Fisher's method sums."""
         return np.maximum(-self.log_sf, 0.0)
 
 
@@ -70,7 +71,7 @@ def _upper_log_sums(log_pmf: FloatArray) -> FloatArray:
 
 
 def coins(m: int, unit: float = 1.0) -> Null:
-    """Heads minus tails of m fair coins, times `unit`."""
+    """Return the distribution of `unit` times heads minus tails of m fair coins."""
     reach = int(_REACH * np.sqrt(m)) + 2
     heads = np.arange(max(0, m // 2 - reach), min(m, m // 2 + reach) + 1, dtype=np.int64)
     log_pmf = _binomial.log_pmf(heads, np.full_like(heads, m))
@@ -81,10 +82,10 @@ def coins(m: int, unit: float = 1.0) -> Null:
 
 
 def lattice(weights: NDArray[np.int64], sizes: NDArray[np.int64], step: float) -> Null:
-    """The sum of sizes[j] signed differences of size weights[j] * step, exactly, by direct convolution.
+    """Return the exact distribution of a sum of sizes[j] signed differences of size weights[j] * step.
 
-    All terms are positive, so small probabilities keep their relative precision. Those below 1e-150 are left
-    out: products of them would underflow, and arithmetic on such numbers is very slow.
+    Direct convolution of positive terms keeps the relative precision of small probabilities. Those below 1e-150
+    are left out: their products would underflow, and arithmetic on denormal numbers is very slow.
     """
     pmf, low = np.ones(1), 0
     for weight, size in zip(weights.tolist(), sizes.tolist(), strict=True):
@@ -102,7 +103,7 @@ def lattice(weights: NDArray[np.int64], sizes: NDArray[np.int64], step: float) -
 
 
 def _convolve_strided(pmf: FloatArray, part: FloatArray, stride: int) -> FloatArray:
-    """Convolve `pmf` with `part` spread out to one value in every `stride`."""
+    """Convolve `pmf` with `part`, whose values are `stride` apart."""
     out = np.zeros(pmf.size + stride * (part.size - 1))
     for offset in range(min(stride, pmf.size)):
         column = np.convolve(pmf[offset::stride], part)
@@ -111,15 +112,15 @@ def _convolve_strided(pmf: FloatArray, part: FloatArray, stride: int) -> FloatAr
 
 
 def enumerated(sizes: FloatArray) -> Null:
-    """All 2**len(sizes) sign patterns of a few differences."""
+    """Return the exact distribution over all 2**len(sizes) sign patterns."""
     sums = np.zeros(1)
     for size in sizes:
         sums = np.concatenate([sums - size, sums + size])
     return from_sample(sums, float(np.sqrt(np.sum(sizes**2))))
 
 
-def from_sample(sums: FloatArray, sigma: float) -> Null:
-    """Equally likely values, those within rounding of each other merged."""
+def from_sample(sums: FloatArray, sigma: float, n_resamples: int = 0) -> Null:
+    """Return the distribution of equally likely values; values within rounding of each other are merged."""
     ordered = np.sort(sums)
     starts = np.flatnonzero(np.diff(ordered, prepend=-np.inf) > TIE * sigma)
     sizes = np.diff(starts, append=ordered.size)
@@ -130,11 +131,12 @@ def from_sample(sums: FloatArray, sigma: float) -> Null:
         np.asarray(sizes / total, dtype=np.float64),
         np.log(at_least / total, dtype=np.float64),
         sigma,
+        n_resamples=n_resamples,
     )
 
 
 def common_step(sizes: FloatArray, largest: int = 1000) -> float | None:
-    """A step of which all sizes are whole multiples (within rounding), or None."""
+    """Return a common divisor of all sizes (within rounding), or None if none is found."""
     smallest = float(sizes.min())
     for divisor in range(1, 61):
         step = smallest / divisor
@@ -146,14 +148,19 @@ def common_step(sizes: FloatArray, largest: int = 1000) -> float | None:
     return None
 
 
-def sampled_sums(sizes: FloatArray, counts: NDArray[np.int64], draws: int, seed: Sequence[int]) -> FloatArray:
-    """Signed sums with independent fair signs; sizes[j] occurs counts[j] times. Memory O(items + draws)."""
+def sampled_sums(
+    sizes: FloatArray, counts: NDArray[np.int64], n_resamples: int, seed: Sequence[int]
+) -> FloatArray:
+    """Draw signed sums with fair independent signs, where sizes[j] occurs counts[j] times.
+
+    Memory is O(items + n_resamples).
+    """
     generator = np.random.Generator(np.random.SFC64(np.random.SeedSequence(seed)))
-    sums = np.zeros(draws)
-    many = counts >= _OFTEN
-    for size, count in zip(sizes[many].tolist(), counts[many].tolist(), strict=True):
-        sums += size * (2.0 * generator.binomial(count, 0.5, draws) - count)
-    rest = np.repeat(sizes[~many], counts[~many])
+    sums = np.zeros(n_resamples)
+    frequent = counts >= _FREQUENT
+    for size, count in zip(sizes[frequent].tolist(), counts[frequent].tolist(), strict=True):
+        sums += size * (2.0 * generator.binomial(count, 0.5, n_resamples) - count)
+    rest = np.repeat(sizes[~frequent], counts[~frequent])
     whole = rest.size - rest.size % (_BLOCK * _TABLES)
     for start in range(0, whole, _BLOCK * _TABLES):
         _add_blocks(sums, rest[start : start + _BLOCK * _TABLES].reshape(_TABLES, _BLOCK), generator)
@@ -164,14 +171,14 @@ def sampled_sums(sizes: FloatArray, counts: NDArray[np.int64], draws: int, seed:
 
 
 _BLOCK = 12
-"""Items whose 2**12 signed sums fit the first-level cache: one random 16-bit word serves them all."""
+"""Items per table: 2**12 signed sums fit the first-level cache, and one 16-bit random word selects one."""
 
 _TABLES = 32
-"""Blocks whose tables are built together."""
+"""Tables built at a time."""
 
 
 def _add_blocks(sums: FloatArray, blocks: FloatArray, generator: np.random.Generator) -> None:
-    """Add to each draw the sum of every block (a row of twelve sizes) under random signs."""
+    """Add to each draw the randomly signed sum of every block; a block is a row of twelve sizes."""
     tables = np.zeros((blocks.shape[0], 1))
     for size in blocks.T[:, :, None]:
         tables = np.concatenate([tables - size, tables + size], axis=1)

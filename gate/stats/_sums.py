@@ -1,4 +1,4 @@
-"""Upper tails of a sum of independent discrete variables, exact up to rounding that only enlarges them."""
+"""Upper tails of a sum of independent discrete variables; rounding can only enlarge them."""
 
 import math
 from collections.abc import Sequence
@@ -11,19 +11,19 @@ from gate.stats._validate import FloatArray
 
 _FFT_ERROR = 1e-15  # added to every tail taken from a Fourier transform
 FAR = 1e-9
-"""Tails below this leave the plain transform."""
+"""Below this the plain Fourier transform is not accurate enough."""
 
 ENUMERATE = 1_000_000
-"""Up to so many joint outcomes are enumerated."""
+"""Largest number of joint outcomes that is enumerated."""
 
 _TIE = 1e-10
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class SumLaw:
-    """P[S >= x] as a step function: `tail[i]` holds from just above `points[i - 1]` to `points[i]`.
+    """P[S >= x] as a step function: `tail[i]` applies from just above `points[i - 1]` up to `points[i]`.
 
-    `exact` says that the points are the values S can take; otherwise they are a grid that rounds up.
+    If `exact`, the points are the possible values of S; otherwise S is rounded up to a grid of points.
     """
 
     points: FloatArray
@@ -31,30 +31,30 @@ class SumLaw:
     exact: bool
 
     def sf(self, x: FloatArray | float) -> FloatArray:
-        """P[S >= x] or a little more."""
-        at = np.searchsorted(self.points, x - _TIE * (1.0 + np.abs(x)), side="left")
-        return np.where(at < self.points.size, self.tail[np.minimum(at, self.points.size - 1)], 0.0)
+        """Return P[S >= x] or slightly more."""
+        index = np.searchsorted(self.points, x - _TIE * (1.0 + np.abs(x)), side="left")
+        return np.where(index < self.points.size, self.tail[np.minimum(index, self.points.size - 1)], 0.0)
 
     def critical(self, level: float) -> float:
-        """The bound from which on P[S >= x] <= level; inf where nothing is that rare."""
-        at = int(np.searchsorted(-self.tail, -level, side="left"))
-        if at == self.tail.size:
+        """Return a bound above which P[S >= x] <= level; inf if no value is that rare."""
+        index = int(np.searchsorted(-self.tail, -level, side="left"))
+        if index == self.tail.size:
             return math.inf if self.exact else float(self.points[-1])
-        if at == 0:
+        if index == 0:
             return -math.inf
-        below = float(self.points[at - 1])
-        return 0.5 * (below + float(self.points[at])) if self.exact else below
+        below = float(self.points[index - 1])
+        return 0.5 * (below + float(self.points[index])) if self.exact else below
 
 
 def sum_law(
     values: Sequence[FloatArray], pmfs: Sequence[FloatArray], low: float, high: float, coarse: bool = False
 ) -> SumLaw:
-    """The law of the sum of independent variables, for tails above about 1e-9.
+    """Return the law of the sum of independent variables, accurate for tails above about 1e-9.
 
-    Few outcomes are enumerated. Otherwise each value is rounded up to a grid over [low, high), outside of
-    which the sum may have no more than about 1e-17 of its mass, and the variables are convolved on that ring
-    by Fourier transform. `coarse` takes a quarter of the grid and enumerates less: for planning, where a
-    third digit is not worth the time.
+    A small number of outcomes is enumerated. Otherwise each value is rounded up to a cyclic grid over
+    [low, high), and the variables are convolved by Fourier transform; at most about 1e-17 of the sum's mass may
+    lie outside. `coarse` uses a quarter of the grid and enumerates less, for planning, where two digits are
+    enough.
     """
     outcomes = math.prod(v.size for v in values)
     if outcomes <= (ENUMERATE // 50 if coarse else ENUMERATE):
@@ -71,7 +71,7 @@ def sum_law(
     first = math.floor(low / step)
     mass = np.roll(mass, -(first % size))
     tail = np.cumsum(np.maximum(mass, 0.0)[::-1])[::-1] + _FFT_ERROR
-    # Rounding up makes {true sum >= x} a part of {rounded sum >= the first grid point from x on}.
+    # Rounding up: {true sum >= x} implies {rounded sum >= the first grid point at or above x}.
     return SumLaw(step * (first + np.arange(size, dtype=np.float64)), np.minimum(tail, 1.0), exact=False)
 
 
@@ -88,7 +88,7 @@ def _enumerated(values: Sequence[FloatArray], pmfs: Sequence[FloatArray]) -> Sum
 
 
 def gamma_log_sf(shape: int, x: float) -> float:
-    """Ln P[Gamma(shape, 1) >= x] for a whole shape: the chi-square bound on Fisher's statistic."""
+    """Return ln P[Gamma(shape, 1) >= x] for an integer shape: the chi-square bound on Fisher's statistic."""
     if x <= 0.0:
         return 0.0
     j = np.arange(shape)
@@ -96,11 +96,11 @@ def gamma_log_sf(shape: int, x: float) -> float:
 
 
 def far_log_tail(costs: Sequence[FloatArray], pmfs: Sequence[FloatArray], x: float) -> float:
-    """Ln P[S >= x], or a little more, for a sum of non-negative costs far in its tail.
+    """Return ln P[S >= x], or slightly more, for a sum of non-negative costs far in its tail.
 
-    Costs are rounded up to a grid on [0, x] and everything beyond x is lumped at x. Each distribution is
-    tilted by exp(theta * cost), which brings the mass near x, so that the transform's absolute error is a
-    small relative one.
+    Costs are rounded up to a grid on [0, x], and all mass beyond x is moved to x. Each distribution is tilted by
+    exp(theta * cost), which moves the mass near x and so makes the transform's absolute error a small relative
+    error.
     """
     steps = 1 << (15 if len(costs) <= 8 else 14)
     step = x * (1.0 - 1e-12) / steps
@@ -109,8 +109,9 @@ def far_log_tail(costs: Sequence[FloatArray], pmfs: Sequence[FloatArray], x: flo
     total, log_scale = np.zeros(steps + 1), 0.0
     total[0] = 1.0
     for cost, pmf in zip(costs, pmfs, strict=True):
-        at = np.minimum(np.ceil(cost / step - 1e-9), steps).astype(np.int64)
-        part = np.bincount(at, weights=pmf * np.exp(theta * np.minimum(at * step, x)), minlength=steps + 1)
+        index = np.minimum(np.ceil(cost / step - 1e-9), steps).astype(np.int64)
+        tilted = pmf * np.exp(theta * np.minimum(index * step, x))
+        part = np.bincount(index, weights=tilted, minlength=steps + 1)
         size = 4 * steps
         product = np.fft.irfft(np.fft.rfft(total, size) * np.fft.rfft(part, size), size)[: 2 * steps + 1]
         product = np.maximum(product, 0.0)
@@ -123,7 +124,7 @@ def far_log_tail(costs: Sequence[FloatArray], pmfs: Sequence[FloatArray], x: flo
 
 
 def _tilt(costs: Sequence[FloatArray], pmfs: Sequence[FloatArray], x: float) -> float:
-    """The theta in [0, 1] under which the tilted sum has mean x, or 1."""
+    """Return the theta in [0, 1] at which the tilted sum has mean x, or 1."""
     low, high = 0.0, 1.0
     for _ in range(30):
         theta = 0.5 * (low + high)

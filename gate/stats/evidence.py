@@ -1,4 +1,4 @@
-"""What one task says about a degradation: its discordant differences and their null distribution."""
+"""The evidence of one task: its discordant differences and their null distribution."""
 
 import math
 import zlib
@@ -9,59 +9,59 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from gate.stats import _nulls, _validate
+from gate.stats import _nulls, _tango, _validate
 from gate.stats._nulls import Null
-from gate.stats._validate import FloatArray
-from gate.stats.intervals import score_parts
+from gate.stats._validate import RNG, FloatArray
+from gate.stats.margin import margin_test
 
 _ENUMERATED_ITEMS = 16
 _FEW_SIZES = 60
 _DIRECT_WORK = 5e8
 _SAMPLED_WORK = 2e9
-_FEWEST_DRAWS, _MOST_DRAWS = 10_000, 100_000
+_MIN_RESAMPLES, _MAX_RESAMPLES = 10_000, 100_000
 
 
 def _step(sizes: FloatArray) -> float | None:
-    """The common step of a few distinct sizes, as those of means over repeats have one."""
+    """Return the common step of the distinct sizes, if they are few, as for means over repeats."""
     return _nulls.common_step(sizes) if 0 < sizes.size < _FEW_SIZES else None
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Units:
-    """The independent units of a task that is not binary: signed differences, summed within clusters."""
+    """The independent units of a task that is not binary: items, or clusters of items."""
 
-    differences: FloatArray  # one per unit, in the score's units
+    differences: FloatArray  # summed within each unit, in the score's units
     items: FloatArray  # number of items in each unit
-    draws: int | None
+    n_resamples: int | None
     seed: int
 
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """The evidence of one task. Made by `from_counts` or `from_differences`, read by `joint_test`.
+    """The evidence of one task, created by `from_counts` or `from_differences` and tested by `combine`.
 
     Attributes
     ----------
     n : int or None
         Paired items; None where only discordant counts were given.
     statistic : float
-        Sum of the differences, regressions counting positive. In discordant items: scores that are not binary
-        are divided by the root mean square of their non-zero differences, so that tasks of any unit can be
-        pooled.
+        Sum of the differences; positive where the candidate is worse. A discordant binary item counts 1. Other
+        differences are divided by the root mean square of the non-zero ones, so that tasks with different units
+        can be pooled.
     discordant : int
         Independent units (items or clusters) whose difference is not zero.
 
     Notes
     -----
-    The null hypothesis of every task is the same: given the sizes of the differences, their signs are
-    independent fair coins. It holds where the two models answer alike up to exchangeable noise.
+    The null hypothesis is the same for every task: given the sizes of the differences, their signs are
+    independent fair coins. It is true where the two models' scores differ only by exchangeable noise.
 
     Examples
     --------
     >>> from gate.stats import Evidence
-    >>> round(Evidence.from_counts(68, 18).p_value * 1e8, 3)
-    2.647
-    >>> round(Evidence.from_differences([1.0, 1.0, 1.0, 0.0]).p_value, 6)
+    >>> f"{Evidence.from_counts(68, 18).pvalue:.4g}"
+    '2.647e-08'
+    >>> round(Evidence.from_differences([1.0, 1.0, 1.0, 0.0]).pvalue, 6)
     0.125
     """
 
@@ -73,14 +73,14 @@ class Evidence:
 
     @classmethod
     def from_counts(cls, b: int, c: int, n: int | None = None) -> "Evidence":
-        """Evidence of a task scored right or wrong.
+        """Return the evidence of a task whose items are independent and scored right or wrong.
 
         Parameters
         ----------
         b, c : int
             Regressions and improvements.
         n : int, optional
-            Paired items; needed only where a margin is tested.
+            Paired items; needed only to test a margin.
 
         Returns
         -------
@@ -89,7 +89,7 @@ class Evidence:
         Raises
         ------
         ValueError
-            Where a count is negative or not a whole number, or b + c > n.
+            If a count is negative or not a whole number, or b + c > n.
         """
         total = b + c if n is None else n
         regressions, improvements, _ = (int(x) for x in _validate.triple(b, c, max(total, 1)))
@@ -100,22 +100,23 @@ class Evidence:
         cls,
         differences: Sequence[float] | FloatArray,
         clusters: Sequence[str] | Sequence[int] | NDArray[np.int64] | NDArray[np.str_] | None = None,
-        draws: int | None = None,
-        seed: int = 0,
+        *,
+        n_resamples: int | None = None,
+        rng: RNG = None,
     ) -> "Evidence":
-        """Evidence of a task with scores of any kind, means over repeats, or clustered items.
+        """Return the evidence of a task with scores of any kind, means over repeats, or clustered items.
 
         Parameters
         ----------
         differences : array of float, shape (items,)
             Baseline score minus candidate score of each item: positive where the candidate is worse.
         clusters : array of int or str, shape (items,), optional
-            Cluster of each item; signs flip for whole clusters. Without it every item stands alone.
-        draws : int, optional
-            Sign patterns sampled where the null distribution cannot be had exactly; by default 10,000 to
-            100,000, fewer for more distinct differences.
-        seed : int, default 0
-            Seed of those draws.
+            Cluster of each item; signs flip for whole clusters. By default every item is its own cluster.
+        n_resamples : int, optional
+            Sign patterns to draw where the null distribution is not computed exactly; by default between
+            10,000 and 100,000, fewer where there are more distinct differences.
+        rng : int or numpy.random.Generator, optional
+            Seed of those draws, or a generator that provides it; by default the seed is random.
 
         Returns
         -------
@@ -124,7 +125,7 @@ class Evidence:
         Raises
         ------
         ValueError
-            Where a difference is not finite or the lengths differ.
+            If a difference is not finite, the lengths differ, or `n_resamples` is below 1.
         """
         values = np.asarray(differences, dtype=np.float64)
         if values.ndim != 1:
@@ -133,10 +134,10 @@ class Evidence:
             )
         if not np.isfinite(values).all():
             raise ValueError(f"differences: expected finite numbers, found {values[~np.isfinite(values)][0]}")
-        if draws is not None:
-            _validate.at_least("draws", draws, 1)
-        apart = values[values != 0.0]
-        scale = float(np.sqrt(np.mean(apart * apart))) if apart.size else 1.0
+        if n_resamples is not None:
+            _validate.at_least("n_resamples", n_resamples, 1)
+        nonzero = values[values != 0.0]
+        scale = float(np.sqrt(np.mean(nonzero * nonzero))) if nonzero.size else 1.0
         items = np.ones_like(values)
         if clusters is not None:
             groups = np.asarray(clusters)
@@ -152,13 +153,12 @@ class Evidence:
         moved = values[values != 0.0]
         step = _step(np.unique(np.abs(moved)))
         total = math.fsum(moved) if step is None else step * float(np.rint(moved / step).sum())
-        units = _Units(values, items, draws, seed)
-        n = int(items.sum())
-        return cls(n, total / scale, int(moved.size), units, scale)
+        units = _Units(values, items, n_resamples, _validate.seed(rng))
+        return cls(int(items.sum()), total / scale, int(moved.size), units, scale)
 
     @cached_property
     def null(self) -> Null:
-        """Null distribution of `statistic`: exact where it can be had, else of drawn sign patterns."""
+        """Null distribution of `statistic`: exact where feasible, else from random sign patterns."""
         if self._units is None or self.discordant == 0:
             return _nulls.coins(self.discordant)
         differences = self._units.differences
@@ -177,40 +177,66 @@ class Evidence:
         return self._sampled(self._units, sizes, counts)
 
     def _sampled(self, units: _Units, sizes: FloatArray, counts: NDArray[np.int64]) -> Null:
-        draws = units.draws
-        if draws is None:
+        n_resamples = units.n_resamples
+        if n_resamples is None:
             # A size that occurs often costs one binomial per draw, however often it occurs.
             work = min(self.discordant, 100 * sizes.size)
-            draws = int(min(max(_SAMPLED_WORK / work, _FEWEST_DRAWS), _MOST_DRAWS))
-        # Tasks share the user's seed, yet must not share their signs.
+            n_resamples = int(min(max(_SAMPLED_WORK / work, _MIN_RESAMPLES), _MAX_RESAMPLES))
+        # Tasks share the user's seed but must not share their signs.
         stream = [units.seed, zlib.crc32(sizes.tobytes()), zlib.crc32(counts.tobytes())]
-        sums = _nulls.sampled_sums(sizes, counts, draws, stream)
+        sums = _nulls.sampled_sums(sizes, counts, n_resamples, stream)
         sigma = math.sqrt(float(np.sum(counts * sizes**2)))
-        # The observed signs are one more draw under the null: all draws + 1 sums are equally likely.
-        return _nulls.from_sample(np.append(sums, self.statistic), sigma)
+        # Under the null the observed signs are one more draw: all n_resamples + 1 sums are equally likely.
+        return _nulls.from_sample(np.append(sums, self.statistic), sigma, n_resamples)
 
     @property
-    def log_p(self) -> float:
-        """Natural logarithm of the one-sided p-value."""
+    def log_pvalue(self) -> float:
+        """Natural logarithm of the p-value."""
         return min(0.0, self.null.log_tail(self.statistic))
 
     @property
-    def p_value(self) -> float:
-        """One-sided p-value of a degradation."""
-        return math.exp(self.log_p)
+    def pvalue(self) -> float:
+        """One-sided p-value of "no degradation"."""
+        return math.exp(self.log_pvalue)
+
+    def pvalue_at(self, margin: float) -> float:
+        """Return the one-sided p-value of "the drop is at most `margin`".
+
+        Parameters
+        ----------
+        margin : float
+            Tolerated drop in the score's own units, at least 0.
+
+        Returns
+        -------
+        float
+            `pvalue` at margin 0; `margin_test` for a binary task; otherwise the large-sample score test,
+            bounded below by `pvalue`.
+
+        Raises
+        ------
+        ValueError
+            If `margin` is above 0 and the number of items is unknown.
+        """
+        if margin == 0.0:
+            return self.pvalue
+        if self.is_binary and self.n is not None:
+            b, c = self.counts
+            return margin_test(b, c, max(self.n, 1), margin).pvalue
+        return max(self.pvalue, _tango.upper_pvalue(*self.margin_score(margin)))
+
+    @property
+    def total(self) -> float:
+        """Sum of the differences in the score's own units."""
+        return self.statistic * self._scale
 
     @property
     def drop(self) -> float:
         """Mean drop per item in the score's own units; nan where the number of items is unknown."""
-        return self.statistic * self._scale / self.n if self.n else math.nan
-
-    @property
-    def standardised(self) -> float:
-        """The statistic over its null standard deviation; for a binary task (b - c) / sqrt(b + c)."""
-        return self.statistic / self.null.sigma if self.discordant else -math.inf
+        return self.total / self.n if self.n else math.nan
 
     def margin_score(self, margin: float) -> tuple[float, float]:
-        """Sum of (difference - margin) and its variance at the margin, in discordant items.
+        """Return the score of the drop against a margin, and its variance at the margin.
 
         Parameters
         ----------
@@ -220,13 +246,13 @@ class Evidence:
         Returns
         -------
         (float, float)
-            For a binary task the parts of Tango's score; otherwise the sums of D - w margin
-            and of its square over units of w items.
+            For a binary task, numerator and variance of Tango's score. Otherwise the sums of D - w margin and
+            of its square over units of w items with summed difference D. In the units of `statistic`.
 
         Raises
         ------
         ValueError
-            Where the number of items is unknown.
+            If the number of items is unknown.
         """
         if self.n is None:
             raise ValueError("n: expected the number of paired items where a margin is tested, found None")
@@ -234,7 +260,7 @@ class Evidence:
             return 0.0, 0.0
         if self._units is None:
             b, c = self.counts
-            distance, variance = score_parts(
+            distance, variance = _tango.score_parts(
                 np.array(b), np.array(c), np.array(self.n), np.array(margin, dtype=np.float64)
             )
             return float(distance), float(variance)
@@ -249,5 +275,5 @@ class Evidence:
 
     @property
     def is_binary(self) -> bool:
-        """Whether the evidence was made from counts."""
+        """Whether the evidence was created from counts."""
         return self._units is None

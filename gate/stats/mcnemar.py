@@ -1,43 +1,49 @@
-"""McNemar's test for one task, one-sided: does the candidate lose more items than it wins."""
+"""McNemar's one-sided test: does the candidate lose more items than it gains?"""
 
-from typing import overload
+from typing import Literal, overload
 
 import numpy as np
 
 from gate.stats import _binomial, _validate
-from gate.stats._validate import Counts, FloatArray
+from gate.stats._validate import Counts, FloatArray, IntArray
+from gate.stats.results import McNemarResult
 
 
 @overload
-def mcnemar_exact(b: int, c: int) -> float: ...
+def mcnemar_exact(b: int, c: int, n: int | None = None) -> McNemarResult[float]: ...
 @overload
-def mcnemar_exact(b: Counts, c: Counts) -> FloatArray: ...
-def mcnemar_exact(b: int | Counts, c: int | Counts) -> float | FloatArray:
+def mcnemar_exact(b: Counts, c: Counts, n: int | Counts | None = None) -> McNemarResult[FloatArray]: ...
+def mcnemar_exact(
+    b: int | Counts, c: int | Counts, n: int | Counts | None = None
+) -> McNemarResult[float] | McNemarResult[FloatArray]:
     """Exact one-sided McNemar test for a degradation.
 
     Parameters
     ----------
     b : int or integer array
-        Regressions: items the baseline answers rightly and the candidate wrongly.
+        Regressions: items that the baseline gets right and the candidate gets wrong.
     c : int or integer array
-        Improvements: items the baseline answers wrongly and the candidate rightly.
+        Improvements: items that the baseline gets wrong and the candidate gets right.
+    n : int or integer array, optional
+        Paired items. The test does not use them; the result's `drop_ci` does.
 
     Returns
     -------
-    float or ndarray of float
-        The p-value P[Bin(b + c, 1/2) >= b]; one per task where `b` and `c` are arrays.
+    McNemarResult
+        `statistic` is b - c and `pvalue` is P[Bin(b + c, 1/2) >= b]; both are arrays, one value per task,
+        where `b` and `c` are arrays.
 
     Raises
     ------
     ValueError
-        Where a count is negative, not a whole number, or the shapes differ.
+        If a count is negative or not a whole number, the shapes differ, or b + c > n.
 
     Notes
     -----
-    Given m = b + c discordant items, b is Bin(m, 1/2) under the null hypothesis of no change, whatever the
-    items on which both models agree. The test is exact (its size never exceeds alpha) for independent items;
-    for items in clusters use `sign_flip` with `clusters`. m = 0 gives 1. The tail is taken in log space: p =
-    1e-300 has as many correct digits as p = 0.1.
+    Given m = b + c discordant items, b is Bin(m, 1/2) under the null hypothesis of no change. The items on
+    which both models agree carry no information. The test is exact (its size never exceeds alpha) for
+    independent items; for clustered items use `sign_flip` with `clusters`. The p-value is 1 at m = 0. The tail
+    is computed in log space: p = 1e-300 has as many correct digits as p = 0.1.
 
     References
     ----------
@@ -47,42 +53,48 @@ def mcnemar_exact(b: int | Counts, c: int | Counts) -> float | FloatArray:
     Examples
     --------
     >>> from gate.stats import mcnemar_exact
-    >>> f"{mcnemar_exact(68, 18):.4g}"
+    >>> result = mcnemar_exact(68, 18, n=1000)
+    >>> f"{result.pvalue:.4g}"
     '2.647e-08'
-    >>> mcnemar_exact([7, 0], [0, 0]).tolist()
+    >>> low, high = result.drop_ci()
+    >>> print(f"{low:.4f} {high:.4f}")
+    0.0354 0.0658
+    >>> mcnemar_exact([7, 0], [0, 0]).pvalue.tolist()
     [0.0078125, 1.0]
     """
-    first, second = _validate.pair(b, c)
-    p = _binomial.sf(first, first + second)
-    return float(p) if p.ndim == 0 else p
+    regressions, improvements, items = _counts(b, c, n)
+    p = _binomial.sf(regressions, regressions + improvements)
+    return _result(p, "exact", regressions, improvements, items)
 
 
 @overload
-def mcnemar_midp(b: int, c: int) -> float: ...
+def mcnemar_midp(b: int, c: int, n: int | None = None) -> McNemarResult[float]: ...
 @overload
-def mcnemar_midp(b: Counts, c: Counts) -> FloatArray: ...
-def mcnemar_midp(b: int | Counts, c: int | Counts) -> float | FloatArray:
-    """One-sided mid-p McNemar test, for reports only: it does not decide.
+def mcnemar_midp(b: Counts, c: Counts, n: int | Counts | None = None) -> McNemarResult[FloatArray]: ...
+def mcnemar_midp(
+    b: int | Counts, c: int | Counts, n: int | Counts | None = None
+) -> McNemarResult[float] | McNemarResult[FloatArray]:
+    """One-sided mid-p McNemar test, for reports only: it decides nothing.
 
     Parameters
     ----------
-    b, c : int or integer array
-        Regressions and improvements, as for `mcnemar_exact`.
+    b, c, n : int or integer array
+        Regressions, improvements and (optional) paired items, as for `mcnemar_exact`.
 
     Returns
     -------
-    float or ndarray of float
-        P[Bin(b + c, 1/2) > b] + P[Bin(b + c, 1/2) = b] / 2.
+    McNemarResult
+        `pvalue` is P[Bin(b + c, 1/2) > b] + P[Bin(b + c, 1/2) = b] / 2.
 
     Raises
     ------
     ValueError
-        Where a count is negative, not a whole number, or the shapes differ.
+        If a count is negative or not a whole number, the shapes differ, or b + c > n.
 
     Notes
     -----
-    Less conservative than the exact test and close to its nominal size on average, but its size can exceed
-    alpha. m = 0 is reported as 1 (no evidence), where the formula would give 1/2.
+    The mid-p test is less conservative than the exact test. Its size is close to nominal on average but can
+    exceed alpha. At b + c = 0 the p-value is 1 (no evidence), where the formula would give 1/2.
 
     References
     ----------
@@ -91,11 +103,25 @@ def mcnemar_midp(b: int | Counts, c: int | Counts) -> float | FloatArray:
     Examples
     --------
     >>> from gate.stats import mcnemar_midp
-    >>> round(mcnemar_midp(1, 2), 4)
+    >>> round(mcnemar_midp(1, 2).pvalue, 4)
     0.6875
     """
-    first, second = _validate.pair(b, c)
-    total = first + second
-    half = 0.5 * np.exp(_binomial.log_pmf(first, total))
-    p = np.where(total == 0, 1.0, _binomial.sf(first + 1, total) + half)
-    return float(p) if p.ndim == 0 else p
+    regressions, improvements, items = _counts(b, c, n)
+    total = regressions + improvements
+    half = 0.5 * np.exp(_binomial.log_pmf(regressions, total))
+    p = np.where(total == 0, 1.0, _binomial.sf(regressions + 1, total) + half)
+    return _result(p, "mid-p", regressions, improvements, items)
+
+
+def _counts(
+    b: int | Counts, c: int | Counts, n: int | Counts | None
+) -> tuple[IntArray, IntArray, IntArray | None]:
+    return (*_validate.pair(b, c), None) if n is None else _validate.triple(b, c, n)
+
+
+def _result(
+    p: FloatArray, method: Literal["exact", "mid-p"], b: IntArray, c: IntArray, n: IntArray | None
+) -> McNemarResult[float] | McNemarResult[FloatArray]:
+    if p.ndim == 0:
+        return McNemarResult(float(b - c), float(p), method, int(b), int(c), None if n is None else int(n))
+    return McNemarResult((b - c).astype(np.float64), p, method, b, c, n)

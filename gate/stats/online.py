@@ -1,4 +1,4 @@
-"""A test every night: levels that bound the number, or the share, of false alarms over a whole history."""
+"""Levels for a test that runs every night: bounds on the number or the rate of false alarms."""
 
 from collections.abc import Sequence
 
@@ -7,18 +7,18 @@ import numpy as np
 from gate.stats import _validate
 from gate.stats._validate import FloatArray
 
-_GAMMA = 0.0772  # the literature's constant: the infinite sum of the weights is 0.976, and 1 is allowed
+_GAMMA = 0.0772  # from the literature: the weights sum to 0.976; at most 1 is allowed
 
 
 def alarm_level(alarms: float = 1.0, tests: int = 365) -> float:
-    """Level of each test that gives a stated expected number of false alarms.
+    """Return the level of each test that gives a stated expected number of false alarms.
 
     Parameters
     ----------
     alarms : float, default 1
-        False alarms accepted in expectation over the period, above 0 and at most `tests`.
+        Expected false alarms over the period, above 0 and at most `tests`.
     tests : int, default 365
-        Tests made in the period (a year of nights).
+        Tests in the period (by default, one per night for a year).
 
     Returns
     -------
@@ -28,14 +28,14 @@ def alarm_level(alarms: float = 1.0, tests: int = 365) -> float:
     Raises
     ------
     ValueError
-        Where an argument is out of range.
+        If an argument is out of range.
 
     Notes
     -----
-    Guarantee: if every test of the period is run at this level and none of the candidates is worse, the
-    expected number of false alarms is at most `alarms`, under any dependence between the nights (expectations
-    add up), hence also where all nights share one stored baseline. The probability of at least one false
-    alarm in the period is not small: for alarms = 1 and independent nights about 63 %.
+    Guarantee: if every test of the period uses this level and no candidate is worse, the expected number of
+    false alarms is at most `alarms`. This is true under any dependence between the nights (expectations add
+    up), hence also where all nights share one stored baseline. The probability of at least one false alarm in
+    the period is not small: about 63 % for alarms = 1 and independent nights.
 
     References
     ----------
@@ -55,49 +55,48 @@ def alarm_level(alarms: float = 1.0, tests: int = 365) -> float:
 
 
 def lord_weights(count: int) -> FloatArray:
-    """Weights of LORD++, 0.0772 ln(max(j, 2)) / (j exp(sqrt(ln j))), j = 1, 2, ...; their sum is below 1."""
+    """Return the weights of LORD++, 0.0772 ln(max(j, 2)) / (j exp(sqrt(ln j))), j = 1, 2, ..., of sum below 1."""
     j = np.arange(1, count + 1, dtype=np.float64)
     return np.asarray(_GAMMA * np.log(np.maximum(j, 2.0)) / (j * np.exp(np.sqrt(np.log(j)))))
 
 
 def lord_levels(
-    p_values: Sequence[float] | FloatArray, alpha: float = 0.05, initial_wealth: float | None = None
+    pvalues: Sequence[float] | FloatArray, alpha: float = 0.05, initial_wealth: float | None = None
 ) -> FloatArray:
-    """Levels of LORD++: online control of the false discovery rate over a stream of tests.
+    """Return the levels of LORD++, which controls the false discovery rate over a stream of tests.
 
     Parameters
     ----------
-    p_values : array of float, shape (nights,)
+    pvalues : array of float, shape (nights,)
         P-values of the past tests, oldest first; may be empty.
     alpha : float, default 0.05
-        False discovery rate to keep.
+        False discovery rate.
     initial_wealth : float, optional
-        Level spent before the first alarm, above 0 and at most `alpha`; alpha / 2 by default.
+        Sum of the levels before the first alarm, above 0 and at most `alpha`; by default alpha / 2.
 
     Returns
     -------
     ndarray of float, shape (nights + 1,)
-        Level of each past test and, last, of the next one: alarm where p <= level. The level of a test
-        depends only on the alarms before it.
+        Levels of the past tests, then the level of the next one. A test raises an alarm where p <= level. Its
+        level depends only on the alarms before it.
 
     Raises
     ------
     ValueError
-        Where a p-value or a level is out of range.
+        If a p-value or a level is out of range.
 
     Notes
     -----
-    With w_j the weights of `lord_weights`, W the initial wealth and t_1 < t_2 < ... the nights of alarms
-    before t: level_t = w_t W + w_(t - t_1) (alpha - W) + alpha sum over j >= 2 of w_(t - t_j).
+    Let w_j be the weights of `lord_weights`, W the initial wealth and t_1 < t_2 < ... the nights of alarms
+    before t. Then level_t = w_t W + w_(t - t_1) (alpha - W) + alpha sum over j >= 2 of w_(t - t_j).
 
-    Guarantees. (1) On a model that never changes, the probability of any alarm, ever, is at most W, under any
-    dependence between the nights: before the first alarm the levels sum to less than W. (2) If the p-values
-    of unchanged nights are independent of each other and of all others, the expected share of false alarms
-    among all alarms is at most `alpha` at every night. (3) If, given the past alarms, they are only
-    conditionally uniform or larger, E[false alarms] / E[max(alarms, 1)] is at most `alpha`. Nights that share
-    one stored baseline are dependent through its noise: then (1) and `alarm_level` hold, but (2) and (3) are
-    not covered by the theorem. The price is power: without alarms the level falls like
-    ln t / (t exp(sqrt(ln t))).
+    Guarantees. (1) For a model that never changes, the probability of any alarm, ever, is at most W under any
+    dependence between the nights: before the first alarm the levels sum to less than W. (2) If the p-values of
+    unchanged nights are independent of each other and of all others, the expected share of false alarms among
+    all alarms is at most `alpha` at every night. (3) If they are only uniform or larger given the past alarms,
+    E[false alarms] / E[max(alarms, 1)] is at most `alpha`. Nights that share one stored baseline are dependent
+    through its noise: (1) and `alarm_level` remain valid, but the theorem does not cover (2) and (3). The price
+    is power: without alarms the level falls like ln t / (t exp(sqrt(ln t))).
 
     References
     ----------
@@ -110,7 +109,7 @@ def lord_levels(
     >>> lord_levels([0.5, 1e-6]).round(5).tolist()
     [0.00134, 0.00029, 0.00159]
     """
-    past = _validate.p_values("p_values", p_values)
+    past = _validate.pvalues("pvalues", pvalues)
     _validate.open_unit("alpha", alpha)
     wealth = 0.5 * alpha if initial_wealth is None else initial_wealth
     if not 0.0 < wealth <= alpha:

@@ -1,4 +1,4 @@
-"""Power of the whole decision over several tasks, by simulation: what a PASS could have seen."""
+"""Power of the whole decision over several tasks, by simulation."""
 
 import math
 from collections.abc import Sequence
@@ -7,17 +7,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gate.stats import _binomial, _nulls, _rules, _validate
-from gate.stats._rules import Tasks
-from gate.stats._validate import Counts, FloatArray
-from gate.stats.joint import RULES, Rule
+from gate.stats._validate import RNG, Counts, FloatArray
+from gate.stats.combine import RULES
+from gate.stats.results import Rule
 
 _NULL_DRAWS = 20_000
-_SMALLEST_ALPHA = 0.01  # below it so many draws do not place the critical value
+_MIN_ALPHA = 0.01  # below this, the null draws do not determine the critical value
 _PRECISION = 1e-3
 
 
 class _Design:
-    """The decision at one draw of the discordant counts: its critical values, and what it rejects."""
+    """The decision at fixed discordant counts: critical values and rejections."""
 
     def __init__(
         self, m: NDArray[np.int64], alpha: float, rule: Rule, generator: np.random.Generator
@@ -25,14 +25,12 @@ class _Design:
         self.m, self.alpha, self.rule = m, alpha, rule
         moved = np.flatnonzero(m)
         self.moved = moved
-        self.tasks = Tasks(tuple(_nulls.coins(k) for k in m[moved].tolist()), np.zeros(moved.size))
-        self.fisher = _rules.fisher_law(self.tasks, coarse=True) if rule in ("omnibus", "fisher") else None
-        self.largest = _rules.max_law(self.tasks) if rule in ("omnibus", "max") and moved.size else None
+        self.nulls = [_nulls.coins(k) for k in m[moved].tolist()]
+        self.fisher = _rules.fisher_law(self.nulls, coarse=True) if rule in ("omnibus", "fisher") else None
+        self.largest = _rules.max_law(self.nulls) if rule in ("omnibus", "max") and moved.size else None
         self.level = alpha
-        if rule == "omnibus" and moved.size > 1 and alpha < _SMALLEST_ALPHA:
-            self.level = (
-                alpha / 3.0
-            )  # Bonferroni over the three: a little less power than the rule itself has
+        if rule == "omnibus" and moved.size > 1 and alpha < _MIN_ALPHA:
+            self.level = alpha / 3.0  # Bonferroni over the three: slightly less power than the rule itself
         elif rule == "omnibus" and moved.size > 1:
             null = np.sort(self._p(generator.binomial(m[moved], 0.5, (_NULL_DRAWS, moved.size))))
             ranks = (1 + np.searchsorted(null, null, side="right")) / (_NULL_DRAWS + 1)
@@ -40,7 +38,7 @@ class _Design:
             self.level = float(within[-1]) if within.size else 0.0
 
     def rejects(self, heads: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Whether the rule rejects, for regressions of shape (runs, tasks)."""
+        """Return whether the rule rejects, for regressions of shape (runs, tasks)."""
         if self.moved.size == 0:
             return np.zeros(heads.shape[0], dtype=np.bool_)
         if self.rule == "holm":
@@ -49,47 +47,77 @@ class _Design:
         return np.asarray(self._p(heads[:, self.moved]) <= self.level * (1 + 1e-9))
 
     def _p(self, heads: NDArray[np.int64]) -> FloatArray:
-        """P-value of the rule (for omnibus the smallest of three), for each row."""
+        """Return the p-value of the rule (for omnibus the smallest of three) for each row."""
         p = np.ones(heads.shape[0])
-        if self.rule in ("omnibus", "pooled") or len(self.tasks.nulls) == 1:
+        if self.rule in ("omnibus", "pooled") or len(self.nulls) == 1:
             totals, inverse = np.unique(heads.sum(axis=1), return_inverse=True)
             p = _binomial.sf(totals, np.int64(self.m.sum()))[inverse]
         cost, largest = np.zeros(heads.shape[0]), np.full(heads.shape[0], -np.inf)
-        for k, null in enumerate(self.tasks.nulls):
-            # Outcomes beyond the table's 40 standard deviations count as its edge.
+        for k, null in enumerate(self.nulls):
+            # Outcomes beyond the table's 40 standard deviations are moved to its edge.
             first = round((null.values[0] + (null.coins or 0)) / 2)
-            at = np.clip(heads[:, k] - first, 0, null.values.size - 1)
-            cost += null.costs[at]
-            largest = np.maximum(largest, null.values[at] / null.sigma)
+            index = np.clip(heads[:, k] - first, 0, null.values.size - 1)
+            cost += null.costs[index]
+            largest = np.maximum(largest, null.values[index] / null.sigma)
         if self.largest is not None:
-            by_max = self.largest.sf(largest)
-            p = np.minimum(p, by_max)
+            p = np.minimum(p, self.largest.sf(largest))
         if self.fisher is not None:
             p = np.minimum(p, self.fisher.sf(cost))
         return p
 
 
-class _Decision:
-    """A decision over tasks of given sizes and flip rates, averaged over their discordant counts."""
+class PlannedDecision:
+    """A decision over tasks with given sizes and flip rates, whose power can be evaluated at many drops.
+
+    Parameters
+    ----------
+    n, flip_rates, alpha, rule, n_resamples, rng
+        As for `decision_power`.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range or the lengths differ.
+    """
 
     def __init__(
-        self, n: NDArray[np.int64], flip_rates: FloatArray, alpha: float, rule: Rule, runs: int, seed: int
+        self,
+        n: int | Counts,
+        flip_rates: Sequence[float] | FloatArray,
+        alpha: float = 0.05,
+        rule: Rule = "omnibus",
+        *,
+        n_resamples: int = 10_000,
+        rng: RNG = None,
     ) -> None:
-        self.flip_rates, self.seed = flip_rates, seed
-        strata = min(runs, 16 if n.size <= 8 else 4)
-        self.runs = math.ceil(runs / strata)
-        generator = np.random.default_rng([seed, 0])
-        counts = generator.binomial(n, flip_rates, (strata, n.size))
-        self.designs = [_Design(m, alpha, rule, generator) for m in counts]
+        flips = np.atleast_1d(np.asarray(flip_rates, dtype=np.float64))
+        sizes = _validate.counts("n", n)
+        if flips.ndim != 1 or flips.size == 0 or sizes.shape not in ((), flips.shape):
+            raise ValueError(
+                f"n and flip_rates: expected one per task, found shapes {sizes.shape} and {flips.shape}"
+            )
+        if not ((flips >= 0.0) & (flips <= 1.0)).all():
+            raise ValueError("flip_rates: expected proportions between 0 and 1")
+        if rule not in RULES:
+            raise ValueError(f"rule: expected one of {', '.join(RULES)}, found {rule!r}")
+        _validate.open_unit("alpha", alpha)
+        _validate.at_least("n_resamples", n_resamples, 1)
+        self.flip_rates, self._seed = flips, _validate.seed(rng)
+        strata = min(n_resamples, 16 if flips.size <= 8 else 4)
+        self._runs = math.ceil(n_resamples / strata)
+        generator = np.random.default_rng([self._seed, 0])
+        counts = generator.binomial(np.broadcast_to(sizes, flips.shape), flips, (strata, flips.size))
+        self._designs = [_Design(m, alpha, rule, generator) for m in counts]
 
     def power(self, drops: FloatArray) -> float:
+        """Return the probability of FAIL at one true drop per task, each of size at most its flip rate."""
         with np.errstate(divide="ignore", invalid="ignore"):
             share = np.where(self.flip_rates > 0, 0.5 + drops / (2.0 * self.flip_rates), 0.5)
         share = np.clip(share, 0.0, 1.0)
-        generator = np.random.default_rng([self.seed, 1])
+        generator = np.random.default_rng([self._seed, 1])
         rejected = [
-            design.rejects(generator.binomial(design.m, share, (self.runs, design.m.size))).mean()
-            for design in self.designs
+            design.rejects(generator.binomial(design.m, share, (self._runs, design.m.size))).mean()
+            for design in self._designs
         ]
         return float(np.mean(rejected))
 
@@ -100,10 +128,11 @@ def decision_power(
     drops: Sequence[float] | FloatArray,
     alpha: float = 0.05,
     rule: Rule = "omnibus",
-    runs: int = 10_000,
-    seed: int = 0,
+    *,
+    n_resamples: int = 10_000,
+    rng: RNG = None,
 ) -> float:
-    """Probability that the decision over all tasks fails a candidate with given true drops.
+    """Return the probability that the decision over all tasks fails a candidate with given true drops.
 
     Parameters
     ----------
@@ -117,26 +146,26 @@ def decision_power(
         Level of the decision.
     rule : {'omnibus', 'pooled', 'max', 'fisher', 'holm'}, default 'omnibus'
         The rule that decides, at margin 0.
-    runs : int, default 10,000
+    n_resamples : int, default 10,000
         Simulated evaluations.
-    seed : int, default 0
-        Seed of the simulation.
+    rng : int or numpy.random.Generator, optional
+        Seed of the simulation, or a generator that provides it; by default the seed is random.
 
     Returns
     -------
     float
-        The power; its standard error is about sqrt(power (1 - power) / runs).
+        The power; its standard error is about sqrt(power (1 - power) / n_resamples).
 
     Raises
     ------
     ValueError
-        Where an argument is out of range or the lengths differ.
+        If an argument is out of range or the lengths differ.
 
     Notes
     -----
     Discordant counts M_k ~ Bin(n_k, flip_k) are drawn 16 times (4 times beyond 8 tasks). For each draw the
-    rule's critical values are computed, for omnibus from 20,000 draws of the joint null (below alpha = .01
-    alpha / 3 for each of its three parts instead), and regressions Bin(M_k, 1/2 + drop_k / (2 flip_k)) are
+    critical values of the rule are computed, for omnibus from 20,000 draws of the joint null (below alpha = .01,
+    alpha / 3 for each of its three parts instead). Then regressions Bin(M_k, 1/2 + drop_k / (2 flip_k)) are
     tested.
 
     References
@@ -146,51 +175,52 @@ def decision_power(
     Examples
     --------
     >>> from gate.stats import decision_power
-    >>> power = decision_power([1172, 10042, 1319], [0.08, 0.05, 0.12], [0.01, 0.0, 0.02], runs=2000)
+    >>> power = decision_power([1172, 10042, 1319], [0.08, 0.05, 0.12], [0.01, 0, 0.02], n_resamples=2000, rng=0)
     >>> 0.4 < power < 0.8
     True
     """
-    sizes, flips = _design_arguments(n, flip_rates, alpha, rule, runs)
-    shift = np.asarray(drops, dtype=np.float64)
+    decision = PlannedDecision(n, flip_rates, alpha, rule, n_resamples=n_resamples, rng=rng)
+    flips, shift = decision.flip_rates, np.asarray(drops, dtype=np.float64)
     if shift.shape != flips.shape:
         raise ValueError(
             f"drops: expected one per task ({flips.size}), found an array of shape {shift.shape}"
         )
     if not (np.abs(shift) <= flips * (1 + 1e-12)).all():
         raise ValueError("drops: expected sizes of at most the task's flip rate")
-    return _Decision(sizes, flips, alpha, rule, runs, seed).power(shift)
+    return decision.power(shift)
 
 
-def minimum_detectable_drop_joint(
+def decision_detectable_drop(
     n: int | Counts,
     flip_rates: Sequence[float] | FloatArray,
     alpha: float = 0.05,
     power: float = 0.8,
     rule: Rule = "omnibus",
-    runs: int = 4_000,
-    seed: int = 0,
+    *,
+    n_resamples: int = 4_000,
+    rng: RNG = None,
 ) -> float:
-    """Smallest drop, the same on every task, that the whole decision finds with the given power.
+    """Return the smallest drop, the same on every task, that the whole decision detects with the given power.
 
     Parameters
     ----------
-    n, flip_rates, alpha, rule, seed
+    n, flip_rates, alpha, rule, rng
         As for `decision_power`.
     power : float, default 0.8
-        Power wanted.
-    runs : int, default 4,000
+        Required power.
+    n_resamples : int, default 4,000
         Simulated evaluations for each drop tried.
 
     Returns
     -------
     float
-        The drop as a proportion, to about two digits; nan where even every flip being a regression is found
-        less often than wanted. On a task whose flip rate is below it the drop is taken as the flip rate.
+        The drop as a proportion, to about two digits; nan if the power is not reached even where every
+        discordant item is a regression. On a task with a smaller flip rate the drop is its flip rate.
 
     Raises
     ------
     ValueError
-        Where an argument is out of range or the lengths differ.
+        If an argument is out of range or the lengths differ.
 
     Notes
     -----
@@ -202,13 +232,13 @@ def minimum_detectable_drop_joint(
 
     Examples
     --------
-    >>> from gate.stats import minimum_detectable_drop_joint
-    >>> 0.008 < minimum_detectable_drop_joint([1000, 1000], [0.05, 0.05], runs=1000) < 0.016
+    >>> from gate.stats import decision_detectable_drop
+    >>> 0.008 < decision_detectable_drop([1000, 1000], [0.05, 0.05], n_resamples=1000, rng=0) < 0.016
     True
     """
-    sizes, flips = _design_arguments(n, flip_rates, alpha, rule, runs)
     _validate.open_unit("power", power)
-    decision = _Decision(sizes, flips, alpha, rule, runs, seed)
+    decision = PlannedDecision(n, flip_rates, alpha, rule, n_resamples=n_resamples, rng=rng)
+    flips = decision.flip_rates
     low, high = 0.0, float(flips.max())
     if decision.power(flips) < power:
         return math.nan
@@ -219,21 +249,3 @@ def minimum_detectable_drop_joint(
         else:
             high = middle
     return high
-
-
-def _design_arguments(
-    n: int | Counts, flip_rates: Sequence[float] | FloatArray, alpha: float, rule: Rule, runs: int
-) -> tuple[NDArray[np.int64], FloatArray]:
-    flips = np.atleast_1d(np.asarray(flip_rates, dtype=np.float64))
-    sizes = _validate.counts("n", n)
-    if flips.ndim != 1 or flips.size == 0 or sizes.ndim > 1 or (sizes.ndim == 1 and sizes.size != flips.size):
-        raise ValueError(
-            f"n and flip_rates: expected one per task, found shapes {sizes.shape} and {flips.shape}"
-        )
-    if not ((flips >= 0.0) & (flips <= 1.0)).all():
-        raise ValueError("flip_rates: expected proportions between 0 and 1")
-    if rule not in RULES:
-        raise ValueError(f"rule: expected one of {', '.join(RULES)}, found {rule!r}")
-    _validate.open_unit("alpha", alpha)
-    _validate.at_least("runs", runs, 1)
-    return np.broadcast_to(sizes, flips.shape).astype(np.int64), flips

@@ -1,4 +1,4 @@
-"""Power of the exact one-sided McNemar test on one task, and the two questions planning asks of it."""
+"""Power of the exact one-sided McNemar test on one task, its detectable drop and its required sample size."""
 
 import math
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ from scipy import special
 from gate.stats import _binomial, _validate
 from gate.stats._validate import FloatArray
 
-_SPREAD = 10.0  # standard deviations of the discordant count kept: the rest weighs less than 1e-20
-_LARGEST_N = 10**10
-_BRACKET = 1e-5  # bisection of a detectable drop ends at this share of the flip rate
+_SPREAD = 10.0  # standard deviations of the discordant count; the probability beyond is below 1e-20
+_MAX_N = 10**10
+_BRACKET = 1e-5  # the bisection of a detectable drop stops at this fraction of the flip rate
 
 
 @dataclass(frozen=True)
 class _Design:
-    """The test at every discordant count that n items may lead to: what does not depend on the drop."""
+    """The test at every plausible discordant count of n items: the parts that do not depend on the drop."""
 
     flip_rate: float
     discordant: NDArray[np.int64]
@@ -42,7 +42,7 @@ class _Design:
         return cls(flip_rate, discordant, weight[kept], _binomial.critical_count(discordant, alpha))
 
     def power(self, drop: float) -> float:
-        """Probability of rejection at a true drop."""
+        """Return the probability of rejection at a true drop."""
         share = min(max(0.5 + drop / (2.0 * self.flip_rate), 0.0), 1.0)
         able = self.critical <= self.discordant
         tail = special.betainc(
@@ -53,7 +53,7 @@ class _Design:
 
 
 def power(n: int, flip_rate: float, drop: float, alpha: float = 0.05) -> float:
-    """Probability that the exact one-sided McNemar test rejects.
+    """Return the probability that the exact one-sided McNemar test rejects.
 
     Parameters
     ----------
@@ -62,25 +62,25 @@ def power(n: int, flip_rate: float, drop: float, alpha: float = 0.05) -> float:
     flip_rate : float
         Expected share of discordant items, regressions plus improvements, in [0, 1].
     drop : float
-        True drop as a proportion; its size is at most `flip_rate`. Negative where the candidate is better.
+        True drop as a proportion, of size at most `flip_rate`; negative where the candidate is better.
     alpha : float, default 0.05
         Level of the test.
 
     Returns
     -------
     float
-        The power, a probability.
+        The power.
 
     Raises
     ------
     ValueError
-        Where an argument is out of range.
+        If an argument is out of range.
 
     Notes
     -----
-    The discordant count M is Bin(n, flip_rate) and, given M, the regressions are Bin(M, 1/2 + drop / (2
-    flip_rate)); the test rejects from its exact critical count on. The sum over M is taken out to ten
-    standard deviations; no normal approximation enters.
+    The discordant count M is Bin(n, flip_rate). Given M, the regressions are
+    Bin(M, 1/2 + drop / (2 flip_rate)), and the test rejects at its exact critical count or above. The sum over M
+    extends to ten standard deviations; there is no normal approximation.
 
     References
     ----------
@@ -100,8 +100,8 @@ def power(n: int, flip_rate: float, drop: float, alpha: float = 0.05) -> float:
     return 0.0 if flip_rate == 0.0 or n == 0 else _Design.of(n, flip_rate, alpha).power(drop)
 
 
-def minimum_detectable_drop(n: int, flip_rate: float, alpha: float = 0.05, power: float = 0.8) -> float:
-    """Smallest true drop that the exact one-sided McNemar test finds with the given power.
+def detectable_drop(n: int, flip_rate: float, alpha: float = 0.05, power: float = 0.8) -> float:
+    """Return the smallest true drop that the exact one-sided McNemar test detects with the given power.
 
     Parameters
     ----------
@@ -112,22 +112,22 @@ def minimum_detectable_drop(n: int, flip_rate: float, alpha: float = 0.05, power
     alpha : float, default 0.05
         Level of the test.
     power : float, default 0.8
-        Power wanted.
+        Required power.
 
     Returns
     -------
     float
-        The drop as a proportion; nan where even a drop as large as the flip rate (every discordant item a
-        regression) is found less often than wanted.
+        The drop as a proportion; nan if the power is not reached even at a drop as large as the flip rate (every
+        discordant item a regression).
 
     Raises
     ------
     ValueError
-        Where an argument is out of range.
+        If an argument is out of range.
 
     Notes
     -----
-    Bisection on `power`, which rises with the drop, then a straight line.
+    Bisection on `power`, which rises with the drop, then linear interpolation.
 
     References
     ----------
@@ -135,8 +135,8 @@ def minimum_detectable_drop(n: int, flip_rate: float, alpha: float = 0.05, power
 
     Examples
     --------
-    >>> from gate.stats import minimum_detectable_drop
-    >>> round(minimum_detectable_drop(1319, 0.10), 4)
+    >>> from gate.stats import detectable_drop
+    >>> round(detectable_drop(1319, 0.10), 4)
     0.0223
     """
     _validate.open_unit("power", power)
@@ -152,12 +152,12 @@ def minimum_detectable_drop(n: int, flip_rate: float, alpha: float = 0.05, power
             low, below = middle, reached
         else:
             high, above = middle, reached
-    # so near, the power is a straight line
+    # within so small a bracket the power is linear
     return high if above <= below else high - (high - low) * (above - power) / (above - below)
 
 
 def required_n(flip_rate: float, drop: float, alpha: float = 0.05, power: float = 0.8) -> int:
-    """Items needed for the exact one-sided McNemar test to find a drop with the given power.
+    """Return the number of items that the exact one-sided McNemar test needs to detect a drop.
 
     Parameters
     ----------
@@ -168,18 +168,18 @@ def required_n(flip_rate: float, drop: float, alpha: float = 0.05, power: float 
     alpha : float, default 0.05
         Level of the test.
     power : float, default 0.8
-        Power wanted.
+        Required power.
 
     Returns
     -------
     int
-        An n that reaches the power where n - 1 does not. (The power of an exact test dips a little as n
-        grows, so a few smaller n may reach it too.)
+        An n that reaches the power while n - 1 does not. (The power of an exact test is not quite monotone in n,
+        so a few smaller n may reach it too.)
 
     Raises
     ------
     ValueError
-        Where an argument is out of range, or more than 10**10 items would be needed.
+        If an argument is out of range, or more than 10**10 items would be needed.
 
     Notes
     -----
@@ -204,8 +204,8 @@ def required_n(flip_rate: float, drop: float, alpha: float = 0.05, power: float 
     high = 1
     while _power(high, flip_rate, drop, alpha) < power:
         high *= 2
-        if high > _LARGEST_N:
-            raise ValueError(f"drop: expected one that {_LARGEST_N} items can find, found {drop}")
+        if high > _MAX_N:
+            raise ValueError(f"drop: expected a drop that {_MAX_N} items can detect, found {drop}")
     low = high // 2
     while high - low > 1:
         middle = (low + high) // 2
@@ -216,4 +216,4 @@ def required_n(flip_rate: float, drop: float, alpha: float = 0.05, power: float 
     return high
 
 
-_power = power  # the planners take an argument of that name
+_power = power  # two functions above have a parameter of this name

@@ -1,4 +1,4 @@
-"""Evidence that may be looked at after every item: a likelihood ratio against the fair coin."""
+"""Evidence that may be checked after every item: a likelihood ratio against the fair coin."""
 
 import math
 from typing import overload
@@ -14,30 +14,30 @@ def log_e_value(b: int, c: int) -> float: ...
 @overload
 def log_e_value(b: Counts, c: Counts) -> FloatArray: ...
 def log_e_value(b: int | Counts, c: int | Counts) -> float | FloatArray:
-    """Natural logarithm of the e-value against "no more regressions than improvements".
+    """Return the natural logarithm of the e-value against "no more regressions than improvements".
 
     Parameters
     ----------
     b, c : int or integer array
-        Regressions and improvements seen so far.
+        Regressions and improvements so far.
 
     Returns
     -------
     float or ndarray of float
-        ln e. Stop and fail when e >= 1 / alpha_early.
+        ln e. Stop and fail once e >= 1 / alpha_early.
 
     Raises
     ------
     ValueError
-        Where a count is negative, not a whole number, or the shapes differ.
+        If a count is negative or not a whole number, or the shapes differ.
 
     Notes
     -----
-    e = 2**(m + 1) * integral over q in [1/2, 1] of q**b (1 - q)**c dq, the likelihood of q uniform on [1/2,
-    1] against q = 1/2. Over items in random order e is a non-negative supermartingale that starts at 1 under
-    the null, so P[e ever reaches 1 / alpha] <= alpha, however often it is looked at (Ville's inequality).
-    Spend alpha_early + alpha_final = alpha. Computed as ln 2 - ln(m + 1) - ln P[Bin(m, 1/2) = b] + ln P[Bin(m
-    + 1, 1/2) >= c + 1], which neither overflows nor cancels.
+    With m = b + c, e = 2**(m + 1) * integral over q in [1/2, 1] of q**b (1 - q)**c dq: the likelihood of q
+    uniform on [1/2, 1] against q = 1/2. Over items in random order e is, under the null, a non-negative
+    supermartingale that starts at 1, so P[e ever reaches 1 / alpha] <= alpha however often it is checked
+    (Ville's inequality). Use alpha_early + alpha_final = alpha. It is computed as ln 2 - ln(m + 1) -
+    ln P[Bin(m, 1/2) = b] + ln P[Bin(m + 1, 1/2) >= c + 1], which neither overflows nor cancels.
 
     References
     ----------
@@ -52,12 +52,12 @@ def log_e_value(b: int | Counts, c: int | Counts) -> float | FloatArray:
     >>> log_e_value(0, 0)
     0.0
     """
-    first, second = _validate.pair(b, c)
-    total = first + second
+    regressions, improvements = _validate.pair(b, c)
+    total = regressions + improvements
     value = (
         math.log(2.0)
         - np.log(total + 1.0)
-        - _binomial.log_pmf(first, total)
-        + _binomial.log_sf(second + 1, total + 1)
+        - _binomial.log_pmf(regressions, total)
+        + _binomial.log_sf(improvements + 1, total + 1)
     )
     return float(value) if value.ndim == 0 else value

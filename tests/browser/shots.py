@@ -64,7 +64,7 @@ def nights() -> str:
         worse = int(draw.binomial(flips, 0.8 if damaged else 0.5))
         past = [record.p_value for record in records]
         alpha = spend(DecisionSettings(alpha_spending={"kind": "lord"}), past).level
-        p = float(mcnemar_exact(worse, flips - worse))
+        p = mcnemar_exact(worse, flips - worse).pvalue
         records.append(
             Record(
                 time=(datetime(2026, 1, 1, 3, tzinfo=UTC) + timedelta(days=night)).isoformat(

@@ -107,7 +107,7 @@ def test_rules_can_disagree_on_the_same_samples() -> None:
 
 def test_alpha_is_the_border_itself_included() -> None:
     pair_ = counted("one", 9, 2, 100)
-    p = mcnemar_exact(9, 2)
+    p = mcnemar_exact(9, 2).pvalue
     assert judged(pair_, rule="pooled", alpha=p).verdict == "FAIL"
     assert judged(pair_, rule="pooled", alpha=p * 0.999).verdict == "PASS"
 
@@ -130,7 +130,7 @@ def test_a_candidate_proved_as_good_is_certified() -> None:
     assert certification is not None
     assert certification.certified
     assert certification.items_needed is None
-    assert certification.p_value == pytest.approx(noninferiority(20, 20, 2000, 0.02))
+    assert certification.p_value == pytest.approx(noninferiority(20, 20, 2000, 0.02).pvalue)
     assert "Certified: the mean drop over all 2,000 gating items is below 2 points" in decision.reasons[1]
 
 
@@ -155,7 +155,9 @@ def test_the_items_needed_do_certify_at_the_stated_power() -> None:
     n = needed.items_needed
     flips = rng.binomial(n, 0.1, 2000)
     b = rng.binomial(flips, 0.5)
-    certified = [noninferiority(int(x), int(m - x), n, 0.02) <= 0.05 for x, m in zip(b, flips, strict=True)]
+    certified = [
+        noninferiority(int(x), int(m - x), n, 0.02).pvalue <= 0.05 for x, m in zip(b, flips, strict=True)
+    ]
     assert 0.77 < np.mean(certified) < 0.84
 
 
@@ -214,7 +216,7 @@ def test_an_advisory_task_is_reported_and_never_decides() -> None:
     assert decision.verdict == "PASS"
     watched, judge = decision.tasks
     assert (watched.role, judge.role) == ("advisory", "gating")
-    assert watched.p_exact == pytest.approx(mcnemar_exact(50, 0))
+    assert watched.p_exact == pytest.approx(mcnemar_exact(50, 0).pvalue)
     assert watched.p_holm is None
     assert judge.p_holm == judge.p_exact == decision.p_value
 
@@ -330,7 +332,7 @@ def test_the_sensitivity_is_a_drop_that_a_run_would_find_with_its_power() -> Non
     rng = np.random.default_rng(0)
     flips = rng.binomial(200, 0.2, (2000, 2)).sum(axis=1)
     b = rng.binomial(flips, 0.5 + drop / 0.4)
-    found = np.mean([mcnemar_exact(int(x), int(m - x)) <= 0.05 for x, m in zip(b, flips, strict=True)])
+    found = np.mean([mcnemar_exact(int(x), int(m - x)).pvalue <= 0.05 for x, m in zip(b, flips, strict=True)])
     assert 0.74 < found < 0.86
 
 

@@ -38,14 +38,14 @@ def test_it_rejects_what_the_step_down_rejects(p: list[float], alpha: float) -> 
 
 def test_a_task_with_few_discordant_items_cannot_reject() -> None:
     assert can_reject([5, 6, 0], 0.05).tolist() == [False, True, False]
-    assert can_reject([5, 60], 0.05, p=[0.5, 1e-9]).tolist() == [True, True], (
+    assert can_reject([5, 60], 0.05, pvalues=[0.5, 1e-9]).tolist() == [True, True], (
         "the first rejection frees its level"
     )
-    assert can_reject([5, 60], 0.05, p=[0.5, 0.5]).tolist() == [False, True]
+    assert can_reject([5, 60], 0.05, pvalues=[0.5, 0.5]).tolist() == [False, True]
 
 
 def test_what_is_not_a_p_value_is_refused() -> None:
-    with pytest.raises(ValueError, match="p: expected p-values between 0 and 1, found nan"):
+    with pytest.raises(ValueError, match="pvalues: expected p-values between 0 and 1, found nan"):
         holm([0.1, float("nan")])
-    with pytest.raises(ValueError, match="p: expected one p-value per task"):
-        can_reject([1, 2], 0.05, p=[0.5])
+    with pytest.raises(ValueError, match="pvalues: expected one p-value per task"):
+        can_reject([1, 2], 0.05, pvalues=[0.5])

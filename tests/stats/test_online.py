@@ -70,5 +70,5 @@ def test_out_of_range_is_refused_by_name() -> None:
         alarm_level(0, 10)
     with pytest.raises(ValueError, match="initial_wealth"):
         lord_levels([0.1], 0.05, initial_wealth=0.2)
-    with pytest.raises(ValueError, match="p_values: expected p-values between 0 and 1, found nan"):
+    with pytest.raises(ValueError, match="pvalues: expected p-values between 0 and 1, found nan"):
         lord_levels([float("nan")])

@@ -1,0 +1,204 @@
+"""What the tests return: frozen dataclasses with `statistic` and `pvalue`, as in `scipy.stats`."""
+
+from dataclasses import dataclass
+from typing import Generic, Literal, NamedTuple, TypeAlias, TypeVar, cast
+
+import numpy as np
+
+from gate.stats import _tango, _validate
+from gate.stats._validate import FloatArray, IntArray
+
+Value = TypeVar("Value", float, FloatArray)
+"""A float for one task, an array for several."""
+
+Rule: TypeAlias = Literal["omnibus", "pooled", "max", "fisher", "holm"]
+
+
+class ConfidenceInterval(NamedTuple, Generic[Value]):
+    """A confidence interval.
+
+    Attributes
+    ----------
+    low, high : float or ndarray of float
+        Bounds; arrays with one value per task where the counts were arrays.
+    """
+
+    low: Value
+    high: Value
+
+
+@dataclass(frozen=True)
+class McNemarResult(Generic[Value]):
+    """Result of `mcnemar_exact` or `mcnemar_midp`.
+
+    Attributes
+    ----------
+    statistic : float or ndarray of float
+        Regressions minus improvements, b - c.
+    pvalue : float or ndarray of float
+        One-sided p-value; small where the candidate is worse.
+    method : {'exact', 'mid-p'}
+        How the p-value was computed.
+    regressions, improvements : int or ndarray of int
+        The discordant counts b and c.
+    n : int or ndarray of int, or None
+        Paired items, where given.
+    """
+
+    statistic: Value
+    pvalue: Value
+    method: Literal["exact", "mid-p"]
+    regressions: int | IntArray
+    improvements: int | IntArray
+    n: int | IntArray | None
+
+    def drop_ci(self, confidence_level: float = 0.9) -> ConfidenceInterval[Value]:
+        """Return Tango's score interval of the drop in accuracy; see `tango_interval`.
+
+        Parameters
+        ----------
+        confidence_level : float, default 0.9
+            Two-sided coverage.
+
+        Returns
+        -------
+        ConfidenceInterval
+            Bounds of the drop (b - c) / n, a proportion.
+
+        Raises
+        ------
+        ValueError
+            If the test was called without `n`, or `confidence_level` is not in (0, 1).
+
+        Examples
+        --------
+        >>> from gate.stats import mcnemar_exact
+        >>> low, high = mcnemar_exact(40, 20, n=160).drop_ci(0.95)
+        >>> print(f"{low:.4f} {high:.4f}")
+        0.0309 0.2181
+        """
+        if self.n is None:
+            raise ValueError("n: expected the number of paired items for an interval of the drop, found None")
+        counts = _validate.triple(self.regressions, self.improvements, self.n)
+        _validate.open_unit("confidence_level", confidence_level)
+        return cast("ConfidenceInterval[Value]", interval(*_tango.interval(*counts, confidence_level)))
+
+
+@dataclass(frozen=True)
+class MarginTestResult(Generic[Value]):
+    """Result of `margin_test` or `noninferiority`.
+
+    Attributes
+    ----------
+    statistic : float or ndarray of float
+        Tango's score statistic Z at the margin; positive where the observed drop exceeds the margin.
+    pvalue : float or ndarray of float
+        One-sided p-value.
+    margin : float
+        The drop tested against, a proportion.
+    """
+
+    statistic: Value
+    pvalue: Value
+    margin: float
+
+
+@dataclass(frozen=True, slots=True)
+class SignFlipResult:
+    """Result of `sign_flip`.
+
+    Attributes
+    ----------
+    statistic : float
+        Sum of the differences, in the units of the score.
+    pvalue : float
+        One-sided p-value; small where the candidate is worse.
+    n_resamples : int
+        Sign patterns drawn; 0 where the p-value is exact.
+    """
+
+    statistic: float
+    pvalue: float
+    n_resamples: int
+
+
+@dataclass(frozen=True, slots=True)
+class AggregateResult:
+    """One test over all tasks together.
+
+    Attributes
+    ----------
+    statistic : float
+        The test statistic, which each test's own documentation defines.
+    pvalue : float
+        One-sided p-value of "no task has dropped".
+    """
+
+    statistic: float
+    pvalue: float
+
+
+@dataclass(frozen=True, slots=True)
+class OmnibusResult:
+    """Result of `omnibus`.
+
+    Attributes
+    ----------
+    statistic : float
+        Smallest of the p-values of pooled, max and Fisher.
+    pvalue : float
+        (1 + hits) / (n_resamples + 1), or the exact probability.
+    n_resamples : int
+        Draws behind the p-value; 0 where it is exact.
+    pvalue_ci : ConfidenceInterval
+        99.9 % Clopper-Pearson interval of the p-value that infinitely many draws would give.
+    """
+
+    statistic: float
+    pvalue: float
+    n_resamples: int
+    pvalue_ci: ConfidenceInterval[float]
+
+
+@dataclass(frozen=True, slots=True)
+class CombinedResult:
+    """Result of `combine`: every test over all tasks, and the one that decides.
+
+    Attributes
+    ----------
+    rule : {'omnibus', 'pooled', 'max', 'fisher', 'holm'}
+        The rule that decides.
+    statistic, pvalue : float
+        Those of the deciding rule. Reject "no task has dropped by more than the margin" if pvalue <= alpha.
+    margin : float
+        Tolerated drop of every task, in score units.
+    task_pvalues : tuple of float, one per task
+        P-values of the single tasks, in the order given.
+    task_pvalues_holm : tuple of float, one per task
+        The same, adjusted by Holm's method.
+    pooled, max_drop, fisher : AggregateResult
+        The three aggregates.
+    omnibus : OmnibusResult
+        The smallest of the three, under one error rate.
+    holm : AggregateResult
+        Smallest raw and smallest Holm-adjusted p-value.
+    """
+
+    rule: Rule
+    statistic: float
+    pvalue: float
+    margin: float
+    task_pvalues: tuple[float, ...]
+    task_pvalues_holm: tuple[float, ...]
+    pooled: AggregateResult
+    max_drop: AggregateResult
+    fisher: AggregateResult
+    omnibus: OmnibusResult
+    holm: AggregateResult
+
+
+def interval(low: FloatArray, high: FloatArray) -> ConfidenceInterval[float] | ConfidenceInterval[FloatArray]:
+    """Return the interval; a pair of floats where the bounds are arrays without dimensions."""
+    if np.ndim(low) == 0:
+        return ConfidenceInterval(float(low), float(high))
+    return ConfidenceInterval(low, high)
