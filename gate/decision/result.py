@@ -82,7 +82,14 @@ class TaskResult(ResultSection):
     @property
     def test_label(self) -> str:
         """Name of the test, for a report."""
+        if self._ambiguous:
+            return "score test at the margin"
         return f"{self.test} (clustered items)" if self.independent is False else self.test
+
+    @property
+    def _ambiguous(self) -> bool:
+        """Whether an old version wrote the result, which called every test at a margin "Tango score at the margin"."""
+        return self.independent is None and self.test == "Tango score at the margin"
 
     def is_significant(self, alpha: float) -> bool:
         """Return whether the task is significant on its own: gating, with a Holm-adjusted p-value up to `alpha`."""

@@ -101,7 +101,7 @@ def test_a_flip_shows_both_answers_their_difference_and_the_choices(
     ]
     assert widths[2][0] == max(row[0] for row in widths)  # south with the baseline
     assert widths[0][1] == max(row[1] for row in widths)  # north with the candidate
-    assert bars.nth(2).locator(".mark").all_inner_texts() == ["right answer", "baseline's"]
+    assert bars.nth(2).locator(".mark").all_inner_texts() == ["target", "baseline's"]
     # generated text: only the words that differ are marked
     search(page, "sums-00002", shown=1)
     assert flip.locator("ins").all_inner_texts() == ["seven", "seven"]
