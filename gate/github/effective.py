@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from gate.config import LoadedConfig
-from gate.config.overlay import Override, overlay, read_document
+from gate.config.document import read_document
+from gate.config.overlay import Override, overlay
 from gate.errors import ConfigError
 from gate.github.inputs import Inputs, input_fields
 

@@ -1,4 +1,4 @@
-"""gate.yml: what is read, and the words, line and way out of every error."""
+"""gate.yml: its values and defaults, and the line, message and hint of every error."""
 
 from __future__ import annotations
 
@@ -13,7 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from gate.config import DecisionSettings, DistanceSettings, GateConfig, load_config, parse_config
+from gate.config import (
+    DecisionSettings,
+    DistanceSettings,
+    EngineSettings,
+    GateConfig,
+    load_config,
+    parse_config,
+)
+from gate.config.engine import EngineOverride
 from gate.errors import ConfigError, ExitCode
 
 GOOD = """\
@@ -77,16 +85,16 @@ report:    {markdown: gate-report.md, html: gate-report.html, json: gate-result.
     assert any("unknown key" in line for line in problems(example.replace("certify", "certfy")))
 
 
-def test_a_missing_file_says_how_to_write_one(tmp_path: Path) -> None:
+def test_a_missing_file_says_how_to_create_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="does not exist") as caught:
         load_config(tmp_path / "gate.yml")
     assert "gate schema" in str(caught.value)
 
 
-@pytest.mark.parametrize("make", ["folder", "latin-1"])
-def test_an_unreadable_file_is_an_error_that_names_it(tmp_path: Path, make: str) -> None:
+@pytest.mark.parametrize("content", ["folder", "latin-1"])
+def test_an_unreadable_file_is_an_error_that_names_it(tmp_path: Path, content: str) -> None:
     path = tmp_path / "gate.yml"
-    if make == "folder":
+    if content == "folder":
         path.mkdir()
     else:
         path.write_bytes("version: 1 # é".encode("latin-1"))
@@ -104,7 +112,7 @@ def test_a_file_is_loaded_with_its_folder_and_the_line_of_every_key(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
         ("", "found an empty file"),
         ("# only a comment\n", "found an empty file"),
@@ -118,12 +126,12 @@ def test_a_file_is_loaded_with_its_folder_and_the_line_of_every_key(tmp_path: Pa
         ("version: 1\nx: \x01\n", "gate.yml: not valid YAML: unacceptable character"),
         ("version: 1\nx: 2024-13-45\n", "gate.yml:2: not valid YAML: month must be in 1..12"),
         ("version: 1\nx: !!int many\n", "gate.yml:2: not valid YAML: invalid literal for int()"),
-        ("version: 1\nx: &x {y: *x}\n", "an alias stands inside what it names"),
+        ("version: 1\nx: &x {y: *x}\n", "an alias inside the node that it refers to"),
         ("x: " + "[" * 500, "nested too deeply"),
     ],
 )
-def test_what_is_not_a_yaml_mapping_is_an_error(text: str, words: str) -> None:
-    assert words in problem(text)
+def test_text_that_is_not_a_yaml_mapping_is_an_error(text: str, message: str) -> None:
+    assert message in problem(text)
 
 
 @pytest.mark.parametrize(
@@ -134,8 +142,8 @@ def test_what_is_not_a_yaml_mapping_is_an_error(text: str, words: str) -> None:
         (GOOD + "    name: other\n", 10, "name"),
     ],
 )
-def test_a_key_given_twice_is_an_error_with_the_line_of_the_second(text: str, line: int, key: str) -> None:
-    assert problem(text) == f"gate.yml:{line}: not valid YAML: the key '{key}' is given twice."
+def test_a_duplicate_key_is_an_error_with_the_line_of_the_second(text: str, line: int, key: str) -> None:
+    assert problem(text) == f"gate.yml:{line}: not valid YAML: duplicate key '{key}'."
 
 
 def test_anchors_and_merge_keys_work() -> None:
@@ -194,7 +202,7 @@ def test_an_unknown_key_names_its_line_and_the_nearest_valid_key(text: str, mess
         (GOOD + "distance: {kl_top: 0}\n", "gate.yml:10: distance.kl_top: Input should be greater than or equal to 1"),
         (GOOD + "distance: {kl_top: all}\n", "gate.yml:10: distance.kl_top: Input should be 'whole'"),
         (GOOD + "    filter: strict-match\n", "gate.yml:5: tasks.0: filter belongs to tasks of LM Evaluation Harness"),
-        (GOOD + "  - {name: gsm8k, prompt: p}\n", "gate.yml:10: tasks.1: task 'gsm8k' names no file, so it is one of LM"),
+        (GOOD + "  - {name: gsm8k, prompt: p}\n", "gate.yml:10: tasks.1: task 'gsm8k' has no file, so it is a task of LM"),
         (GOOD + "  - {name: gsm8k, system: s}\n", "gate.yml:10: tasks.1: system needs chat_template: true"),
         (GOOD + "include_path: evals\n", "gate.yml:10: include_path: Input should be a valid list"),
         (GOOD + "engine: {device: gpu}\n", "gate.yml:10: engine.device: String should match pattern"),
@@ -209,19 +217,19 @@ def test_an_unknown_key_names_its_line_and_the_nearest_valid_key(text: str, mess
         (GOOD + "    system: Be brief.\n", "gate.yml:5: tasks.0: system needs chat_template: true"),
         (GOOD + "    stop: [x]\n", "gate.yml:5: tasks.0: stop and extract belong to generate_until tasks"),
         (GOOD + "    kind: generate_until\n    stop: ['']\n", "gate.yml:5: tasks.0: an empty stop string"),
-        (GOOD + "    kind: generate_until\n    extract: '('\n", "gate.yml:5: tasks.0: extract is not a regular expr"),
-        (GOOD + "    role: advisory\n", "gate.yml:1: the file: all tasks are advisory, so nothing could ever fail"),
+        (GOOD + "    kind: generate_until\n    extract: '('\n", "gate.yml:5: tasks.0: extract is not a valid regular"),
+        (GOOD + "    role: advisory\n", "gate.yml:1: the file: all tasks are advisory, so the verdict could ne"),
         (GOOD.replace("model: meta", "tokenizer: baseline, model: meta"), "gate.yml:1: the file: baseline.tokenizer"),
         (GOOD[: GOOD.index("tasks:")] + "tasks: []\n", "gate.yml:4: tasks: List should have at least 1 item"),
         (GOOD[: GOOD.index("tasks:")] + "tasks: arc\n", "gate.yml:4: tasks: Input should be a valid list"),
     ],
 )  # fmt: skip
-def test_a_wrong_value_names_its_line_key_and_what_was_expected(text: str, message: str) -> None:
+def test_an_invalid_value_names_its_line_its_key_and_what_was_expected(text: str, message: str) -> None:
     lines = problem(text).splitlines()
     assert any(line.startswith(message) for line in lines), lines
 
 
-def test_a_task_is_named_by_its_name_in_the_registry_alone_or_with_settings() -> None:
+def test_a_registry_task_is_given_by_its_name_or_with_settings() -> None:
     text = GOOD.replace("- name: faq", "- arc_challenge\n  - name: faq") + (
         "  - {name: gsm8k, fewshot: 5, limit: 10, metric: exact_match, filter: strict-match, chat_template: true}\n"
         "include_path: [evals, ../shared]\n"
@@ -235,13 +243,13 @@ def test_a_task_is_named_by_its_name_in_the_registry_alone_or_with_settings() ->
     assert parse(GOOD).include_path == []
 
 
-def test_a_task_that_forgot_its_file_is_told_which_keys_need_one() -> None:
-    said = problem(GOOD.replace("    file: evals/faq.jsonl\n", ""))
-    assert "task 'faq' names no file" in said
-    assert "which bring their own prompt, choices, answer: give file, or remove them" in said
+def test_a_task_without_a_file_names_the_keys_that_need_one() -> None:
+    message = problem(GOOD.replace("    file: evals/faq.jsonl\n", ""))
+    assert "task 'faq' has no file" in message
+    assert "which defines prompt, choices, answer itself: set file, or remove them" in message
 
 
-def test_repeats_and_the_width_of_distributions() -> None:
+def test_repeats_temperature_and_kl_top() -> None:
     config = parse(GOOD + "samples: {repeats: 4, temperature: 0.7, seed: 3}\ndistance: {kl_top: whole}\n")
     assert (config.samples.repeats, config.samples.temperature) == (4, 0.7)
     assert config.distance.kl_top == "whole"
@@ -249,23 +257,48 @@ def test_repeats_and_the_width_of_distributions() -> None:
 
 
 def test_task_names_must_be_unique() -> None:
-    twice = GOOD + GOOD[GOOD.index("  - name") :]
-    assert "task names must be unique; used twice: faq" in problem(twice)
+    duplicate = GOOD + GOOD[GOOD.index("  - name") :]
+    assert "task names must be unique; used more than once: faq" in problem(duplicate)
     assert len(parse(GOOD + GOOD[GOOD.index("  - name") :].replace("faq", "b")).tasks) == 2
 
 
 def test_all_problems_are_reported_together() -> None:
-    said = problem(GOOD.replace("version: 1", "version: 3") + "decison: {}\nsamples: {limit: x}\n")
-    assert [line.split(":")[1] for line in said.splitlines()] == ["1", "11", "10"]
+    message = problem(GOOD.replace("version: 1", "version: 3") + "decison: {}\nsamples: {limit: x}\n")
+    assert [line.split(":")[1] for line in message.splitlines()] == ["1", "11", "10"]
 
 
 def test_a_model_overrides_only_the_engine_settings_it_names() -> None:
     text = GOOD.replace("{model: ./out", "{engine: {max_batch_tokens: 64, device: cpu}, model: ./out")
     config = parse(text + "engine: {device: cuda, attn_implementation: eager, trust_remote_code: true}\n")
-    ours, base = config.engine_of(config.candidate), config.engine_of(config.baseline)
+    own, base = config.engine_of(config.candidate), config.engine_of(config.baseline)
     assert base == config.engine
-    assert (ours.device, ours.max_batch_tokens) == ("cpu", 64)
-    assert (ours.attn_implementation, ours.trust_remote_code) == ("eager", True)
+    assert (own.device, own.max_batch_tokens) == ("cpu", 64)
+    assert (own.attn_implementation, own.trust_remote_code) == ("eager", True)
+
+
+def test_a_model_can_override_every_engine_setting_within_the_same_limits() -> None:
+    assert list(EngineOverride.model_fields) == list(EngineSettings.model_fields)
+    for wrong in (
+        "max_batch_tokens: 0",
+        "concurrency: 0",
+        "device: gpu",
+        "base_url: localhost",
+        "replicas: 1.5",
+    ):
+        (top,) = problem(GOOD + f"engine: {{{wrong}}}\n").splitlines()
+        (override,) = problem(
+            GOOD.replace("{model: ./out", f"{{engine: {{{wrong}}}, model: ./out")
+        ).splitlines()
+        assert override == top.replace("gate.yml:10: engine", "gate.yml:3: candidate.engine")
+
+
+def test_an_override_that_does_not_fit_the_engine_is_an_error() -> None:
+    text = GOOD.replace("{model: ./out", "{engine: {kind: openai}, model: ./out")
+    assert problem(text) == (
+        "gate.yml:1: the file: candidate.engine, merged with the top-level engine: an openai engine needs base_url, "
+        "e.g. http://localhost:8000/v1."
+    )
+    parse(text + "engine: {kind: openai, base_url: 'http://localhost:8000/v1'}\n")
 
 
 def test_settings_never_change_after_loading() -> None:
@@ -273,12 +306,9 @@ def test_settings_never_change_after_loading() -> None:
         parse(GOOD).decision.alpha = 0.5  # type: ignore[misc]
 
 
-# every valid key with a text of gate.yml in which a wrong spelling of it can stand
-
-
 def sections() -> dict[tuple[str, ...], list[str]]:
     """Return the keys of every mapping of gate.yml, by the path of the mapping; lists are left out of paths."""
-    found: dict[tuple[str, ...], list[str]] = {}
+    keys: dict[tuple[str, ...], list[str]] = {}
 
     def model_of(annotation: Any) -> type[BaseModel] | None:
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
@@ -288,14 +318,14 @@ def sections() -> dict[tuple[str, ...], list[str]]:
         return None
 
     def walk(model: type[BaseModel], path: tuple[str, ...]) -> None:
-        found[path] = [field.alias or name for name, field in model.model_fields.items()]
+        keys[path] = [field.alias or name for name, field in model.model_fields.items()]
         for name, field in model.model_fields.items():
             inner = model_of(field.annotation)
             if inner is not None:
                 walk(inner, (*path, name))
 
     walk(GateConfig, ())
-    return found
+    return keys
 
 
 SECTIONS = sections()
@@ -307,13 +337,13 @@ LETTERS = "abcdefghijklmnopqrstuvwxyz_"
 def misspelt(draw: st.DrawFn) -> tuple[tuple[str, ...], str, str]:
     """A valid key and a wrong spelling of it: a letter dropped, doubled, swapped with its neighbour, or added."""
     path, key = draw(st.sampled_from(KEYS))
-    place = draw(st.integers(0, len(key) - 1))
+    index = draw(st.integers(0, len(key) - 1))
     kind = draw(st.sampled_from(["drop", "double", "swap", "add"]))
     wrong = {
-        "drop": key[:place] + key[place + 1 :],
-        "double": key[:place] + key[place] + key[place:],
-        "swap": key[:place] + key[place : place + 2][::-1] + key[place + 2 :],
-        "add": key[:place] + draw(st.sampled_from(LETTERS)) + key[place:],
+        "drop": key[:index] + key[index + 1 :],
+        "double": key[:index] + key[index] + key[index:],
+        "swap": key[:index] + key[index : index + 2][::-1] + key[index + 2 :],
+        "add": key[:index] + draw(st.sampled_from(LETTERS)) + key[index:],
     }[kind]
     return path, key, wrong
 
@@ -325,15 +355,15 @@ def test_a_misspelt_key_always_suggests_the_right_one(case: tuple[tuple[str, ...
     if wrong in SECTIONS[path]:
         return
     data = yaml.safe_load(GOOD)
-    place = data
+    section = data
     for part in path:
-        place = place.setdefault(part, {})
-        place = place[0] if isinstance(place, list) else place
-    place[wrong] = None
-    said = [line for line in problem(yaml.safe_dump(data)).splitlines() if "unknown key" in line]
-    assert len(said) == 1
-    assert said[0].endswith(f"{wrong}: unknown key; did you mean {key}?")
-    assert re.match(r"gate\.yml:\d+: ", said[0])
+        section = section.setdefault(part, {})
+        section = section[0] if isinstance(section, list) else section
+    section[wrong] = None
+    lines = [line for line in problem(yaml.safe_dump(data)).splitlines() if "unknown key" in line]
+    assert len(lines) == 1
+    assert lines[0].endswith(f"{wrong}: unknown key; did you mean {key}?")
+    assert re.match(r"gate\.yml:\d+: ", lines[0])
 
 
 def test_the_misspellings_above_cover_every_section() -> None:

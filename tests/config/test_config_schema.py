@@ -1,4 +1,4 @@
-"""The JSON Schema of gate.yml says what the loader says."""
+"""The JSON Schema of gate.yml accepts and rejects the same files as the loader."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def validator() -> Any:
     return jsonschema.Draft202012Validator(schema)
 
 
-def test_a_good_file_is_valid_by_schema_and_by_loader(validator: Any) -> None:
+def test_a_valid_file_is_accepted_by_schema_and_loader(validator: Any) -> None:
     data = yaml.safe_load(GOOD)
     assert [error.message for error in validator.iter_errors(data)] == []
     assert GateConfig.model_validate(data).tasks[1].stop == ["\n"]
@@ -51,7 +51,7 @@ def test_a_good_file_is_valid_by_schema_and_by_loader(validator: Any) -> None:
         ("max_flip_rate: 0.1", "max_flip_rate: 2"),
     ],
 )
-def test_what_the_loader_refuses_the_schema_refuses(validator: Any, old: str, new: str) -> None:
+def test_an_invalid_file_is_rejected_by_schema_and_loader(validator: Any, old: str, new: str) -> None:
     data = yaml.safe_load(GOOD.replace(old, new))
     assert not validator.is_valid(data)
     with pytest.raises(ValueError, match="validation error"):

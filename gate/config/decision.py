@@ -1,0 +1,97 @@
+"""The `decision` and `distance` sections."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from gate.config.section import OpenProportion, Proportion, Section
+
+
+class AlphaSpending(Section):
+    """How a gate that runs repeatedly limits its false alarms. The history is kept in the store."""
+
+    kind: Literal["yearly", "lord"] = Field(
+        description="yearly: a fixed level per run, so that `alarms` false alarms are expected in `runs` runs. lord: "
+        "LORD++ over the history, with a false discovery rate of at most decision.alpha."
+    )
+    alarms: float = Field(1.0, gt=0, description="yearly: expected number of false alarms in `runs` runs.")
+    runs: int = Field(
+        365, ge=1, description="yearly: number of runs in the period, e.g. one per night for a year."
+    )
+
+
+class EarlyStop(Section):
+    """Stop evaluating a candidate as soon as it is clearly worse."""
+
+    alpha: OpenProportion = Field(
+        0.01, description="Part of decision.alpha for early stopping; the final test uses the rest."
+    )
+    every: int = Field(
+        256, ge=16, le=4096, description="Number of items, over all gating tasks, between two tests."
+    )
+
+
+class DecisionSettings(Section):
+    """When the verdict is FAIL."""
+
+    alpha: OpenProportion = Field(0.05, description="False-positive rate of the whole decision (proportion).")
+    rule: Literal["omnibus", "pooled", "max", "fisher", "holm"] = Field(
+        "omnibus", description="The test that decides over all gating tasks."
+    )
+    margin: Proportion = Field(0.0, description="Tolerated drop (proportion; 0.01 is one point).")
+    certify: OpenProportion | None = Field(
+        None, description="PASS only if the drop is proven to be below this (proportion): non-inferiority."
+    )
+    power: OpenProportion = Field(0.8, description="Power of the detectable drop (proportion).")
+    on_inconclusive: Literal["pass", "fail"] = Field(
+        "pass", description="Whether INCONCLUSIVE passes (exit code 0) or blocks the workflow (exit code 3)."
+    )
+    alpha_spending: AlphaSpending | None = Field(
+        None, description="For nightly runs: spread the false alarms over the history of runs."
+    )
+    early_stop: EarlyStop | None = Field(
+        None, description="Test during the evaluation of the candidate, and stop with FAIL once it is proven."
+    )
+    draws: int = Field(
+        1_000_000, ge=1_000, le=100_000_000, description="Number of Monte Carlo draws of the omnibus test."
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> DecisionSettings:
+        if self.early_stop is not None:
+            if self.early_stop.alpha >= self.alpha:
+                raise ValueError(
+                    f"early_stop.alpha must be below alpha ({self.alpha:g}), because it is a part of it"
+                )
+            if self.margin > 0:
+                raise ValueError("early_stop tests for any drop and cannot be used with a margin")
+            if self.alpha_spending is not None:
+                raise ValueError("early_stop and alpha_spending cannot be used together")
+        return self
+
+
+class DistanceSettings(Section):
+    """How much the candidate's behaviour differs, better or worse. Gates only where a budget is set."""
+
+    max_flip_rate: Proportion | None = Field(
+        None, description="FAIL if the proportion of items that flip is larger."
+    )
+    kl: bool = Field(
+        True,
+        description="Measure the KL divergence of the answer's first token, of a choice or generated text.",
+    )
+    kl_top: Annotated[int, Field(ge=1, le=10_000)] | Literal["whole"] = Field(
+        128,
+        description="Number of likeliest tokens of the baseline's distribution to store; whole stores all.",
+    )
+    max_kl: float | None = Field(
+        None, ge=0, description="FAIL if the mean KL divergence over the gating tasks is larger (nats)."
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> DistanceSettings:
+        if self.max_kl is not None and not self.kl:
+            raise ValueError("max_kl needs kl: true")
+        return self

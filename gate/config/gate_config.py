@@ -1,0 +1,75 @@
+"""The whole of gate.yml."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
+
+from gate.config.decision import DecisionSettings, DistanceSettings
+from gate.config.engine import EngineSettings
+from gate.config.models import ModelSettings
+from gate.config.report import ReportSettings
+from gate.config.samples import SampleSettings
+from gate.config.section import Section
+from gate.config.tasks import TaskSettings
+
+
+def _expand_names(value: Any) -> Any:
+    """Expand `- arc_challenge` to `- {name: arc_challenge}`."""
+    if isinstance(value, list):
+        return [{"name": entry} if isinstance(entry, str) else entry for entry in value]
+    return value
+
+
+class GateConfig(Section):
+    """The whole of gate.yml."""
+
+    version: Literal[1] = Field(description="Version of the file format.")
+    baseline: ModelSettings = Field(description="The model in use.")
+    candidate: ModelSettings = Field(description="The optimised model that is compared with the baseline.")
+    engine: EngineSettings = Field(EngineSettings(), description="The engine of both models.")
+    include_path: list[str] = Field(
+        default_factory=list,
+        description="Folders with your own task files (YAML) for LM Evaluation Harness, relative to this file. Python "
+        "functions in them are run.",
+    )
+    tasks: Annotated[list[TaskSettings], BeforeValidator(_expand_names)] = Field(
+        min_length=1, description="The tasks: settings, or names in the registry of LM Evaluation Harness."
+    )
+    samples: SampleSettings = Field(SampleSettings(), description="The samples and their store.")
+    decision: DecisionSettings = Field(DecisionSettings(), description="When the verdict is FAIL.")
+    distance: DistanceSettings = Field(
+        DistanceSettings(), description="Measures and budgets of the difference in behaviour."
+    )
+    report: ReportSettings = Field(ReportSettings(), description="Report files.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> GateConfig:
+        names = [task.name for task in self.tasks]
+        duplicates = sorted({name for name in names if names.count(name) > 1})
+        if duplicates:
+            raise ValueError(f"task names must be unique; used more than once: {', '.join(duplicates)}")
+        if not any(task.role == "gating" for task in self.tasks):
+            raise ValueError(
+                "all tasks are advisory, so the verdict could never be FAIL; make at least one gating"
+            )
+        clustered = [task.name for task in self.tasks if task.role == "gating" and task.cluster is not None]
+        if self.decision.early_stop is not None and clustered:
+            raise ValueError(
+                "early_stop treats items as independent and cannot be used with clusters; make these tasks advisory: "
+                f"{', '.join(clustered)}"
+            )
+        if self.baseline.tokenizer == "baseline":
+            raise ValueError("baseline.tokenizer cannot be `baseline`")
+        for name, model in (("baseline", self.baseline), ("candidate", self.candidate)):
+            try:
+                self.engine_of(model)
+            except ValidationError as error:
+                message = error.errors()[0]["msg"].removeprefix("Value error, ")
+                raise ValueError(f"{name}.engine, merged with the top-level engine: {message}") from None
+        return self
+
+    def engine_of(self, model: ModelSettings) -> EngineSettings:
+        """Return the engine settings of a model: the top-level ones with the model's own."""
+        return self.engine if model.engine is None else model.engine.over(self.engine)

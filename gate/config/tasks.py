@@ -1,0 +1,145 @@
+"""An entry of the `tasks` section."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from gate.config.section import Section
+
+# the keys of a task from the registry of LM Evaluation Harness; the task defines the rest itself
+_REGISTRY_KEYS = {
+    "name", "metric", "filter", "fewshot", "fewshot_seed", "chat_template", "system", "role", "limit", "items",
+}  # fmt: skip
+
+
+class TaskSettings(Section):
+    """One task: a name in the registry of LM Evaluation Harness, or items from a file and how to score them."""
+
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}$",
+        description="Unique name of the task. Without `file`: its name in the registry of LM Evaluation Harness.",
+    )
+    file: str | None = Field(None, description="JSONL, CSV or Parquet file with one document per row.")
+    kind: Literal["multiple_choice", "generate_until"] = Field(
+        "multiple_choice",
+        description="multiple_choice compares log-likelihoods; generate_until generates text.",
+    )
+    prompt: str | None = Field(
+        None, description="Jinja2 template of the prompt, with the fields of the document."
+    )
+    choices: str | list[str] | None = Field(
+        None, description="Jinja2 expression for the list of choices, or a list of templates."
+    )
+    answer: str | None = Field(
+        None,
+        description="Jinja2 expression for the target: index or text of the right choice, or the accepted answer(s).",
+    )
+    metric: str | None = Field(
+        None,
+        min_length=1,
+        description="multiple_choice: acc (default) or acc_norm. generate_until: exact_match. Registry task: any of "
+        "its metrics with one score per document.",
+    )
+    filter: str | None = Field(
+        None,
+        min_length=1,
+        description="Registry task: the filter that extracts the answer, e.g. strict-match.",
+    )
+    description: str = Field("", description="Text before the few-shot examples.")
+    fewshot: int = Field(
+        0,
+        ge=0,
+        le=100,
+        description="Number of few-shot examples in the prompt; a registry task has its own default.",
+    )
+    fewshot_file: str | None = Field(None, description="File of the few-shot examples; null takes `file`.")
+    fewshot_seed: int = Field(
+        0,
+        description="Seed for choosing the few-shot examples; the default of a registry task is lm-eval's 1234.",
+    )
+    fewshot_delimiter: str = Field("\n\n", description="Text between few-shot examples.")
+    target_delimiter: str = Field(" ", description="Text between a prompt and its target.")
+    chat_template: bool = Field(False, description="Apply the tokenizer's chat template to the prompt.")
+    system: str | None = Field(None, description="System message; needs chat_template: true.")
+    stop: list[str] = Field(
+        default_factory=list, description="generate_until: generation ends at the first of these strings."
+    )
+    max_tokens: int = Field(
+        64, ge=1, le=32768, description="generate_until: longest generated text, in tokens."
+    )
+    extract: str | None = Field(
+        None,
+        description="generate_until: regular expression that extracts the answer from the generated text (its first "
+        "group, or the whole match).",
+    )
+    normalise: list[Literal["strip", "lower", "punctuation", "articles", "whitespace", "number"]] = Field(
+        default_factory=lambda: ["strip"],  # type: ignore[arg-type]
+        description="generate_until: how to normalise generated and accepted answers before they are compared.",
+    )
+    cluster: str | None = Field(
+        None,
+        description="Field of the document; items with equal values form a cluster and are not independent.",
+    )
+    role: Literal["gating", "advisory"] = Field(
+        "gating", description="gating tasks decide the verdict; advisory tasks are only reported."
+    )
+    items: str | None = Field(None, description="File written by `gate curate`: use only the items it keeps.")
+    limit: int | None = Field(
+        None,
+        ge=1,
+        description="Use only the first N documents (per subtask of a group); overrides samples.limit.",
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> TaskSettings:
+        if self.system is not None and not self.chat_template:
+            raise ValueError("system needs chat_template: true")
+        if self.file is None:
+            self._check_registry_task()
+        else:
+            self._check_file_task()
+        return self
+
+    def _check_registry_task(self) -> None:
+        keys = [key for key in type(self).model_fields if key in self.model_fields_set - _REGISTRY_KEYS]
+        if keys:
+            raise ValueError(
+                f"task {self.name!r} has no file, so it is a task of LM Evaluation Harness, which defines "
+                f"{', '.join(keys)} itself: set file, or remove {'it' if len(keys) == 1 else 'them'}"
+            )
+
+    def _check_file_task(self) -> None:
+        multiple_choice = self.kind == "multiple_choice"
+        if self.filter is not None:
+            raise ValueError("filter belongs to tasks of LM Evaluation Harness; use extract and normalise")
+        required = ["prompt", "answer"] + (["choices"] if multiple_choice else [])
+        missing = [key for key in required if getattr(self, key) is None]
+        if missing:
+            raise ValueError(f"a {self.kind} task needs {' and '.join(missing)}")
+        metrics = ("acc", "acc_norm") if multiple_choice else ("exact_match",)
+        if self.metric is not None and self.metric not in metrics:
+            raise ValueError(
+                f"metric {self.metric} does not fit a {self.kind} task; use {' or '.join(metrics)}"
+            )
+        if multiple_choice and (self.stop or self.extract is not None):
+            raise ValueError("stop and extract belong to generate_until tasks")
+        if any(not stop for stop in self.stop):
+            raise ValueError("an empty stop string would end every generated text immediately")
+        if self.extract is not None:
+            try:
+                re.compile(self.extract)
+            except re.error as error:
+                raise ValueError(f"extract is not a valid regular expression: {error}") from None
+
+    @property
+    def is_registry_task(self) -> bool:
+        """Whether the task comes from the registry of LM Evaluation Harness."""
+        return self.file is None
+
+    @property
+    def resolved_metric(self) -> str:
+        """The metric that is set, or the default of the kind."""
+        return self.metric or ("acc" if self.kind == "multiple_choice" else "exact_match")
