@@ -111,5 +111,5 @@ def test_no_foreign_text_is_a_command_to_the_workflow_runner(kind: str, code: in
     assert "##[" not in done.stderr + done.stdout
 
 
-def test_harmless_text_keeps_its_lines() -> None:
+def test_disarmed_text_keeps_its_lines() -> None:
     assert disarm("a: b\n:::c\n  ##[group]") == "a: b\n: : :c\n  # #[group]"

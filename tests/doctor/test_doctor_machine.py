@@ -11,6 +11,7 @@ import psutil
 import pytest
 from huggingface_hub import constants, get_token
 
+from gate.caches import cache_folder
 from gate.config import load_config
 from gate.doctor.finding import Finding, size
 from gate.doctor.hub import Hub, examine_hub, inspect_hub
@@ -92,6 +93,23 @@ def test_download_must_fit_on_the_disk(tmp_path: Path) -> None:
     assert finding.state == "problem"
     assert "HF_HOME" in str(finding.remedy)
     assert examine_downloads([Weights("baseline", "cpu", None, True, 1)], cache).state == "ok"
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"GATE_CACHE": "/a", "XDG_CACHE_HOME": "/b"}, Path("/a/quantgate")),
+        ({"XDG_CACHE_HOME": "/b"}, Path("/b/quantgate")),
+        ({"GATE_CACHE": "~/a"}, Path.home() / "a/quantgate"),
+        ({}, Path.home() / ".cache/quantgate"),
+    ],
+)
+def test_cache_folder(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], expected: Path) -> None:
+    for name in ("GATE_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert cache_folder() == expected
 
 
 def test_settings_of_the_hub() -> None:
