@@ -94,17 +94,15 @@ def parse_score(
     SampleError
         The value is not a finite number.
     """
-    score = math.inf
-    if value is None:
-        return None
-    if isinstance(value, int | float):
-        score = float(value)
-    elif isinstance(value, str):
+    number, score = value, math.inf
+    if isinstance(value, str):
         word = value.strip().lower()
-        if word in NO_SCORE:
-            return None
-        with suppress(ValueError):
-            score = SCORE_WORDS[word] if word in SCORE_WORDS else float(word)
+        number = None if word in NO_SCORE else SCORE_WORDS.get(word, word)
+    if number is None:
+        return None
+    if isinstance(number, int | float | str):
+        with suppress(ValueError, OverflowError):  # not a number, or an integer of 400 digits
+            score = float(number)
     if math.isinf(score):
         shown = repr(value) if isinstance(value, str | int | float) else f"a {type(value).__name__}"
         raise SampleError(

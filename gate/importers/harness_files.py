@@ -78,13 +78,13 @@ def find_task_files(path: Path) -> tuple[dict[str, TaskFile], list[str]]:
     notes = []
     for task, candidates in sorted(runs.items()):
         candidates.sort(key=lambda run: run.stamp)
-        _refuse_models(path, {run.model: run for run in candidates})
+        _refuse_models(path, [(run.model, run) for run in candidates])
         newest[task] = candidates[-1]
         if len(candidates) > 1:
             notes.append(
                 f"{task}: {len(candidates)} runs in the folder; read the newest, {newest[task].path.name}."
             )
-    _refuse_models(path, {run.results.get("model_name"): run for run in newest.values()})
+    _refuse_models(path, [(run.results.get("model_name"), run) for run in newest.values()])
     known = [run for run in newest.values() if run.model is not None]
     if len({run.model for run in known}) > 1:
         descriptions = sorted({run.description for run in known})
@@ -92,13 +92,13 @@ def find_task_files(path: Path) -> tuple[dict[str, TaskFile], list[str]]:
     return newest, notes
 
 
-def _refuse_models(path: Path, runs: Mapping[object, TaskFile]) -> None:
-    """Raise SampleError if runs, keyed by their model, name more than one."""
-    named = [run for model, run in runs.items() if isinstance(model, str)]
-    if len(named) > 1:
+def _refuse_models(path: Path, runs: Sequence[tuple[object, TaskFile]]) -> None:
+    """Raise SampleError if the models of runs differ; a model that is not a text is unknown."""
+    by_model = {model: run for model, run in runs if isinstance(model, str)}
+    if len(by_model) > 1:
         raise SampleError(
             f"{path} holds runs of several models, or of one model with different arguments: "
-            f"{shorten(sorted(run.description for run in named))}.",
+            f"{shorten(sorted(run.description for run in by_model.values()))}.",
             "Move each run (its results_*.json and samples_*.jsonl) into a folder of its own.",
         )
 

@@ -349,6 +349,20 @@ def test_unscored_rows_are_counted_and_named(tmp_path: Path) -> None:
     assert rows[1]["doc_hash"] in text
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"), [("good", "'good'"), (10**400, "1000"), (float("inf"), "inf"), ("-inf", "'-inf'")]
+)
+def test_a_score_that_is_not_a_finite_number_is_refused(tmp_path: Path, value: Any, shown: str) -> None:
+    path = write(tmp_path, [generated_row(0, "x", "x", exact_match=value)])
+    assert f"{path}:1: exact_match is {shown}" in message(path)
+
+
+def test_a_results_file_with_an_unreadable_model_name_is_ignored(tmp_path: Path) -> None:
+    write(tmp_path, [choice_row(0, [-1.0, -2.0])])
+    write_results(tmp_path, results(model_name=["m"]))
+    assert rows_of(read_foreign(tmp_path))[0]["correct"] is True
+
+
 def test_rows_of_old_versions_get_the_hashes_that_new_versions_log(tmp_path: Path) -> None:
     new = choice_row(0, [-1.0, -2.0])
     old = {key: value for key, value in new.items() if "hash" not in key and key not in ("filter", "metrics")}
