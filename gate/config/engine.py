@@ -81,7 +81,7 @@ def _optional_fields(section: type[Section]) -> dict[str, Any]:
 _OptionalEngine: Any = create_model("_OptionalEngine", __base__=Section, **_optional_fields(EngineSettings))
 
 
-class EngineOverride(_OptionalEngine):  # type: ignore[misc]
+class EngineOverride(_OptionalEngine):
     """Engine settings for one model. Keys that are not set come from the top-level `engine`."""
 
     def over(self, base: EngineSettings) -> EngineSettings:
