@@ -67,6 +67,6 @@ def command(
         raise click.UsageError("--baseline cannot be combined with MODEL or --kl")
     loaded = load_config(config_path)
     settings = model_settings(loaded, model, "baseline" if as_baseline else "candidate", **overrides)
-    for sample_set in evaluate_model(loaded, settings, out, Terminal(quiet), kl=kl, part=shard):
+    for sample_set in evaluate_model(loaded, settings, out, Terminal(quiet), kl=kl, shard=shard):
         click.echo(sample_set.folder)
     return 0

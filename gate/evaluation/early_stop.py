@@ -81,7 +81,7 @@ class StoppingEvidence:
 def evaluate_monitored(
     monitored: Sequence[MonitoredTask], settings: EarlyStop, seed: int
 ) -> tuple[list[SampleSet], StoppingEvidence]:
-    """Evaluate tasks side by side, a random share of each at a time, until all items or the evidence suffice.
+    """Evaluate tasks side by side, a random share of each at a time, until the evidence suffices or all items are done.
 
     Parameters
     ----------
@@ -103,25 +103,25 @@ def evaluate_monitored(
     GateError
         See `gate.evaluation.evaluate.evaluation`; finished data files are kept for the next run.
     """
-    sizes = [len(one.task.items) for one in monitored]
+    sizes = [len(entry.task.items) for entry in monitored]
     looks = split_into_looks(sizes, settings.every, seed)
     evidence = StoppingEvidence(settings.alpha, sum(sizes))
-    baseline = [_mean_scores(one.baseline.read().table) for one in monitored]
-    for one, scores in zip(monitored, baseline, strict=True):
-        _require_binary(one.task, scores)
+    baseline = [_mean_scores(entry.baseline.read().table) for entry in monitored]
+    for entry, scores in zip(monitored, baseline, strict=True):
+        _require_binary(entry.task, scores)
     with ExitStack() as stack:
         running = []
-        for index, one in enumerate(monitored):
-            groups = [[one.task.items[item] for item in look[index]] for look in looks if look[index]]
-            running.append(one.start(groups))
+        for index, entry in enumerate(monitored):
+            groups = [[entry.task.items[item] for item in look[index]] for look in looks if look[index]]
+            running.append(entry.start(groups))
             stack.callback(running[-1].close)
         for look in looks:
-            for index, one in enumerate(monitored):
+            for index, entry in enumerate(monitored):
                 if look[index]:
                     scores = _mean_scores(next(running[index]))
-                    _require_binary(one.task, scores)
-                    before = np.array([baseline[index][item_id] for item_id in scores])
-                    evidence = evidence.update(before, np.array(list(scores.values())))
+                    _require_binary(entry.task, scores)
+                    baseline_scores = np.array([baseline[index][item_id] for item_id in scores])
+                    evidence = evidence.update(baseline_scores, np.array(list(scores.values())))
             if evidence.stopped:
                 break
         return [_finish(steps, evidence.stopped) for steps in running], evidence

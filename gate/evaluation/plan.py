@@ -82,9 +82,9 @@ class Plan:
 
         An interrupted evaluation is resumed only if all settings are equal.
         """
-        found = dataclasses.asdict(runtime)
-        del found["versions"]
-        found["device"] = runtime.device.partition(":")[0]  # the index among equal GPUs does not matter
+        environment = dataclasses.asdict(runtime)
+        del environment["versions"]
+        environment["device"] = runtime.device.partition(":")[0]  # the index among equal GPUs does not matter
         return {
             "model": self.identity.fingerprint,
             "task": self.task.fingerprint,
@@ -99,7 +99,7 @@ class Plan:
             "quantgate": __version__,
             **{
                 key: value if isinstance(value, str) else canonical_json(value)
-                for key, value in found.items()
+                for key, value in environment.items()
             },
             **_library_versions(runtime),
         }

@@ -236,7 +236,8 @@ def _cluster_numbers(table: pa.Table) -> npt.NDArray[np.int64] | None:
     cluster = table.column("cluster")
     if cluster.null_count == len(cluster):
         return None
-    codes = pc.fill_null(cluster.combine_chunks().dictionary_encode().indices, -1).to_numpy().astype(np.int64)
+    indices = pc.fill_null(cluster.combine_chunks().dictionary_encode().indices, -1)
+    codes: npt.NDArray[np.int64] = indices.to_numpy().astype(np.int64)
     single = codes < 0
     codes[single] = codes.max() + 1 + np.arange(np.count_nonzero(single))
     return codes

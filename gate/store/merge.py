@@ -113,13 +113,13 @@ def _check_same_evaluation(shards: Sequence[SampleSet]) -> None:
     first = shards[0]
     expected = _common_settings(first.manifest)
     for other in shards[1:]:
-        found = _common_settings(other.manifest)
+        settings = _common_settings(other.manifest)
         if other.manifest.items == 0:  # an engine that got no requests does not know its scoring method
-            found["libraries"] = expected["libraries"]
+            settings["libraries"] = expected["libraries"]
         differences = [
-            f"{name}: {expected[name]} and {found[name]}"
+            f"{name}: {expected[name]} and {settings[name]}"
             for name in expected
-            if expected[name] != found[name]
+            if expected[name] != settings[name]
         ]
         if differences:
             raise SampleError(

@@ -1,4 +1,4 @@
-"""A run that is stopped by Ctrl-C or by a full disk loses nothing that was complete."""
+"""A run interrupted by Ctrl-C or a full disk keeps everything that was complete."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def in_progress(folder: Path) -> list[str]:
 
 
 def project(folder: Path, model: Path, *sizes: int) -> Path:
-    """A gate.yml with a task of each size, task0, task1, ..."""
+    """Write a gate.yml with one task per size: task0, task1, ..."""
     tasks = []
     for number, size in enumerate(sizes):
         write_tiny_task(folder / f"items{number}.jsonl", size)
@@ -37,10 +37,8 @@ def project(folder: Path, model: Path, *sizes: int) -> Path:
     return write_gate_yml(folder, str(model), str(model), tasks=tasks)
 
 
-def test_ctrl_c_while_a_task_is_evaluated_exits_with_130_and_keeps_the_finished_tasks(
-    tmp_path: Path, tiny_model: Path
-) -> None:
-    """The second task would take minutes; SIGINT comes when the first one is reported as done."""
+def test_ctrl_c_exits_with_130_and_keeps_the_finished_tasks(tmp_path: Path, tiny_model: Path) -> None:
+    """The second task would take minutes; SIGINT is sent when the first one is reported as finished."""
     config = project(tmp_path, tiny_model, 4, 20_000)
     process = subprocess.Popen(
         [sys.executable, "-m", "gate", "run", "--config", str(config)],
@@ -81,8 +79,8 @@ main(sys.argv[1:])
 """
 
 
-def test_a_full_disk_ends_a_run_with_4_and_keeps_the_older_samples(tmp_path: Path, tiny_model: Path) -> None:
-    """The file-size limit of the process stands for the full disk."""
+def test_a_full_disk_exits_with_4_and_keeps_the_older_samples(tmp_path: Path, tiny_model: Path) -> None:
+    """A limit on the process's file size simulates the full disk."""
     config = project(tmp_path, tiny_model, 8)
     with pytest.raises(SystemExit, match="0"):
         main(["baseline", "--quiet", "--config", str(config)])

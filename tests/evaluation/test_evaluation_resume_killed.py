@@ -100,19 +100,19 @@ def test_twenty_random_kills_do_not_change_the_set(tmp_path: Path, evaluations: 
     for number in range(KILLS):
         # between the start and many data files; together less than the whole evaluation
         after = (draw.randint(0, len(reports) // KILLS), draw.uniform(0, 0.02))
-        status, answered, said = evaluations.run("set", after)
+        status, answered, messages = evaluations.run("set", after)
         assert status == -signal.SIGKILL, f"it was done before kill {number + 1}"
         assert not (tmp_path / "set").exists()
         if answered:
             assert answered[0] >= kept, "a data file that was on the disk was lost"
             kept = answered[0]
-        assert not any("damaged" in line or "other settings" in line for line in said)
+        assert not any("damaged" in line or "other settings" in line for line in messages)
 
-    status, answered, said = evaluations.run("set")
+    status, answered, messages = evaluations.run("set")
     assert status == 0
     assert sum(answered) == ITEMS
     assert ITEMS_PER_DATA_FILE <= kept <= answered[0] < ITEMS
-    assert said == [line for line in said if "resuming with" in line]
+    assert messages == [line for line in messages if "resuming with" in line]
     assert content(tmp_path / "set") == content(tmp_path / "whole")
     ids = open_set(tmp_path / "set").read().table["item_id"].to_pylist()
     assert len(ids) == len(set(ids)) == ITEMS

@@ -76,10 +76,10 @@ def test_an_entry_of_another_machine_is_reported(tmp_path: Path) -> None:
     """Some network file systems do not support locks; then only the entry shows the other writer."""
     entry = {"pid": 7, "host": "node12", "since": "2026-01-01T00:00:00+00:00"}
     (tmp_path / ".set.lock").write_text(json.dumps(entry))
-    said: list[str] = []
-    with one_writer(tmp_path / "set", said.append):
+    messages: list[str] = []
+    with one_writer(tmp_path / "set", messages.append):
         assert json.loads((tmp_path / ".set.lock").read_text())["pid"] == os.getpid()
-    (line,) = said
+    (line,) = messages
     assert "process 7 on node12 (since 2026-01-01" in line
 
 

@@ -1,4 +1,4 @@
-"""Shards that several machines answered become the whole set, or are refused."""
+"""Shards evaluated by several machines are merged into the whole set, or refused."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from gate.tasks import Task
 
 
 class OneByOne:
-    """The same engine, asked one thing at a time: what it says does not depend on which items are asked together."""
+    """The same engine with one request per call, so that answers do not depend on the batch."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -60,7 +60,7 @@ def small_data_files(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def shards(task: Task, model: Opened, folder: Path, of: int, **options: Any) -> list[Path]:
-    """The folders of all shards of a task, in the order of their numbers."""
+    """Evaluate all shards of a task and return their folders, in order."""
     made = []
     for index in range(1, of + 1):
         evaluate(task, model, folder / f"shard{index}" / task.name, shard=(index, of), **options)
@@ -82,7 +82,7 @@ def refused(folders: list[Path]) -> str:
 
 @pytest.mark.parametrize("of", [1, 2, 3, 5, 24])
 @pytest.mark.parametrize("make", [choice_task, text_task], ids=["choices", "texts"])
-def test_merged_shards_are_the_set_of_one_machine_byte_for_byte(
+def test_merged_shards_equal_the_set_of_one_machine_byte_for_byte(
     tmp_path: Path, tiny: Opened, of: int, make: Any
 ) -> None:
     task = make(tmp_path)
@@ -94,7 +94,7 @@ def test_merged_shards_are_the_set_of_one_machine_byte_for_byte(
     assert open_set(done.folder).manifest.shard is None
 
 
-def test_shards_are_as_even_as_can_be_and_hold_each_item_once(tmp_path: Path, tiny: Opened) -> None:
+def test_shards_are_even_and_hold_each_item_once(tmp_path: Path, tiny: Opened) -> None:
     task = choice_task(tmp_path)
     sets = [open_set(folder / "animals") for folder in shards(task, tiny, tmp_path, 5)]
     assert [one.manifest.items for one in sets] == [5, 5, 5, 5, 4]
@@ -102,7 +102,7 @@ def test_shards_are_as_even_as_can_be_and_hold_each_item_once(tmp_path: Path, ti
     assert sorted(ids) == sorted(item.item_id for item in task.items)
 
 
-def test_more_shards_than_items_leave_some_empty(tmp_path: Path, tiny: Opened) -> None:
+def test_empty_shards_are_merged(tmp_path: Path, tiny: Opened) -> None:
     write_tiny_task(tmp_path / "items.jsonl", 3)
     task = choice_task_of(tmp_path)
     evaluate(task, tiny, tmp_path / "whole")
@@ -119,7 +119,7 @@ def test_divergences_are_merged_as_measured(tmp_path: Path, tiny: Opened) -> Non
     assert done.manifest.reference == base.manifest.model.fingerprint
 
 
-def test_work_and_tokens_add_up_and_every_machine_is_named(tmp_path: Path, tiny: Opened) -> None:
+def test_seconds_and_tokens_are_summed_and_every_machine_is_named(tmp_path: Path, tiny: Opened) -> None:
     task = choice_task(tmp_path)
     other: Any = OtherRuntime(tiny[0], hardware="another CPU")
     first = evaluate(task, tiny, tmp_path / "a" / "animals", shard=(1, 2)).manifest
@@ -130,7 +130,7 @@ def test_work_and_tokens_add_up_and_every_machine_is_named(tmp_path: Path, tiny:
     assert manifest.model.hardware == f"{first.model.hardware}, another CPU"
 
 
-def test_a_shard_alone_is_not_compared_and_not_found_in_a_store(tmp_path: Path, tiny: Opened) -> None:
+def test_a_single_shard_is_refused_by_readers_and_by_the_store(tmp_path: Path, tiny: Opened) -> None:
     task = choice_task(tmp_path)
     folder, *_ = shards(task, tiny, tmp_path, 4)
     message = r"shard1/animals is shard 1 of 4 of task animals, not the whole set\.\n  -> .*gate merge"
@@ -140,7 +140,7 @@ def test_a_shard_alone_is_not_compared_and_not_found_in_a_store(tmp_path: Path, 
         Store(tmp_path / "store").find(folder / "animals", tiny[1].fingerprint, task.fingerprint)
 
 
-def test_a_merged_set_is_compared_like_any_other(tmp_path: Path, tiny: Opened) -> None:
+def test_a_merged_set_can_be_paired(tmp_path: Path, tiny: Opened) -> None:
     task = choice_task(tmp_path)
     evaluate(task, tiny, tmp_path / "whole")
     merged(shards(task, tiny, tmp_path, 3), tmp_path / "out")
@@ -183,7 +183,7 @@ def test_shards_of_different_splits_are_refused(tmp_path: Path, tiny: Opened) ->
         ({"versions": {"torch": "99"}}, "torch 99"),
     ],
 )
-def test_shards_that_were_answered_in_another_way_are_refused(
+def test_shards_evaluated_differently_are_refused(
     tmp_path: Path, tiny: Opened, changes: dict[str, Any], named: str
 ) -> None:
     task = choice_task(tmp_path)
@@ -221,14 +221,14 @@ def test_whole_sets_and_folders_without_sets_are_refused(tmp_path: Path, tiny: O
 
 
 def relabel(folder: Path, **changes: int) -> None:
-    """Change what a shard says it is."""
+    """Change the shard record in a manifest."""
     path = folder / "animals" / "manifest.json"
     manifest = json.loads(path.read_text())
     manifest["part"] |= changes
     path.write_text(json.dumps(manifest))
 
 
-def test_a_shard_that_is_not_what_it_says_is_refused(tmp_path: Path, tiny: Opened) -> None:
+def test_a_mislabelled_shard_is_refused(tmp_path: Path, tiny: Opened) -> None:
     first, second = shards(choice_task(tmp_path), tiny, tmp_path, 2)
     shutil.rmtree(second)
     shutil.copytree(first, second)
@@ -252,9 +252,7 @@ def test_an_altered_shard_is_refused(tmp_path: Path, tiny: Opened) -> None:
         merged([first, second], tmp_path / "out")
 
 
-def test_merging_into_a_place_that_is_being_written_or_is_no_set_is_refused(
-    tmp_path: Path, tiny: Opened
-) -> None:
+def test_merging_into_a_locked_or_foreign_folder_is_refused(tmp_path: Path, tiny: Opened) -> None:
     folders = shards(choice_task(tmp_path), tiny, tmp_path, 2)
     with (
         one_writer(tmp_path / "out" / "animals"),
@@ -267,7 +265,7 @@ def test_merging_into_a_place_that_is_being_written_or_is_no_set_is_refused(
         merged(folders, tmp_path / "out")
 
 
-def test_a_stopped_shard_goes_on(tmp_path: Path, tiny: Opened) -> None:
+def test_an_interrupted_shard_resumes(tmp_path: Path, tiny: Opened) -> None:
     task = choice_task(tmp_path)
     whole = merged(shards(task, tiny, tmp_path, 2), tmp_path / "out")
 

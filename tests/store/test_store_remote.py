@@ -1,4 +1,4 @@
-"""A shared store on a real S3 server (moto's, over HTTP): mirrored, verified, and closed to pull requests."""
+"""A shared store on an S3 server (moto, over HTTP): mirrored, verified, and read-only for pull requests."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from gate.errors import ConfigError, EvaluationError, SampleError
 from gate.store import SampleSet, Store
 from gate.store.history import Record, open_history
 from gate.store.remote import RemoteStore, open_store
-from gate.store.trust import WritePolicy, store_key, write_policy
+from gate.store.trust import WritePolicy
 
 pytest.importorskip("s3fs")
 moto_server = pytest.importorskip("moto.server")
 
 KEY = "k" * 32
-MAY = WritePolicy(True, "a test")
-MAY_NOT = WritePolicy(False, "a pull_request run may read the store, not write to it")
+MAY_WRITE = WritePolicy(True, "a test")
+MAY_NOT_WRITE = WritePolicy(False, "a pull_request run may read the store, not write to it")
 TASK = "a" * 64
 
 
@@ -38,7 +38,7 @@ def server() -> Iterator[str]:
 
 @pytest.fixture
 def bucket(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bucket:
-    """An empty bucket; the environment has the server's address and credentials."""
+    """Create an empty bucket; the environment has the server's address and credentials."""
     for name, value in {
         "AWS_ENDPOINT_URL": server,
         "AWS_ACCESS_KEY_ID": "test",
@@ -53,7 +53,7 @@ def bucket(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Buck
 
 
 class Bucket:
-    """The objects of a bucket, seen past our own code."""
+    """The objects of a bucket, accessed without our own code."""
 
     def __init__(self, name: str) -> None:
         import boto3
@@ -89,14 +89,14 @@ def find(store: Store) -> SampleSet | None:
 
 
 def publish(url: str, score: float = 1.0) -> RemoteStore:
-    """Write a baseline's set of 7 items in two data files, as a run that may."""
-    store = RemoteStore(url, policy=MAY)
+    """Publish a baseline's set of 7 items in two data files from a run that may write."""
+    store = RemoteStore(url, policy=MAY_WRITE)
     store.publish(write_set(place(store), score))
     return store
 
 
 def forget(store: Store) -> None:
-    """Be another machine: without the mirror."""
+    """Delete the mirror, as if this were another machine."""
     shutil.rmtree(store.root, ignore_errors=True)
 
 
@@ -105,9 +105,9 @@ def scores(found: SampleSet | None) -> set[float]:
     return set(found.read().table["score"].to_pylist())
 
 
-def test_what_one_machine_uploads_another_one_finds(bucket: Bucket) -> None:
+def test_a_set_uploaded_by_one_machine_is_found_by_another(bucket: Bucket) -> None:
     said: list[str] = []
-    first = RemoteStore(bucket.url, said.append, MAY)
+    first = RemoteStore(bucket.url, said.append, MAY_WRITE)
     assert find(first) is None
     made = write_set(place(first))
     first.publish(made)
@@ -117,7 +117,7 @@ def test_what_one_machine_uploads_another_one_finds(bucket: Bucket) -> None:
     assert set(bucket.objects()) == {f"{folder}/manifest.json", *data_files}
 
     forget(first)
-    second = RemoteStore(bucket.url, said.append, MAY)
+    second = RemoteStore(bucket.url, said.append, MAY_WRITE)
     found = find(second)
     assert found is not None
     assert found.manifest == made.manifest
@@ -125,12 +125,12 @@ def test_what_one_machine_uploads_another_one_finds(bucket: Bucket) -> None:
     assert "fetched from s3://" in said[-1]
     spoken = len(said)
     assert scores(find(second)) == {1.0}
-    assert len(said) == spoken  # the mirror had it
+    assert len(said) == spoken  # the mirror is current
 
 
-def test_a_newer_baseline_replaces_the_mirrors(bucket: Bucket) -> None:
+def test_a_newer_baseline_replaces_the_mirrored_one(bucket: Bucket) -> None:
     publish(bucket.url)
-    reader = RemoteStore(bucket.url, policy=MAY_NOT)
+    reader = RemoteStore(bucket.url, policy=MAY_NOT_WRITE)
     assert scores(find(reader)) == {1.0}
     publish(bucket.url, score=0.0)
     assert scores(find(reader)) == {0.0}
@@ -143,22 +143,22 @@ def test_a_damaged_mirror_is_fetched_again(bucket: Bucket) -> None:
         assert scores(find(store)) == {1.0}
 
 
-def test_a_mirror_that_the_remote_store_does_not_know_is_not_read_by_a_run_that_may_not_have_made_it(
+def test_a_mirror_of_a_run_that_may_not_write_is_never_read_by_a_run_that_may(
     bucket: Bucket,
 ) -> None:
-    """What a pull request's run left on the runner's disk is never a protected branch's baseline."""
-    request = RemoteStore(bucket.url, policy=MAY_NOT)
+    """A set that a pull request left on the runner's disk is never the baseline of a protected branch."""
+    request = RemoteStore(bucket.url, policy=MAY_NOT_WRITE)
     request.publish(write_set(place(request), score=0.0))
     assert scores(find(request)) == {0.0}
     assert bucket.objects() == {}
-    assert find(RemoteStore(bucket.url, policy=MAY)) is None
+    assert find(RemoteStore(bucket.url, policy=MAY_WRITE)) is None
 
 
-def test_a_pull_request_may_read_and_is_told_that_it_does_not_write(bucket: Bucket) -> None:
+def test_a_pull_request_reads_and_is_told_that_it_does_not_upload(bucket: Bucket) -> None:
     publish(bucket.url)
     before = bucket.objects()
     said: list[str] = []
-    request = RemoteStore(bucket.url, said.append, MAY_NOT)
+    request = RemoteStore(bucket.url, said.append, MAY_NOT_WRITE)
     assert scores(find(request)) == {1.0}
     request.publish(write_set(place(request), score=0.0))
     assert "is not uploaded" in said[-1]
@@ -167,8 +167,8 @@ def test_a_pull_request_may_read_and_is_told_that_it_does_not_write(bucket: Buck
     assert scores(find(request)) == {1.0}
 
 
-def test_an_upload_that_failed_is_made_up_for(bucket: Bucket) -> None:
-    store = RemoteStore(bucket.url, policy=MAY)
+def test_a_failed_upload_is_repeated_by_the_next_run(bucket: Bucket) -> None:
+    store = RemoteStore(bucket.url, policy=MAY_WRITE)
     write_set(place(store))
     assert scores(find(store)) == {1.0}
     forget(store)
@@ -176,7 +176,7 @@ def test_an_upload_that_failed_is_made_up_for(bucket: Bucket) -> None:
 
 
 @pytest.mark.parametrize("content", [None, b"", b"not Parquet"])
-def test_a_tampered_or_missing_data_file_is_refused(bucket: Bucket, content: bytes | None) -> None:
+def test_an_altered_or_missing_data_file_is_refused(bucket: Bucket, content: bytes | None) -> None:
     store = publish(bucket.url)
     key = sorted(key for key in bucket.objects() if key.endswith(".parquet"))[0]
     if content is None:
@@ -188,20 +188,20 @@ def test_a_tampered_or_missing_data_file_is_refused(bucket: Bucket, content: byt
         find(store)
     assert bucket.url in str(caught.value)
     assert not place(store).exists()
-    publish(bucket.url)  # what the message advises
+    publish(bucket.url)  # as the message advises
     forget(store)
     assert scores(find(store)) == {1.0}
 
 
 @pytest.mark.parametrize("content", [b"{", b"[]", b'{"schema_version": 2}', b""])
-def test_a_broken_manifest_is_refused(bucket: Bucket, content: bytes) -> None:
+def test_an_invalid_manifest_is_refused(bucket: Bucket, content: bytes) -> None:
     store = publish(bucket.url)
     bucket.put(bucket.one("manifest.json"), content)
     with pytest.raises(SampleError):
         find(store)
 
 
-def test_a_set_of_another_model_in_its_place_is_refused(bucket: Bucket) -> None:
+def test_a_set_of_another_model_is_refused(bucket: Bucket) -> None:
     store = publish(bucket.url)
     key = bucket.one("manifest.json")
     manifest = json.loads(bucket.objects()[key])
@@ -211,10 +211,8 @@ def test_a_set_of_another_model_in_its_place_is_refused(bucket: Bucket) -> None:
         find(store)
 
 
-def test_a_consistent_forgery_is_refused_where_there_is_a_key(
-    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Manifest and data files agree; only the signature tells."""
+def test_with_a_key_a_consistent_forgery_is_refused(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Manifest and data files are consistent; only the signature differs."""
     monkeypatch.setenv("GATE_STORE_KEY", KEY)
     store = publish(bucket.url)
     assert bucket.one(".sig")
@@ -222,10 +220,10 @@ def test_a_consistent_forgery_is_refused_where_there_is_a_key(
     assert scores(find(store)) == {1.0}
 
     monkeypatch.delenv("GATE_STORE_KEY")
-    publish(bucket.url, score=0.0)  # somebody with write access, but without the key
+    publish(bucket.url, score=0.0)  # by somebody with write access but without the key
     assert scores(find(store)) == {0.0}
     monkeypatch.setenv("GATE_STORE_KEY", KEY)
-    assert find(store) is None  # unsigned: to be made again
+    assert find(store) is None  # unsigned: evaluated again
 
     monkeypatch.setenv("GATE_STORE_KEY", "another key that is long enough!")
     publish(bucket.url, score=0.0)
@@ -237,7 +235,7 @@ def test_a_consistent_forgery_is_refused_where_there_is_a_key(
     assert scores(find(store)) == {1.0}
 
 
-def test_a_signed_set_cannot_be_moved(
+def test_a_signed_set_is_refused_in_another_folder(
     bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GATE_STORE_KEY", KEY)
@@ -251,59 +249,6 @@ def test_a_signed_set_cannot_be_moved(
         store.find(other, MODEL.fingerprint, TASK)
 
 
-def test_the_key_must_be_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert store_key({}) is None
-    assert store_key({"GATE_STORE_KEY": f" {KEY}\n"}) == KEY.encode()
-    with pytest.raises(ConfigError, match="7 characters") as caught:
-        store_key({"GATE_STORE_KEY": "hunter2"})
-    assert "hunter2" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("changes", "allowed"),
-    [
-        ({}, False),
-        ({"GITHUB_EVENT_NAME": "push", "GITHUB_REF_PROTECTED": "true"}, True),
-        ({"GITHUB_EVENT_NAME": "push", "GITHUB_REF": "refs/heads/trunk"}, True),
-        ({"GITHUB_EVENT_NAME": "push", "GITHUB_REF": "refs/heads/feature"}, False),
-        ({"GITHUB_EVENT_NAME": "push", "GITHUB_REF": "refs/tags/trunk"}, False),
-        ({"GITHUB_EVENT_NAME": "schedule", "GITHUB_REF": "refs/heads/trunk"}, True),
-        ({"GITHUB_EVENT_NAME": "pull_request", "GITHUB_REF_PROTECTED": "true"}, False),
-        ({"GITHUB_EVENT_NAME": "pull_request_target", "GITHUB_REF": "refs/heads/trunk"}, False),
-        ({"GITHUB_EVENT_NAME": "merge_group", "GITHUB_REF_PROTECTED": "true"}, False),
-        ({"GITHUB_EVENT_NAME": "workflow_run", "GITHUB_REF": "refs/heads/trunk"}, False),
-        ({"GITHUB_EVENT_NAME": "pull_request", "GATE_STORE_WRITE": "always"}, True),
-        ({"GITHUB_EVENT_NAME": "push", "GITHUB_REF_PROTECTED": "true", "GATE_STORE_WRITE": "never"}, False),
-        ({"GITHUB_ACTIONS": ""}, True),
-    ],
-)
-def test_who_may_write(tmp_path: Path, changes: dict[str, str], allowed: bool) -> None:
-    event = tmp_path / "event.json"
-    event.write_text(json.dumps({"repository": {"default_branch": "trunk"}}))
-    environment = {"GITHUB_ACTIONS": "true", "GITHUB_EVENT_PATH": str(event), **changes}
-    policy = write_policy(environment)
-    assert policy.allowed == allowed, policy.reason
-
-
-@pytest.mark.parametrize(
-    "payload", ["", "[]", "{}", '{"repository": null}', '{"repository": {"default_branch": 1}}']
-)
-def test_an_event_that_does_not_name_the_default_branch_allows_nothing(tmp_path: Path, payload: str) -> None:
-    (tmp_path / "event.json").write_text(payload)
-    environment = {
-        "GITHUB_ACTIONS": "true",
-        "GITHUB_EVENT_NAME": "push",
-        "GITHUB_REF": "refs/heads/main",
-        "GITHUB_EVENT_PATH": str(tmp_path / "event.json"),
-    }
-    assert not write_policy(environment).allowed
-
-
-def test_an_unknown_policy_is_an_error() -> None:
-    with pytest.raises(ConfigError, match="expected auto, never or always"):
-        write_policy({"GATE_STORE_WRITE": "yes"})
-
-
 @pytest.mark.parametrize(
     ("url", "complaint"),
     [
@@ -311,7 +256,9 @@ def test_an_unknown_policy_is_an_error() -> None:
         ("s3://key:secret@bucket/store", "the URL contains credentials"),
     ],
 )
-def test_urls_that_cannot_be_are_refused(tmp_path: Path, url: str, complaint: str) -> None:
+def test_unsupported_schemes_and_credentials_in_urls_are_refused(
+    tmp_path: Path, url: str, complaint: str
+) -> None:
     with pytest.raises(ConfigError, match=complaint) as caught:
         open_store(url, tmp_path)
     assert "key:secret" not in str(caught.value)
@@ -323,17 +270,17 @@ def test_a_folder_is_a_local_store(tmp_path: Path) -> None:
     assert store.root == tmp_path / ".gate"
 
 
-def test_a_store_that_cannot_be_reached_is_an_evaluation_error_without_secrets(
+def test_an_unavailable_store_is_an_evaluation_error_without_secrets(
     bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = RemoteStore("s3://no-such-bucket-here/store", policy=MAY)
+    store = RemoteStore("s3://no-such-bucket-here/store", policy=MAY_WRITE)
     made = write_set(place(store))
     with pytest.raises(EvaluationError, match=r"s3://no-such-bucket-here/store cannot be written") as caught:
         store.publish(made)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     with pytest.raises(EvaluationError, match="cannot be read") as unreachable:
-        find(RemoteStore(bucket.url, policy=MAY))
+        find(RemoteStore(bucket.url, policy=MAY_WRITE))
     for error in (caught, unreachable):
         assert "hush-hush" not in str(error.value)
         assert error.value.exit_code == 4
@@ -344,8 +291,8 @@ def record(p_value: float = 0.5, series: str = "nightly") -> Record:
     return Record(time="2026-01-01T00:00:00+00:00", series=series, verdict="PASS", p_value=p_value, **values)
 
 
-def test_the_history_keeps_runs_in_order_and_series_apart(bucket: Bucket) -> None:
-    history = open_history(RemoteStore(bucket.url, policy=MAY))
+def test_the_history_keeps_order_and_series_are_separate(bucket: Bucket) -> None:
+    history = open_history(RemoteStore(bucket.url, policy=MAY_WRITE))
     assert history.read("nightly") == []
     with history.lock():
         for number in range(4):
@@ -357,7 +304,7 @@ def test_the_history_keeps_runs_in_order_and_series_apart(bucket: Bucket) -> Non
 
 
 def test_two_runs_never_spend_the_same_alpha(bucket: Bucket) -> None:
-    history = open_history(RemoteStore(bucket.url, policy=MAY))
+    history = open_history(RemoteStore(bucket.url, policy=MAY_WRITE))
     history.append(record(), after=0)
     history.append(record(0.1), after=1)
     with pytest.raises(EvaluationError, match="this verdict does not count"):
@@ -365,26 +312,26 @@ def test_two_runs_never_spend_the_same_alpha(bucket: Bucket) -> None:
     assert len(history.read("nightly")) == 2
 
 
-def test_runs_that_end_at_the_same_moment_are_all_kept(bucket: Bucket) -> None:
-    """Each thread is a machine of its own: another client, another connection."""
+def test_concurrent_runs_are_all_appended(bucket: Bucket) -> None:
+    """Each thread has its own client and connection, like another machine."""
 
     def run(number: int) -> None:
-        open_history(RemoteStore(bucket.url, policy=MAY)).append(record(number / 10), after=None)
+        open_history(RemoteStore(bucket.url, policy=MAY_WRITE)).append(record(number / 10), after=None)
 
     with ThreadPoolExecutor(4) as machines:
         list(machines.map(run, range(4)))
-    kept = open_history(RemoteStore(bucket.url, policy=MAY)).read("nightly")
+    kept = open_history(RemoteStore(bucket.url, policy=MAY_WRITE)).read("nightly")
     assert sorted(one.p_value for one in kept) == [number / 10 for number in range(4)]
 
 
-def test_a_pull_request_adds_nothing_to_the_history(bucket: Bucket) -> None:
-    open_history(RemoteStore(bucket.url, policy=MAY)).append(record(), after=0)
-    history = open_history(RemoteStore(bucket.url, policy=MAY_NOT))
+def test_a_pull_request_does_not_append_to_the_history(bucket: Bucket) -> None:
+    open_history(RemoteStore(bucket.url, policy=MAY_WRITE)).append(record(), after=0)
+    history = open_history(RemoteStore(bucket.url, policy=MAY_NOT_WRITE))
     history.append(record(), after=1)
     assert len(history.read("nightly")) == 1
 
 
-def test_a_record_that_is_none_is_refused(bucket: Bucket) -> None:
+def test_an_invalid_record_is_refused(bucket: Bucket) -> None:
     bucket.put("team/store/history/nightly/000001.json", b'{"verdict": "PASS"}')
     with pytest.raises(SampleError, match="run 1 is not a record"):
-        open_history(RemoteStore(bucket.url, policy=MAY)).read("nightly")
+        open_history(RemoteStore(bucket.url, policy=MAY_WRITE)).read("nightly")

@@ -11,6 +11,7 @@ from typing import Any
 
 from gate.config import EngineSettings, ModelSettings, SampleSettings, TaskSettings
 from gate.engines import Engine, ModelIdentity, Runtime, fetch, identify, locate, open_engine
+from gate.errors import EvaluationError
 from gate.evaluation.evaluate import evaluation, finish
 from gate.store import SampleSet
 from gate.tasks import Task, build_task
@@ -90,3 +91,56 @@ def content(folder: Path) -> dict[str, str]:
         del manifest[name]
     files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.glob("*.parquet")}
     return {**files, "manifest": json.dumps(manifest, sort_keys=True)}
+
+
+class StopError(Exception):
+    """Interrupts an evaluation."""
+
+
+class Attempt:
+    """One evaluation, its messages and its reports of progress."""
+
+    def __init__(
+        self,
+        task: Task,
+        model: Opened,
+        folder: Path,
+        stop_at: int = 10**9,
+        error: type[BaseException] = StopError,
+        **options: Any,
+    ) -> None:
+        self.messages: list[str] = []
+        self.steps: list[int] = []
+        self.item_ids: list[str] = []
+        self.sample_set: SampleSet | None = None
+        self.error: BaseException | None = None
+
+        def progress(count: int) -> None:
+            self.steps.append(count)
+            if sum(self.steps) > stop_at:
+                raise error("stopped")
+
+        try:
+            steps = evaluation(task, *model, folder, progress, say=self.messages.append, **options)
+            while True:
+                self.item_ids += next(steps)["item_id"].to_pylist()
+        except StopIteration as end:
+            self.sample_set = end.value
+        except (StopError, EvaluationError, KeyboardInterrupt) as caught:
+            self.error = caught
+
+    @property
+    def resumed(self) -> int:
+        """Number of resumed items: the first report of progress."""
+        return self.steps[0]
+
+
+def partial_folder(folder: Path) -> Path:
+    """Return the only partial folder beside a set."""
+    (path,) = folder.parent.glob(f".{folder.name}.partial-*")
+    return path
+
+
+def names(folder: Path) -> set[str]:
+    """Return the names in a folder, except of lock files."""
+    return {path.name for path in folder.iterdir() if path.suffix != ".lock"}
