@@ -49,7 +49,7 @@ class QuantgateLM(LM):  # type: ignore[misc]  # lm_eval is untyped
         Seed of sampled texts.
     **arguments
         Keys of `baseline:` (revision, dtype, tokenizer, gguf_file, allow_pickle) and of `engine:` (max_batch_tokens,
-        pad_to_multiple_of, attn_implementation, trust_remote_code, kind, base_url, ...) in gate.yml.
+        attn_implementation, trust_remote_code, kind, base_url, ...) in gate.yml.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Rolling log-likelihoods: every token of a text once, in windows, as LM Evaluation Harness does it."""
+"""Rolling log-likelihoods: each token of a text is scored once, in the windows of LM Evaluation Harness."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TEXTS = [
 
 
 class OneLetter:
-    """A tokenizer of which every character is a token."""
+    """A tokenizer with one token per character."""
 
     bos_token = None
     bos_token_id: int | None = None
@@ -35,7 +35,7 @@ class OneLetter:
 
     def __call__(self, text: list[str], *, add_special_tokens: bool) -> dict[str, list[list[int]]]:
         assert not add_special_tokens
-        return {"input_ids": [[ord(letter) for letter in one] for one in text]}
+        return {"input_ids": [[ord(letter) for letter in each] for each in text]}
 
 
 @given(st.text("abc", max_size=40), st.integers(1, 9))
@@ -72,8 +72,8 @@ def test_rolling_scores_are_those_of_lm_evaluation_harness(tiny_model: Path) -> 
         batch_size=4,
     )
     texts = [text for text in TEXTS if text]
-    asked = [Instance("loglikelihood_rolling", {}, (text,), n) for n, text in enumerate(texts)]
-    theirs = harness.loglikelihood_rolling(asked, disable_tqdm=True)
+    requests = [Instance("loglikelihood_rolling", {}, (text,), n) for n, text in enumerate(texts)]
+    theirs = harness.loglikelihood_rolling(requests, disable_tqdm=True)
     answers = open_model(tiny_model).loglikelihood_rolling([RollingRequest(text) for text in texts], silent)
     assert [answer.loglikelihood for answer in answers] == pytest.approx(theirs, abs=5e-3, rel=1e-5)
 
@@ -91,30 +91,34 @@ def by_definition(tiny_model: Path) -> Any:
             logprobs = (
                 model(torch.tensor([[tokenizer.bos_token_id, *ids]])).logits[0].double().log_softmax(-1)
             )
-        return float(sum(logprobs[place, token] for place, token in enumerate(ids)))
+        return float(sum(logprobs[index, token] for index, token in enumerate(ids)))
 
     return score
 
 
 @pytest.mark.parametrize("tokens", [1, 60, 10_000])
-def test_a_text_is_scored_from_its_first_token_on(tiny_model: Path, by_definition: Any, tokens: int) -> None:
+def test_scores_follow_the_definition_from_the_first_token_on(
+    tiny_model: Path, by_definition: Any, tokens: int
+) -> None:
     texts = ["the cat sees a dog", "a", "Q : What colour ?\n"]
-    told: list[int] = []
+    progress: list[int] = []
     engine = open_model(tiny_model, {"max_batch_tokens": tokens})
-    answers = engine.loglikelihood_rolling([RollingRequest(text) for text in texts], told.append)
-    assert [one.loglikelihood for one in answers] == pytest.approx(list(map(by_definition, texts)), abs=1e-4)
-    assert sum(told) == 3
+    answers = engine.loglikelihood_rolling([RollingRequest(text) for text in texts], progress.append)
+    assert [answer.loglikelihood for answer in answers] == pytest.approx(
+        list(map(by_definition, texts)), abs=1e-4
+    )
+    assert sum(progress) == 3
 
 
-def test_an_empty_text_has_no_tokens_and_all_texts_are_told_of(tiny_model: Path) -> None:
-    told: list[int] = []
+def test_an_empty_text_has_no_tokens_and_counts_as_progress(tiny_model: Path) -> None:
+    progress: list[int] = []
     answers = open_model(tiny_model).loglikelihood_rolling(
-        [RollingRequest(text) for text in TEXTS], told.append
+        [RollingRequest(text) for text in TEXTS], progress.append
     )
     assert (answers[1].loglikelihood, answers[1].tokens) == (0.0, 0)
-    assert sum(told) == len(TEXTS)
+    assert sum(progress) == len(TEXTS)
     assert answers[3].tokens > 256
 
 
-def test_no_texts_give_no_answers(tiny_model: Path) -> None:
+def test_no_requests_give_no_answers(tiny_model: Path) -> None:
     assert open_model(tiny_model).loglikelihood_rolling([], silent) == []
