@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gate.stats import (
+    RULES,
     Evidence,
     _rules,
     combine,
@@ -140,6 +141,23 @@ def test_a_margin_tolerates_small_drops() -> None:
         assert getattr(lenient, rule).pvalue >= getattr(strict, rule).pvalue
     scores = [Evidence.from_differences(np.r_[np.full(30, 1.0), np.full(10, -0.5), np.zeros(400)])]
     assert combine(scores, margin=0.05).pvalue > combine(scores).pvalue
+    assert combine(scores, margin=0.05).task_pvalues == (scores[0].pvalue_at(0.05),)
+
+
+@pytest.mark.parametrize("margin", [0.0, 0.02])
+def test_the_deciding_rule_gives_statistic_and_pvalue(margin: float) -> None:
+    tasks = [Evidence.from_counts(9, 4, 500), Evidence.from_counts(11, 5, 600)]
+    for rule in RULES:
+        result = combine(tasks, rule, margin=margin, n_resamples=1000, rng=0)
+        deciding = getattr(result, "max_drop" if rule == "max" else rule)
+        assert (result.statistic, result.pvalue) == (deciding.statistic, deciding.pvalue)
+    assert result.omnibus.statistic == min(result.pooled.pvalue, result.max_drop.pvalue, result.fisher.pvalue)
+    assert result.fisher.statistic == pytest.approx(-2 * np.log(result.task_pvalues).sum())
+    if margin == 0.0:
+        assert result.pooled.statistic == 11.0
+        assert result.max_drop.statistic == pytest.approx(6 / 4)
+    else:
+        assert result.max_drop.statistic == min(result.task_pvalues)
 
 
 def test_a_margin_needs_the_number_of_items() -> None:

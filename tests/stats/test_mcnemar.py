@@ -1,4 +1,4 @@
-"""One task: McNemar's test, its e-value and the functions under them."""
+"""One task: McNemar's test, the e-value, and the binomial functions under them."""
 
 from fractions import Fraction
 from math import comb, log
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gate.stats import log_e_value, mcnemar_exact, mcnemar_midp
+from gate.stats import McNemarResult, log_e_value, mcnemar_exact, mcnemar_midp
 from gate.stats._binomial import critical_count, log_pmf, log_sf
 
 counts = st.integers(0, 400)
@@ -19,12 +19,12 @@ def tail(b: int, m: int) -> Fraction:
 
 
 @given(counts, counts)
-def test_it_is_the_binomial_tail_to_full_precision(b: int, c: int) -> None:
+def test_the_pvalue_is_the_binomial_tail_to_full_precision(b: int, c: int) -> None:
     assert mcnemar_exact(b, c).pvalue == pytest.approx(float(tail(b, b + c)), rel=1e-12)
 
 
 @given(counts, counts)
-def test_midp_takes_half_of_the_observed_outcome(b: int, c: int) -> None:
+def test_midp_counts_half_of_the_observed_outcome(b: int, c: int) -> None:
     expected = tail(b, b + c) - Fraction(comb(b + c, b), 2 ** (b + c + 1)) if b + c else 1
     assert mcnemar_midp(b, c).pvalue == pytest.approx(float(expected), rel=1e-12)
 
@@ -37,19 +37,19 @@ def test_logarithms_stay_exact_where_the_probability_underflows(b: int, m: int) 
 
 
 @given(counts, counts)
-def test_one_more_regression_is_never_weaker_evidence(b: int, c: int) -> None:
+def test_the_pvalue_is_monotone_in_both_counts(b: int, c: int) -> None:
     assert mcnemar_exact(b + 1, c).pvalue <= mcnemar_exact(b, c).pvalue * (1 + 1e-14)
     assert mcnemar_exact(b, c + 1).pvalue >= mcnemar_exact(b, c).pvalue * (1 - 1e-14)
 
 
 @given(counts, counts)
-def test_both_directions_share_the_observed_outcome(b: int, c: int) -> None:
+def test_the_pvalues_of_both_directions_overlap_in_the_observed_outcome(b: int, c: int) -> None:
     outcome = comb(b + c, b) / 2 ** (b + c)
     assert mcnemar_exact(b, c).pvalue + mcnemar_exact(c, b).pvalue == pytest.approx(1 + outcome, rel=1e-12)
 
 
 @given(st.integers(0, 3000), st.floats(1e-12, 0.4))
-def test_the_critical_count_is_the_first_that_reaches_the_level(m: int, alpha: float) -> None:
+def test_the_critical_count_is_the_smallest_that_reaches_the_level(m: int, alpha: float) -> None:
     critical = int(critical_count(np.int64(m), alpha))
     assert critical == m + 1 or float(log_sf(np.int64(critical), np.int64(m))) <= log(alpha)
     assert critical == 0 or float(log_sf(np.int64(critical - 1), np.int64(m))) > log(alpha)
@@ -58,11 +58,14 @@ def test_the_critical_count_is_the_first_that_reaches_the_level(m: int, alpha: f
 def test_arrays_give_arrays_and_ints_give_floats() -> None:
     assert isinstance(mcnemar_exact(3, 1).pvalue, float)
     assert isinstance(log_e_value(3, 1), float)
+    assert mcnemar_exact(3, 1, 10) == McNemarResult(2.0, 0.3125, "exact", 3, 1, 10)
+    assert mcnemar_midp(3, 1).method == "mid-p"
+    assert mcnemar_exact([3, 0], [1, 0]).statistic.tolist() == [2.0, 0.0]
     assert mcnemar_exact(np.array([3, 0]), np.array([1, 0])).pvalue.tolist() == [0.3125, 1.0]
 
 
 @pytest.mark.parametrize("function", [mcnemar_exact, mcnemar_midp, log_e_value])
-def test_what_is_not_a_count_is_refused_by_name(function) -> None:  # type: ignore[no-untyped-def]
+def test_invalid_counts_raise_an_error_that_names_the_argument(function) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(ValueError, match="b: expected non-negative integers, found -1"):
         function(-1, 2)
     with pytest.raises(ValueError, match=r"c: expected non-negative integers, found 0\.5"):
@@ -83,9 +86,11 @@ def test_the_e_value_is_the_mixture_likelihood_ratio(b: int, c: int) -> None:
     assert log_e_value(b, c) == pytest.approx(log(Fraction(2) ** (m + 1) * integral), abs=1e-10)
 
 
-def test_looking_after_every_item_keeps_the_error_rate() -> None:
+def test_checking_the_e_value_after_every_item_keeps_the_error_rate() -> None:
     generator = np.random.default_rng(5)
     heads = np.cumsum(generator.integers(0, 2, (2000, 300)), axis=1)
-    seen = np.broadcast_to(np.arange(1, 301), heads.shape)
-    stopped = (log_e_value(heads.ravel(), (seen - heads).ravel()) >= log(20)).reshape(heads.shape).any(axis=1)
+    items = np.broadcast_to(np.arange(1, 301), heads.shape)
+    stopped = (
+        (log_e_value(heads.ravel(), (items - heads).ravel()) >= log(20)).reshape(heads.shape).any(axis=1)
+    )
     assert stopped.mean() <= 0.05

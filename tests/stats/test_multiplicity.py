@@ -18,7 +18,7 @@ def test_the_order_of_tasks_does_not_matter(p: list[float], random) -> None:  # 
 
 
 @given(p_values)
-def test_it_adjusts_upwards_in_order_and_never_past_bonferroni(p: list[float]) -> None:
+def test_adjusted_values_keep_the_order_and_lie_between_raw_and_bonferroni(p: list[float]) -> None:
     raw, adjusted = np.array(p), holm(p)
     order = np.argsort(raw)
     assert (np.diff(adjusted[order]) >= 0).all()
@@ -27,7 +27,7 @@ def test_it_adjusts_upwards_in_order_and_never_past_bonferroni(p: list[float]) -
 
 
 @given(p_values, st.floats(0.001, 0.5))
-def test_it_rejects_what_the_step_down_rejects(p: list[float], alpha: float) -> None:
+def test_holm_rejects_what_the_step_down_method_rejects(p: list[float], alpha: float) -> None:
     expected = np.zeros(len(p), dtype=bool)
     for rank, k in enumerate(np.argsort(p, kind="stable")):
         if p[k] * (len(p) - rank) > alpha:
@@ -39,12 +39,12 @@ def test_it_rejects_what_the_step_down_rejects(p: list[float], alpha: float) -> 
 def test_a_task_with_few_discordant_items_cannot_reject() -> None:
     assert can_reject([5, 6, 0], 0.05).tolist() == [False, True, False]
     assert can_reject([5, 60], 0.05, pvalues=[0.5, 1e-9]).tolist() == [True, True], (
-        "the first rejection frees its level"
+        "the first rejection passes its level on"
     )
     assert can_reject([5, 60], 0.05, pvalues=[0.5, 0.5]).tolist() == [False, True]
 
 
-def test_what_is_not_a_p_value_is_refused() -> None:
+def test_invalid_pvalues_raise() -> None:
     with pytest.raises(ValueError, match="pvalues: expected p-values between 0 and 1, found nan"):
         holm([0.1, float("nan")])
     with pytest.raises(ValueError, match="pvalues: expected one p-value per task"):

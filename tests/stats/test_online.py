@@ -1,4 +1,4 @@
-"""A test every night: what the levels promise, by simulation."""
+"""A test every night: the guarantees of the levels, by simulation."""
 
 import math
 
@@ -12,7 +12,7 @@ from gate.stats.online import lord_weights
 
 
 def simulate(nights: int, worse: np.ndarray, seed: int, alpha: float) -> np.ndarray:
-    """Nights on which LORD alarms, where candidates on `worse` nights are four standard errors worse."""
+    """Return the nights on which LORD alarms; on `worse` nights the candidate is four standard errors worse."""
     generator = np.random.default_rng(seed)
     z = generator.standard_normal(nights) + 4.0 * worse
     p = np.array([0.5 * math.erfc(x / math.sqrt(2)) for x in z])
@@ -26,7 +26,7 @@ def test_the_weights_sum_to_at_most_one() -> None:
     assert 0.95 < lord_weights(count).sum() + beyond <= 1.0
 
 
-def test_an_unchanged_model_alarms_in_at_most_the_initial_wealth_of_all_histories() -> None:
+def test_an_unchanged_model_ever_alarms_with_probability_at_most_the_initial_wealth() -> None:
     alarmed = [simulate(365, np.zeros(365), seed, 0.2).any() for seed in range(1500)]
     assert 0.005 < np.mean(alarmed) <= 0.1 + 2 * (0.09 / 1500) ** 0.5
 
@@ -34,13 +34,13 @@ def test_an_unchanged_model_alarms_in_at_most_the_initial_wealth_of_all_historie
 def test_the_share_of_false_alarms_stays_below_alpha() -> None:
     worse = np.zeros(300)
     worse[50::7] = 1.0
-    shares, found = [], []
+    shares, detected = [], []
     for seed in range(400):
         alarms = simulate(300, worse, seed, 0.1)
         shares.append(float((alarms & (worse == 0)).sum()) / max(1, int(alarms.sum())))
-        found.append(float((alarms & (worse == 1)).sum()) / worse.sum())
+        detected.append(float((alarms & (worse == 1)).sum()) / worse.sum())
     assert np.mean(shares) <= 0.1
-    assert np.mean(found) > 0.5
+    assert np.mean(detected) > 0.5
 
 
 @given(st.lists(st.floats(0, 1), max_size=30), st.floats(0.01, 0.3))
@@ -53,7 +53,7 @@ def test_a_level_depends_only_on_the_past(p: list[float], alpha: float) -> None:
     assert (levels <= alpha).all()
 
 
-def test_alarms_earn_higher_levels() -> None:
+def test_alarms_raise_later_levels() -> None:
     assert lord_levels([0.5, 0.5, 1e-9])[-1] > lord_levels([0.5, 0.5, 0.5])[-1]
 
 
@@ -65,7 +65,7 @@ def test_one_false_alarm_a_year_in_expectation() -> None:
     assert (alarms > 0).mean() == pytest.approx(1 - math.exp(-1), abs=0.03)
 
 
-def test_out_of_range_is_refused_by_name() -> None:
+def test_errors_name_the_argument() -> None:
     with pytest.raises(ValueError, match="alarms: expected a number above 0"):
         alarm_level(0, 10)
     with pytest.raises(ValueError, match="initial_wealth"):

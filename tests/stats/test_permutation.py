@@ -1,4 +1,4 @@
-"""Sign flips: agreement with the exact test, exactness on lattices, validity where signs are drawn."""
+"""Sign flips: agreement with the exact test, exactness on lattices, validity of random signs."""
 
 import itertools
 
@@ -19,7 +19,7 @@ def enumerate_signs(sizes: list[float], observed: float) -> float:
 
 
 @given(st.integers(0, 60), st.integers(0, 60), st.integers(0, 60))
-def test_on_binary_data_it_is_the_exact_mcnemar_test(b: int, c: int, same: int) -> None:
+def test_binary_data_give_the_exact_mcnemar_test(b: int, c: int, same: int) -> None:
     differences = [1.0] * b + [-1.0] * c + [0.0] * same
     assert sign_flip(differences).pvalue == pytest.approx(mcnemar_exact(b, c).pvalue, rel=1e-9)
 
@@ -40,19 +40,19 @@ def test_means_over_repeats_are_exact(differences: list[float]) -> None:
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.floats(-3, 3), min_size=1, max_size=9))
 def test_few_continuous_differences_are_enumerated(differences: list[float]) -> None:
-    # Differences far smaller than the largest are lost in rounding, and their sums count as ties.
+    # Differences far smaller than the largest disappear in rounding: their sums count as ties.
     differences = [d if abs(d) > 1e-3 else 0.0 for d in differences]
     assert sign_flip(differences).pvalue == pytest.approx(
         enumerate_signs(differences, sum(differences)), rel=1e-9
     )
 
 
-def test_drawn_signs_agree_with_the_exact_lattice() -> None:
+def test_random_signs_agree_with_the_exact_lattice() -> None:
     generator = np.random.default_rng(2)
     differences = generator.choice([0.25, -0.25, 0.5, -0.5, 1.0, -0.75], 400) + 0.02
     lattice = np.round(differences * 50) / 50
     exact = sign_flip(lattice).pvalue
-    nudged = lattice * (1 + 1e-5 * generator.standard_normal(400))  # no common step any more: signs are drawn
+    nudged = lattice * (1 + 1e-5 * generator.standard_normal(400))  # no common step: signs are drawn
     assert Evidence.from_differences(nudged, rng=0).null.values.size > 10_000
     assert sign_flip(nudged, n_resamples=100_000, rng=0).pvalue == pytest.approx(exact, abs=0.005)
 
@@ -63,9 +63,11 @@ def test_clusters_flip_as_one() -> None:
     assert sign_flip(differences, clusters).pvalue == pytest.approx(enumerate_signs([3, -1, 2], 4), rel=1e-9)
     assert sign_flip(differences, list(range(7))) == sign_flip(differences)
     assert sign_flip([1.0, -1.0], ["a", "a"]).pvalue == 1.0
+    assert sign_flip(differences, clusters).statistic == pytest.approx(4.0)
+    assert sign_flip(differences, clusters).n_resamples == 0
 
 
-def test_clusters_protect_the_error_rate_where_items_hang_together() -> None:
+def test_clusters_keep_the_error_rate_where_items_are_dependent() -> None:
     generator = np.random.default_rng(4)
     clusters = np.repeat(np.arange(40), 5)
     naive = clustered = 0
@@ -77,7 +79,7 @@ def test_clusters_protect_the_error_rate_where_items_hang_together() -> None:
     assert naive / 300 > 0.15
 
 
-def test_order_and_seed() -> None:
+def test_the_result_depends_on_the_seed_but_not_on_the_order() -> None:
     generator = np.random.default_rng(6)
     differences = generator.standard_normal(500) + 0.05
     shuffled = generator.permutation(differences)
@@ -88,14 +90,14 @@ def test_order_and_seed() -> None:
 
 
 @pytest.mark.slow
-def test_drawn_signs_keep_the_error_rate() -> None:
+def test_random_signs_keep_the_error_rate() -> None:
     generator = np.random.default_rng(7)
     p = np.array([sign_flip(generator.laplace(size=60), n_resamples=199, rng=k).pvalue for k in range(2500)])
     for alpha in (0.01, 0.05, 0.2):
         assert (p <= alpha).mean() == pytest.approx(alpha, abs=3.5 * (alpha * (1 - alpha) / 2500) ** 0.5)
 
 
-def test_wrong_differences_are_refused_by_name() -> None:
+def test_errors_name_the_argument() -> None:
     with pytest.raises(ValueError, match="differences: expected finite numbers, found nan"):
         sign_flip([0.1, float("nan")])
     with pytest.raises(ValueError, match="clusters: expected one per item"):

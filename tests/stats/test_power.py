@@ -1,4 +1,4 @@
-"""Planning one task exactly, and the whole decision by simulation."""
+"""Power of one task (exact) and of the whole decision (simulated)."""
 
 import math
 import time
@@ -21,7 +21,7 @@ SIX_TASKS = [1172, 10042, 1319, 1267, 14042, 817]
 FLIP_RATES = [0.08, 0.05, 0.12, 0.10, 0.06, 0.09]
 
 
-def test_power_is_the_share_of_rejections() -> None:
+def test_power_is_the_rejection_rate() -> None:
     generator = np.random.default_rng(9)
     m = generator.binomial(400, 0.1, 200_000)
     b = generator.binomial(m, 0.5 + 0.03 / 0.2)
@@ -30,19 +30,19 @@ def test_power_is_the_share_of_rejections() -> None:
 
 @settings(max_examples=50, deadline=None)
 @given(st.integers(1, 3000), st.floats(0.01, 1.0), st.floats(0, 1), st.floats(0, 1))
-def test_power_rises_with_the_drop(n: int, flips: float, one: float, other: float) -> None:
-    small, large = sorted((one * flips, other * flips))
+def test_power_rises_with_the_drop(n: int, flips: float, x: float, y: float) -> None:
+    small, large = sorted((x * flips, y * flips))
     assert power(n, flips, small) <= power(n, flips, large) + 1e-9
     assert power(n, flips, 0.0) <= 0.05 + 1e-9
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.floats(0.02, 0.5), st.floats(0.05, 1), st.floats(0.3, 0.95))
-def test_the_planners_undo_the_power(flips: float, share: float, wanted: float) -> None:
+def test_required_n_and_detectable_drop_invert_the_power(flips: float, share: float, required: float) -> None:
     drop = share * flips
-    n = required_n(flips, drop, power=wanted)
-    assert power(n, flips, drop) >= wanted > power(n - 1, flips, drop)
-    assert detectable_drop(n, flips, power=wanted) <= drop * (1 + 1e-6)
+    n = required_n(flips, drop, power=required)
+    assert power(n, flips, drop) >= required > power(n - 1, flips, drop)
+    assert detectable_drop(n, flips, power=required) <= drop * (1 + 1e-6)
 
 
 def test_a_task_that_can_never_reject_has_no_detectable_drop() -> None:
@@ -51,7 +51,7 @@ def test_a_task_that_can_never_reject_has_no_detectable_drop() -> None:
     assert power(100, 0.0, 0.0) == 0.0
 
 
-def test_sixty_thousand_items_take_a_moment() -> None:
+def test_sixty_thousand_items_take_at_most_two_seconds() -> None:
     start = time.perf_counter()
     power(60_000, 0.09, 0.003)
     detectable_drop(60_000, 0.09)
@@ -72,23 +72,23 @@ def test_sixty_thousand_items_take_a_moment() -> None:
 )
 def test_the_power_of_the_decision(drops: list[float], expected: dict[str, float]) -> None:
     for rule, value in expected.items():
-        found = decision_power(SIX_TASKS, FLIP_RATES, drops, rule=rule, n_resamples=6000, rng=0)  # type: ignore[arg-type]
-        assert found == pytest.approx(value, abs=0.03), rule
+        simulated = decision_power(SIX_TASKS, FLIP_RATES, drops, rule=rule, n_resamples=6000, rng=0)  # type: ignore[arg-type]
+        assert simulated == pytest.approx(value, abs=0.03), rule
 
 
-def test_on_one_task_the_decision_is_the_exact_test() -> None:
+def test_the_decision_over_one_task_is_the_exact_test() -> None:
     assert decision_power([1319], [0.1], [0.02], n_resamples=40_000, rng=0) == pytest.approx(0.717, abs=0.02)
     joint = decision_detectable_drop([1319], [0.1], n_resamples=20_000, rng=0)
     assert joint == pytest.approx(detectable_drop(1319, 0.1), rel=0.05)
 
 
-def test_the_common_drop_is_found_with_the_wanted_power() -> None:
+def test_the_detectable_drop_has_the_required_power() -> None:
     drop = decision_detectable_drop(SIX_TASKS, FLIP_RATES, rng=0)
     assert decision_power(SIX_TASKS, FLIP_RATES, [drop] * 6, rng=1) == pytest.approx(0.8, abs=0.03)
     assert math.isnan(decision_detectable_drop([10, 10], [0.1, 0.1], rng=0))
 
 
-def test_wrong_plans_are_refused_by_name() -> None:
+def test_errors_name_the_argument() -> None:
     with pytest.raises(ValueError, match="drop: expected a size of at most the flip rate"):
         power(100, 0.1, 0.2)
     with pytest.raises(ValueError, match="flip_rate: expected a proportion"):

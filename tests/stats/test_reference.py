@@ -52,7 +52,7 @@ def test_one_task(
     assert log_e_value(b, c) == pytest.approx(log_e, abs=6e-5)
 
 
-def test_tango_of_the_textbook() -> None:
+def test_the_published_example_of_tango() -> None:
     assert tango_interval(40, 20, 160, 0.95) == pytest.approx((0.0309, 0.2181), abs=6e-5)
 
 
@@ -69,7 +69,7 @@ def test_power(n: int, flip_rate: float, drop: float, expected: float) -> None:
     assert power(n, flip_rate, drop, 0.05) == pytest.approx(expected, abs=6e-4)
 
 
-def test_three_tasks_that_fell() -> None:
+def test_three_degraded_tasks() -> None:
     b, c = [68, 86, 45], [18, 43, 37]
     p = mcnemar_exact(b, c).pvalue
     assert p == pytest.approx([2.647e-08, 9.597e-05, 0.2199], rel=5e-4)
@@ -82,7 +82,7 @@ def test_three_tasks_that_fell() -> None:
     )
 
 
-def test_four_tasks_that_did_not() -> None:
+def test_four_unchanged_tasks() -> None:
     b, c = [5, 9, 7, 12], [14, 6, 3, 9]
     p = mcnemar_exact(b, c).pvalue
     assert p == pytest.approx([0.9904, 0.3036, 0.1719, 0.3318], rel=5e-4)
@@ -116,7 +116,7 @@ QUANTIZED_LLMS = [
 ]
 
 
-def test_eighteen_rows_of_real_models() -> None:
+def test_eighteen_tasks_of_quantized_models() -> None:
     b, c, expected = (np.array(column) for column in zip(*QUANTIZED_LLMS, strict=True))
     assert mcnemar_exact(b.astype(np.int64), c.astype(np.int64)).pvalue == pytest.approx(expected, rel=6e-4)
 
@@ -149,7 +149,7 @@ def test_lossless_and_8_bit_pairs(
     assert omnibus(b, c, rng=0).pvalue == pytest.approx(omni, abs=1e-3)
 
 
-def test_a_million_discordant_pairs_overflow_nothing() -> None:
+def test_a_million_discordant_pairs_do_not_overflow() -> None:
     assert mcnemar_exact(500_000, 500_000).pvalue == pytest.approx(0.5, abs=1e-3)
     assert mcnemar_exact(520_000, 480_000).pvalue == 0.0
     assert math.isfinite(log_e_value(1_000_000, 0))

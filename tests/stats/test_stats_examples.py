@@ -1,4 +1,4 @@
-"""The examples in the statistics' docstrings are true."""
+"""The examples in docstrings run and give the documented output."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import gate.stats
 import gate.tasks.scoring
 
 MODULES = [
-    *(f"gate.stats.{one.name}" for one in pkgutil.iter_modules(gate.stats.__path__)),
+    *(f"gate.stats.{module.name}" for module in pkgutil.iter_modules(gate.stats.__path__)),
     "gate.tasks.scoring",
 ]
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_the_examples_of_a_module(name: str) -> None:
+def test_examples_of_a_module(name: str) -> None:
     assert doctest.testmod(importlib.import_module(name)).failed == 0
 
 
