@@ -25,7 +25,7 @@ LAYERS = (
     {"tasks"},
     {"stats"},
     {"config"},
-    {"canonical", "files", "harness", "http", "memory", "packages", "workflow_commands"},
+    {"caches", "canonical", "files", "harness", "http", "memory", "packages", "workflow_commands"},
     {"errors"},
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

@@ -138,8 +138,9 @@ def _publish(result: Result, config: EffectiveConfig, inputs: Inputs, environmen
 
 def _mask_token(environment: Mapping[str, str]) -> None:
     """Make the runner hide the token in the log. Elsewhere the command itself would reveal it."""
+    from gate.github.inputs import raw_input
     from gate.workflow_commands import workflow_command
 
-    token = environment.get("INPUT_GITHUB-TOKEN", "").strip()
+    token = raw_input(environment, "github-token")
     if token and environment.get("GITHUB_ACTIONS") == "true":
         click.echo(workflow_command("add-mask", token))

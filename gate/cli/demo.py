@@ -60,7 +60,7 @@ def command(folder: Path, items: int | None, quiet: bool) -> int:
             unexpected.append(candidate.name)
         table.add_row(
             candidate.name,
-            candidate.what,
+            candidate.description,
             Text(result.verdict, style="bold green" if result.verdict == "PASS" else "bold red"),
             candidate.expected,
             f"{result.p_value:.3g}",

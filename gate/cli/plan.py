@@ -59,7 +59,9 @@ def command(
         baseline, second, n=items, flip_rate=flip_rate, drop=drop, alpha=alpha, power=power, rule=rule
     )
     if as_json:
-        click.echo(json.dumps({label: asdict(suite) for label, suite in plans.items()}, indent=1))
+        # the key of the JSON output is older than the name of the field
+        printed = {label: asdict(suite, dict_factory=_with_json_keys) for label, suite in plans.items()}
+        click.echo(json.dumps(printed, indent=1))
         return 0
     terminal = Terminal()
     for label, suite in plans.items():
@@ -80,14 +82,18 @@ def _print(terminal: Terminal, label: str, plan: SuitePlan, power: float, drop: 
     for head in heads:
         table.add_column(head, justify="right")
     for task in plan.tasks:
-        row = [f"{task.n:,}", f"{100 * task.flip_rate:.2f} %", _points(task.detectable)]
+        row = [f"{task.n:,}", f"{100 * task.flip_rate:.2f} %", _points(task.detectable_drop)]
         row += [_count(task.needed)] if drop is not None else []
         table.add_row(Text(log_line(task.task)), *row)
     table.add_section()
-    total = [f"{sum(task.n for task in plan.tasks):,}", "", _points(plan.detectable)]
+    total = [f"{sum(task.n for task in plan.tasks):,}", "", _points(plan.detectable_drop)]
     total += [_count(plan.needed)] if drop is not None else []
     table.add_row("whole decision", *total)
     terminal.out.print(table)
+
+
+def _with_json_keys(fields: list[tuple[str, object]]) -> dict[str, object]:
+    return {"detectable" if name == "detectable_drop" else name: value for name, value in fields}
 
 
 def _points(drop: float | None) -> str:

@@ -108,7 +108,7 @@ def test_a_shard_alone_is_refused(project: Path, capsys: pytest.CaptureFixture[s
     assert "gate merge" in err
     code, _, err = gate_command(capsys, "merge", "shard2", "-o", "out")
     assert code == 2
-    assert "3 are missing: 1, 3, 4" in err
+    assert "3 of 4 shards are missing: 1, 3, 4" in err
     assert not (project / "out").exists()
 
 

@@ -84,7 +84,7 @@ def test_the_second_run_takes_the_baseline_from_the_cache(
 
     code, again, err = gate_command(capsys, "run")
     assert code == 0
-    assert "baseline base: 1 task(s) from the cache (of 20" in err
+    assert "baseline base: 1 task(s) from the cache (oldest: 20" in err
     assert "baseline base: evaluating" not in err
     assert "candidate other: evaluating animals" in err
     assert baseline_manifests(project) == first
@@ -279,7 +279,7 @@ def test_a_candidate_of_nan_ends_with_4_names_the_task_and_loses_nothing(
     code, out, err = gate_command(capsys, "run")
     assert code == 4
     assert "task animals" in err
-    assert "not numbers" in err
+    assert "not finite numbers" in err
     assert out == ""
     assert (project / "gate-result.json").read_bytes() == result
     assert {path: path.read_bytes() for path in stored(project)} == kept
