@@ -9,6 +9,7 @@ from gate.doctor.finding import Finding
 from gate.errors import GateError
 from gate.github.client import Client, GitHubError
 from gate.github.context import Context, on_github, read_context
+from gate.github.inputs import raw_input
 
 _ADD_PERMISSION = (
     "Add it to the job's permissions. A fork's token cannot have it; see examples/fork-safe-*.yml."
@@ -25,7 +26,7 @@ def examine_github(environment: Mapping[str, str]) -> list[Finding]:
     except GateError as error:
         return [Finding("GitHub", "warn", error.message, error.hint)]
     findings = [_event(context)]
-    token = environment.get("INPUT_GITHUB-TOKEN") or environment.get("GITHUB_TOKEN")
+    token = raw_input(environment, "github-token") or environment.get("GITHUB_TOKEN")
     if not token:
         findings.append(
             Finding(

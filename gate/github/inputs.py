@@ -198,6 +198,11 @@ def read_inputs(environment: Mapping[str, str]) -> tuple[Inputs, dict[str, str]]
     }
 
 
+def raw_input(environment: Mapping[str, str], name: str) -> str:
+    """Return the unvalidated value of one input; empty if it is missing."""
+    return environment.get(f"{_PREFIX}{name.upper()}", "").strip()
+
+
 def _given_inputs(environment: Mapping[str, str]) -> dict[str, str]:
     given = {
         name.removeprefix(_PREFIX).lower(): text.strip()

@@ -12,7 +12,7 @@ from gate.errors import ConfigError, ExitCode
 from gate.github.annotations import annotation
 from gate.github.client import Client
 from gate.github.context import on_github, read_context
-from gate.github.inputs import UNSET
+from gate.github.inputs import UNSET, raw_input
 from gate.github.messages import warn
 from gate.github.outputs import error_outputs, write_outputs
 from gate.github.pulls import commit_of
@@ -42,8 +42,7 @@ def report_no_verdict(environment: Mapping[str, str], code: ExitCode, message: s
         text = f"\n## {_TITLE}\n\nThis says nothing about the model. The job fails.\n\n{lines}"
         with suppress(OSError), Path(file).open("a", encoding="utf-8") as handle:
             handle.write(text)
-    name = environment.get("INPUT_STATUS-CONTEXT", "").strip()
-    token = environment.get("INPUT_GITHUB-TOKEN", "").strip()
+    name, token = raw_input(environment, "status-context"), raw_input(environment, "github-token")
     if token and name not in ("", UNSET):
         try:
             _set_error_status(name, token, environment)

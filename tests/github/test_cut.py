@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from support.results import example, many_tasks
 
 from gate.github.comment import COMMENT_LIMIT, comment_body
-from gate.report import Result, render_markdown
+from gate.report import Result
+from gate.report.markdown import render_markdown
 
 RUN = "https://github.com/o/r/actions/runs/1"
 WORST = "<@#|`&" * 4_000

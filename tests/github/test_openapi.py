@@ -1,9 +1,9 @@
-"""Every request that the client sends is valid by GitHub's own OpenAPI description.
+"""Every request that the client sends is valid according to GitHub's OpenAPI description.
 
-The flows run against the fake; each distinct request is then sent, as it was, to a mock server (Prism) that GitHub's
-description (`@octokit/openapi`) was given to, and that answers 4xx with its reasons where it does not allow the request.
-Our client must also understand what the mock answers, which are GitHub's own examples. The one request beyond the
-REST description is the GraphQL query `viewer { login }`.
+Publishing runs against the fake server. Each distinct request is then sent unchanged to a mock server (Prism), which
+has GitHub's description (`@octokit/openapi`) and answers invalid requests with status 4xx and the reasons. The client
+must also parse the mock's replies, which are GitHub's own examples. The only request outside of the REST description is
+the GraphQL query `viewer { login }`.
 
 Needs node: `cd tests/github/node && npm ci`.
 """
@@ -41,16 +41,16 @@ pytestmark = [
 ]
 
 
-def used_part(spec: dict[str, Any]) -> dict[str, Any]:
-    """Only the paths below repos/{owner}/{repo} and /user: the whole description takes a minute to load."""
-    kept = re.compile(r"/user|/repos/\{owner\}/\{repo\}/(pulls|issues|commits|statuses)\b.*")
-    return {**spec, "paths": {path: item for path, item in spec["paths"].items() if kept.fullmatch(path)}}
+def used_paths(spec: dict[str, Any]) -> dict[str, Any]:
+    """Return the description of the paths in use; the whole description takes a minute to load."""
+    used = re.compile(r"/user|/repos/\{owner\}/\{repo\}/(pulls|issues|commits|statuses)\b.*")
+    return {**spec, "paths": {path: item for path, item in spec["paths"].items() if used.fullmatch(path)}}
 
 
 @pytest.fixture(scope="module")
 def prism(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("prism")
-    (folder / "github.json").write_text(json.dumps(used_part(json.loads(SPEC.read_text(encoding="utf-8")))))
+    (folder / "github.json").write_text(json.dumps(used_paths(json.loads(SPEC.read_text(encoding="utf-8")))))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -73,7 +73,7 @@ def prism(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def sent(github: FakeGitHub, event: Callable[..., Path], tmp_path: Path) -> list[Request]:
-    """Every kind of request, from the real flows against the fake."""
+    """Publish to the fake server in every way, and return the requests."""
     environment = {
         "GITHUB_ACTIONS": "true",
         "GITHUB_REPOSITORY": HOME,
@@ -109,23 +109,23 @@ def sent(github: FakeGitHub, event: Callable[..., Path], tmp_path: Path) -> list
     github.add_comment(f"{marker('nightly')}\none", BOT)
     github.add_comment(f"{marker('nightly')}\ntwo", BOT)
     github.pulls = [pull(2), pull(104), pull(3, "9" * 40)]
-    run("pull_request", event("pull_request"))  # update, remove a duplicate
+    run("pull_request", event("pull_request"))  # updates a comment, removes a duplicate
     github.comments.clear()
     for verdict in ("PASS", "FAIL", "INCONCLUSIVE"):
-        run("push", event("push"), verdict)  # create, then update
+        run("push", event("push"), verdict)  # creates a comment, then updates it
     run("workflow_run", event("workflow_run"))
     run("workflow_run", event("workflow_run", fork))
     run("merge_group", event("merge_group"))
     run("workflow_dispatch", event("workflow_dispatch"))
     run("schedule", None)
     github.fail("POST", "graphql", Answer(401, {"message": "no"}))
-    run("push", event("push"))  # asks GET /user instead
+    run("push", event("push"))  # falls back to GET /user
     return github.requests
 
 
-def test_every_request_is_valid_by_githubs_description(prism: str, sent: list[Request]) -> None:
-    rest = [one for one in sent if one.path != "/graphql"]
-    kinds = {(one.method, re.sub(r"/[0-9a-f]{40}|/\d+", "/*", one.path)) for one in rest}
+def test_every_request_is_valid_according_to_the_description(prism: str, sent: list[Request]) -> None:
+    rest = [request for request in sent if request.path != "/graphql"]
+    kinds = {(request.method, re.sub(r"/[0-9a-f]{40}|/\d+", "/*", request.path)) for request in rest}
     repo = f"/repos/{HOME}"
     assert kinds == {
         ("GET", "/user"),
@@ -138,24 +138,30 @@ def test_every_request_is_valid_by_githubs_description(prism: str, sent: list[Re
         ("DELETE", f"{repo}/issues/comments/*"),
         ("POST", f"{repo}/statuses/*"),
     }
-    distinct = {json.dumps([one.method, one.path, one.query, one.body]): one for one in rest}
+    distinct = {
+        json.dumps([request.method, request.path, request.query, request.body]): request for request in rest
+    }
     with httpx.Client(base_url=prism, timeout=60) as mock:
-        for one in distinct.values():
+        for request in distinct.values():
             headers = {
                 key: value
-                for key, value in one.headers.items()
+                for key, value in request.headers.items()
                 if key in ("accept", "content-type", "authorization", "user-agent", "x-github-api-version")
             }
-            content = None if one.body is None else json.dumps(one.body)
-            answer = mock.request(one.method, one.path, params=one.query, headers=headers, content=content)
-            assert answer.status_code < 300, (one.method, one.path, answer.text[:500])
-            # the mock's own example answers have violations too; those are not ours
-            assert '"request"' not in answer.headers.get("sl-violations", ""), answer.headers["sl-violations"]
+            content = None if request.body is None else json.dumps(request.body)
+            response = mock.request(
+                request.method, request.path, params=request.query, headers=headers, content=content
+            )
+            assert response.status_code < 300, (request.method, request.path, response.text[:500])
+            # violations in the mock's own example replies are ignored
+            assert '"request"' not in response.headers.get("sl-violations", ""), response.headers[
+                "sl-violations"
+            ]
     assert len(distinct) > 15
 
 
-def test_the_mock_does_refuse_what_github_would(prism: str) -> None:
-    """Else the test above could not fail."""
+def test_the_mock_rejects_invalid_requests(prism: str) -> None:
+    """Otherwise the test above could not fail."""
     status = f"{prism}/repos/{HOME}/statuses/{'a' * 40}"
     assert httpx.post(status, json={"state": "worse"}, timeout=60).status_code == 422
     assert httpx.post(status, json={}, timeout=60).status_code == 422
@@ -167,10 +173,10 @@ def test_the_mock_does_refuse_what_github_would(prism: str) -> None:
     assert httpx.get(f"{prism}/repos/{HOME}/pull/2", timeout=60).status_code == 404
 
 
-def test_githubs_own_examples_are_understood(prism: str) -> None:
+def test_githubs_own_examples_are_parsed(prism: str) -> None:
     with Client(prism, TOKEN) as client:
         assert client.get("repos/octocat/Hello-World/pulls/1347", PullRequest).number == 1347
-        repo = "repos/octocat/Hello-World"  # the examples' next pages are on api.github.com and not asked for
+        repo = "repos/octocat/Hello-World"  # further pages of the examples are on api.github.com
         assert next(client.pages(f"{repo}/pulls", PullRequest)).head.ref == "new-topic"
         assert next(client.pages(f"{repo}/commits/{'a' * 40}/pulls", PullRequest)).number == 1347
         assert next(client.pages(f"{repo}/issues/1347/comments", Comment)).body == "Me too"
