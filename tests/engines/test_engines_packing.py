@@ -291,7 +291,10 @@ def test_the_items_that_are_examples_themselves_do_not_cost_the_others_their_pre
 
 def test_unpacked_rows_stay_as_they_are() -> None:
     rows = [row(0, [1, 2, 3], 1), row(1, [1, 2, 4, 5], 1)]
-    assert [(tree.linear, tree.tokens) for tree in unpacked(rows).trees] == [(True, [1, 2]), (True, [1, 2, 4])]
+    assert [(tree.linear, tree.tokens) for tree in unpacked(rows).trees] == [
+        (True, [1, 2]),
+        (True, [1, 2, 4]),
+    ]
 
 
 def test_a_long_question_shares_its_context_however_small_the_batches() -> None:

@@ -122,8 +122,8 @@ def _window(config: Any) -> int | None:
     """Return the smallest of all attention windows and of the lengths from which rotary embeddings change."""
     bounds = []
     kinds = set(getattr(config, "layer_types", None) or ())
-    windowed = kinds != {"full_attention"} if kinds else getattr(config, "use_sliding_window", True) is not False
-    for name, value in config.to_dict().items() if windowed else ():
+    unused = kinds == {"full_attention"} if kinds else getattr(config, "use_sliding_window", None) is False
+    for name, value in () if unused else config.to_dict().items():
         is_size = "window" in name and not name.endswith(("_layers", "_pattern"))
         if (is_size or name == "attention_chunk_size") and type(value) is int and value > 0:
             bounds.append(value)

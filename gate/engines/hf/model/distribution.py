@@ -47,9 +47,7 @@ def queue_distributions(
         )
 
     def wait() -> list[Distribution | Divergence]:
-        results = {
-            row: value for rows, values in queued for row, value in zip(rows, values(), strict=True)
-        }
+        results = {row: value for rows, values in queued for row, value in zip(rows, values(), strict=True)}
         return [results[row] for row in range(len(requests))]
 
     return wait

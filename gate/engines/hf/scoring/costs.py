@@ -16,7 +16,7 @@ from gate.engines.tokens import Row, Target
 _LOG = logging.getLogger(__name__)
 
 _USABLE = 0.7  # share of the free memory that is planned with: allocators fragment
-_CPU_TOKENS = 1024  # measured: above about 256 tokens the time per token stays the same, and caches get colder
+_CPU_TOKENS = 1024  # larger passes are not faster per token: measured from 256 tokens on
 _GPU_TOKENS = 65536  # enough to fill any GPU
 _MIN_TOKENS = 64
 _MEASURED_TOKENS = 2048  # of the pass that measures memory

@@ -74,9 +74,7 @@ class Forward:
         options: dict[str, Any] = {"use_cache": True, "past_key_values": cache}
         self._run(self._tensor([list(tokens)]), [(0, len(tokens) - 1)], options)
 
-    def _run(
-        self, inputs: torch.Tensor, needed: Sequence[Position], options: dict[str, Any]
-    ) -> torch.Tensor:
+    def _run(self, inputs: torch.Tensor, needed: Sequence[Position], options: dict[str, Any]) -> torch.Tensor:
         model = self.loaded.model
         rows, positions = (self._tensor(list(axis)) for axis in zip(*needed, strict=True))
         with torch.no_grad():

@@ -95,9 +95,9 @@ def _probe_head(loaded: LoadedModel) -> tuple[bool, _Probe]:
             pass
         else:
             distances = logit_distances(gathered, expected[first_two])
-            wrong_position = logit_distances(expected, expected.roll(1, 0)).mean()
-            fits = distances.max() <= tolerance(loaded.model.dtype) and distances.mean() <= _EFFECT * wrong_position
-            if _broken(expected) or bool(fits):
+            effect = logit_distances(expected, expected.roll(1, 0)).mean()  # of logits at the wrong position
+            close = distances.max() <= tolerance(loaded.model.dtype) and distances.mean() <= _EFFECT * effect
+            if _broken(expected) or bool(close):
                 return True, _Probe(sequences, expected, distances)
     noise = logit_distances(_logits(plain, trees[:2]), expected[first_two])
     return False, _Probe(sequences, expected, noise)

@@ -16,7 +16,7 @@ _ROW_WIDTH = (128, 512)
 _TREE_TOKENS = 256  # tokens up to which neighbouring rows become one tree
 _LARGEST_TREE = 4096  # tokens above which a row gets no branches
 _MIN_SHARED = 0.25  # part of a row that it must share with that of another request to become its branch
-_LONG_CONTEXT = 2048  # tokens from which a context is computed apart from its choices even for a single request
+_LONG_CONTEXT = 2048  # tokens from which even a single request's context is computed as a prefix
 _PREFIX_COST = 256  # tokens that a shared prefix must save: it takes forward passes of its own
 
 

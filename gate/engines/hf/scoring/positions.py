@@ -55,9 +55,7 @@ class Positions:
                 number += 1
         self.needed: list[Position] = list(index)
         scored.sort()
-        self._at, self._token, self._continuation = (
-            np.array(column) for column in zip(*scored, strict=True)
-        )
+        self._at, self._token, self._continuation = (np.array(column) for column in zip(*scored, strict=True))
         self._distributions = sorted(distributions)
         self._requests = requests
 
