@@ -1,1 +1,1 @@
-"""The demo: a small real model, real quantisers and a suite of facts, all from PyPI."""
+"""The demo: a small real model, real quantisers and a suite of facts, all from PyPI packages."""

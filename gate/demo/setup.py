@@ -1,4 +1,4 @@
-"""The demo's folder: models, task files and one gate.yml a candidate, as a user would write them."""
+"""Sets up the demo's folder as a user would: models, task files, and one gate.yml per candidate."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ class Candidate:
 
     Attributes
     ----------
-    name, what : str
+    name, description : str
     expected : str
-        The verdict that a newcomer should see; only ever compared with what came out.
+        The expected verdict. It is only compared with the result.
     settings : mapping
-        Its section in gate.yml.
-    make : callable or None
-        Writes its model folder from the baseline's; None where it is the baseline itself.
+        The candidate's section in gate.yml.
+    write : callable or None
+        Writes the candidate's model folder from the baseline's; None if it is the baseline itself.
     """
 
     name: str
-    what: str
+    description: str
     expected: str
     settings: dict[str, Any]
-    make: Callable[[Path, Path], None] | None
+    write: Callable[[Path, Path], None] | None
 
 
 CANDIDATES = (
@@ -55,7 +55,7 @@ CANDIDATES = (
 
 
 def native_bfloat16() -> bool:
-    """Tell whether this CPU multiplies bfloat16 matrices in hardware; where not, float32 is several times faster."""
+    """Tell whether this CPU multiplies bfloat16 matrices in hardware; if not, float32 is several times faster."""
     import torch
 
     check = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
@@ -63,26 +63,26 @@ def native_bfloat16() -> bool:
 
 
 def write_models(folder: Path, say: Callable[[str], None]) -> None:
-    """Write the baseline and the candidates' checkpoints; those that are there already stay."""
+    """Write the checkpoints of the baseline and the candidates that do not exist yet."""
     baseline = folder / "models" / "baseline"
     if not baseline.exists():
         say("writing SmolLM2-135M-Instruct as bfloat16 safetensors")
         models.write_baseline(baseline)
     for candidate in CANDIDATES:
-        place = folder / "models" / candidate.name
-        if candidate.make is not None and not place.exists():
-            say(f"quantising {candidate.name}: {candidate.what}")
-            candidate.make(baseline, place)
+        path = folder / "models" / candidate.name
+        if candidate.write is not None and not path.exists():
+            say(f"quantising {candidate.name}: {candidate.description}")
+            candidate.write(baseline, path)
 
 
 def write_configs(folder: Path, items: int | None = None) -> dict[str, Path]:
-    """Write the task files and a gate.yml for each candidate; return the paths by candidate.
+    """Write the task files and one gate.yml per candidate; return the paths of the latter by candidate.
 
     Parameters
     ----------
     folder : Path
     items : int, optional
-        Use only the first so many items of each task.
+        Use only this many items of each task.
     """
     tasks = [_task(task, folder) for task in write_suite(folder / "suite")]
     dtype = "bfloat16" if native_bfloat16() else "float32"

