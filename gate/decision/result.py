@@ -19,7 +19,8 @@ TestName = Literal[
 class ResultSection(BaseModel):
     """Base of every section of result.json: frozen, unknown keys refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    # defer_build: a command builds only the validators that it uses
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, defer_build=True)
 
 
 class TaskResult(ResultSection):

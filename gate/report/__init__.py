@@ -1,7 +1,6 @@
 """Reports: what the user reads."""
 
 from gate.report.forms import Form, render
-from gate.report.markdown import render_markdown
 from gate.report.result import Result, build_result, read_result, to_json
 from gate.report.terminal import print_result
 
@@ -12,6 +11,5 @@ __all__ = [
     "print_result",
     "read_result",
     "render",
-    "render_markdown",
     "to_json",
 ]

@@ -12,8 +12,9 @@ from rich.console import Console
 from support.hostile import HOSTILE, naming
 from support.hostile_result import result_with
 
-from gate.report import print_result, render_markdown
+from gate.report import print_result
 from gate.report.escape import log_line, markdown, one_line, prose
+from gate.report.markdown import render_markdown
 
 ALLOWED = {"code", "/code", "details", "/details", "details open", "summary", "/summary", "br", "wbr"}
 GITHUB = MarkdownIt("commonmark", {"html": True, "linkify": True}).enable(

@@ -19,9 +19,10 @@ from gate.decision import decide, wording
 from gate.decision.result import EarlyStopping
 from gate.errors import SampleError
 from gate.importers.build import task_samples
-from gate.report import Result, build_result, print_result, read_result, render_markdown, to_json
+from gate.report import Result, build_result, print_result, read_result, to_json
 from gate.report.flips import worst_flips
 from gate.report.html import render_html
+from gate.report.markdown import render_markdown
 from gate.samples import ModelSamples, TaskSamples, pair
 
 DESIGN = {

@@ -9,7 +9,8 @@ from rich.console import Console
 
 from gate.config import DecisionSettings
 from gate.decision import Spending, decide
-from gate.report import Result, build_result, print_result, render_markdown
+from gate.report import Result, build_result, print_result
+from gate.report.markdown import render_markdown
 from gate.samples import SAMPLE_SCHEMA, ModelSamples, TaskSamples, pair
 
 HOSTILE = "x\n::error::pwned\n<img src=https://evil.example/a.png> @team [ok](http://evil.example) #1"
