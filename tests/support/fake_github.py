@@ -1,4 +1,4 @@
-"""A small GitHub that keeps what it is told: a real HTTP server in a thread, for what a mock from a schema cannot do."""
+"""A fake of GitHub's API with state: an HTTP server in a thread."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ class Answer:
     body: Any = None
     headers: dict[str, str] = field(default_factory=dict)
     lost: bool = False
-    """The request is carried out, but the connection ends before the answer."""
+    """Whether the connection ends before the response; a request with a status below 400 is still carried out."""
 
 
 def pull(
     number: int = 2, sha: str = HEAD, home: str = HOME, ref: str = "changes", **more: Any
 ) -> dict[str, Any]:
-    """A pull request as GitHub tells it, with the fields that matter here."""
+    """Return a pull request in GitHub's form, with the fields that the client reads."""
     return {
         "number": number,
         "state": "open",
@@ -49,10 +49,7 @@ def pull(
 
 
 class FakeGitHub:
-    """State and script of the fake.
-
-    `fail` puts an answer before the real one: the next request with that method and path gets it.
-    """
+    """The state of the fake server, its scripted responses, and the requests that it received."""
 
     def __init__(self) -> None:
         self.login = BOT
@@ -98,7 +95,7 @@ class FakeGitHub:
             do_POST = do_PATCH = do_DELETE = do_GET  # noqa: N815
 
             def log_message(self, *args: Any) -> None:
-                """Nothing on standard error."""
+                """Log nothing."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
@@ -117,18 +114,19 @@ class FakeGitHub:
         self._server.server_close()
 
     def fail(self, method: str, path: str, *answers: Answer) -> None:
+        """Script the responses to the next requests with a method and a path that contains the pattern `path`."""
         self.scripted += [(method, path, answer) for answer in answers]
 
     def add_comment(self, body: str, login: str = BOT) -> dict[str, Any]:
         self._next += 1
-        one = {
+        comment = {
             "id": self._next,
             "html_url": f"https://github.com/{HOME}/pull/2#issuecomment-{self._next}",
             "body": body,
             "user": {"login": login},
         }
-        self.comments.append(one)
-        return one
+        self.comments.append(comment)
+        return comment
 
     def sent(self, method: str) -> list[str]:
         return [request.path for request in self.requests if request.method == method]
@@ -139,11 +137,11 @@ class FakeGitHub:
             if method == request.method and re.search(path, request.path):
                 self.scripted.remove(entry)
                 if answer.lost and answer.status < 400:
-                    self.real(request)
+                    self.respond(request)
                 return answer
-        return self.real(request)
+        return self.respond(request)
 
-    def real(self, request: Request) -> Answer:
+    def respond(self, request: Request) -> Answer:
         if request.headers.get("authorization") != f"Bearer {TOKEN}":
             return Answer(401, {"message": "Bad credentials"})
         path = re.sub(r"^(/api/v3)?/(repositories/1|repos/[^/]+/[^/]+)/", "", request.path)
@@ -160,9 +158,9 @@ class FakeGitHub:
             ("GET", r"(?:/api/v3)?/user", self._user),
         ]
         for method, pattern, route in routes:
-            found = re.fullmatch(pattern, path)
-            if found and method == request.method:
-                return route(request, *found.groups())
+            match = re.fullmatch(pattern, path)
+            if match and method == request.method:
+                return route(request, *match.groups())
         return Answer(404, {"message": "Not Found"})
 
     def _list(self, request: Request, number: str) -> Answer:
@@ -172,41 +170,41 @@ class FakeGitHub:
         return Answer(200, self.comments[(page - 1) * size : page * size], {"link": link} if more else {})
 
     def _post(self, request: Request, number: str) -> Answer:
-        if number not in {str(one["number"]) for one in self.pulls}:
+        if number not in {str(candidate["number"]) for candidate in self.pulls}:
             return Answer(404, {"message": "Not Found"})
         if len(request.body["body"]) > 65_536:
             return Answer(422, {"message": "Validation Failed"})
         return Answer(201, self.add_comment(request.body["body"], self.login))
 
     def _patch(self, request: Request, number: str) -> Answer:
-        for one in self.comments:
-            if one["id"] == int(number):
-                one["body"] = request.body["body"]
-                return Answer(200, one)
+        for comment in self.comments:
+            if comment["id"] == int(number):
+                comment["body"] = request.body["body"]
+                return Answer(200, comment)
         return Answer(404, {"message": "Not Found"})
 
     def _delete(self, request: Request, number: str) -> Answer:
-        kept = [one for one in self.comments if one["id"] != int(number)]
-        gone = len(kept) < len(self.comments)
-        self.comments = kept
-        return Answer(204) if gone else Answer(404, {"message": "Not Found"})
+        others = [comment for comment in self.comments if comment["id"] != int(number)]
+        existed = len(others) < len(self.comments)
+        self.comments = others
+        return Answer(204) if existed else Answer(404, {"message": "Not Found"})
 
     def _pull(self, request: Request, number: str) -> Answer:
-        for one in self.pulls:
-            if one["number"] == int(number):
-                return Answer(200, one)
+        for candidate in self.pulls:
+            if candidate["number"] == int(number):
+                return Answer(200, candidate)
         return Answer(404, {"message": "Not Found"})
 
     def _pulls(self, request: Request) -> Answer:
         owner, _, ref = request.query["head"].partition(":")
-        fits = [
-            one
-            for one in self.pulls
-            if one["state"] == "open"
-            and one["head"]["ref"] == ref
-            and (one["head"]["repo"] or {"full_name": "/"})["full_name"].split("/")[0] == owner
+        matches = [
+            candidate
+            for candidate in self.pulls
+            if candidate["state"] == "open"
+            and candidate["head"]["ref"] == ref
+            and (candidate["head"]["repo"] or {"full_name": "/"})["full_name"].split("/")[0] == owner
         ]
-        return Answer(200, fits)
+        return Answer(200, matches)
 
     def _of_commit(self, request: Request, sha: str) -> Answer:
         return Answer(200, [one for one in self.pulls if one["head"]["sha"] == sha])
