@@ -157,15 +157,14 @@ def _earlier_runs(suite: Suite) -> list[Record]:
 
 def _append_history(suite: Suite, result: Result, earlier: int) -> None:
     """Append the run to the store's history, from which alpha is spent."""
-    gating = [task for task in result.tasks if task.role == "gating"]
     record = Record(
         time=datetime.now(UTC).isoformat(timespec="seconds"),
         series=_series(suite),
         verdict=result.verdict,
         p_value=result.p_value,
         alpha=result.alpha,
-        drop=sum(task.drop * task.n for task in gating) / result.items,
-        flip_rate=sum(task.regressions + task.improvements for task in gating) / result.items,
+        drop=result.drop,
+        flip_rate=result.flip_rate,
         baseline=str(result.baseline["fingerprint"]),
         candidate=str(result.candidate["fingerprint"]),
     )
