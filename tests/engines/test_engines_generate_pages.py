@@ -14,17 +14,17 @@ import pytest
 import torch
 from support.opened import open_model, silent
 from support.writers import (
-    BEHIND,
-    BLOCK,
-    LONG,
+    LONG_PREFIX,
+    LONG_PREFIX_REQUESTS,
     PAGED,
     PROMPTS,
     REQUESTS,
+    SHORT_PREFIX,
     SIZES,
     STATIC,
     WORDS,
-    greedy,
-    texts,
+    generated_texts,
+    greedy_text,
     write_model,
     write_paged,
 )
@@ -43,9 +43,9 @@ def test_the_text_is_that_of_greedy_decoding_one_at_a_time(
     expected = None
     for tokens in (1, 150, 500, 100_000):
         engine = open_model(folder, {"max_batch_tokens": tokens, **attention})
-        expected = expected or [greedy(engine, request) for request in REQUESTS]
+        expected = expected or [greedy_text(engine, request) for request in REQUESTS]
         with caplog.at_level(logging.INFO, logger="gate"):
-            assert texts(engine) == expected
+            assert generated_texts(engine) == expected
     assert len(set(expected or [])) > 5
     assert "static batches" not in caplog.text
 
@@ -57,8 +57,8 @@ def test_an_architecture_without_plain_keys_and_values_uses_static_batches_and_l
     folder = write_model(tiny_model, tmp_path, *STATIC[name])
     engine = open_model(folder, {"max_batch_tokens": 300})
     with caplog.at_level(logging.INFO, logger="gate"):
-        generated = texts(engine)
-    assert generated == [greedy(engine, request) for request in REQUESTS]
+        generated = generated_texts(engine)
+    assert generated == [greedy_text(engine, request) for request in REQUESTS]
     assert "12 of 12 sequences are generated in static batches: it" in caplog.text
     assert ("the batch size is 1" in caplog.text) is ("rwkv" in name or "bart" in name)
 
@@ -68,7 +68,7 @@ def test_only_sequences_that_may_outgrow_a_sliding_window_use_static_batches(
 ) -> None:
     engine = open_model(write_model(tiny_model, tmp_path, "Mistral", {"sliding_window": 40}))
     with caplog.at_level(logging.INFO, logger="gate"):
-        assert texts(engine) == [greedy(engine, request) for request in REQUESTS]
+        assert generated_texts(engine) == [greedy_text(engine, request) for request in REQUESTS]
     assert (
         "of 12 sequences are generated in static batches: they may become longer than the 40 tokens"
         in caplog.text
@@ -87,7 +87,7 @@ def test_sequences_that_may_outgrow_dynamic_rotary_embeddings_use_static_batches
     }
     engine = open_model(write_model(tiny_model, tmp_path, "Llama", {"rope_parameters": rope}))
     with caplog.at_level(logging.INFO, logger="gate"):
-        texts(engine)
+        generated_texts(engine)
     assert "longer than the 40 tokens" in caplog.text
 
 
@@ -137,7 +137,7 @@ def test_a_cache_that_cannot_be_allocated_is_halved_until_it_fits(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:
     folder = write_model(tiny_model, tmp_path, "Llama", {})
-    requests = [GenerateRequest(f"{LONG}Q : {word} big", (), 40) for word in WORDS]
+    requests = [GenerateRequest(f"{LONG_PREFIX}Q : {word} big", (), 40) for word in WORDS]
     expected = open_model(folder).generate_until(requests, silent)
     engine: Any = open_model(folder, {"max_batch_tokens": 8000})
     engine.generate_until(requests[:2], silent)  # the probes
@@ -209,7 +209,7 @@ def test_a_shared_prefix_is_computed_once(tiny_model: Path) -> None:
 
     engine._loaded.model.register_forward_pre_hook(count, with_kwargs=True)
     colours = ["red", "green", "blue", "big", "small"] * 4
-    requests = [GenerateRequest(f"{BLOCK}Q : What is {colour} ?\nA :", (), 4) for colour in colours]
+    requests = [GenerateRequest(f"{SHORT_PREFIX}Q : What is {colour} ?\nA :", (), 4) for colour in colours]
     answers = engine.generate_until(requests, silent)
     tokens = sum(answer.tokens_in for answer in answers)
     assert sum(prefilled) < tokens / 6
@@ -241,7 +241,7 @@ def test_a_pass_copies_at_most_half_of_the_token_budget(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tokens: int
 ) -> None:
     engine: Any = open_model(write_model(tiny_model, tmp_path, "Llama", {}), {"max_batch_tokens": tokens})
-    engine.generate_until(BEHIND[:2], silent)  # the probes
+    engine.generate_until(LONG_PREFIX_REQUESTS[:2], silent)  # the probes
     copied: list[tuple[int, float]] = []
     original = PagedLayer.update
 
@@ -253,7 +253,9 @@ def test_a_pass_copies_at_most_half_of_the_token_budget(
 
     monkeypatch.setattr(PagedLayer, "update", measure)
     requests = [
-        GenerateRequest(f"{start}Q : {word} big", (), 30) for start in (LONG, BLOCK) for word in WORDS
+        GenerateRequest(f"{start}Q : {word} big", (), 30)
+        for start in (LONG_PREFIX, SHORT_PREFIX)
+        for word in WORDS
     ]
     engine.generate_until(requests, silent)
     assert max(size for rows, size in copied if rows > 1) <= tokens / 2
@@ -290,7 +292,7 @@ def set_nan(engine: Any) -> None:
 @pytest.mark.parametrize("when", ["before the probe", "after the probe"])
 def test_nan_logits_are_an_error(tiny_model: Path, when: str) -> None:
     engine = open_model(tiny_model)
-    run: Callable[[], list[str]] = lambda: texts(engine)  # noqa: E731
+    run: Callable[[], list[str]] = lambda: generated_texts(engine)  # noqa: E731
     if when == "after the probe":
         run()
     set_nan(engine)
@@ -309,7 +311,9 @@ def test_a_real_model_generates_the_same_texts_in_a_batch_as_alone(smollm2: Path
     answers = together.generate_until(requests, silent)
     alone = open_model(smollm2, {"max_batch_tokens": 1}, dtype="float32")
     assert answers == [alone.generate_until([request], silent)[0] for request in requests]
-    assert [answer.text for answer in answers[::4]] == [greedy(alone, request) for request in requests[::4]]
+    assert [answer.text for answer in answers[::4]] == [
+        greedy_text(alone, request) for request in requests[::4]
+    ]
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
@@ -317,5 +321,5 @@ def test_16_bit_rounding_is_not_mistaken_for_a_wrong_cache(
     tiny_model: Path, caplog: pytest.LogCaptureFixture, dtype: str
 ) -> None:
     with caplog.at_level(logging.INFO, logger="gate"):
-        assert len(texts(open_model(tiny_model, dtype=dtype))) == len(REQUESTS)
+        assert len(generated_texts(open_model(tiny_model, dtype=dtype))) == len(REQUESTS)
     assert "static batches" not in caplog.text

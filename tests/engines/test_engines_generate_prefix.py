@@ -12,7 +12,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.opened import open_model, silent
-from support.writers import BEHIND, BLOCK, LONG, PAGED, WORDS, greedy, texts, write_model, write_paged
+from support.writers import (
+    LONG_PREFIX,
+    LONG_PREFIX_REQUESTS,
+    PAGED,
+    SHORT_PREFIX,
+    WORDS,
+    generated_texts,
+    greedy_text,
+    write_model,
+    write_paged,
+)
 
 from gate.engines import GenerateRequest
 from gate.engines.hf.generation.paged import supports_shared_prefix
@@ -36,11 +46,11 @@ def test_a_long_shared_prefix_is_attended_to_once_per_step(
     expected = None
     for tokens in (1, 400, 1000, 100_000):
         engine: Any = open_model(folder, {"max_batch_tokens": tokens, **attention})
-        expected = expected or [greedy(engine, request) for request in BEHIND]
+        expected = expected or [greedy_text(engine, request) for request in LONG_PREFIX_REQUESTS]
         supported = supports_shared_prefix(engine._loaded)
         with monkeypatch.context() as patched:
             patched.setattr(PagedModel, "_gather", gather)
-            assert texts(engine, BEHIND) == expected
+            assert generated_texts(engine, LONG_PREFIX_REQUESTS) == expected
         assert supported is not any(word in name for word in ("eager", "soft caps", "sinks", "falcon"))
         assert engine._loaded.model.config._attn_implementation in ("sdpa", "eager")
     assert (max(gathered, default=0) >= 128) is supported
@@ -51,7 +61,9 @@ def test_a_long_shared_prefix_is_attended_to_once_per_step(
 @given(
     cases=st.lists(
         st.tuples(
-            st.sampled_from([LONG, BLOCK, BLOCK * 2, "", "big "]), st.sampled_from(WORDS), st.integers(1, 40)
+            st.sampled_from([LONG_PREFIX, SHORT_PREFIX, SHORT_PREFIX * 2, "", "big "]),
+            st.sampled_from(WORDS),
+            st.integers(1, 40),
         ),
         min_size=1,
         max_size=24,
@@ -70,7 +82,7 @@ def test_any_prefixes_in_any_memory_give_the_text_of_one_request_at_a_time(
             engine._generation_limit = BatchLimit(1)
             known[request] = engine.generate_until([request], silent)[0].text
     engine._generation_limit = BatchLimit(tokens)
-    assert texts(engine, requests) == [known[request] for request in requests]
+    assert generated_texts(engine, requests) == [known[request] for request in requests]
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +128,7 @@ def test_the_prefix_is_attended_to_once_until_the_last_step(
         return original(paged, *arguments, **options)
 
     monkeypatch.setattr(PagedModel, "decode", decode)
-    requests = [GenerateRequest(f"{LONG}Q : {word} big", (), 20) for word in WORDS]
+    requests = [GenerateRequest(f"{LONG_PREFIX}Q : {word} big", (), 20) for word in WORDS]
     engine.generate_until(requests, silent)
     shared = steps[steps.index(True) :]  # after the probes
     assert len(shared) >= 10

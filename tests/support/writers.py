@@ -1,4 +1,4 @@
-"""Models that write texts, by every way of writing, and what they are asked."""
+"""Models for every way of generation, and requests for them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import torch
 from gate.engines import Engine, GenerateRequest
 from support.opened import silent
 
-BLOCK = "Q : What is big ?\nA : the dog\nQ : What runs ?\nA : a cat\n" * 2
-PROMPTS = ["the cat", BLOCK + "Q : the fish ?\nA :", BLOCK + "Q : red or green ?\nA :", "a", "", "日本 🐈", "yes",
-           BLOCK + "Q : What colour is the bird ?\nA :", "big big big big dog", BLOCK + "Q : a", "one two three", "a"]  # fmt: skip
+SHORT_PREFIX = "Q : What is big ?\nA : the dog\nQ : What runs ?\nA : a cat\n" * 2
+PROMPTS = ["the cat", SHORT_PREFIX + "Q : the fish ?\nA :", SHORT_PREFIX + "Q : red or green ?\nA :", "a", "", "日本 🐈", "yes",
+           SHORT_PREFIX + "Q : What colour is the bird ?\nA :", "big big big big dog", SHORT_PREFIX + "Q : a", "one two three", "a"]  # fmt: skip
 LIMITS = [12, 3, 20, 8, 16, 1, 10, 24, 5, 14, 30, 18]
 REQUESTS = [
     GenerateRequest(prompt, ("e",) if number % 4 == 0 else (), limit)
@@ -44,12 +44,12 @@ STATIC: dict[str, tuple[str, dict[str, Any]]] = {
         {"num_hidden_layers": 4, "layer_types": ["conv", "full_attention", "conv", "full_attention"]},
     ),
     "rwkv, recurrent, no mask": ("Rwkv", {}),
-    "bart, positions by place": ("Bart", {"d_model": 32, "decoder_layers": 2, "decoder_attention_heads": 4}),
+    "bart, learned positions": ("Bart", {"d_model": 32, "decoder_layers": 2, "decoder_attention_heads": 4}),
 }
 
 
 def write_model(tokenizer_from: Path, folder: Path, architecture: str, options: dict[str, Any]) -> Path:
-    """Write a random tiny model of an architecture beside the tiny tokenizer."""
+    """Write a tiny random model of an architecture, with the tokenizer from `tokenizer_from`."""
     import transformers
 
     options = dict(options)
@@ -61,39 +61,41 @@ def write_model(tokenizer_from: Path, folder: Path, architecture: str, options: 
     return folder
 
 
-def greedy(engine: Any, request: GenerateRequest) -> str:
-    """Return the text by the definition of greedy decoding: whole forward passes over one text, no cache."""
+def greedy_text(engine: Any, request: GenerateRequest) -> str:
+    """Return the greedy text by definition: forward passes over the whole sequence, without a cache."""
     loaded = engine._loaded
     ids = loaded.tokenizer(request.context).input_ids or [0]
-    made: list[int] = []
-    while len(made) < request.max_tokens:
+    generated: list[int] = []
+    while len(generated) < request.max_tokens:
         with torch.no_grad():
-            logits = loaded.model(torch.tensor([ids + made]), use_cache=False).logits
+            logits = loaded.model(torch.tensor([ids + generated]), use_cache=False).logits
         best = int(logits[0, -1].argmax())
         if best in loaded.end_tokens:
             break
-        made.append(best)
-        text = str(loaded.tokenizer.decode(made, skip_special_tokens=True))
+        generated.append(best)
+        text = str(loaded.tokenizer.decode(generated, skip_special_tokens=True))
         if any(stop in text for stop in request.stop):
             return text[: min(text.index(stop) for stop in request.stop if stop in text)]
-    return str(loaded.tokenizer.decode(made, skip_special_tokens=True))
+    return str(loaded.tokenizer.decode(generated, skip_special_tokens=True))
 
 
-def texts(engine: Engine, requests: list[GenerateRequest] | None = None) -> list[str]:
+def generated_texts(engine: Engine, requests: list[GenerateRequest] | None = None) -> list[str]:
     return [answer.text for answer in engine.generate_until(requests or REQUESTS, silent)]
 
 
 def write_paged(tokenizer_from: Path, folder: Path, name: str) -> tuple[Path, dict[str, Any]]:
-    """Write one of `PAGED`; return its folder, and the engine settings that it is opened with."""
+    """Write one of `PAGED`; return its folder and its engine settings."""
     architecture, options = PAGED[name]
     attention = {key: options[key] for key in ("attn_implementation",) if key in options}
     return write_model(tokenizer_from, folder, architecture, options), attention
 
 
-LONG = "Q : What is big ?\nA : the dog\n" * 13
+LONG_PREFIX = "Q : What is big ?\nA : the dog\n" * 13
 WORDS = ["a", "the cat", "red", "green ?", "big dog", "one", "fish", "bird", "runs", "two"]
-BEHIND = [
-    GenerateRequest(f"{LONG if number % 5 else BLOCK}Q : {words}", ("e",) if number % 3 == 0 else (), limit)
+LONG_PREFIX_REQUESTS = [
+    GenerateRequest(
+        f"{LONG_PREFIX if number % 5 else SHORT_PREFIX}Q : {words}", ("e",) if number % 3 == 0 else (), limit
+    )
     for number, (words, limit) in enumerate(
         zip(
             ["a", "the cat", "red", "", "green ?", "big big", "one", "fish", "bird ?\nA :", "a"],
