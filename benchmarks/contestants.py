@@ -1,4 +1,4 @@
-"""The two engines that `engine_speed.py` compares, and the same task for each."""
+"""The two engines that `engine_speed.py` compares, and the same task for both."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from gate.tasks import Task, build_task
 
 
 def make_task(data: Path, name: str, items: int, shots: int, folder: Path) -> Task:
-    """Build one of our tasks from BIG-bench questions; the examples come from the file's end."""
+    """Build a quantgate task from BIG-bench items; the few-shot examples are at the end of the file."""
     lines = (data / "bigbench" / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
-    for part, some in (("items", lines[:items]), ("shots", lines[-6:])):
-        (folder / f"{name}-{part}.jsonl").write_text("\n".join(some) + "\n", encoding="utf-8")
+    for suffix, rows in (("items", lines[:items]), ("shots", lines[-6:])):
+        (folder / f"{name}-{suffix}.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
     values = {
         "name": f"{name}-{shots}shot",
         "file": f"{name}-items.jsonl",
@@ -38,7 +38,7 @@ def make_task(data: Path, name: str, items: int, shots: int, folder: Path) -> Ta
 
 
 def write_harness_task(task: Task, folder: Path) -> None:
-    """Write the same items as a task of LM Evaluation Harness: contexts as we rendered them."""
+    """Write the same items and rendered prompts as a task of LM Evaluation Harness."""
     rows = [{"context": i.context, "choices": list(i.choices), "gold": i.target_index} for i in task.items]
     path = folder / f"{task.name}.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
@@ -57,36 +57,35 @@ def write_harness_task(task: Task, folder: Path) -> None:
 
 
 class Ours:
-    """Our engine over a model folder; notes how long the model itself runs."""
+    """The transformers engine of quantgate; can measure the time in the model itself."""
 
     def __init__(self, model: Path, dtype: str, device: str, tokens: int) -> None:
-        engine = EngineSettings.model_validate({"device": device, "max_batch_tokens": tokens})
+        settings = EngineSettings.model_validate({"device": device, "max_batch_tokens": tokens})
         source = locate(ModelSettings.model_validate({"model": str(model), "dtype": dtype}), model)
-        source = fetch(source, engine, model, None)
-        opened = open_engine(source, engine)
-        assert isinstance(opened, TransformersEngine)
-        self.engine = opened
-        self.identity: ModelIdentity = identify(source, engine, model)
+        source = fetch(source, settings, model, None)
+        engine = open_engine(source, settings)
+        assert isinstance(engine, TransformersEngine)
+        self.engine = engine
+        self.identity: ModelIdentity = identify(source, settings, model)
         self.in_model = 0.0
 
     @contextmanager
-    def noting(self, clock: Callable[[], float]) -> Iterator[None]:
+    def measured(self, clock: Callable[[], float]) -> Iterator[None]:
         """Add the time of every forward pass, and of the log-softmax of its logits, to `in_model`."""
         model, read = self.engine.scorer.model, Positions.read
-        own = model.forward
 
-        def timed(work: Callable[..., Any]) -> Callable[..., Any]:
-            @functools.wraps(work)  # the engine looks at the signature
-            def call(*given: Any, **named: Any) -> Any:
-                began = clock()
+        def timed(function: Callable[..., Any]) -> Callable[..., Any]:
+            @functools.wraps(function)  # the engine inspects the signature
+            def call(*arguments: Any, **options: Any) -> Any:
+                started = clock()
                 try:
-                    return work(*given, **named)
+                    return function(*arguments, **options)
                 finally:
-                    self.in_model += clock() - began
+                    self.in_model += clock() - started
 
             return call
 
-        model.forward = timed(own)
+        model.forward = timed(model.forward)
         Positions.read = timed(read)  # type: ignore[method-assign]
         try:
             yield
@@ -95,18 +94,18 @@ class Ours:
             Positions.read = read  # type: ignore[method-assign]
 
     def run(self, task: Task, _: Path) -> list[bool]:
-        """Answer a task and write its samples; return which items are right."""
+        """Evaluate a task and write its samples; return whether each item is correct."""
         with tempfile.TemporaryDirectory() as folder:
             steps = evaluation(task, self.engine, self.identity, Path(folder) / "set", lambda _: None)
-            found = finish(steps).read()
-            right = dict(
-                zip(*(found.table.column(name).to_pylist() for name in ("item_id", "correct")), strict=True)
+            samples = finish(steps).read()
+            correct = dict(
+                zip(*(samples.table.column(name).to_pylist() for name in ("item_id", "correct")), strict=True)
             )
-        return [right[item.item_id] for item in task.items]
+        return [correct[item.item_id] for item in task.items]
 
 
 class Theirs:
-    """LM Evaluation Harness's `hf` model over the same folder."""
+    """The `hf` model of LM Evaluation Harness."""
 
     def __init__(self, model: Path, dtype: str, device: str, tokens: int) -> None:
         from lm_eval.models.huggingface import HFLM
@@ -115,7 +114,7 @@ class Theirs:
         self.tokens = tokens
 
     def run(self, task: Task, folder: Path) -> list[bool]:
-        """Answer the task of that name in `folder`; return which items are right."""
+        """Evaluate the task of the same name in `folder`; return whether each item is correct."""
         import lm_eval
         from lm_eval.tasks import TaskManager
 
@@ -124,10 +123,10 @@ class Theirs:
         result = lm_eval.simple_evaluate(
             self.model, tasks=[task.name], task_manager=manager, bootstrap_iters=0, log_samples=True
         )
-        samples = sorted(result["samples"][task.name], key=lambda one: one["doc_id"])
-        return [bool(one["acc"]) for one in samples]
+        samples = sorted(result["samples"][task.name], key=lambda sample: sample["doc_id"])
+        return [bool(sample["acc"]) for sample in samples]
 
     def longest(self, task: Task) -> int:
-        """Return the tokens of the longest prompt with its choice."""
+        """Return the number of tokens of the longest prompt with its choice."""
         texts = [f"{item.context} {choice}" for item in task.items for choice in item.choices]
         return max(map(len, self.model.tokenizer(texts)["input_ids"]))

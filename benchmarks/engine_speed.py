@@ -58,7 +58,7 @@ def side_by_side(
         named = list(zip(("ours", "theirs"), pair, strict=True))
         for name, one in named if number % 2 == 0 else named[::-1]:
             pair[0].in_model = 0.0
-            with pair[0].noting(clock):
+            with pair[0].measured(clock):
                 began = clock()
                 answers[name] = one.run(task, folder)
                 took = clock() - began

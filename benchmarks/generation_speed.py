@@ -1,13 +1,13 @@
-"""Generation by our engine and by LM Evaluation Harness's `hf` model, side by side in one process.
+"""Generation speed of quantgate and of the `hf` model of LM Evaluation Harness, in one process.
 
     python benchmarks/generation_speed.py MODEL_FOLDER DATA_FOLDER [--items 128] [--batch 16] [--rounds 3]
 
-Same weights, number format, prompts, stop strings, token limits and batch limit: LM Evaluation Harness gets batches of
-`--batch` rows, our engine as many tokens as such a batch of the longest prompts takes. Two workloads: arithmetic behind
-a few-shot block, and free text of mixed length in the chat template (DATA_FOLDER holds BIG-bench's
-`social_iqa.jsonl`). Rounds alternate; each figure is the median of its rounds, the ratio that of the medians. Loading
-is not counted. CPU seconds are given beside wall seconds because they hold on a machine that others use as well: set
-OMP_NUM_THREADS=1 there, or waiting threads count too.
+Both use the same weights, number format, prompts, stop strings, token limits and batch limit: LM Evaluation Harness has
+batches of `--batch` rows, and quantgate has as many tokens as such a batch of the longest prompts. There are two
+workloads: arithmetic with few-shot examples, and free text of mixed length with the chat template (DATA_FOLDER contains
+`social_iqa.jsonl` of BIG-bench). Rounds alternate. Each figure is the median of its rounds, and the ratio is that of
+the medians. Loading the model is not measured. CPU time is reported as well, because it is comparable on a shared
+machine; set OMP_NUM_THREADS=1 there, so that waiting threads are not counted.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from gate.engines import Engine, GenerateRequest, fetch, locate, open_engine
 
 @dataclass(frozen=True)
 class Timed:
-    """What a round took (wall and CPU seconds) and made."""
+    """Wall and CPU time of a round (seconds), and the generated texts."""
 
     wall: float
     cpu: float
@@ -37,10 +37,10 @@ class Timed:
 
 
 def worked_sums(model_folder: Path, data_folder: Path, items: int, shots: int = 8) -> list[GenerateRequest]:
-    """Return arithmetic in words behind a block of worked examples; an answer is one line of one to four steps."""
+    """Return word problems after worked examples; a solution is one line with one to four steps."""
     del model_folder, data_folder
-    draw = random.Random(0)
-    texts = [_sum_in_words(draw, steps=1 + number % 4) for number in range(shots + items)]
+    rng = random.Random(0)
+    texts = [_sum_in_words(rng, steps=1 + number % 4) for number in range(shots + items)]
     block = "".join(f"Question: {question}\nAnswer: {answer}\n\n" for question, answer in texts[:shots])
     return [
         GenerateRequest(f"{block}Question: {question}\nAnswer:", ("\n", "Question:"), 96)
@@ -48,25 +48,25 @@ def worked_sums(model_folder: Path, data_folder: Path, items: int, shots: int = 
     ]
 
 
-def _sum_in_words(draw: random.Random, steps: int) -> tuple[str, str]:
-    name = draw.choice(["Ann", "Ben", "Carla", "Dmitri", "Esra"])
-    thing = draw.choice(["apples", "books", "coins", "shells", "stamps"])
-    held = draw.randint(20, 60)
-    question, answer = [f"{name} has {held} {thing}."], []
+def _sum_in_words(rng: random.Random, steps: int) -> tuple[str, str]:
+    name = rng.choice(["Ann", "Ben", "Carla", "Dmitri", "Esra"])
+    thing = rng.choice(["apples", "books", "coins", "shells", "stamps"])
+    amount = rng.randint(20, 60)
+    question, answer = [f"{name} has {amount} {thing}."], []
     for _ in range(steps):
-        count = draw.randint(2, 15)
-        gains = draw.random() < 0.5
+        count = rng.randint(2, 15)
+        gains = rng.random() < 0.5
         question.append(f"{name} then {'finds' if gains else 'gives away'} {count} {thing}.")
-        now = held + count if gains else held - count
-        answer.append(f"{held} {'+' if gains else '-'} {count} = {now}.")
-        held = now
+        total = amount + count if gains else amount - count
+        answer.append(f"{amount} {'+' if gains else '-'} {count} = {total}.")
+        amount = total
     return " ".join([*question, f"How many {thing} does {name} have?"]), " ".join(
-        [*answer, f"The answer is {held}."]
+        [*answer, f"The answer is {amount}."]
     )
 
 
 def chat(model_folder: Path, data_folder: Path, items: int) -> list[GenerateRequest]:
-    """Return questions in the model's chat template; answered in a sentence or a paragraph."""
+    """Return questions in the chat template of the model; answers are a sentence or a paragraph."""
     lines = (data_folder / "social_iqa.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line) for line in lines]
     tokenizer = _tokenizer(model_folder)
@@ -92,7 +92,7 @@ def ours(
     dtype: str = "float32",
     device: str = "cpu",
 ) -> Timed:
-    """Time our engine; the model is loaded before the clock starts, once a process."""
+    """Time quantgate. The model is loaded once per process, before the measurement."""
     engine = _engine(model_folder, dtype, device, batch_tokens(model_folder, requests, batch))
     wall, cpu = time.perf_counter(), time.process_time()
     answers = engine.generate_until(requests, lambda _: None)
@@ -108,7 +108,7 @@ def theirs(
     dtype: str = "float32",
     device: str = "cpu",
 ) -> Timed:
-    """Time LM Evaluation Harness; the model is loaded before the clock starts, once a process."""
+    """Time LM Evaluation Harness. The model is loaded once per process, before the measurement."""
     from lm_eval.api.instance import Instance
 
     model = _harness(model_folder, dtype, device)
@@ -128,7 +128,7 @@ def theirs(
 
 
 def batch_tokens(model_folder: Path, requests: Sequence[GenerateRequest], batch: int) -> int:
-    """Return the tokens that a batch of the longest prompts and their answers takes."""
+    """Return the number of tokens of a batch of the longest prompts with their answers."""
     tokenizer = _tokenizer(model_folder)
     longest = max(len(tokenizer(request.context).input_ids) + request.max_tokens for request in requests)
     return batch * longest
@@ -158,27 +158,29 @@ def _harness(model_folder: Path, dtype: str, device: str) -> Any:
 def compare(
     model_folder: Path, requests: Sequence[GenerateRequest], batch: int, rounds: int, dtype: str, device: str
 ) -> dict[str, float]:
-    """Run both in turn and return medians: items a second, by the wall clock and by CPU time, and their ratios."""
-    both: dict[str, list[Timed]] = {"ours": [], "theirs": []}
+    """Run both alternately; return medians in items per second, by wall and CPU time, and their ratios."""
+    rounds_of: dict[str, list[Timed]] = {"ours": [], "theirs": []}
     for number in range(rounds):
         pair = [("ours", ours), ("theirs", theirs)]
         for name, run in pair if number % 2 == 0 else reversed(pair):
-            both[name].append(run(model_folder, requests, batch, dtype, device))
+            rounds_of[name].append(run(model_folder, requests, batch, dtype, device))
             print(
-                f"  round {number + 1}, {name}: {both[name][-1].wall:.1f} s, CPU {both[name][-1].cpu:.1f} s"
+                f"  round {number + 1}, {name}: {rounds_of[name][-1].wall:.1f} s, CPU {rounds_of[name][-1].cpu:.1f} s"
             )
-    found: dict[str, float] = {}
+    result: dict[str, float] = {}
     for clock in ("wall", "cpu"):
-        for name, timed in both.items():
-            found[f"{name} {clock}"] = len(requests) / statistics.median(getattr(one, clock) for one in timed)
-        found[f"ratio {clock}"] = found[f"ours {clock}"] / found[f"theirs {clock}"]
-    pairs = zip(both["ours"][0].texts, both["theirs"][0].texts, strict=True)
-    found["equal texts"] = statistics.mean(one == other for one, other in pairs)
-    return found
+        for name, timed in rounds_of.items():
+            result[f"{name} {clock}"] = len(requests) / statistics.median(
+                getattr(entry, clock) for entry in timed
+            )
+        result[f"ratio {clock}"] = result[f"ours {clock}"] / result[f"theirs {clock}"]
+    pairs = zip(rounds_of["ours"][0].texts, rounds_of["theirs"][0].texts, strict=True)
+    result["equal texts"] = statistics.mean(first == second for first, second in pairs)
+    return result
 
 
 def main() -> None:
-    """Print the table and, if asked, write it."""
+    """Print the table, and write it with --out."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -199,9 +201,9 @@ def main() -> None:
         results[name] = compare(
             options.model, requests, options.batch, options.rounds, options.dtype, options.device
         )
-    what = f"{options.items} items, batch {options.batch}, {options.dtype}, {options.rounds} round(s)"
-    clocks = "ours, items/s | lm-eval, items/s | ratio | ratio by CPU time | equal texts"
-    lines = [f"| workload ({what}) | {clocks} |", "|---|---|---|---|---|---|"]
+    setup = f"{options.items} items, batch {options.batch}, {options.dtype}, {options.rounds} round(s)"
+    clocks = "quantgate, items/s | lm-eval, items/s | ratio | ratio by CPU time | equal texts"
+    lines = [f"| workload ({setup}) | {clocks} |", "|---|---|---|---|---|---|"]
     lines += [
         f"| {name} | {row['ours wall']:.2f} | {row['theirs wall']:.2f} | {row['ratio wall']:.2f} "
         f"| {row['ratio cpu']:.2f} | {row['equal texts']:.1%} |"
@@ -209,8 +211,9 @@ def main() -> None:
     ]
     print("\n" + "\n".join(lines))
     if options.out:
-        title = "# Generation beside LM Evaluation Harness's `hf` model\n\nBy `benchmarks/generation_speed.py`.\n\n"
-        options.out.write_text(title + "\n".join(lines) + "\n", encoding="utf-8")
+        title = "# Generation speed, compared with the `hf` model of LM Evaluation Harness"
+        page = [title, "", "Written by `benchmarks/generation_speed.py`.", "", *lines]
+        options.out.write_text("\n".join(page) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

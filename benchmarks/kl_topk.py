@@ -1,10 +1,9 @@
-"""KL divergence of the answer's first token from 128 stored tokens, against the whole vocabulary.
+"""KL divergence of the answer's first token: from stored top-k tokens, compared with the whole vocabulary.
 
     python benchmarks/kl_topk.py DATA [--models gate-demo/models] [--items 200] [--out benchmarks/results]
 
-DATA holds step_inference as JSONL with question. The models are those that `gate demo` leaves
-behind: `baseline`, `int8` and `damaged`. The exact divergence is computed beside the engine, in float64 from
-transformers' logits.
+DATA contains step_inference.jsonl with the field `question`. The models are those that `gate demo` writes: `baseline`,
+`int8` and `damaged`. The exact divergence is computed in float64 from the logits of transformers, without the engine.
 Prints a table and writes kl_topk.md.
 """
 
@@ -40,14 +39,14 @@ def open_model(folder: Path) -> Engine:
 
 
 def stored_bytes(table: pa.Table) -> float:
-    """Return what the stored distributions take in Parquet, in bytes an item."""
+    """Return the size of the stored distributions in Parquet, in bytes per item."""
     sink = io.BytesIO()
     pq.write_table(table.select(COLUMNS), sink, compression="zstd")
     return len(sink.getvalue()) / table.num_rows
 
 
 def exact_logprobs(folder: Path, task: Task) -> torch.Tensor:
-    """Return the log-probabilities after each prompt, float64 of shape (items, vocabulary)."""
+    """Return the log-probabilities of the token after each prompt, as float64 of shape (items, vocabulary)."""
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     with torch.no_grad():
@@ -69,10 +68,8 @@ def main() -> None:
         name="step_inference",
         file=str(options.data.resolve() / "step_inference.jsonl"),
         prompt="Q: {{ question }}\nA:",
-        choices=[
-            "A",
-            "B",
-        ],  # the distribution after the prompt does not depend on them, and these cost one row an item
+        # the distribution after the prompt does not depend on the choices; these need one row per item
+        choices=["A", "B"],
         answer="0",
     )
     task = build_task(settings, SampleSettings(limit=options.items), options.data)
@@ -85,31 +82,31 @@ def main() -> None:
     sizes = {width: stored_bytes(table) for width, table in tables.items()}
     before = exact_logprobs(models / "baseline", task)
     lines = [
-        "# KL divergence from the stored top k, against the whole vocabulary",
+        "# KL divergence from stored top-k tokens, compared with the whole vocabulary",
         "",
         f"First {options.items} items of step_inference, SmolLM2-135M-Instruct in float32 on the CPU; mean KL "
         "divergence of the",
-        "answer's first token in nats. `exact`: float64, from transformers' own logits. `relative`: against exact.",
+        "answer's first token in nats. `exact`: float64, from the logits of transformers. `relative`: relative error.",
         "",
-        "| candidate | tokens kept | mean KL | exact | relative | largest error of an item | bytes an item |",
+        "| candidate | tokens kept | mean KL | exact | relative | largest error of an item | bytes per item |",
         "|---|---|---|---|---|---|---|",
     ]
-    found: dict[str, dict[str, float]] = {}
+    relative_errors: dict[str, dict[str, float]] = {}
     for name in ("int8", "damaged"):
         after = exact_logprobs(models / name, task)
         exact = (before.exp() * (before - after)).sum(dim=1).numpy()
         engine = open_model(models / name)
         for width, table in tables.items():
             references = StoredDistributions(TaskSamples(task.name, task.metric, table))
-            answered = answer_items(task, task.items, engine, lambda _: None, references, width)
-            kl = np.asarray(answered.column("kl").to_pylist(), dtype=np.float64)
+            answers = answer_items(task, task.items, engine, lambda _: None, references, width)
+            kl = np.asarray(answers.column("kl").to_pylist(), dtype=np.float64)
             relative = kl.mean() / exact.mean() - 1
-            found.setdefault(name, {})[str(width)] = relative
+            relative_errors.setdefault(name, {})[str(width)] = relative
             lines.append(
                 f"| {name} | {width} | {kl.mean():.6f} | {exact.mean():.6f} | {relative:+.3%} | "
                 f"{np.abs(kl - exact).max():.2g} | {sizes[width]:.0f} |"
             )
-    lines += ["", f"Relative differences: `{json.dumps(found)}`."]
+    lines += ["", f"Relative errors: `{json.dumps(relative_errors)}`."]
     text = "\n".join(lines) + "\n"
     print(text)
     options.out.mkdir(parents=True, exist_ok=True)
