@@ -1,4 +1,4 @@
-"""Batches: every row once, within the bound, smaller after memory ran out. No model here."""
+"""Batches: every row once, within the bound, smaller after running out of memory. No model is involved."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ seeded = settings(max_examples=150, deadline=None, derandomize=True)
 
 
 def batches_of(lengths: list[int], limit: BatchLimit, fits: int | None = None) -> list[list[int]]:
-    """Run and return the batches that succeeded; a batch of more than `fits` rows runs out of memory."""
-    done: list[list[int]] = []
+    """Return the batches that succeed if a batch of more than `fits` rows runs out of memory."""
+    batches: list[list[int]] = []
 
     def forward(rows: list[int]) -> None:
         if fits is not None and len(rows) > fits:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        done.append(rows)
+        batches.append(rows)
 
     run_in_batches(lengths, limit, forward)
-    return done
+    return batches
 
 
 @given(LENGTHS, st.integers(1, 300))
 @seeded
 def test_every_row_is_processed_once_within_the_bound_longest_first(lengths: list[int], bound: int) -> None:
-    done = batches_of(lengths, BatchLimit(bound))
-    assert sorted(row for rows in done for row in rows) == list(range(len(lengths)))
-    for rows in done:
+    batches = batches_of(lengths, BatchLimit(bound))
+    assert sorted(row for rows in batches for row in rows) == list(range(len(lengths)))
+    for rows in batches:
         assert len(rows) == 1 or len(rows) * max(lengths[row] for row in rows) <= bound
-    firsts = [lengths[row] for rows in done for row in rows]
+    firsts = [lengths[row] for rows in batches for row in rows]
     assert firsts == sorted(lengths, reverse=True)
 
 
@@ -48,9 +48,9 @@ def test_out_of_memory_shrinks_the_batches_and_loses_no_row(
     lengths: list[int], bound: int, fits: int
 ) -> None:
     limit = BatchLimit(bound)
-    done = batches_of(lengths, limit, fits=fits)
-    assert sorted(row for rows in done for row in rows) == list(range(len(lengths)))
-    assert max(map(len, done), default=0) <= fits
+    batches = batches_of(lengths, limit, fits=fits)
+    assert sorted(row for rows in batches for row in rows) == list(range(len(lengths)))
+    assert max(map(len, batches), default=0) <= fits
     assert 1 <= limit.tokens <= bound
 
 
@@ -59,8 +59,10 @@ def test_batches_are_as_full_as_the_bound_allows() -> None:
     assert batches_of([5, 3], BatchLimit(8)) == [[0], [1]]
 
 
-def test_memory_is_freed_and_the_bound_shrinks_and_stays_so(caplog: pytest.LogCaptureFixture) -> None:
-    limit, sizes, freed = BatchLimit(80, seconds=1e6), [], []  # so much time before that retries cost little
+def test_running_out_of_memory_frees_memory_and_shrinks_the_bound_for_good(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    limit, sizes, freed = BatchLimit(80, seconds=1e6), [], []  # after that much time the retries cost little
 
     def forward(rows: list[int]) -> None:
         sizes.append(len(rows))
@@ -76,7 +78,7 @@ def test_memory_is_freed_and_the_bound_shrinks_and_stays_so(caplog: pytest.LogCa
     assert batches_of([10] * 4, limit) == [[0, 1], [2, 3]]
 
 
-def test_where_retries_cost_more_than_their_part_the_bound_falls_faster() -> None:
+def test_the_bound_falls_faster_if_retries_take_too_much_time() -> None:
     limit, sizes = BatchLimit(640), []
 
     def forward(rows: list[int]) -> None:
@@ -89,7 +91,7 @@ def test_where_retries_cost_more_than_their_part_the_bound_falls_faster() -> Non
     assert limit.costly
 
 
-def test_a_bound_far_above_what_failed_is_cut_to_half_of_what_failed() -> None:
+def test_a_bound_far_above_the_failed_batch_falls_to_half_of_that_batch() -> None:
     limit = BatchLimit(10**6)
     batches_of([10] * 8, limit, fits=4)
     assert limit.tokens == 40
@@ -101,7 +103,7 @@ def test_a_single_row_that_does_not_fit_is_an_error_with_exit_code_4() -> None:
     assert caught.value.exit_code is ExitCode.EVALUATION
 
 
-def test_another_error_is_not_swallowed() -> None:
+def test_other_errors_propagate() -> None:
     def forward(rows: list[int]) -> None:
         raise RuntimeError("shapes do not fit")
 
@@ -120,33 +122,33 @@ def test_another_error_is_not_swallowed() -> None:
         (ValueError("out of memory"), False),
     ],
 )
-def test_an_out_of_memory_error_is_told_from_others(error: BaseException, expected: bool) -> None:
+def test_out_of_memory_errors_are_distinguished_from_others(error: BaseException, expected: bool) -> None:
     assert is_out_of_memory(error) is expected
 
 
 @given(LENGTHS, st.integers(1, 300), st.data())
 @seeded
-def test_what_rows_take_beside_their_tokens_counts_towards_the_bound(
+def test_extra_memory_of_rows_counts_towards_the_bound(
     lengths: list[int], bound: int, data: st.DataObject
 ) -> None:
     extra = data.draw(st.lists(st.floats(0, 50), min_size=len(lengths), max_size=len(lengths)))
-    done: list[list[int]] = []
-    run_in_batches(lengths, BatchLimit(bound), done.append, extra=extra)
-    assert sorted(row for rows in done for row in rows) == list(range(len(lengths)))
-    for rows in done:
+    batches: list[list[int]] = []
+    run_in_batches(lengths, BatchLimit(bound), batches.append, extra=extra)
+    assert sorted(row for rows in batches for row in rows) == list(range(len(lengths)))
+    for rows in batches:
         used = len(rows) * max(lengths[row] for row in rows) + sum(extra[row] for row in rows)
         assert len(rows) == 1 or used <= bound + 1e-6
 
 
 @given(LENGTHS.filter(len), st.integers(1, 300))
 @seeded
-def test_padding_stays_within_the_bound_that_is_stated(lengths: list[int], bound: int) -> None:
-    done = batches_of(lengths, BatchLimit(bound))
-    waste = sum(max(lengths[row] for row in rows) - lengths[one] for rows in done for one in rows)
+def test_padding_stays_within_the_documented_bound(lengths: list[int], bound: int) -> None:
+    batches = batches_of(lengths, BatchLimit(bound))
+    waste = sum(max(lengths[other] for other in rows) - lengths[row] for rows in batches for row in rows)
     assert waste <= bound * math.log(max(lengths) / min(lengths)) + 1e-6
 
 
-def test_the_time_of_batches_that_ran_out_of_memory_is_accounted() -> None:
+def test_the_time_of_batches_that_run_out_of_memory_is_recorded() -> None:
     limit = BatchLimit(80)
     batches_of([10] * 8, limit, fits=4)
     assert 0 < limit.wasted < limit.seconds

@@ -1,4 +1,4 @@
-"""KL divergence of the answer's first token: stored top k against the whole vocabulary, on real logits."""
+"""KL divergence of an answer's first token, from the stored top k and from the whole vocabulary."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import torch
+from support.opened import open_model, silent
 
-from gate.config import EngineSettings, ModelSettings
-from gate.engines import Engine, GenerateRequest, LoglikelihoodRequest, fetch, locate, open_engine
+from gate.engines import GenerateRequest, LoglikelihoodRequest
 from gate.engines.hf.model.distribution import distributions
 from gate.errors import EvaluationError
 
@@ -19,7 +19,8 @@ def top_distributions(logprobs: torch.Tensor, k: int) -> list[Any]:
 
 
 def divergences(logprobs: torch.Tensor, references: list[Any]) -> list[Any]:
-    return distributions(logprobs, [GenerateRequest("", (), 1, reference=one) for one in references])
+    requests = [GenerateRequest("", (), 1, reference=reference) for reference in references]
+    return distributions(logprobs, requests)
 
 
 def random_logprobs(seed: int, rows: int = 40, vocabulary: int = 1000) -> torch.Tensor:
@@ -33,45 +34,42 @@ def whole(p: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
 
 def test_with_the_whole_vocabulary_the_divergence_is_exact() -> None:
     p, q = random_logprobs(1), random_logprobs(2)
-    found = [one.kl for one in divergences(q, top_distributions(p, 1000))]
-    assert found == pytest.approx(whole(p, q).tolist(), rel=2e-3)
+    kl = [divergence.kl for divergence in divergences(q, top_distributions(p, 1000))]
+    assert kl == pytest.approx(whole(p, q).tolist(), rel=2e-3)
 
 
 @pytest.mark.parametrize("k", [1, 16, 128])
-def test_with_the_top_k_it_is_a_lower_bound(k: int) -> None:
+def test_with_the_top_k_the_divergence_is_a_lower_bound(k: int) -> None:
     p, q = random_logprobs(3), random_logprobs(4)
-    found = torch.tensor([one.kl for one in divergences(q, top_distributions(p, k))])
-    assert bool((found <= whole(p, q) + 1e-3).all())
-    assert bool((found > 0).all())
+    kl = torch.tensor([divergence.kl for divergence in divergences(q, top_distributions(p, k))])
+    assert bool((kl <= whole(p, q) + 1e-3).all())
+    assert bool((kl > 0).all())
 
 
-def test_more_tokens_never_make_it_smaller() -> None:
+def test_a_larger_k_never_makes_the_divergence_smaller() -> None:
     p, q = random_logprobs(5), random_logprobs(6)
-    by_k = [torch.tensor([one.kl for one in divergences(q, top_distributions(p, k))]) for k in (4, 32, 256)]
+    by_k = [
+        torch.tensor([divergence.kl for divergence in divergences(q, top_distributions(p, k))])
+        for k in (4, 32, 256)
+    ]
     assert bool((by_k[0] <= by_k[1] + 1e-3).all())
     assert bool((by_k[1] <= by_k[2] + 1e-3).all())
 
 
-def test_a_model_is_at_no_distance_from_itself() -> None:
+def test_the_divergence_of_a_model_from_itself_is_zero() -> None:
     p = random_logprobs(7)
-    found = divergences(p, top_distributions(p, 128))
-    assert max(one.kl for one in found) < 1e-3
-    assert all(one.same_top for one in found)
+    results = divergences(p, top_distributions(p, 128))
+    assert max(divergence.kl for divergence in results) < 1e-3
+    assert all(divergence.same_top for divergence in results)
 
 
 def test_a_vocabulary_smaller_than_k_has_no_tail() -> None:
-    (one,) = top_distributions(random_logprobs(8, rows=1, vocabulary=50), 128)
-    assert len(one.tokens) == 50
-    assert one.tail == pytest.approx(0.0, abs=2e-3)
+    (distribution,) = top_distributions(random_logprobs(8, rows=1, vocabulary=50), 128)
+    assert len(distribution.tokens) == 50
+    assert distribution.tail == pytest.approx(0.0, abs=2e-3)
 
 
-def open_cpu(folder: Path) -> Engine:
-    settings = EngineSettings(device="cpu")
-    source = fetch(locate(ModelSettings(model=str(folder)), folder), settings, folder, None)
-    return open_engine(source, settings)
-
-
-def test_an_engine_measures_the_distance_of_the_first_answer_token(
+def test_an_engine_returns_the_divergence_of_an_answers_first_token(
     tiny_model: Path, other_tiny_model: Path
 ) -> None:
     texts = [
@@ -79,13 +77,16 @@ def test_an_engine_measures_the_distance_of_the_first_answer_token(
         ("What colour is", (" red", " blue")),
         ("Q: the dog\nA:", (" a", " b")),
     ]
-    first, second = open_cpu(tiny_model), open_cpu(other_tiny_model)
-    stored = first.loglikelihood([LoglikelihoodRequest(c, a, top=128) for c, a in texts], lambda _: None)
+    first, second = open_model(tiny_model), open_model(other_tiny_model)
+    stored = first.loglikelihood([LoglikelihoodRequest(c, a, top=128) for c, a in texts], silent)
     references = [answer.distribution for answer in stored]
-    assert all(one is not None and len(one.tokens) == 128 for one in references)
+    assert all(reference is not None and len(reference.tokens) == 128 for reference in references)
 
-    asked = [LoglikelihoodRequest(c, a, reference=one) for (c, a), one in zip(texts, references, strict=True)]
-    same, other = (engine.loglikelihood(asked, lambda _: None) for engine in (first, second))
+    requests = [
+        LoglikelihoodRequest(context, choices, reference=reference)
+        for (context, choices), reference in zip(texts, references, strict=True)
+    ]
+    same, other = (engine.loglikelihood(requests, silent) for engine in (first, second))
     assert all(answer.divergence is not None and answer.divergence.kl < 1e-3 for answer in same)
     assert all(answer.divergence is not None and answer.divergence.kl > 0.1 for answer in other)
     flat = [[value for answer in answers for value in answer.loglikelihoods] for answers in (same, stored)]
@@ -96,21 +97,21 @@ def test_a_whole_distribution_has_no_tail_and_gives_the_exact_divergence(
     tiny_model: Path, other_tiny_model: Path
 ) -> None:
     text, answers = "What colour is", (" red", " blue")
-    engines = [open_cpu(folder) for folder in (tiny_model, other_tiny_model)]
-    (stored,) = engines[0].loglikelihood([LoglikelihoodRequest(text, answers, top=10**6)], lambda _: None)
+    engines = [open_model(folder) for folder in (tiny_model, other_tiny_model)]
+    (stored,) = engines[0].loglikelihood([LoglikelihoodRequest(text, answers, top=10**6)], silent)
     assert stored.distribution is not None
     assert len(stored.distribution.tokens) == 384
     assert stored.distribution.tail == 0.0
-    (found,) = engines[1].loglikelihood(
+    (compared,) = engines[1].loglikelihood(
         [LoglikelihoodRequest(text, answers, reference=stored.distribution)], lambda _: None
     )
-    (second,) = engines[1].loglikelihood([LoglikelihoodRequest(text, answers, top=384)], lambda _: None)
+    (second,) = engines[1].loglikelihood([LoglikelihoodRequest(text, answers, top=384)], silent)
     assert second.distribution is not None
-    assert found.divergence is not None
+    assert compared.divergence is not None
     p, q = (torch.zeros(384, dtype=torch.float64) for _ in range(2))
-    for values, one in ((p, stored.distribution), (q, second.distribution)):
-        values[list(one.tokens)] = torch.tensor(one.logprobs, dtype=torch.float64)
-    assert found.divergence.kl == pytest.approx(float((p.exp() * (p - q)).sum()), rel=5e-3)
+    for values, distribution in ((p, stored.distribution), (q, second.distribution)):
+        values[list(distribution.tokens)] = torch.tensor(distribution.logprobs, dtype=torch.float64)
+    assert compared.divergence.kl == pytest.approx(float((p.exp() * (p - q)).sum()), rel=5e-3)
     (same,) = engines[0].loglikelihood(
         [LoglikelihoodRequest(text, answers, reference=stored.distribution)], lambda _: None
     )
@@ -118,17 +119,17 @@ def test_a_whole_distribution_has_no_tail_and_gives_the_exact_divergence(
     assert same.divergence.kl < 1e-5
 
 
-def test_requests_of_different_sizes_may_be_mixed(tiny_model: Path) -> None:
-    engine = open_cpu(tiny_model)
-    asked = [
+def test_requests_with_different_k_can_be_mixed(tiny_model: Path) -> None:
+    engine = open_model(tiny_model)
+    requests = [
         LoglikelihoodRequest(f"the {w}", (" a", " b c"), top=k)
         for w, k in zip("abcd", (0, 2, 5, 2), strict=True)
     ]
-    answers = engine.loglikelihood(asked, lambda _: None)
-    assert [one.distribution and len(one.distribution.tokens) for one in answers] == [None, 2, 5, 2]
+    answers = engine.loglikelihood(requests, silent)
+    assert [answer.distribution and len(answer.distribution.tokens) for answer in answers] == [None, 2, 5, 2]
 
 
-def test_a_reference_of_a_larger_vocabulary_is_an_error() -> None:
+def test_a_reference_from_a_larger_vocabulary_is_an_error() -> None:
     reference = top_distributions(random_logprobs(1, rows=1, vocabulary=100), 100)
     with pytest.raises(EvaluationError, match="the candidate's vocabulary has 50 tokens"):
         divergences(random_logprobs(2, rows=1, vocabulary=50), reference)

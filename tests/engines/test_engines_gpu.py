@@ -1,4 +1,4 @@
-"""On a GPU: the same scores as on the CPU, and out-of-memory is survived. Skipped without one."""
+"""Scores on a GPU equal those on the CPU. Skipped without a GPU."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from support.opened import open_model, silent
 
-from gate.config import EngineSettings, ModelSettings
-from gate.engines import Engine, LoglikelihoodRequest, fetch, locate, open_engine
+from gate.engines import Engine, LoglikelihoodRequest
 
 pytestmark = [
     pytest.mark.gpu,
@@ -21,20 +21,12 @@ REQUESTS = [
 ]
 
 
-def opened(folder: Path, device: str) -> Engine:
-    settings = EngineSettings(device=device)
-    source = fetch(locate(ModelSettings(model=str(folder)), folder), settings, folder, None)
-    return open_engine(source, settings)
+def scores(engine: Engine) -> list[float]:
+    return [value for answer in engine.loglikelihood(REQUESTS, silent) for value in answer.loglikelihoods]
 
 
 @pytest.mark.parametrize("device", ["auto", "cuda", "cuda:0", "balanced"])
-def test_every_way_to_name_the_gpu_scores_as_the_cpu_does(tiny_model: Path, device: str) -> None:
-    engine = opened(tiny_model, device)
+def test_every_name_of_the_gpu_gives_the_scores_of_the_cpu(tiny_model: Path, device: str) -> None:
+    engine = open_model(tiny_model, {"device": device})
     assert engine.runtime.device.startswith("cuda")
-    on_gpu = [value for one in engine.loglikelihood(REQUESTS, lambda _: None) for value in one.loglikelihoods]
-    on_cpu = [
-        value
-        for one in opened(tiny_model, "cpu").loglikelihood(REQUESTS, lambda _: None)
-        for value in one.loglikelihoods
-    ]
-    assert on_gpu == pytest.approx(on_cpu, abs=1e-3)
+    assert scores(engine) == pytest.approx(scores(open_model(tiny_model)), abs=1e-3)

@@ -1,4 +1,4 @@
-"""Loading: whole checkpoints in their number format, and an error for everything that is not one."""
+"""Loading: complete checkpoints in their number format, an error for anything else."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def change_json(path: Path, **values: Any) -> None:
     path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | values), encoding="utf-8")
 
 
-def test_the_runtime_says_what_it_runs_on(tiny_model: Path) -> None:
+def test_the_runtime_records_device_hardware_dtype_and_versions(tiny_model: Path) -> None:
     runtime = open_model(tiny_model).runtime
     assert (runtime.device, runtime.dtype) == ("cpu", "float32")
     assert "CPU" in runtime.hardware
@@ -55,14 +55,14 @@ def test_half_precision_loads_and_scores_close_to_float32(tiny_model: Path, dtyp
     assert half[0] != full[0]
 
 
-def test_auto_takes_the_checkpoints_own_dtype(model: Path) -> None:
+def test_auto_is_the_checkpoints_own_dtype(model: Path) -> None:
     change_weights(model, lambda w: w.update({name: t.half() for name, t in w.items()}))
     change_json(model / "config.json", dtype="float16")
     assert open_model(model).runtime.dtype == "float16"
     assert open_model(model, dtype="float32").runtime.dtype == "float32"
 
 
-def test_a_checkpoint_that_lacks_a_weight_is_an_error_and_never_random_numbers(model: Path) -> None:
+def test_a_checkpoint_that_lacks_a_weight_is_an_error(model: Path) -> None:
     change_weights(model, lambda w: w.pop("model.layers.1.mlp.up_proj.weight"))
     with pytest.raises(ModelError, match="lacks 1 weights") as caught:
         open_model(model)
@@ -70,13 +70,13 @@ def test_a_checkpoint_that_lacks_a_weight_is_an_error_and_never_random_numbers(m
     assert caught.value.exit_code is ExitCode.USAGE
 
 
-def test_a_weight_of_another_shape_is_an_error_that_names_it(model: Path) -> None:
+def test_a_weight_with_the_wrong_shape_is_an_error_that_names_it(model: Path) -> None:
     change_weights(model, lambda w: w.update({"model.norm.weight": torch.ones(16)}))
     with pytest.raises(ModelError, match=r"model\.norm\.weight|another shape|size"):
         open_model(model)
 
 
-def test_a_config_of_another_size_than_the_weights_is_an_error(model: Path) -> None:
+def test_a_config_that_does_not_fit_the_weights_is_an_error(model: Path) -> None:
     change_json(model / "config.json", hidden_size=64)
     with pytest.raises(ModelError, match=r"cannot be loaded|another shape"):
         open_model(model)
@@ -85,13 +85,13 @@ def test_a_config_of_another_size_than_the_weights_is_an_error(model: Path) -> N
 @pytest.mark.parametrize(
     "content", ["{", "{}", '{"model_type": "no-such-architecture"}', '{"model_type": "vit"}']
 )
-def test_a_config_of_no_known_language_model_is_an_error(model: Path, content: str) -> None:
+def test_a_config_of_an_unknown_architecture_is_an_error(model: Path, content: str) -> None:
     (model / "config.json").write_text(content, encoding="utf-8")
     with pytest.raises(ModelError, match=str(model)):
         open_model(model)
 
 
-def test_a_gguf_file_that_is_none_is_an_error(model: Path) -> None:
+def test_an_invalid_gguf_file_is_an_error(model: Path) -> None:
     (model / "q4.gguf").write_bytes(b"GGUF" + bytes(64))
     with pytest.raises(ModelError):
         open_model(model, gguf_file="q4.gguf", tokenizer=str(model))
@@ -103,7 +103,7 @@ def test_a_broken_tokenizer_is_an_error_that_names_its_folder(model: Path) -> No
         open_model(model)
 
 
-def test_nan_weights_give_nan_and_never_a_number_that_looks_right(model: Path) -> None:
+def test_nan_weights_give_nan_scores_and_an_error_in_generation(model: Path) -> None:
     change_weights(model, lambda w: w["model.norm.weight"].fill_(float("nan")))
     engine = open_model(model)
     assert all(math.isnan(value) for value in loglikelihoods(engine, QUESTION)[0])
@@ -112,20 +112,22 @@ def test_nan_weights_give_nan_and_never_a_number_that_looks_right(model: Path) -
     assert caught.value.exit_code is ExitCode.EVALUATION
 
 
-def test_allowed_pickle_is_loaded_where_there_is_no_safetensors(model: Path, tiny_model: Path) -> None:
+def test_pickle_is_loaded_if_it_is_allowed_and_there_is_no_safetensors_file(
+    model: Path, tiny_model: Path
+) -> None:
     torch.save(load_file(model / "model.safetensors"), model / "pytorch_model.bin")
     (model / "model.safetensors").unlink()
     pickled = loglikelihoods(open_model(model, allow_pickle=True), QUESTION)
     assert pickled == loglikelihoods(open_model(tiny_model), QUESTION)
 
 
-def test_allowed_pickle_is_not_touched_where_there_is_safetensors(model: Path, tiny_model: Path) -> None:
+def test_pickle_is_ignored_if_there_is_a_safetensors_file(model: Path, tiny_model: Path) -> None:
     (model / "pytorch_model.bin").write_bytes(b"not even a pickle")
     allowed = loglikelihoods(open_model(model, allow_pickle=True), QUESTION)
     assert allowed == loglikelihoods(open_model(tiny_model), QUESTION)
 
 
-def test_the_attention_implementation_is_passed_on(tiny_model: Path) -> None:
+def test_the_attention_implementation_is_passed_to_transformers(tiny_model: Path) -> None:
     eager = loglikelihoods(open_model(tiny_model, {"attn_implementation": "eager"}), QUESTION)
     assert eager[0] == pytest.approx(loglikelihoods(open_model(tiny_model), QUESTION)[0], abs=1e-4)
     with pytest.raises(ModelError):
@@ -135,31 +137,29 @@ def test_the_attention_implementation_is_passed_on(tiny_model: Path) -> None:
 # the device
 
 
-def test_the_cpu_is_taken_where_it_is_asked_for() -> None:
+def test_device_cpu_is_the_cpu() -> None:
     assert resolve_device("cpu") == "cpu"
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
-def test_auto_is_the_cpu_on_a_machine_without_gpu() -> None:
+def test_auto_is_the_cpu_on_a_machine_without_a_gpu() -> None:
     assert resolve_device("auto") == "cpu"
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 @pytest.mark.parametrize("device", ["cuda", "cuda:1", "balanced"])
-def test_a_gpu_that_is_not_there_ends_at_once_with_exit_code_4_and_both_remedies(
-    tiny_model: Path, device: str
-) -> None:
+def test_a_missing_gpu_is_an_error_with_exit_code_4_and_both_remedies(tiny_model: Path, device: str) -> None:
     with pytest.raises(EvaluationError, match=f"engine.device is {device}, but no GPU is visible") as caught:
         open_model(tiny_model, {"device": device})
     assert caught.value.exit_code is ExitCode.EVALUATION
-    said = str(caught.value)
-    assert "'default-runtime': 'nvidia'" in said
-    assert "options: --gpus all" in said
+    message = str(caught.value)
+    assert "'default-runtime': 'nvidia'" in message
+    assert "options: --gpus all" in message
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_a_gpu_scores_like_the_cpu_and_numbers_beyond_the_last_are_an_error(tiny_model: Path) -> None:
+def test_a_gpu_scores_like_the_cpu_and_a_gpu_index_out_of_range_is_an_error(tiny_model: Path) -> None:
     engine = open_model(tiny_model, {"device": "cuda"})
     assert engine.runtime.device == "cuda:0"
     on_cpu = loglikelihoods(open_model(tiny_model), QUESTION)
@@ -171,7 +171,7 @@ def test_a_gpu_scores_like_the_cpu_and_numbers_beyond_the_last_are_an_error(tiny
 # the tokenizer
 
 
-def test_a_tokenizer_saved_again_is_the_same_tokenizer(tiny_model: Path, model: Path) -> None:
+def test_saving_a_tokenizer_again_does_not_change_its_digest(tiny_model: Path, model: Path) -> None:
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)
@@ -181,7 +181,7 @@ def test_a_tokenizer_saved_again_is_the_same_tokenizer(tiny_model: Path, model: 
 
 
 @pytest.mark.parametrize("part", ["merges", "decoder", "added"])
-def test_a_tokenizer_that_does_otherwise_is_another_tokenizer(
+def test_a_tokenizer_that_behaves_differently_has_another_digest(
     tiny_model: Path, model: Path, part: str
 ) -> None:
     data = json.loads((model / "tokenizer.json").read_text(encoding="utf-8"))
@@ -195,7 +195,7 @@ def test_a_tokenizer_that_does_otherwise_is_another_tokenizer(
     assert open_model(model).runtime.tokenizer != open_model(tiny_model).runtime.tokenizer
 
 
-def test_a_candidate_without_tokenizer_answers_with_the_baselines(tiny_model: Path, model: Path) -> None:
+def test_a_candidate_without_a_tokenizer_uses_the_baselines(tiny_model: Path, model: Path) -> None:
     for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
         (model / name).unlink()
     engine = EngineSettings(device="cpu")
@@ -212,19 +212,19 @@ def test_a_candidate_without_tokenizer_answers_with_the_baselines(tiny_model: Pa
 CHAT = (Message("system", "Be brief."), Message("user", "the cat?"))
 
 
-def test_a_chat_is_rendered_by_the_tokenizers_template_and_asks_for_the_answer(tiny_model: Path) -> None:
+def test_a_chat_is_rendered_by_the_tokenizers_template_with_a_generation_prompt(tiny_model: Path) -> None:
     text = open_model(tiny_model).render_chat(CHAT)
     assert text == "<s>system: Be brief.\n<s>user: the cat?\nassistant:"
 
 
-def test_a_tokenizer_without_chat_template_is_an_error_of_the_task(model: Path) -> None:
+def test_a_tokenizer_without_a_chat_template_is_a_task_error(model: Path) -> None:
     (model / "chat_template.jinja").unlink()
     with pytest.raises(TaskError, match="chat_template: true, but") as caught:
         open_model(model).render_chat(CHAT)
     assert "chat_template: false" in str(caught.value.hint)
 
 
-def test_a_template_that_refuses_the_messages_says_so(model: Path) -> None:
+def test_the_error_of_a_chat_template_is_reported(model: Path) -> None:
     template = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}ok"
     (model / "chat_template.jinja").write_text(template, encoding="utf-8")
     engine = open_model(model)
@@ -249,12 +249,12 @@ class OurConfig(LlamaConfig):
 class OurModel(LlamaForCausalLM):
     config_class = OurConfig
 
-    def forward(self, input_ids=None, use_cache=None):  # knows no logits_to_keep, as older code
+    def forward(self, input_ids=None, use_cache=None):  # without logits_to_keep, like older code
         return super().forward(input_ids=input_ids, use_cache=use_cache)
 """
 
 
-def test_code_of_the_model_repository_runs_only_where_it_is_trusted(
+def test_code_of_the_model_repository_runs_only_if_it_is_trusted(
     model: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import transformers.dynamic_module_utils
@@ -277,7 +277,7 @@ def test_code_of_the_model_repository_runs_only_where_it_is_trusted(
     assert loglikelihoods(trusted, QUESTION)[0] == pytest.approx(own[0], abs=1e-5)
 
 
-def test_opening_a_model_writes_no_warnings(tiny_model: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_opening_a_model_logs_no_warnings(tiny_model: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, logger="gate"):
         source = ModelSource(ModelSettings(model="tiny"), tiny_model, None, tiny_model)
         loglikelihoods(open_engine(source, EngineSettings(device="cpu")), QUESTION)

@@ -46,18 +46,18 @@ def scorer_of(
 
 
 def assert_same(
-    found: list[LoglikelihoodAnswer], expected: list[LoglikelihoodAnswer], tolerance: float = 1e-4
+    answers: list[LoglikelihoodAnswer], expected: list[LoglikelihoodAnswer], tolerance: float = 1e-4
 ) -> None:
-    for one, other in zip(found, expected, strict=True):
-        assert one.loglikelihoods == pytest.approx(other.loglikelihoods, abs=tolerance)
-        assert (one.tokens_in, one.tokens_out, one.greedy) == (
-            other.tokens_in,
-            other.tokens_out,
-            other.greedy,
+    for answer, reference in zip(answers, expected, strict=True):
+        assert answer.loglikelihoods == pytest.approx(reference.loglikelihoods, abs=tolerance)
+        assert (answer.tokens_in, answer.tokens_out, answer.greedy) == (
+            reference.tokens_in,
+            reference.tokens_out,
+            reference.greedy,
         )
-        assert one.distribution is not None
-        assert other.distribution is not None
-        assert one.distribution.tokens[0] == other.distribution.tokens[0]
+        assert answer.distribution is not None
+        assert reference.distribution is not None
+        assert answer.distribution.tokens[0] == reference.distribution.tokens[0]
 
 
 @pytest.fixture(scope="module")
@@ -71,29 +71,31 @@ def models(tiny_model: Path) -> dict[str, LoadedModel]:
 def test_packed_scores_are_plain_scores(
     models: dict[str, LoadedModel], name: str, questions: list[tuple[str, list[str]]], block: bool
 ) -> None:
-    asked = requests_of(questions, BLOCK if block else "")
+    requests = requests_of(questions, BLOCK if block else "")
     scorer = scorer_of(models[name])
     assert scorer.method.packed, scorer.method.reason
-    plain = scorer.one_at_a_time().loglikelihood(asked, silent)
-    assert_same(scorer.loglikelihood(asked, silent), plain)
+    plain = scorer.one_at_a_time().loglikelihood(requests, silent)
+    assert_same(scorer.loglikelihood(requests, silent), plain)
 
 
 @pytest.mark.parametrize("name", sorted(PACKED))
 def test_a_shared_few_shot_block_is_computed_once_and_changes_no_score(
     models: dict[str, LoadedModel], name: str
 ) -> None:
-    asked = requests_of(
+    requests = requests_of(
         [(f"Q : What {word} ?", [" a cat", " a dog sees", " red"]) for word in WORDS[:30]], BLOCK
     )
     scorer = scorer_of(models[name], length=250)
-    (group,) = scorer._groups(_rows(scorer, asked))
+    (group,) = scorer._groups(_rows(scorer, requests))
     assert len(group.prefix) > 40
-    for _ in range(2):  # the second call finds the block's keys and values as the first left them
-        assert_same(scorer.loglikelihood(asked, silent), scorer.one_at_a_time().loglikelihood(asked, silent))
+    for _ in range(2):  # the second call reuses the keys and values of the block
+        assert_same(
+            scorer.loglikelihood(requests, silent), scorer.one_at_a_time().loglikelihood(requests, silent)
+        )
 
 
-def _rows(scorer: Scorer, asked: list[LoglikelihoodRequest]) -> list[Row]:
-    return scoring_rows(scorer._loaded.tokenizer, asked, 256)
+def _rows(scorer: Scorer, requests: list[LoglikelihoodRequest]) -> list[Row]:
+    return scoring_rows(scorer._loaded.tokenizer, requests, 256)
 
 
 @pytest.mark.parametrize("name", sorted(PLAIN))
@@ -102,11 +104,13 @@ def test_models_that_do_not_support_packing_are_scored_in_plain_rows_and_the_log
 ) -> None:
     options, reason = PLAIN[name]
     scorer = scorer_of(build(name, options, tiny_model))
-    asked = requests_of([("the cat", [" sees a dog", " eats", " is big"]), ("Q : What", [" a", " red fish"])])
+    requests = requests_of(
+        [("the cat", [" sees a dog", " eats", " is big"]), ("Q : What", [" a", " red fish"])]
+    )
     with caplog.at_level(logging.WARNING, logger="gate"):
-        found = scorer.loglikelihood(asked, silent)
-        scorer.loglikelihood(asked, silent)
-    assert_same(found, scorer.one_at_a_time().loglikelihood(asked, silent))
+        answers = scorer.loglikelihood(requests, silent)
+        scorer.loglikelihood(requests, silent)
+    assert_same(answers, scorer.one_at_a_time().loglikelihood(requests, silent))
     (message,) = (record.message for record in caplog.records if record.name.startswith("gate"))
     assert message.startswith("the model scores one choice per row, without shared contexts: ")
     assert reason in message
@@ -114,25 +118,25 @@ def test_models_that_do_not_support_packing_are_scored_in_plain_rows_and_the_log
 
 
 @pytest.mark.parametrize("name", ["mistral", "gemma3_text"])
-def test_rows_longer_than_a_sliding_window_are_scored_plainly(
-    models: dict[str, LoadedModel], name: str
-) -> None:
+def test_rows_longer_than_a_sliding_window_are_not_packed(models: dict[str, LoadedModel], name: str) -> None:
     scorer = scorer_of(models[name])
     longest = PACKED[name]["sliding_window"]
     assert scorer.method.window == longest
     words = " cat dog" * (longest // 2 + 10)
-    asked = requests_of(
+    requests = requests_of(
         [(words, [" sees", " a dog"]), ("the cat", [" sees", " a dog"]), (words, [" red fish"])]
     )
-    groups = scorer._groups(_rows(scorer, asked))
+    groups = scorer._groups(_rows(scorer, requests))
     assert any(len(tree.tokens) > longest for group in groups for tree in group.trees)
     for group in groups:
         for tree in group.trees:
             assert tree.linear or len(group.prefix) + len(tree.tokens) <= longest
-    assert_same(scorer.loglikelihood(asked, silent), scorer.one_at_a_time().loglikelihood(asked, silent))
+    assert_same(
+        scorer.loglikelihood(requests, silent), scorer.one_at_a_time().loglikelihood(requests, silent)
+    )
 
 
-def test_flash_attention_and_remote_code_are_scored_plainly(tiny_model: Path) -> None:
+def test_models_with_flash_attention_or_remote_code_are_not_packed(tiny_model: Path) -> None:
     loaded = build("llama", PACKED["llama"], tiny_model)
     loaded.model.config._attn_implementation = "flash_attention_2"
     assert "flash_attention_2 accepts no 4-D mask" in read_capabilities(loaded.model).obstacle
@@ -148,7 +152,7 @@ def test_flash_attention_and_remote_code_are_scored_plainly(tiny_model: Path) ->
 
 
 def ignoring(change: str, folder: Path) -> LoadedModel:
-    """Return a model that does not use a part of what it is given."""
+    """Return a model that ignores one of its inputs."""
     loaded = build("llama", PACKED["llama"], folder)
     inner = loaded.model.model
     own = inner.forward
@@ -168,38 +172,42 @@ def ignoring(change: str, folder: Path) -> LoadedModel:
 
 
 @pytest.mark.parametrize("change", ["mask", "positions", "cache"])
-def test_the_probe_finds_a_model_that_ignores_what_packing_needs(tiny_model: Path, change: str) -> None:
+def test_the_probe_detects_a_model_that_ignores_its_mask_positions_or_cache(
+    tiny_model: Path, change: str
+) -> None:
     method = choose_method(ignoring(change, tiny_model))
     assert not method.packed
     assert "rows differ from plain rows" in method.reason or "fails" in method.reason
 
 
-def test_eager_attention_packs_as_well(tiny_model: Path) -> None:
+def test_models_with_eager_attention_are_packed(tiny_model: Path) -> None:
     loaded = build("llama", PACKED["llama"], tiny_model, attn_implementation="eager")
     scorer = scorer_of(loaded)
     assert scorer.method.packed
-    asked = requests_of([("the cat", [" sees a dog", " eats", " is big"]), ("a", [" b", " red fish"])])
-    assert_same(scorer.loglikelihood(asked, silent), scorer.one_at_a_time().loglikelihood(asked, silent))
+    requests = requests_of([("the cat", [" sees a dog", " eats", " is big"]), ("a", [" b", " red fish"])])
+    assert_same(
+        scorer.loglikelihood(requests, silent), scorer.one_at_a_time().loglikelihood(requests, silent)
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision_packs_within_its_rounding(tiny_model: Path, dtype: torch.dtype) -> None:
+def test_models_in_half_precision_are_packed(tiny_model: Path, dtype: torch.dtype) -> None:
     loaded = build("llama", PACKED["llama"], tiny_model, dtype=dtype)
     scorer = scorer_of(loaded)
     assert scorer.method.packed
-    asked = requests_of([("the cat", [" sees a dog", " eats", " is big"])])
-    found, plain = (one.loglikelihood(asked, silent) for one in (scorer, scorer.one_at_a_time()))
-    assert found[0].loglikelihoods == pytest.approx(plain[0].loglikelihoods, abs=0.5)
+    requests = requests_of([("the cat", [" sees a dog", " eats", " is big"])])
+    packed, plain = (each.loglikelihood(requests, silent) for each in (scorer, scorer.one_at_a_time()))
+    assert packed[0].loglikelihoods == pytest.approx(plain[0].loglikelihoods, abs=0.5)
 
 
-def test_the_records_name_the_method_once_something_was_scored(tiny_model: Path) -> None:
+def test_the_runtime_names_the_method_after_the_first_score(tiny_model: Path) -> None:
     engine = open_model(tiny_model)
     assert "scoring" not in engine.runtime.versions
     engine.loglikelihood([LoglikelihoodRequest("the cat", (" sees",))], silent)
     assert engine.runtime.versions["scoring"] == SCORING
 
 
-def test_broken_weights_give_nan_with_packing_too(tiny_model: Path) -> None:
+def test_broken_weights_give_nan_in_packed_rows(tiny_model: Path) -> None:
     loaded = build("llama", PACKED["llama"], tiny_model)
     with torch.no_grad():
         loaded.model.model.norm.weight.fill_(float("nan"))
@@ -207,7 +215,7 @@ def test_broken_weights_give_nan_with_packing_too(tiny_model: Path) -> None:
     assert all(value != value for value in answer.loglikelihoods)
 
 
-def test_the_self_check_says_how_far_scores_are_from_plain_ones(models: dict[str, LoadedModel]) -> None:
+def test_the_self_check_reports_the_distance_from_plain_scores(models: dict[str, LoadedModel]) -> None:
     report = self_check(Scorer(models["llama"], None, 4096))
     assert report.method == SCORING
     assert report.continuations == 48
@@ -217,7 +225,7 @@ def test_the_self_check_says_how_far_scores_are_from_plain_ones(models: dict[str
         self_check(Scorer(models["llama"], None, 256), ["one text"])
 
 
-def test_the_self_check_sees_a_method_that_does_not_hold(tiny_model: Path) -> None:
+def test_the_self_check_detects_a_wrong_method(tiny_model: Path) -> None:
     loaded = ignoring("positions", tiny_model)
     report = self_check(Scorer(loaded, None, 4096, Method(packed=True, gathered=True)))
     assert report.max_difference > 0.1
@@ -227,11 +235,11 @@ def test_the_self_check_sees_a_method_that_does_not_hold(tiny_model: Path) -> No
 
 
 def row(number: int, tokens: list[int], context: int) -> Row:
-    """A row that reads all but the last of `tokens`."""
+    """Return a row with all but the last of `tokens`."""
     return Row(tuple(tokens[:-1]), (Target((number, len(tokens)), len(tokens) - 1, tuple(tokens[context:])),))
 
 
-def test_a_tree_holds_what_is_shared_once() -> None:
+def test_a_tree_contains_shared_tokens_once() -> None:
     rows = [row(0, [1, 2, 3, 4, 5], 2), row(0, [1, 2, 3, 6, 7, 8], 2), row(0, [1, 2, 9, 9], 2)]
     tree = build_tree(rows, 0)
     assert tree.tokens == [1, 2, 3, 4, 6, 7, 9]
@@ -248,7 +256,7 @@ TOKENS = st.lists(st.integers(0, 2), min_size=2, max_size=9)
 
 @given(st.lists(TOKENS, min_size=1, max_size=12), st.integers(5, 60), st.integers(0, 40))
 @settings(max_examples=200, deadline=None, derandomize=True)
-def test_every_target_is_planned_once_and_sees_its_own_text_alone(
+def test_every_target_is_planned_once_and_attends_only_to_its_own_text(
     texts: list[list[int]], max_tokens: int, block: int
 ) -> None:
     grouped: dict[tuple[int, ...], list[Target]] = {}
@@ -275,14 +283,14 @@ def test_every_target_is_planned_once_and_sees_its_own_text_alone(
     assert sum(len(tree.targets) for group in groups for tree in group.trees) == len(texts)
 
 
-def test_the_items_that_are_examples_themselves_do_not_cost_the_others_their_prefix() -> None:
+def test_items_that_are_few_shot_examples_themselves_leave_the_prefix_of_the_others_intact() -> None:
     shots = [[10 + shot] * 100 for shot in range(6)]
     rows = []
     for item in range(40):
         used = [shot for shot in range(6) if shot != item][:5]  # item 3 is example 3
         context = [token for shot in used for token in shots[shot]] + [100 + item]
         rows.append(row(item, [*context, 1, 2, 3], len(context)))
-    groups = plan_groups(sorted(rows, key=lambda one: one.tokens), 1024)
+    groups = plan_groups(sorted(rows, key=lambda row: row.tokens), 1024)
     assert max(len(group.prefix) for group in groups) == 500
     assert (
         sum(len(tree.targets) for group in groups for tree in group.trees if len(group.prefix) == 500) == 35
@@ -297,7 +305,7 @@ def test_unpacked_rows_stay_as_they_are() -> None:
     ]
 
 
-def test_a_long_question_shares_its_context_however_small_the_batches() -> None:
+def test_choices_share_a_long_context_even_in_small_batches() -> None:
     context = list(range(1000))
     rows = [row(0, [*context, 1, *range(number, number + 9)], 1000) for number in (2, 3, 4)]
     (group,) = plan_groups(rows, 64)
@@ -306,9 +314,9 @@ def test_a_long_question_shares_its_context_however_small_the_batches() -> None:
     assert [len(tree.targets) for tree in plan_groups(short, 8)[0].trees] == [2]
 
 
-def test_a_very_long_context_is_computed_apart_from_its_choices() -> None:
+def test_a_very_long_context_becomes_a_prefix() -> None:
     context = list(range(5000))
     rows = [row(0, [*context, 1, *range(number, number + 9)], 5000) for number in (2, 3, 4)]
     (group,) = plan_groups(rows, 1024)
-    assert group.prefix == tuple(context[:-1])  # its last token predicts the first one of the choices
+    assert group.prefix == tuple(context[:-1])  # its last token predicts the first token of the choices
     assert sum(len(tree.tokens) for tree in group.trees) == 1 + 1 + 3 * 8

@@ -1,4 +1,4 @@
-"""Log-likelihoods: those of a choice scored alone, those of LM Evaluation Harness, whatever the batches."""
+"""Log-likelihoods equal those of a choice scored alone and those of LM Evaluation Harness, for any batch size."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def tokenizer(tiny_model: Path) -> Any:
 
 
 def alone(reference: Any, tokenizer: Any, context: str, continuation: str) -> float:
-    """Score one continuation in a pass of its own, by the definition: log-softmax of every token, then the sum."""
+    """Score one continuation in a pass of its own, by definition: the sum of its tokens' log-softmax."""
     stripped = context.rstrip()
     whole = tokenizer(context + continuation, add_special_tokens=False).input_ids
     start = min(len(tokenizer(stripped, add_special_tokens=False).input_ids), len(whole) - 1)
@@ -70,22 +70,22 @@ CHOICE = st.sampled_from([" a", " cat", " cat sees", " cat sees a dog", "at", " 
     st.lists(st.tuples(CONTEXT, st.lists(CHOICE, min_size=1, max_size=4).map(tuple)), min_size=1, max_size=4)
 )
 @settings(max_examples=80, deadline=None, derandomize=True)
-def test_sharing_rows_gives_every_choice_the_score_it_has_alone(
+def test_every_choice_has_the_score_of_a_pass_of_its_own(
     engine: Engine, reference: Any, tokenizer: Any, requests: list[Request]
 ) -> None:
-    for (context, choices), found in zip(requests, loglikelihoods(engine, requests), strict=True):
+    for (context, choices), scores in zip(requests, loglikelihoods(engine, requests), strict=True):
         expected = [alone(reference, tokenizer, context, choice) for choice in choices]
-        assert found == pytest.approx(expected, abs=1e-4)
+        assert scores == pytest.approx(expected, abs=1e-4)
 
 
 @pytest.mark.parametrize(("context", "choice"), [("th", "e"), ("the c", "at"), ("the ca", "t")])
-def test_a_choice_whose_tokens_join_with_the_contexts_is_still_scored(
+def test_a_choice_whose_tokens_merge_with_those_of_the_context_is_scored(
     engine: Engine, reference: Any, tokenizer: Any, context: str, choice: str
 ) -> None:
     assert len(tokenizer(context + choice).input_ids) <= len(tokenizer(context).input_ids)
-    (found,) = loglikelihoods(engine, [(context, (choice, " dog"))])
-    expected = [alone(reference, tokenizer, context, one) for one in (choice, " dog")]
-    assert found == pytest.approx(expected, abs=1e-4)
+    (scores,) = loglikelihoods(engine, [(context, (choice, " dog"))])
+    expected = [alone(reference, tokenizer, context, text) for text in (choice, " dog")]
+    assert scores == pytest.approx(expected, abs=1e-4)
 
 
 def test_choices_that_are_prefixes_of_each_other_share_one_row(tokenizer: Any) -> None:
@@ -96,15 +96,15 @@ def test_choices_that_are_prefixes_of_each_other_share_one_row(tokenizer: Any) -
     assert [len(row.targets) for row in scoring_rows(tokenizer, [apart], 256)] == [1, 1]
 
 
-def test_the_same_question_twice_costs_one_row_and_both_are_answered(engine: Engine, tokenizer: Any) -> None:
+def test_equal_requests_share_a_row_and_get_equal_answers(engine: Engine, tokenizer: Any) -> None:
     request: Request = ("the cat", (" sees", " is"))
-    one, two = loglikelihoods(engine, [request, request])
-    assert one == two
-    asked = [LoglikelihoodRequest(*request)] * 2
-    assert len(scoring_rows(tokenizer, asked, 256)) == 1
+    first, second = loglikelihoods(engine, [request, request])
+    assert first == second
+    duplicates = [LoglikelihoodRequest(*request)] * 2
+    assert len(scoring_rows(tokenizer, duplicates, 256)) == 1
 
 
-def some_requests(count: int, seed: int = 0) -> list[Request]:
+def random_requests(count: int, seed: int = 0) -> list[Request]:
     draw = random.Random(seed)
     words = [word for word in WORDS if word.strip()]
 
@@ -132,22 +132,22 @@ def some_requests(count: int, seed: int = 0) -> list[Request]:
 def test_the_batch_size_does_not_change_the_scores(
     engine: Engine, tiny_model: Path, options: dict[str, int]
 ) -> None:
-    requests = some_requests(20)
+    requests = random_requests(20)
     expected = loglikelihoods(engine, requests)
-    found = loglikelihoods(open_model(tiny_model, options), requests)
-    for one, other in zip(found, expected, strict=True):
-        assert one == pytest.approx(other, abs=1e-4)
+    scores = loglikelihoods(open_model(tiny_model, options), requests)
+    for values, reference in zip(scores, expected, strict=True):
+        assert values == pytest.approx(reference, abs=1e-4)
 
 
 def test_other_weights_give_other_scores(engine: Engine, other_tiny_model: Path) -> None:
-    requests = some_requests(3)
+    requests = random_requests(3)
     assert loglikelihoods(open_model(other_tiny_model), requests)[0] != pytest.approx(
         loglikelihoods(engine, requests)[0], abs=1e-2
     )
 
 
 def test_answers_come_in_the_order_of_the_requests_with_progress_and_token_counts(engine: Engine) -> None:
-    requests = [LoglikelihoodRequest(*one) for one in some_requests(12)]
+    requests = [LoglikelihoodRequest(*request) for request in random_requests(12)]
     told: list[int] = []
     answers = engine.loglikelihood(requests, told.append)
     assert sum(told) == 12
@@ -163,7 +163,7 @@ def test_no_requests_give_no_answers(engine: Engine) -> None:
     assert engine.loglikelihood([], silent) == []
 
 
-def test_a_prompt_longer_than_the_model_is_cut_on_the_left_with_a_warning(
+def test_a_prompt_longer_than_the_context_window_is_truncated_on_the_left_with_a_warning(
     engine: Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
     tail = " the cat sees" * 120
@@ -177,7 +177,7 @@ def test_a_prompt_longer_than_the_model_is_cut_on_the_left_with_a_warning(
     ]
 
 
-def test_a_choice_longer_than_the_model_is_an_error(engine: Engine) -> None:
+def test_a_choice_longer_than_the_context_window_is_an_error(engine: Engine) -> None:
     with pytest.raises(EvaluationError, match=r"a continuation has \d+ tokens; the model reads at most 256"):
         loglikelihoods(engine, [("the", (" cat" * 300, " a"))])
 
@@ -187,7 +187,7 @@ def test_a_choice_without_tokens_is_an_error(engine: Engine) -> None:
         loglikelihoods(engine, [("", ("",))])
 
 
-# tokenizers that put BOS in front
+# tokenizers that add BOS
 
 
 @pytest.fixture(scope="module")
@@ -206,7 +206,7 @@ def bos_model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return folder
 
 
-def test_bos_is_put_in_front_once(bos_model: Path, tokenizer: Any) -> None:
+def test_bos_is_added_once(bos_model: Path, tokenizer: Any) -> None:
     from transformers import AutoTokenizer
 
     adding = AutoTokenizer.from_pretrained(bos_model)
@@ -221,15 +221,15 @@ def test_an_empty_context_is_bos_whether_or_not_the_tokenizer_adds_it(
 ) -> None:
     requests: list[Request] = [("", (" cat", " dog sees")), ("  ", ("cat",))]
     with_bos = loglikelihoods(open_model(bos_model), requests)
-    for one, other in zip(loglikelihoods(engine, requests), with_bos, strict=True):
-        assert one == pytest.approx(other, abs=1e-5)
+    for values, reference in zip(loglikelihoods(engine, requests), with_bos, strict=True):
+        assert values == pytest.approx(reference, abs=1e-5)
 
 
 # LM Evaluation Harness
 
 
 @pytest.mark.parametrize("bos", [False, True])
-def test_scores_are_those_of_lm_evaluation_harness(tiny_model: Path, bos_model: Path, bos: bool) -> None:
+def test_scores_equal_those_of_lm_evaluation_harness(tiny_model: Path, bos_model: Path, bos: bool) -> None:
     huggingface = pytest.importorskip("lm_eval.models.huggingface", reason="lm_eval is not installed")
     from lm_eval.api.instance import Instance
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -242,7 +242,7 @@ def test_scores_are_those_of_lm_evaluation_harness(tiny_model: Path, bos_model: 
         batch_size=4,
     )
     requests = [
-        *some_requests(25, seed=3),
+        *random_requests(25, seed=3),
         ("", (" cat", " a dog")),
         ("Größe 日本 ", ("🐈", " é cat")),
         ("Q : What colour ?\nA :", (" red", " red fish", " big red fish", " blue")),
@@ -250,19 +250,21 @@ def test_scores_are_those_of_lm_evaluation_harness(tiny_model: Path, bos_model: 
         ("<s>the cat", (" sees", " is")),
     ]
     pairs = [(context, choice) for context, choices in requests for choice in choices]
-    asked = [Instance("loglikelihood", {}, pair, number) for number, pair in enumerate(pairs)]
-    theirs = harness.loglikelihood(asked, disable_tqdm=True)
-    answers = open_model(folder).loglikelihood([LoglikelihoodRequest(*one) for one in requests], silent)
+    instances = [Instance("loglikelihood", {}, pair, number) for number, pair in enumerate(pairs)]
+    theirs = harness.loglikelihood(instances, disable_tqdm=True)
+    answers = open_model(folder).loglikelihood(
+        [LoglikelihoodRequest(*request) for request in requests], silent
+    )
     ours = [score for answer in answers for score in answer.loglikelihoods]
     assert ours == pytest.approx([score for score, _ in theirs], abs=1e-4)
-    greedy = [one for answer in answers for one in answer.greedy]
-    assert greedy == [one for _, one in theirs]
+    greedy = [flag for answer in answers for flag in answer.greedy]
+    assert greedy == [flag for _, flag in theirs]
 
 
-def test_greedy_means_the_likeliest_token_and_the_first_of_equals() -> None:
+def test_greedy_is_the_likeliest_token_and_the_first_on_a_tie() -> None:
     logprobs = torch.tensor([[0.1, 0.5, 0.5], [0.9, 0.0, 0.9], [0.3, 0.2, 0.1]]).log()
     pairs = [(0, 0), (0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 2)]
     at, token = (torch.tensor(column) for column in zip(*pairs, strict=True))
-    found = is_likeliest(logprobs, at, token, logprobs[at, token])
-    assert found.tolist() == [False, True, False, True, False, True, False]
+    greedy = is_likeliest(logprobs, at, token, logprobs[at, token])
+    assert greedy.tolist() == [False, True, False, True, False, True, False]
     assert is_likeliest(logprobs, at[:1], token[:1], logprobs[at, token][:1]).tolist() == [False]

@@ -1,4 +1,4 @@
-"""Opens a checkpoint the way the commands do: locate, fetch, open_engine."""
+"""Open a checkpoint as the commands do: locate, fetch, open_engine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from gate.config import EngineSettings, ModelSettings
 from gate.engines import Engine, LoglikelihoodRequest, fetch, locate, open_engine
 
-torch.set_num_threads(1)  # matrices this small only lose by threads
+torch.set_num_threads(1)  # threads only slow down matrices this small
 
 
 def open_model(folder: Path, engine: dict[str, Any] | None = None, **model: Any) -> Engine:
@@ -21,9 +21,11 @@ def open_model(folder: Path, engine: dict[str, Any] | None = None, **model: Any)
 
 
 def silent(_: int) -> None:
-    """Take progress and say nothing."""
+    """Ignore progress."""
 
 
 def loglikelihoods(engine: Engine, requests: Sequence[tuple[str, Sequence[str]]]) -> list[tuple[float, ...]]:
-    asked = [LoglikelihoodRequest(context, tuple(choices)) for context, choices in requests]
-    return [answer.loglikelihoods for answer in engine.loglikelihood(asked, silent)]
+    answers = engine.loglikelihood(
+        [LoglikelihoodRequest(context, tuple(choices)) for context, choices in requests], silent
+    )
+    return [answer.loglikelihoods for answer in answers]

@@ -1,4 +1,4 @@
-"""Real weights and real questions: contexts computed once give the scores of one choice at a time. In float32."""
+"""Shared prefixes give the scores of one choice at a time, with real weights and questions in float32."""
 
 from __future__ import annotations
 
@@ -28,30 +28,32 @@ def questions(shared_data: Path) -> list[tuple[str, tuple[str, ...], int]]:
     if not path.is_file():
         pytest.skip(f"no questions at {path}")
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()[:15]]
-    return [(f"{row['question']}:", tuple(" " + one for one in row["choices"]), row["gold"]) for row in rows]
+    return [
+        (f"{row['question']}:", tuple(" " + choice for choice in row["choices"]), row["gold"]) for row in rows
+    ]
 
 
 @pytest.mark.parametrize("shots", [0, 5])
-def test_every_choice_has_the_score_it_has_alone_and_no_argmax_differs(
+def test_every_choice_has_the_score_of_a_pass_of_its_own_and_no_argmax_differs(
     engine: TransformersEngine, questions: list[tuple[str, tuple[str, ...], int]], shots: int
 ) -> None:
     block = "".join(f"{context}{choices[gold]}\n\n" for context, choices, gold in questions[:shots])
-    asked = [
+    requests = [
         LoglikelihoodRequest(block + context, choices, top=1)
         for context, choices, _ in questions[shots : shots + 10]
     ]
     assert engine.scorer.method.packed
-    found = engine.loglikelihood(asked, silent)
-    plain = engine.scorer.one_at_a_time().loglikelihood(asked, silent)
-    for one, other in zip(found, plain, strict=True):
-        assert one.loglikelihoods == pytest.approx(other.loglikelihoods, abs=1e-4)
-        assert max(range(4), key=one.loglikelihoods.__getitem__) == max(
-            range(4), key=other.loglikelihoods.__getitem__
+    answers = engine.loglikelihood(requests, silent)
+    plain = engine.scorer.one_at_a_time().loglikelihood(requests, silent)
+    for answer, reference in zip(answers, plain, strict=True):
+        assert answer.loglikelihoods == pytest.approx(reference.loglikelihoods, abs=1e-4)
+        assert max(range(4), key=answer.loglikelihoods.__getitem__) == max(
+            range(4), key=reference.loglikelihoods.__getitem__
         )
-        assert one.greedy == other.greedy
-        assert one.distribution is not None
-        assert other.distribution is not None
-        assert one.distribution.tokens == other.distribution.tokens
+        assert answer.greedy == reference.greedy
+        assert answer.distribution is not None
+        assert reference.distribution is not None
+        assert answer.distribution.tokens == reference.distribution.tokens
 
 
 def test_the_self_check_agrees_on_real_weights(engine: TransformersEngine) -> None:
