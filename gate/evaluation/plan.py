@@ -36,11 +36,10 @@ class Plan:
     identity : ModelIdentity
     groups : tuple of tuple of Item
         The items of each data file.
-    items_per_data_file : int
     baseline : SampleSet or None
         Set whose stored distributions KL divergence is measured from. None: store the distributions.
-    shard : (index, of) or None
-        The shard of the task that the items are; index counts from 1.
+    shard : Shard or None
+        The shard of the task that the items are. None: all items.
     top_tokens : int or "whole"
         Tokens to store of each distribution.
     """
@@ -48,9 +47,8 @@ class Plan:
     task: Task
     identity: ModelIdentity
     groups: tuple[tuple[Item, ...], ...]
-    items_per_data_file: int
     baseline: SampleSet | None
-    shard: tuple[int, int] | None
+    shard: Shard | None
     top_tokens: int | Literal["whole"]
 
     @classmethod
@@ -67,10 +65,13 @@ class Plan:
         size = items_per_data_file(task)
         if top_tokens == "whole" and baseline is None and task.measures_kl:
             size = min(size, _ITEMS_WITH_WHOLE_DISTRIBUTIONS)
+        record = None
+        if shard is not None:
+            record = Shard(index=shard[0], of=shard[1], items=len(task.items), items_per_data_file=size)
         if groups is None:
-            items = task.items if shard is None else task.items[shard[0] - 1 :: shard[1]]
+            items = task.items if record is None else [task.items[position] for position in record.positions]
             groups = [items[start : start + size] for start in range(0, len(items), size)]
-        return cls(task, identity, tuple(map(tuple, groups)), size, baseline, shard, top_tokens)
+        return cls(task, identity, tuple(map(tuple, groups)), baseline, record, top_tokens)
 
     @property
     def sizes(self) -> list[int]:
@@ -90,7 +91,7 @@ class Plan:
             "task": self.task.fingerprint,
             "items": digest([[item.item_id for item in group] for group in self.groups]),
             "items per data file": str(max(self.sizes, default=0)),
-            "shard": "none" if self.shard is None else f"{self.shard[0]}/{self.shard[1]}",
+            "shard": "none" if self.shard is None else f"{self.shard.index}/{self.shard.of}",
             # the files, not the model: the distributions are those of one evaluation
             "baseline": "none"
             if self.baseline is None
@@ -127,14 +128,7 @@ class Plan:
             ),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             quantgate=__version__,
-            shard=None
-            if self.shard is None
-            else Shard(
-                index=self.shard[0],
-                of=self.shard[1],
-                items=len(self.task.items),
-                items_per_data_file=self.items_per_data_file,
-            ),
+            shard=self.shard,
             top_tokens=self.top_tokens if self.baseline is None and self.task.measures_kl else 0,
             settings=digest(self.settings(runtime)),
             stopped_of=planned if answered < planned else None,

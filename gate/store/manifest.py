@@ -60,6 +60,11 @@ class Shard(_Section):
     items_per_data_file: int = Field(ge=1, alias="shard_items")
     """Items in each data file of the whole set."""
 
+    @property
+    def positions(self) -> range:
+        """0-based positions of the shard's items in the whole task."""
+        return range(self.index - 1, self.items, self.of)
+
     def __str__(self) -> str:
         return f"shard {self.index} of {self.of}"
 

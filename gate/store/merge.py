@@ -172,15 +172,15 @@ def _item_positions(sample_set: SampleSet, table: pa.Table) -> npt.NDArray[np.in
     """Return the 0-based position of each row's item in the whole task."""
     shard = _shard(sample_set.manifest)
     items = table.column("item_id").combine_chunks().dictionary_encode()
-    expected = len(range(shard.index - 1, shard.items, shard.of))
+    expected = len(shard.positions)
     if not len(items.dictionary) == expected == sample_set.manifest.items:
         raise SampleError(
             f"{sample_set.folder}: {shard} of a task of {shard.items} items must hold {expected} items; "
             f"it holds {len(items.dictionary)}.",
             _SAME_WAY,
         )
-    codes: npt.NDArray[np.int64] = items.indices.to_numpy().astype(np.int64)
-    return shard.index - 1 + codes * shard.of
+    codes: npt.NDArray[np.int32] = items.indices.to_numpy()
+    return np.array(shard.positions, dtype=np.int64)[codes]
 
 
 def _merged_manifest(shards: Sequence[Manifest], data_files: Sequence[DataFile]) -> Manifest:
