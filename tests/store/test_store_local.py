@@ -44,23 +44,23 @@ def test_the_store_marks_its_schema_version_once(tmp_path: Path) -> None:
 )
 def test_a_sets_folder_is_inside_the_store_for_any_model_name(tmp_path: Path, model: str) -> None:
     store = Store(tmp_path)
-    place = store.folder("baseline", model, "f" * 64, "facts", "a" * 64)
-    assert place.resolve().is_relative_to(tmp_path.resolve())
-    assert place.relative_to(tmp_path).parts[0] == "baseline"
-    assert len(place.relative_to(tmp_path).parts) == 3
-    assert len(place.parent.name) < 100
+    folder = store.folder("baseline", model, "f" * 64, "facts", "a" * 64)
+    assert folder.resolve().is_relative_to(tmp_path.resolve())
+    assert folder.relative_to(tmp_path).parts[0] == "baseline"
+    assert len(folder.relative_to(tmp_path).parts) == 3
+    assert len(folder.parent.name) < 100
 
 
 def test_models_tasks_and_roles_never_share_a_folder(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    places = {
+    folders = {
         store.folder(role, "m", fingerprint, task, task_fingerprint)
         for role in ("baseline", "candidate")
         for fingerprint in ("a" * 64, "b" * 64)
         for task in ("t", "u")
         for task_fingerprint in ("a" * 64, "b" * 64)
     }
-    assert len(places) == 16
+    assert len(folders) == 16
 
 
 def test_the_store_finds_a_complete_set_and_refuses_a_damaged_one(tmp_path: Path) -> None:

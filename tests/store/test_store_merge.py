@@ -207,9 +207,9 @@ def test_shards_of_other_models_tasks_or_baselines_are_refused(
         "KL divergence measured from: None and ": (task, tiny, {"baseline": base}),
     }
     for number, (named, (asked, model, options)) in enumerate(others.items()):
-        place = tmp_path / f"b{number}"
-        evaluate(asked, model, place / "animals", shard=(2, 2), **options)
-        assert named in refused([tmp_path / "a", place])
+        folder = tmp_path / f"b{number}"
+        evaluate(asked, model, folder / "animals", shard=(2, 2), **options)
+        assert named in refused([tmp_path / "a", folder])
 
 
 def test_whole_sets_and_folders_without_sets_are_refused(tmp_path: Path, tiny: Opened) -> None:

@@ -80,18 +80,18 @@ class Bucket:
         return key
 
 
-def place(store: Store) -> Path:
+def baseline_folder(store: Store) -> Path:
     return store.folder("baseline", MODEL.name, MODEL.fingerprint, "facts", TASK)
 
 
 def find(store: Store) -> SampleSet | None:
-    return store.find(place(store), MODEL.fingerprint, TASK)
+    return store.find(baseline_folder(store), MODEL.fingerprint, TASK)
 
 
 def publish(url: str, score: float = 1.0) -> RemoteStore:
     """Publish a baseline's set of 7 items in two data files from a run that may write."""
     store = RemoteStore(url, policy=MAY_WRITE)
-    store.publish(write_set(place(store), score))
+    store.publish(write_set(baseline_folder(store), score))
     return store
 
 
@@ -106,26 +106,26 @@ def scores(found: SampleSet | None) -> set[float]:
 
 
 def test_a_set_uploaded_by_one_machine_is_found_by_another(bucket: Bucket) -> None:
-    said: list[str] = []
-    first = RemoteStore(bucket.url, said.append, MAY_WRITE)
+    messages: list[str] = []
+    first = RemoteStore(bucket.url, messages.append, MAY_WRITE)
     assert find(first) is None
-    made = write_set(place(first))
-    first.publish(made)
-    assert any("uploaded to s3://" in line for line in said)
+    sample_set = write_set(baseline_folder(first))
+    first.publish(sample_set)
+    assert any("uploaded to s3://" in line for line in messages)
     folder = "team/store/baseline/org-model-ffffffffffff/facts-aaaaaaaaaaaa"
-    data_files = {f"{folder}/{data_file.sha256}.parquet" for data_file in made.manifest.data_files}
+    data_files = {f"{folder}/{data_file.sha256}.parquet" for data_file in sample_set.manifest.data_files}
     assert set(bucket.objects()) == {f"{folder}/manifest.json", *data_files}
 
     forget(first)
-    second = RemoteStore(bucket.url, said.append, MAY_WRITE)
+    second = RemoteStore(bucket.url, messages.append, MAY_WRITE)
     found = find(second)
     assert found is not None
-    assert found.manifest == made.manifest
+    assert found.manifest == sample_set.manifest
     assert found.read().table.num_rows == 7
-    assert "fetched from s3://" in said[-1]
-    spoken = len(said)
+    assert "fetched from s3://" in messages[-1]
+    count = len(messages)
     assert scores(find(second)) == {1.0}
-    assert len(said) == spoken  # the mirror is current
+    assert len(messages) == count  # the mirror is current
 
 
 def test_a_newer_baseline_replaces_the_mirrored_one(bucket: Bucket) -> None:
@@ -139,7 +139,7 @@ def test_a_newer_baseline_replaces_the_mirrored_one(bucket: Bucket) -> None:
 def test_a_damaged_mirror_is_fetched_again(bucket: Bucket) -> None:
     store = publish(bucket.url)
     for damage in (lambda path: path.write_bytes(b"x"), Path.unlink):
-        damage(place(store) / "shard-00001.parquet")
+        damage(baseline_folder(store) / "shard-00001.parquet")
         assert scores(find(store)) == {1.0}
 
 
@@ -148,7 +148,7 @@ def test_a_mirror_of_a_run_that_may_not_write_is_never_read_by_a_run_that_may(
 ) -> None:
     """A set that a pull request left on the runner's disk is never the baseline of a protected branch."""
     request = RemoteStore(bucket.url, policy=MAY_NOT_WRITE)
-    request.publish(write_set(place(request), score=0.0))
+    request.publish(write_set(baseline_folder(request), score=0.0))
     assert scores(find(request)) == {0.0}
     assert bucket.objects() == {}
     assert find(RemoteStore(bucket.url, policy=MAY_WRITE)) is None
@@ -157,19 +157,19 @@ def test_a_mirror_of_a_run_that_may_not_write_is_never_read_by_a_run_that_may(
 def test_a_pull_request_reads_and_is_told_that_it_does_not_upload(bucket: Bucket) -> None:
     publish(bucket.url)
     before = bucket.objects()
-    said: list[str] = []
-    request = RemoteStore(bucket.url, said.append, MAY_NOT_WRITE)
+    messages: list[str] = []
+    request = RemoteStore(bucket.url, messages.append, MAY_NOT_WRITE)
     assert scores(find(request)) == {1.0}
-    request.publish(write_set(place(request), score=0.0))
-    assert "is not uploaded" in said[-1]
-    assert "a pull_request run may read the store, not write to it" in said[-1]
+    request.publish(write_set(baseline_folder(request), score=0.0))
+    assert "is not uploaded" in messages[-1]
+    assert "a pull_request run may read the store, not write to it" in messages[-1]
     assert bucket.objects() == before
     assert scores(find(request)) == {1.0}
 
 
 def test_a_failed_upload_is_repeated_by_the_next_run(bucket: Bucket) -> None:
     store = RemoteStore(bucket.url, policy=MAY_WRITE)
-    write_set(place(store))
+    write_set(baseline_folder(store))
     assert scores(find(store)) == {1.0}
     forget(store)
     assert scores(find(store)) == {1.0}
@@ -187,7 +187,7 @@ def test_an_altered_or_missing_data_file_is_refused(bucket: Bucket, content: byt
     with pytest.raises(SampleError, match="missing" if content is None else "altered") as caught:
         find(store)
     assert bucket.url in str(caught.value)
-    assert not place(store).exists()
+    assert not baseline_folder(store).exists()
     publish(bucket.url)  # as the message advises
     forget(store)
     assert scores(find(store)) == {1.0}
@@ -240,11 +240,11 @@ def test_a_signed_set_is_refused_in_another_folder(
 ) -> None:
     monkeypatch.setenv("GATE_STORE_KEY", KEY)
     store = Store(tmp_path / "store")
-    store.publish(write_set(place(store)))
+    store.publish(write_set(baseline_folder(store)))
     assert scores(find(store)) == {1.0}
     other = store.folder("baseline", "other-name", MODEL.fingerprint, "facts", TASK)
     other.parent.mkdir(parents=True)
-    place(store).rename(other)
+    baseline_folder(store).rename(other)
     with pytest.raises(SampleError, match="not signed with the key"):
         store.find(other, MODEL.fingerprint, TASK)
 
@@ -274,9 +274,9 @@ def test_an_unavailable_store_is_an_evaluation_error_without_secrets(
     bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = RemoteStore("s3://no-such-bucket-here/store", policy=MAY_WRITE)
-    made = write_set(place(store))
+    sample_set = write_set(baseline_folder(store))
     with pytest.raises(EvaluationError, match=r"s3://no-such-bucket-here/store cannot be written") as caught:
-        store.publish(made)
+        store.publish(sample_set)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     with pytest.raises(EvaluationError, match="cannot be read") as unreachable:

@@ -40,12 +40,12 @@ def test_a_written_set_is_read_back(tmp_path: Path) -> None:
     assert (samples.task, samples.metric, samples.facets) == ("facts", "acc", {"prompt": "Q"})
 
 
-@pytest.mark.parametrize("place", [0, 100, -1])
-def test_an_altered_byte_is_refused(tmp_path: Path, place: int) -> None:
+@pytest.mark.parametrize("offset", [0, 100, -1])
+def test_an_altered_byte_is_refused(tmp_path: Path, offset: int) -> None:
     write_set(tmp_path / "set")
     data_file = tmp_path / "set" / "shard-00001.parquet"
     content = bytearray(data_file.read_bytes())
-    content[place] ^= 1
+    content[offset] ^= 1
     data_file.write_bytes(content)
     message = refused(tmp_path / "set")
     assert str(data_file) in message

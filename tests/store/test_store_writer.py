@@ -91,19 +91,19 @@ def test_a_writer_that_does_not_finish_leaves_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["folder", "file", "set with a stranger"])
 def test_a_folder_with_other_files_is_never_replaced(tmp_path: Path, kind: str) -> None:
-    place = tmp_path / "facts"
+    folder = tmp_path / "facts"
     if kind == "file":
-        place.write_text("mine")
+        folder.write_text("mine")
     elif kind == "folder":
-        place.mkdir()
-        (place / "thesis.tex").write_text("mine")
+        folder.mkdir()
+        (folder / "thesis.tex").write_text("mine")
     else:
-        write_set(place)
-        (place / "thesis.tex").write_text("mine")
+        write_set(folder)
+        (folder / "thesis.tex").write_text("mine")
     before = paths_under(tmp_path)
     with pytest.raises(SampleError, match="is not a sample set") as caught:
-        write_set(place, score=0.0)
-    assert str(place) in str(caught.value)
+        write_set(folder, score=0.0)
+    assert str(folder) in str(caught.value)
     assert paths_under(tmp_path) == before
 
 
