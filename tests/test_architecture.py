@@ -13,7 +13,8 @@ ROOT = Path(gate.__file__).parent
 
 # top to bottom; packages in one layer do not import each other
 LAYERS = (
-    {"__main__", "cli"},
+    {"__main__"},
+    {"cli"},
     {"app", "demo", "doctor"},
     {"github"},
     {"report"},

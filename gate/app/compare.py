@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Unpack
 
+from gate.app.policy import DecisionKeywords, decision_settings
 from gate.app.samples import load_samples
 from gate.config import DecisionSettings, DistanceSettings
 from gate.decision import decide
@@ -36,7 +38,7 @@ def compare(
     seed: int = 0,
     max_flip_rate: float | None = None,
     max_kl: float | None = None,
-    **decision: object,
+    **decision: Unpack[DecisionKeywords],
 ) -> Result:
     r"""Compare two sets of samples and judge the candidate; what `gate compare` does.
 
@@ -70,9 +72,7 @@ def compare(
     SampleError
         A file cannot be read, or the two sides do not pair.
     ConfigError
-        No such task, or no gating task.
-    pydantic.ValidationError
-        A decision setting is unknown or out of range.
+        No such task, no gating task, or a decision setting is unknown or out of range.
 
     Examples
     --------
@@ -91,7 +91,7 @@ def compare(
     return compare_samples(
         baseline,
         candidate,
-        DecisionSettings.model_validate(decision),
+        decision_settings(decision),
         DistanceSettings(max_flip_rate=max_flip_rate, max_kl=max_kl),
         metric=metric,
         filter_name=filter_name,

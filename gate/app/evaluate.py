@@ -63,7 +63,9 @@ def baseline_sets(
     missing = [task for task in suite.tasks if task.name not in sets]
     if sets:
         oldest = min(cached.manifest.created for cached in sets.values())
-        reporter.message(f"baseline {model.identity.name}: {len(sets)} task(s) from the cache (oldest: {oldest})")
+        reporter.message(
+            f"baseline {model.identity.name}: {len(sets)} task(s) from the cache (oldest: {oldest})"
+        )
     if missing:
         reporter.message(
             f"baseline {model.identity.name}: evaluating {', '.join(task.name for task in missing)}"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
+from gate.app.policy import DecisionKeywords, decision_settings
 from gate.config import DecisionSettings
 from gate.decision.plan import SuitePlan, plan_suite
 from gate.errors import ConfigError
@@ -24,7 +25,7 @@ def plan(
     n: int | None = None,
     flip_rate: float | None = None,
     drop: float | None = None,
-    **decision: object,
+    **decision: Unpack[DecisionKeywords],
 ) -> dict[str, SuitePlan]:
     """Return the detectable drop of a suite, and the number of items that a given drop needs; what `gate plan` does.
 
@@ -51,7 +52,8 @@ def plan(
     Raises
     ------
     ConfigError
-        Too little is given to plan with, the drop exceeds the flip rate, or the samples are not binary.
+        Too little is given to plan with, the drop exceeds the flip rate, the samples are not binary, or a decision
+        setting is unknown or out of range.
     SampleError
         A file cannot be read, or the two sides do not pair.
 
@@ -60,9 +62,9 @@ def plan(
     >>> import gate
     >>> plan = gate.plan(n=1000, flip_rate=0.05, drop=0.02)["flip rate 0.05"]
     >>> plan.tasks[0].n, plan.tasks[0].needed
-    (1000, 856)
+    (1000, 833)
     """
-    settings = DecisionSettings.model_validate(decision)
+    settings = decision_settings(decision)
     if baseline is None:
         if n is None and (drop is None or flip_rate is None):
             raise ConfigError(

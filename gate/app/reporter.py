@@ -29,11 +29,7 @@ class SilentReporter:
     def message(self, text: str) -> None:
         """Ignore the message."""
 
-    def progress(
-        self,
-        description: str,
-        total: int,  # noqa: ARG002 - the protocol's signature
-    ) -> AbstractContextManager[Callable[[int], None]]:
+    def progress(self, description: str, total: int) -> AbstractContextManager[Callable[[int], None]]:  # noqa: ARG002
         """Ignore the progress."""
         return nullcontext(lambda _: None)
 

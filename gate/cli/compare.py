@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -12,6 +12,7 @@ from gate.cli import options
 
 if TYPE_CHECKING:
     from gate.report import Form
+    from gate.stats import Rule
 
 
 @click.command()
@@ -57,11 +58,11 @@ def command(
     advisory: tuple[str, ...],
     allow_partial: bool,
     alpha: float,
-    rule: str,
+    rule: Rule,
     margin: float,
     certify: float | None,
     power: float,
-    on_inconclusive: str,
+    on_inconclusive: Literal["pass", "fail"],
     max_flip_rate: float | None,
     max_kl: float | None,
     seed: int,
@@ -78,8 +79,9 @@ def command(
     output, target, correct (or score).
     """
     from gate.app.compare import compare_samples
+    from gate.app.policy import decision_settings
     from gate.cli.console import Terminal
-    from gate.config import DecisionSettings, DistanceSettings
+    from gate.config import DistanceSettings
     from gate.files import write_text
     from gate.importers.arrow import start_without_pandas
     from gate.report import render
@@ -89,7 +91,7 @@ def command(
     comparison = compare_samples(
         baseline,
         candidate,
-        DecisionSettings.model_validate(
+        decision_settings(
             {
                 "alpha": alpha,
                 "rule": rule,

@@ -12,6 +12,7 @@ from gate.cli import options
 if TYPE_CHECKING:
     from gate.cli.console import Terminal
     from gate.decision.plan import SuitePlan
+    from gate.stats import Rule
 
 
 @click.command()
@@ -40,7 +41,7 @@ def command(
     drop: float | None,
     alpha: float,
     power: float,
-    rule: str,
+    rule: Rule,
     as_json: bool,
 ) -> int:
     """Print which drop a suite can detect, and how many items a given drop needs.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, JsonValue, ValidationError
 
@@ -15,6 +15,9 @@ from gate.decision import Decision
 from gate.errors import SampleError
 from gate.report.flips import Flip, worst_flips
 from gate.samples import ModelSamples, Pairing
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 RESULT_VERSION: Literal[1] = 1
 
@@ -28,6 +31,30 @@ class Result(Decision):
     flips: list[Flip] = Field(description="The worst regressions, worst first.")
     notes: list[str] = Field(description="Remarks on the data.")
     provenance: dict[str, JsonValue]
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return the tasks as a data frame.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row per task, indexed by task name, with the fields of `TaskResult` but its subtasks. The intervals are
+            two columns each: `drop_ci90_low` and `drop_ci90_high`, `flip_rate_ci95_low` and `flip_rate_ci95_high`.
+            Drops and rates are proportions.
+        """
+        import pandas as pd
+
+        rows = []
+        for task in self.tasks:
+            row: dict[str, object] = {}
+            for name, value in task.model_dump(exclude={"subtasks"}).items():
+                row |= (
+                    dict(zip((f"{name}_low", f"{name}_high"), value, strict=True))
+                    if isinstance(value, tuple)
+                    else {name: value}
+                )
+            rows.append(row)
+        return pd.DataFrame(rows).set_index("task")
 
 
 def build_result(
