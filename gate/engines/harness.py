@@ -102,7 +102,7 @@ class QuantgateLM(LM):  # type: ignore[misc]  # lm_eval is untyped
         answers = self.engine.loglikelihood(grouped, _no_progress)
         results: dict[int, tuple[float, bool]] = {}
         for indices, answer in zip(by_context.values(), answers, strict=True):
-            if not answer.greedy:
+            if not answer.greedy and not results:  # once per call
                 _LOG.warning(
                     "the engine does not report greedy texts: metrics that use them (LAMBADA's acc) are 0"
                 )

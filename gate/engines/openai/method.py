@@ -1,4 +1,4 @@
-"""How a server can be asked for log-likelihoods: found by probing it once."""
+"""The choice of a scoring method: which ones a server supports is found by probing it."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class Server:
 
     @property
     def max_input(self) -> int | None:
-        """Longest input of a scored sequence; the sequence's last token and one generated token come on top."""
+        """Longest input of a scored sequence: its last token and one generated token must fit too."""
         return None if self.max_length is None else max(1, self.max_length - 2)
 
 

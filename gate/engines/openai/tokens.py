@@ -18,7 +18,7 @@ from gate.engines.tokens import (
 )
 from gate.errors import ModelError
 
-_SAMPLES = (  # tokenizers that differ tokenise at least one of these differently
+_SAMPLES = (  # different tokenizers give different ids for at least one of these
     "The capital of France is Paris.",
     "  two  spaces,\n\nlines and 1234567 figures",
     "naïve café – 東京 🙂",
@@ -53,7 +53,7 @@ class LocalTokens:
         return encode(self.tokenizer, texts, special=special)
 
     def without_bos(self, text: str) -> str:
-        """Return a text to send to a server that takes no ids, without a leading BOS that the server adds itself."""
+        """Return a text for a server that takes no ids: without a leading BOS, if the server adds one itself."""
         bos = self.tokenizer.bos_token
         if not bos or not text.startswith(bos):
             return text

@@ -35,9 +35,9 @@ class ScoredSequence:
 
 
 def joined_texts(request: LoglikelihoodRequest) -> tuple[str, list[str]]:
-    """Return the context without trailing white space, and the full text of context and continuation for each one.
+    """Return the context without its trailing white space, and the context joined with each continuation.
 
-    The white space belongs to the continuations.
+    The white space belongs to the continuation.
     """
     return request.context.rstrip(), [request.context + text for text in request.continuations]
 
