@@ -1,4 +1,4 @@
-"""The decision after early stopping: FAIL if the evidence stopped the run, else the final test has the rest of alpha."""
+"""The decision after early stopping: FAIL if the e-process stopped the run, else a test at the remaining alpha."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def pairs(worse: int, better: int, items: int) -> tuple[PairedTask, ...]:
     def side(right: list[bool]) -> ModelSamples:
         columns = {
             "item_id": [str(n) for n in range(items)],
-            "score": [float(one) for one in right],
+            "score": [float(correct) for correct in right],
             "target": ["0"] * items,
-            "output": ["0" if one else "1" for one in right],
+            "output": ["0" if correct else "1" for correct in right],
         }
         return ModelSamples("m", {"t": task_samples("t", "acc", columns)})
 
@@ -31,7 +31,7 @@ def pairs(worse: int, better: int, items: int) -> tuple[PairedTask, ...]:
     ).tasks
 
 
-def test_the_final_test_has_the_rest_of_alpha() -> None:
+def test_final_test_uses_the_remaining_alpha() -> None:
     settings = DecisionSettings(alpha=0.05)
     early = EarlyStopping(alpha=0.02, log_e_value=0.0, stopped=False, items=400, total=400)
     # 5 of 5 flips: p = 1/32 = .031, between .03 and .05
@@ -43,7 +43,7 @@ def test_the_final_test_has_the_rest_of_alpha() -> None:
     assert not late.early_stop.stopped
 
 
-def test_a_stopped_run_fails_and_says_what_it_saved() -> None:
+def test_stopped_run_fails_and_names_its_items() -> None:
     early = EarlyStopping(alpha=0.01, log_e_value=log_e_value(12, 0), stopped=True, items=256, total=4000)
     decision = decide(pairs(12, 0, 256), DecisionSettings(), early=early)
     assert decision.verdict == "FAIL"

@@ -1,4 +1,4 @@
-"""KL divergence as a diagnostic and, where a budget is set, as a reason to fail."""
+"""KL divergence as a diagnostic, and as a reason to fail where a budget is set."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def paired(kl: list[float] | None, n: int = 40, reference: str = "of the baselin
         ModelSamples(name, {"t": TaskSamples("t", "acc", table, reference=reference)}, about)
         for name, table in (("a", baseline), ("b", candidate))
     ]
-    (one,) = pair(*sides).tasks
-    return one
+    (task,) = pair(*sides).tasks
+    return task
 
 
-def test_mean_median_tail_and_top_agreement_are_reported() -> None:
+def test_mean_median_p99_and_top_agreement_are_reported() -> None:
     (row,) = decide([paired([0.0, 0.1, 0.2, 0.7])], DecisionSettings()).tasks
     assert row.kl_mean == pytest.approx(0.25, abs=1e-6)
     assert row.kl_median == pytest.approx(0.15, abs=1e-6)
@@ -48,23 +48,23 @@ def test_mean_median_tail_and_top_agreement_are_reported() -> None:
     assert row.same_top_rate == 0.75
 
 
-def test_without_a_budget_any_distance_passes() -> None:
+def test_without_a_budget_any_divergence_passes() -> None:
     assert decide([paired([9.0])], DecisionSettings()).verdict == "PASS"
 
 
 @pytest.mark.parametrize(("budget", "verdict"), [(0.24, "FAIL"), (0.26, "PASS")])
-def test_a_budget_decides_by_the_mean(budget: float, verdict: str) -> None:
+def test_budget_applies_to_the_mean(budget: float, verdict: str) -> None:
     decision = decide([paired([0.0, 0.1, 0.2, 0.7])], DecisionSettings(), DistanceSettings(max_kl=budget))
     assert decision.verdict == verdict
     assert any("KL divergence is 0.25 nats" in reason for reason in decision.reasons) == (verdict == "FAIL")
 
 
-def test_a_budget_on_what_was_not_measured_is_an_error() -> None:
+def test_budget_without_measured_divergence_is_an_error() -> None:
     with pytest.raises(ConfigError, match="not measured on: t"):
         decide([paired(None)], DecisionSettings(), DistanceSettings(max_kl=0.1))
 
 
-def test_a_divergence_from_another_baseline_is_not_shown_and_does_not_gate() -> None:
+def test_divergence_from_another_baseline_is_ignored() -> None:
     other = paired([0.7], reference="of another model")
     (row,) = decide([other], DecisionSettings()).tasks
     assert (row.kl_mean, row.same_top_rate) == (None, None)

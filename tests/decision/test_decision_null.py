@@ -1,4 +1,4 @@
-"""Candidates that are only noise: the whole decision's false-alarm rate is at most alpha."""
+"""Candidates that differ by noise only: the false-alarm rate of the decision is at most alpha."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def answers(task: str, scores: list[float], clusters: list[str] | None) -> TaskS
 LIMIT = 0.05 + 2 * math.sqrt(0.05 * 0.95 / RUNS)
 
 
-def test_noise_fails_at_most_alpha_of_the_time() -> None:
-    """Both models answer at random, with the same skill on the same items.
+def test_noise_fails_in_at_most_alpha_of_runs() -> None:
+    """Both models answer at random, with the same probability of a right answer to each item.
 
-    The first task is right or wrong; in the second the items of a cluster are answered by one coin, as questions
-    about one text often are; the third is scored in halves.
+    The first task has binary scores; in the second, the items of a cluster share one random number, like questions
+    about one text; the third has scores in steps of one half.
     """
     rng = np.random.default_rng(1)
     settings = DecisionSettings(draws=2_000)

@@ -1,4 +1,4 @@
-"""The policy: rule, margin, certification, roles, budgets; and what the reasons say."""
+"""The policy (rule, margin, certification, roles, budgets) and the reasons given."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def scored(
 
 
 def counted(task: str, b: int, c: int, n: int) -> PairedTask:
-    """n right-or-wrong items: b regressions, c improvements, half of the others right."""
+    """A task of n binary items: b regressions, c improvements, half of the others right."""
     right = (n - b - c) // 2
     wrong = n - b - c - right
     baseline = [1.0] * b + [0.0] * c + [1.0] * right + [0.0] * wrong
@@ -74,7 +74,7 @@ def test_a_damaged_candidate_fails_and_the_reason_names_test_p_and_task() -> Non
     assert "Significant on its own: broken." in reason
 
 
-def test_an_improved_candidate_passes_however_large_the_improvement() -> None:
+def test_improved_candidate_passes() -> None:
     decision = judged(counted("better", 0, 60, 200))
     assert decision.verdict == "PASS"
     assert decision.tasks[0].drop == pytest.approx(-0.3)
@@ -105,7 +105,7 @@ def test_rules_can_disagree_on_the_same_samples() -> None:
     assert judged(*pairs, rule="holm").verdict == "FAIL"
 
 
-def test_alpha_is_the_border_itself_included() -> None:
+def test_p_equal_to_alpha_fails() -> None:
     pair_ = counted("one", 9, 2, 100)
     p = mcnemar_exact(9, 2).pvalue
     assert judged(pair_, rule="pooled", alpha=p).verdict == "FAIL"
@@ -113,17 +113,17 @@ def test_alpha_is_the_border_itself_included() -> None:
 
 
 def test_a_margin_tolerates_a_drop_below_it() -> None:
-    one = counted("one", 40, 10, 1000)
-    assert judged(one).verdict == "FAIL"
-    assert judged(one, margin=0.015).verdict == "FAIL"
-    tolerant = judged(one, margin=0.03)
+    task = counted("one", 40, 10, 1000)
+    assert judged(task).verdict == "FAIL"
+    assert judged(task, margin=0.015).verdict == "FAIL"
+    tolerant = judged(task, margin=0.03)
     assert tolerant.verdict == "PASS"
     assert tolerant.tasks[0].test == "Tango score at the margin"
     assert tolerant.tasks[0].p_mid is None
-    assert "by more than 1.5 points" in judged(one, margin=0.015).reasons[0]
+    assert "by more than 1.5 points" in judged(task, margin=0.015).reasons[0]
 
 
-def test_a_candidate_proved_as_good_is_certified() -> None:
+def test_candidate_with_enough_items_is_certified() -> None:
     decision = judged(counted("one", 20, 20, 2000), certify=0.02)
     certification = decision.certification
     assert (decision.verdict, decision.exit_code) == ("PASS", 0)
@@ -135,7 +135,7 @@ def test_a_candidate_proved_as_good_is_certified() -> None:
 
 
 @pytest.mark.parametrize(("policy", "code"), [("pass", 0), ("fail", 3)])
-def test_too_few_items_to_certify_is_inconclusive_and_says_how_many_would_do(policy: str, code: int) -> None:
+def test_too_few_items_to_certify_is_inconclusive_and_names_the_number_needed(policy: str, code: int) -> None:
     decision = judged(counted("one", 10, 10, 200), certify=0.02, on_inconclusive=policy)
     certification = decision.certification
     assert (decision.verdict, decision.exit_code) == ("INCONCLUSIVE", code)
@@ -147,7 +147,7 @@ def test_too_few_items_to_certify_is_inconclusive_and_says_how_many_would_do(pol
     assert f"{certification.p_value:.3g}" in decision.reasons[0]
 
 
-def test_the_items_needed_do_certify_at_the_stated_power() -> None:
+def test_items_needed_certify_with_the_stated_power() -> None:
     needed = judged(counted("one", 10, 10, 200), certify=0.02).certification
     assert needed is not None
     assert needed.items_needed is not None
@@ -161,36 +161,36 @@ def test_the_items_needed_do_certify_at_the_stated_power() -> None:
     assert 0.77 < np.mean(certified) < 0.84
 
 
-def test_degradation_comes_before_missing_proof() -> None:
+def test_fail_takes_precedence_over_inconclusive() -> None:
     decision = judged(counted("one", 30, 5, 200), certify=0.02, on_inconclusive="fail")
     assert (decision.verdict, decision.exit_code) == ("FAIL", 1)
 
 
-def test_clusters_of_one_item_are_certified_nearly_as_by_tango() -> None:
+def test_certification_of_clusters_of_one_item_is_close_to_tango() -> None:
     pair_ = counted("one", 30, 30, 1500)
     own = scored(
         "one", pair_.baseline_score.tolist(), pair_.candidate_score.tolist(), [str(n) for n in range(1500)]
     )
-    by_counts, by_differences = (judged(one, certify=0.01).certification for one in (pair_, own))
+    by_counts, by_differences = (judged(task, certify=0.01).certification for task in (pair_, own))
     assert by_counts is not None
     assert by_differences is not None
     assert by_differences.p_value == pytest.approx(by_counts.p_value, rel=0.15)
 
 
-def test_certification_of_graded_scores_is_rarely_wrong_at_its_margin() -> None:
+def test_certification_of_graded_scores_keeps_alpha_at_the_bound() -> None:
     """400 candidates exactly 2 points worse in the mean: about alpha of them are certified at 2 points."""
     rng = np.random.default_rng(3)
     wrong = 0
     for _ in range(400):
         differences = rng.choice([-0.5, 0.0, 0.5], 400, p=[0.08, 0.80, 0.12])
-        one = scored("graded", [0.5] * 400, (0.5 - differences).tolist())
-        found = certify([Judged(one, "gating", evidence_of(one, 0))], DecisionSettings(certify=0.02))
-        assert found is not None
-        wrong += found.certified
+        task = scored("graded", [0.5] * 400, (0.5 - differences).tolist())
+        certification = certify([Judged(task, "gating", evidence_of(task, 0))], DecisionSettings(certify=0.02))
+        assert certification is not None
+        wrong += certification.certified
     assert 0.01 < wrong / 400 <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 400)
 
 
-def test_a_run_without_flips_certifies_no_more_in_clusters_than_alone() -> None:
+def test_run_without_flips_certifies_neither_clusters_nor_items() -> None:
     rows = [1.0] * 30
     clustered = judged(scored("one", rows, rows, [str(n // 2) for n in range(30)]), certify=0.001)
     alone = judged(scored("one", rows, rows), certify=0.001)
@@ -201,7 +201,7 @@ def test_a_run_without_flips_certifies_no_more_in_clusters_than_alone() -> None:
     assert task.detectable_drop > 0.1
 
 
-def test_tasks_of_any_kind_are_certified_together() -> None:
+def test_binary_and_graded_tasks_are_certified_together() -> None:
     mixed = judged(
         scored("graded", [0.5, 1.0] * 400, [0.5, 0.99] * 400), counted("one", 10, 10, 800), certify=0.03
     )
@@ -209,7 +209,7 @@ def test_tasks_of_any_kind_are_certified_together() -> None:
     assert mixed.certification.certified
 
 
-def test_an_advisory_task_is_reported_and_never_decides() -> None:
+def test_advisory_task_is_reported_and_never_decides() -> None:
     pairs = [counted("watched", 50, 0, 100), counted("judge", 5, 5, 100)]
     assert judged(*pairs).verdict == "FAIL"
     decision = judged(*pairs, roles={"watched": "advisory"})
@@ -221,18 +221,18 @@ def test_an_advisory_task_is_reported_and_never_decides() -> None:
     assert judge.p_holm == judge.p_exact == decision.p_value
 
 
-def test_an_advisory_task_does_not_weigh_in_budgets() -> None:
+def test_advisory_task_does_not_count_towards_budgets() -> None:
     pairs = [counted("watched", 50, 50, 100), counted("judge", 5, 5, 100)]
     assert judged(*pairs, flips=0.2).verdict == "FAIL"
     assert judged(*pairs, flips=0.2, roles={"watched": "advisory"}).verdict == "PASS"
 
 
-def test_without_a_gating_task_there_is_nothing_to_judge_by() -> None:
+def test_no_gating_task_is_an_error() -> None:
     with pytest.raises(ConfigError, match="no gating task"):
         judged(counted("one", 1, 1, 10), roles={"one": "advisory"})
 
 
-def test_a_flip_budget_fails_a_candidate_that_is_no_worse() -> None:
+def test_flip_budget_fails_a_candidate_that_is_no_worse() -> None:
     pairs = [counted("one", 10, 10, 100), counted("two", 0, 0, 100)]
     assert judged(*pairs, flips=0.10).verdict == "PASS"
     over = judged(*pairs, flips=0.0999)
@@ -280,7 +280,7 @@ def test_items_of_one_cluster_count_once() -> None:
     assert together.sensitivity.blind_tasks == ["one"]
 
 
-def test_a_cluster_of_one_item_each_changes_nothing_but_the_method() -> None:
+def test_clusters_of_one_item_give_the_same_p_value() -> None:
     pair_ = counted("one", 12, 4, 60)
     own = scored(
         "one", pair_.baseline_score.tolist(), pair_.candidate_score.tolist(), [str(n) for n in range(60)]
@@ -288,7 +288,7 @@ def test_a_cluster_of_one_item_each_changes_nothing_but_the_method() -> None:
     assert judged(own).p_value == pytest.approx(judged(pair_).p_value)
 
 
-def test_clusters_widen_the_interval_where_their_items_move_together() -> None:
+def test_clusters_widen_the_interval_where_their_items_flip_together() -> None:
     baseline, candidate = [1.0] * 60, [0.0] * 30 + [1.0] * 30
     (apart,) = judged(scored("one", baseline, candidate, [str(n) for n in range(60)])).tasks
     (joined,) = judged(scored("one", baseline, candidate, [str(n // 10) for n in range(60)])).tasks
@@ -296,7 +296,7 @@ def test_clusters_widen_the_interval_where_their_items_move_together() -> None:
     assert joined.drop_ci90 != apart.drop_ci90
 
 
-def test_a_single_cluster_tells_nothing_and_claims_nothing() -> None:
+def test_single_cluster_proves_nothing() -> None:
     decision = judged(scored("one", [1.0] * 9, [0.0] * 9, ["same"] * 9))
     (task,) = decision.tasks
     assert decision.verdict == "PASS"
@@ -304,12 +304,12 @@ def test_a_single_cluster_tells_nothing_and_claims_nothing() -> None:
     assert task.detectable_drop is None
 
 
-def test_one_item_is_judged_too() -> None:
+def test_single_item_is_judged() -> None:
     decision = judged(counted("one", 1, 0, 1))
     assert (decision.verdict, decision.p_value) == ("PASS", 0.5)
 
 
-def test_kinds_of_scores_mix_in_one_decision() -> None:
+def test_binary_and_graded_tasks_mix_in_one_decision() -> None:
     decision = judged(counted("binary", 20, 6, 100), scored("graded", [0.9] * 8, [0.2] * 4 + [0.9] * 4))
     assert [task.test for task in decision.tasks] == ["exact McNemar", "sign-flip permutation"]
     assert decision.verdict == "FAIL"
@@ -324,26 +324,26 @@ def test_the_same_samples_and_seed_give_the_same_decision_and_order_gives_the_sa
     assert [task.task for task in turned.tasks] == ["t2", "t1", "t0"]
 
 
-def test_the_sensitivity_is_a_drop_that_a_run_would_find_with_its_power() -> None:
-    """Simulated: drops of the stated size on both tasks fail about 8 times in 10."""
+def test_detectable_drop_is_detected_with_the_stated_power() -> None:
+    """Simulated: drops of the stated size on both tasks fail in about 80% of runs."""
     pairs = [counted("one", 20, 20, 200), counted("two", 20, 20, 200)]
     drop = judged(*pairs, rule="pooled").sensitivity.detectable_drop
     assert drop is not None
     rng = np.random.default_rng(0)
     flips = rng.binomial(200, 0.2, (2000, 2)).sum(axis=1)
     b = rng.binomial(flips, 0.5 + drop / 0.4)
-    found = np.mean([mcnemar_exact(int(x), int(m - x)).pvalue <= 0.05 for x, m in zip(b, flips, strict=True)])
-    assert 0.74 < found < 0.86
+    power = np.mean([mcnemar_exact(int(x), int(m - x)).pvalue <= 0.05 for x, m in zip(b, flips, strict=True)])
+    assert 0.74 < power < 0.86
 
 
 @pytest.mark.parametrize("rule", ["omnibus", "pooled", "max", "fisher", "holm"])
-def test_a_tiny_alpha_is_judged_at_once(rule: str) -> None:
+def test_tiny_alpha_is_judged_without_delay(rule: str) -> None:
     decision = judged(counted("one", 45, 35, 600), counted("two", 45, 35, 600), rule=rule, alpha=1e-9)
     assert decision.verdict == "PASS"
     assert decision.sensitivity.detectable_drop is not None
 
 
-def test_the_parts_of_a_group_are_listed_below_it_and_decide_nothing() -> None:
+def test_subtasks_are_listed_below_their_group_and_never_decide() -> None:
     right = {"a": ([1.0] * 60, [1.0] * 40 + [0.0] * 20), "b": ([1.0] * 30, [1.0] * 30)}
 
     def side(which: int) -> ModelSamples:
@@ -357,14 +357,14 @@ def test_the_parts_of_a_group_are_listed_below_it_and_decide_nothing() -> None:
                 columns["target"].append("0")
                 columns["output"].append("0" if score else "1")
         whole = task_samples("group", "acc", columns)
-        place = whole.table.schema.get_field_index("task")
-        table = whole.table.set_column(place, whole.table.schema.field(place), pa.array(names))
+        index = whole.table.schema.get_field_index("task")
+        table = whole.table.set_column(index, whole.table.schema.field(index), pa.array(names))
         return ModelSamples("m", {"group": dataclasses.replace(whole, table=table)})
 
     decision = decide(pair(side(0), side(1)).tasks, DecisionSettings())
     (row,) = decision.tasks
     assert (row.task, row.n, row.regressions) == ("group", 90, 20)
-    assert [(part.task, part.n, part.regressions, part.role) for part in row.subtasks] == [
+    assert [(task.task, task.n, task.regressions, task.role) for task in row.subtasks] == [
         ("a", 60, 20, "advisory"),
         ("b", 30, 0, "advisory"),
     ]

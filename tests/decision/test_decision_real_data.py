@@ -1,4 +1,4 @@
-"""Real answers of real quantised models, from file to verdict, against the published counts and p-values."""
+"""Answers of real quantised models, from file to verdict, compared with published counts and p-values."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ def quantised(data: Path, model: str, candidate: str) -> tuple[Pairing, Decision
 
 def of_task(pairing: Pairing, decision: Decision, task: str) -> tuple[PairedTask, TaskResult]:
     return (
-        next(one for one in pairing.tasks if one.task == task),
-        next(one for one in decision.tasks if one.task == task),
+        next(paired for paired in pairing.tasks if paired.task == task),
+        next(result for result in decision.tasks if result.task == task),
     )
 
 
 @pytest.mark.parametrize("row", PUBLISHED, ids=lambda row: "-".join(row[:3]))
-def test_counts_and_exact_p_are_the_published_ones(
+def test_counts_and_exact_p_are_as_published(
     shared_data: Path, row: tuple[str, str, str, int, int, int, int, float]
 ) -> None:
     model, candidate, task, n, regressions, improvements, other_wrong, p = row
@@ -74,7 +74,7 @@ def test_counts_and_exact_p_are_the_published_ones(
     assert result.drop_ci90[0] < result.drop < result.drop_ci90[1]
 
 
-def test_the_interval_of_the_worst_row_is_the_documented_one(shared_data: Path) -> None:
+def test_interval_of_the_worst_task_is_as_documented(shared_data: Path) -> None:
     _, arc = of_task(*quantised(shared_data, "qwen2.5-1.5b-instruct", "int4"), "arc")
     assert arc.drop_ci90 == pytest.approx((0.03541, 0.06577), abs=1e-5)
     assert arc.p_mid == pytest.approx(1.661e-08, rel=1e-3)
@@ -101,7 +101,7 @@ def test_the_verdicts_on_three_models_at_two_precisions(
     assert decision.p_value == decision.aggregate.omnibus.p == pytest.approx(p, rel=0.01)
 
 
-def test_only_tasks_that_survive_holm_are_named_as_guilty(shared_data: Path) -> None:
+def test_only_tasks_that_survive_holm_are_named_as_significant(shared_data: Path) -> None:
     _, decision = quantised(shared_data, "qwen2.5-1.5b-instruct", "int4")
     assert "Significant on their own: arc, mmlu." in decision.reasons[0]
     _, decision = quantised(shared_data, "phi-3.5-mini-instruct", "int4")
@@ -121,13 +121,13 @@ def test_harness_files_of_a_lossless_and_an_int8_candidate_pass(
     assert [task.metric for task in decision.tasks] == [metric] * 3
     assert [task.p_exact for task in decision.tasks] == pytest.approx(raw, abs=6e-4)
     aggregate = decision.aggregate
-    found = (aggregate.pooled.p, aggregate.max.p, aggregate.fisher.p, aggregate.omnibus.p)
-    assert found == pytest.approx((pooled, largest, fisher, omnibus), abs=6e-4)
+    p_values = (aggregate.pooled.p, aggregate.max.p, aggregate.fisher.p, aggregate.omnibus.p)
+    assert p_values == pytest.approx((pooled, largest, fisher, omnibus), abs=6e-4)
     assert (decision.verdict, decision.exit_code) == ("PASS", 0)
 
 
-def test_one_task_below_alpha_among_three_is_no_reason_to_fail(shared_data: Path) -> None:
-    """int8 loses 10 and wins 3 of social_iqa: p = .046 alone, .138 among three tasks."""
+def test_one_task_below_alpha_among_three_does_not_fail(shared_data: Path) -> None:
+    """int8 has 10 regressions and 3 improvements on social_iqa: p = .046 alone, .138 among three tasks."""
     folder = shared_data / "lm_eval"
     pairing = pair(
         read_foreign(folder / f"{SMOL}bf16", metric="acc"),

@@ -1,4 +1,4 @@
-"""Alpha spending over a history of runs."""
+"""Alpha spending over a series of runs."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ def test_a_yearly_policy_alarms_once_a_year_on_an_unchanged_model() -> None:
 
 
 def test_lord_alarms_on_an_unchanged_model_with_probability_at_most_half_of_alpha() -> None:
-    """400 simulated histories of 60 nights, each night's level taken from the history before it."""
+    """400 simulated series of 60 nightly runs; each level depends on the runs before it."""
     generator = np.random.default_rng(2)
-    ever = 0
+    series_with_alarm = 0
     for _ in range(400):
         past: list[float] = []
         for p in generator.random(60):
-            tonight = spend(settings("lord"), past)
-            assert tonight is not None
+            spending = spend(settings("lord"), past)
+            assert spending is not None
             past.append(float(p))
-            if p <= tonight.level:
-                ever += 1
+            if p <= spending.level:
+                series_with_alarm += 1
                 break
-    assert ever / 400 <= 0.025 + 2 * np.sqrt(0.025 * 0.975 / 400)
+    assert series_with_alarm / 400 <= 0.025 + 2 * np.sqrt(0.025 * 0.975 / 400)
 
 
-def test_an_alarm_earns_lord_a_higher_level() -> None:
+def test_alarm_raises_the_next_level_of_lord() -> None:
     quiet, after_alarm = (spend(settings("lord"), past) for past in ([0.5, 0.5], [0.5, 1e-9]))
     assert quiet is not None
     assert after_alarm is not None
@@ -51,7 +51,7 @@ def test_an_alarm_earns_lord_a_higher_level() -> None:
     assert after_alarm.run == 3
 
 
-def test_a_margin_or_a_budget_is_not_promised_what_holds_without_it() -> None:
+def test_guarantee_states_its_limits_with_a_margin_or_budgets() -> None:
     policy = DecisionSettings.model_validate({"alpha_spending": {"kind": "yearly"}, "margin": 0.01})
     spent = spend(policy, [])
     assert spent is not None

@@ -1,4 +1,4 @@
-"""JUnit XML and the in-toto Statement: read back by the libraries that consume them."""
+"""JUnit XML and the in-toto Statement, read by the libraries that consume them."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from in_toto_attestation.v1 import statement_pb2
 from in_toto_attestation.v1.statement import Statement as Reference
 from junitparser import Failure, JUnitXml, Skipped
 from lxml import etree
+from support.binary_results import result_of
 from support.hostile import HOSTILE
 from support.hostile_result import result_with
-from test_report_result import result_of
 
 from gate.errors import SampleError
 from gate.report import Result, to_json
@@ -48,12 +48,12 @@ def cases(result: Result) -> dict[str, Any]:
 
 
 def test_a_significant_task_fails_its_case_and_the_decision() -> None:
-    found = cases(judged(arc=WORSE, mmlu=SAME))
-    assert list(found) == ["arc", "mmlu", "decision"]
-    assert isinstance(found["arc"].result[0], Failure)
-    assert "40 regressions, 0 improvements in 80 items" in found["arc"].result[0].message
-    assert found["mmlu"].result == []
-    assert isinstance(found["decision"].result[0], Failure)
+    by_name = cases(judged(arc=WORSE, mmlu=SAME))
+    assert list(by_name) == ["arc", "mmlu", "decision"]
+    assert isinstance(by_name["arc"].result[0], Failure)
+    assert "40 regressions, 0 improvements in 80 items" in by_name["arc"].result[0].message
+    assert by_name["mmlu"].result == []
+    assert isinstance(by_name["decision"].result[0], Failure)
 
 
 def test_counts_add_up_and_a_pass_has_no_failure() -> None:
@@ -63,14 +63,14 @@ def test_counts_add_up_and_a_pass_has_no_failure() -> None:
 
 @pytest.fixture(scope="module")
 def jenkins() -> etree.XMLSchema:
-    """The schema of Jenkins' xUnit reader, which readers for GitHub follow too; an npm package carries it."""
+    """The schema of Jenkins' xUnit reader, from an npm package; readers for GitHub follow it too."""
     if not XSD.is_file():
         pytest.skip("jenkins-junit.xsd is not installed: make node")
     return etree.XMLSchema(etree.parse(XSD))
 
 
 @pytest.mark.parametrize("worse", [WORSE, SAME], ids=["FAIL", "PASS"])
-def test_the_xml_is_valid_for_jenkins(jenkins: etree.XMLSchema, worse: tuple[list[bool], list[bool]]) -> None:
+def test_xml_is_valid_for_jenkins(jenkins: etree.XMLSchema, worse: tuple[list[bool], list[bool]]) -> None:
     result = judged(arc=worse, mmlu=SAME)
     document = etree.fromstring(render_junit(result).encode())
     jenkins.assertValid(document)
@@ -78,12 +78,12 @@ def test_the_xml_is_valid_for_jenkins(jenkins: etree.XMLSchema, worse: tuple[lis
     assert not jenkins.validate(document)
 
 
-def test_hostile_names_are_valid_for_jenkins_too(jenkins: etree.XMLSchema) -> None:
+def test_hostile_names_are_valid_for_jenkins(jenkins: etree.XMLSchema) -> None:
     for text in HOSTILE[::7]:
         jenkins.assertValid(etree.fromstring(render_junit(result_with(text)).encode()))
 
 
-def test_an_advisory_task_never_fails() -> None:
+def test_advisory_task_never_fails() -> None:
     result = judged(arc=WORSE, mmlu=SAME)
     rows = [row.model_copy(update={"role": "advisory", "p_holm": None}) for row in result.tasks]
     assert cases(result.model_copy(update={"tasks": rows}))["arc"].result == []
@@ -102,7 +102,7 @@ def failing() -> Result:
 
 @settings(max_examples=200, deadline=None)
 @given(text=st.text(max_size=60))
-def test_any_text_gives_xml_that_can_be_read(failing: Result, text: str) -> None:
+def test_any_text_gives_readable_xml(failing: Result, text: str) -> None:
     result = failing
     rows = [row.model_copy(update={"task": text}) for row in result.tasks]
     hostile = result.model_copy(update={"tasks": rows, "reasons": [text], "candidate": {"label": text}})
@@ -122,14 +122,14 @@ def test_the_reference_library_accepts_the_statement() -> None:
     assert predicate.result == "FAILED"
     assert list(predicate.failed_tests) == ["arc", "decision"]
     assert list(predicate.passed_tests) == []
-    assert list(predicate.warned_tests) == ["mmlu"]  # one flip: it could not have rejected
+    assert list(predicate.warned_tests) == ["mmlu"]  # one flip: it cannot reject
 
 
-def test_the_subject_is_the_candidate_and_the_configuration_the_rest() -> None:
+def test_subject_is_the_candidate_and_configuration_is_everything_else() -> None:
     result = judged(arc=WORSE, mmlu=SAME)
     data = statement(result)
     assert data["subject"][0]["digest"] == {"sha256": "b" * 64}
-    digests = {one["name"]: one["digest"] for one in data["predicate"]["configuration"]}
+    digests = {resource["name"]: resource["digest"] for resource in data["predicate"]["configuration"]}
     assert digests["org/base"] == {"sha256": "a" * 64}
     assert digests["task mmlu"] == {"sha256": "2" * 64}
     assert digests["gate-result.json"] == {"sha256": hashlib.sha256(to_json(result).encode()).hexdigest()}
@@ -144,7 +144,7 @@ def test_the_subject_is_the_candidate_and_the_configuration_the_rest() -> None:
         ("FAIL", 1, "FAILED"),
     ],
 )
-def test_each_verdict_has_its_word(verdict: str, code: int, expected: str) -> None:
+def test_each_verdict_maps_to_a_result(verdict: str, code: int, expected: str) -> None:
     result = judged(arc=SAME).model_copy(update={"verdict": verdict, "exit_code": code})
     built = build_statement(result).predicate
     assert built.result == expected
@@ -152,7 +152,7 @@ def test_each_verdict_has_its_word(verdict: str, code: int, expected: str) -> No
     assert sorted(everywhere) == ["arc", "decision"]
 
 
-def test_a_hub_model_is_named_by_its_commit() -> None:
+def test_hub_model_is_identified_by_its_commit() -> None:
     result = judged(arc=SAME)
     hub = {**result.candidate, "weights": "hub org/model@" + "c" * 40, "revision": "c" * 40}
     data = statement(result.model_copy(update={"candidate": hub}))
@@ -160,7 +160,7 @@ def test_a_hub_model_is_named_by_its_commit() -> None:
 
 
 @pytest.mark.parametrize("lost", ["weights", "sets"])
-def test_what_nobody_hashed_is_not_attested(lost: str) -> None:
+def test_result_without_hashes_is_not_attested(lost: str) -> None:
     result = judged(arc=SAME)
     baseline = {key: value for key, value in result.baseline.items() if key != lost}
     with pytest.raises(SampleError, match="cannot be attested"):

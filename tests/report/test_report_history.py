@@ -1,4 +1,4 @@
-"""The history of a store as a table, JSON lines and a badge; and the command."""
+"""The past runs of a store as a table, JSON lines, a badge and a page; and the command."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gate.report.history_html import render_history_html
 from gate.store.history import LocalHistory, Record
 
 
-def night(
+def run_on(
     day: int, verdict: str = "PASS", p: float = 0.5, series: str = "aaaa0000", **other: object
 ) -> Record:
     values: dict[str, object] = {
@@ -36,13 +36,13 @@ def night(
     return Record.model_validate(values)
 
 
-def test_alpha_is_summed_run_by_run() -> None:
-    assert alpha_spent([night(1), night(2), night(3)]) == pytest.approx([0.01, 0.02, 0.03])
+def test_alpha_spent_is_a_running_sum() -> None:
+    assert alpha_spent([run_on(1), run_on(2), run_on(3)]) == pytest.approx([0.01, 0.02, 0.03])
 
 
-def test_lines_hold_every_run_and_the_alpha_spent() -> None:
+def test_lines_have_every_run_and_the_alpha_spent() -> None:
     lines = [
-        json.loads(line) for line in render_history_lines([night(1), night(2, "FAIL", 0.001)]).splitlines()
+        json.loads(line) for line in render_history_lines([run_on(1), run_on(2, "FAIL", 0.001)]).splitlines()
     ]
     assert [line["verdict"] for line in lines] == ["PASS", "FAIL"]
     assert lines[1]["alpha_spent"] == pytest.approx(0.02)
@@ -52,8 +52,8 @@ def test_lines_hold_every_run_and_the_alpha_spent() -> None:
     ("verdict", "colour", "error"),
     [("PASS", "brightgreen", False), ("FAIL", "red", True), ("INCONCLUSIVE", "yellow", False)],
 )
-def test_the_badge_is_of_the_last_run(verdict: str, colour: str, error: bool) -> None:
-    badge = json.loads(render_badge([night(1), night(2, verdict, 0.0123)]))
+def test_badge_shows_the_last_run(verdict: str, colour: str, error: bool) -> None:
+    badge = json.loads(render_badge([run_on(1), run_on(2, verdict, 0.0123)]))
     # the fields of https://shields.io/badges/endpoint-badge
     assert badge == {
         "schemaVersion": 1,
@@ -64,17 +64,17 @@ def test_the_badge_is_of_the_last_run(verdict: str, colour: str, error: bool) ->
     }
 
 
-def test_the_table_names_every_night() -> None:
+def test_table_has_every_run() -> None:
     out = io.StringIO()
-    print_history([night(1), night(2, "FAIL", 1e-5)], Console(file=out, width=140))
+    print_history([run_on(1), run_on(2, "FAIL", 1e-5)], Console(file=out, width=140))
     text = out.getvalue()
     assert "2026-11-02 02:00" in text
     assert "1e-05" in text
     assert "2 run(s), 1 FAIL" in text
 
 
-def test_the_page_has_a_point_for_every_run_in_both_plots_and_loads_nothing() -> None:
-    page = render_history_html([night(1), night(2, "FAIL", 1e-5), night(3, "INCONCLUSIVE")])
+def test_page_has_a_point_per_run_in_both_plots_and_loads_nothing() -> None:
+    page = render_history_html([run_on(1), run_on(2, "FAIL", 1e-5), run_on(3, "INCONCLUSIVE")])
     assert [page.count(f'class="{name}"') for name in ("PASS", "FAIL", "INCONCLUSIVE")] == [2, 2, 2]
     assert "default-src 'none'" in html.unescape(page)
     assert "<script" not in page
@@ -82,17 +82,17 @@ def test_the_page_has_a_point_for_every_run_in_both_plots_and_loads_nothing() ->
 
 
 @pytest.mark.parametrize("count", [1, 2, 400])
-def test_the_page_can_be_drawn_for_any_number_of_runs(count: int) -> None:
+def test_page_renders_any_number_of_runs(count: int) -> None:
     records = [
-        night(1, p=1.0, drop=0.0, time=(date(2025, 1, 1) + timedelta(n)).isoformat() + "T00:00:00")
+        run_on(1, p=1.0, drop=0.0, time=(date(2025, 1, 1) + timedelta(n)).isoformat() + "T00:00:00")
         for n in range(count)
     ]
     assert render_history_html(records).count("<tr>") == count + 1
 
 
-def test_hostile_text_in_a_history_stays_text() -> None:
+def test_hostile_text_is_escaped() -> None:
     page = render_history_html(
-        [night(1, candidate="<script>alert(1)</script>", series="<img src=x>"), night(2)]
+        [run_on(1, candidate="<script>alert(1)</script>", series="<img src=x>"), run_on(2)]
     )
     assert "<script" not in page
     assert "<img" not in page
@@ -105,7 +105,7 @@ def run(*words: str) -> int:
 
 
 def test_the_command_reads_a_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for record in (night(1), night(2), night(3, series="bbbb1111")):
+    for record in (run_on(1), run_on(2), run_on(3, series="bbbb1111")):
         LocalHistory(tmp_path).append(record)
     assert run("--store", str(tmp_path), "-f", "jsonl", "--series", "aaaa", "--last", "1") == 0
     (line,) = capsys.readouterr().out.splitlines()
@@ -114,7 +114,7 @@ def test_the_command_reads_a_store(tmp_path: Path, capsys: pytest.CaptureFixture
     assert json.loads((tmp_path / "badge.json").read_text())["schemaVersion"] == 1
 
 
-def test_an_empty_store_is_an_error_that_says_where_history_comes_from(
+def test_empty_store_is_an_error_that_says_where_history_comes_from(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("--store", str(tmp_path)) == 2

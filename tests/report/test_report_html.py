@@ -1,4 +1,4 @@
-"""The HTML report without a browser: what it says, what it holds, and that nothing breaks out of it."""
+"""The HTML report without a browser: its content, its data, and its escaping."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from gate.stats import power, tango_interval
 
 
 class Page(HTMLParser):
-    """Every tag with its attributes, the text that is shown, and the contents of scripts and styles."""
+    """The tags with their attributes, the visible text, and the contents of scripts and styles."""
 
     def __init__(self, html: str) -> None:
         super().__init__(convert_charrefs=True)
@@ -50,9 +50,9 @@ class Page(HTMLParser):
         else:
             self.text += data
 
-    def embedded(self, which: int) -> dict[str, object]:
-        found: dict[str, object] = json.loads([data for name, data in self.inert if name == "script"][which])
-        return found
+    def embedded(self, index: int) -> dict[str, object]:
+        data: dict[str, object] = json.loads([text for name, text in self.inert if name == "script"][index])
+        return data
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def failing() -> tuple[object, Pairing]:
     return compared(choices_task("winds", 400, 60, 20, 10, 0), texts_task("sums", 200, 12), certify=0.01)
 
 
-def test_the_first_screen_says_what_the_result_says(failing) -> None:
+def test_first_screen_shows_the_result(failing) -> None:
     result, pairing = failing
     text = " ".join(Page(render_html(result, build_detail(pairing))).text.split())
     assert "models/candidate against models/base" in text
@@ -72,7 +72,7 @@ def test_the_first_screen_says_what_the_result_says(failing) -> None:
     assert "gate compare base candidate" in text
 
 
-def test_nothing_is_loaded_and_only_our_script_and_style_may_run(failing) -> None:
+def test_page_loads_nothing_and_allows_only_its_own_script_and_style(failing) -> None:
     result, pairing = failing
     page = Page(render_html(result, build_detail(pairing)))
     for tag, attributes in page.tags:
@@ -89,13 +89,13 @@ def test_nothing_is_loaded_and_only_our_script_and_style_may_run(failing) -> Non
         assert f"{name}-src 'sha256-{digest}'" in policy
 
 
-def test_all_names_that_the_policy_and_the_plots_have_are_there_without_javascript(failing) -> None:
+def test_plots_are_complete_without_javascript(failing) -> None:
     result, pairing = failing
     html = render_html(result, build_detail(pairing))
     assert html.count('<svg class="strip') == 3  # two tasks and all items
     assert 'class="certify"' in html
     assert '<polyline class="chance" points="0,' in html
-    # divergences were measured on one task of two, and its bars are drawn
+    # only one of the two tasks has divergences, and so has bars
     assert html.count('<rect class="all"') == html.count('<rect class="flipped"') >= 8
 
 
@@ -113,7 +113,7 @@ def test_hostile_text_leaves_no_markup_but_the_template() -> None:
             assert not hidden.search(wild.text)
 
 
-def test_hostile_text_comes_back_whole_from_the_data() -> None:
+def test_hostile_text_survives_in_the_data() -> None:
     for text in HOSTILE:
         with naming(text):
             flip = FlipDetail(text, text, "worse", text, text, text, text, choices=(text, text))
@@ -124,14 +124,14 @@ def test_hostile_text_comes_back_whole_from_the_data() -> None:
             assert row[9] == [visible(text, 300)] * 2
 
 
-def test_hidden_characters_are_named_and_long_texts_cut_with_a_note() -> None:
+def test_hidden_characters_are_shown_and_long_texts_are_cut_with_a_note() -> None:
     assert visible("a\u202eb\x00c\ud800", 100) == "a[U+202E]b[U+0000]c[U+D800]"
     assert visible("two\r\nlines\tand a tab", 100) == "two\nlines\tand a tab"
     assert visible("x" * 1500, 1000) == "x" * 1000 + "… [500 more characters]"
     assert visible(None, 5) is None
 
 
-def test_the_flips_are_those_of_the_pairing(failing) -> None:
+def test_flips_are_those_of_the_pairing(failing) -> None:
     _, pairing = failing
     detail = build_detail(pairing)
     assert detail.totals == {"worse": 72, "better": 20, "other": 10}
@@ -144,23 +144,23 @@ def test_the_flips_are_those_of_the_pairing(failing) -> None:
     assert flip.right == flip.picked[0] != flip.picked[1]
     assert (flip.target, flip.baseline) == (flip.choices[flip.right], flip.choices[flip.right])
     before, after = flip.logprobs
-    rest = [place for place in range(4) if place != flip.right]
+    rest = [index for index in range(4) if index != flip.right]
     shift = (before[flip.right] - max(before[p] for p in rest)) - (
         after[flip.right] - max(after[p] for p in rest)
     )
     assert flip.shift == pytest.approx(shift)
     # the largest shift first
-    shifts = [one.shift for one in detail.flips if one.kind == "worse" and one.choices]
+    shifts = [other.shift for other in detail.flips if other.kind == "worse" and other.choices]
     assert shifts == sorted(shifts, reverse=True)
 
 
-def test_a_bound_keeps_the_worst_and_says_how_many_are_left_out(failing) -> None:
+def test_limit_keeps_the_worst_flips_and_names_the_number_omitted(failing) -> None:
     result, pairing = failing
-    every, some = build_detail(pairing), build_detail(pairing, most_flips=30)
-    assert some.flips == every.flips[:30]
-    assert {flip.kind for flip in some.flips} == {"worse"}
-    assert sum(some.totals.values()) - len(some.flips) == 72
-    assert "This page has the 30 worst; 72 more are omitted" in Page(render_html(result, some)).text
+    complete, limited = build_detail(pairing), build_detail(pairing, most_flips=30)
+    assert limited.flips == complete.flips[:30]
+    assert {flip.kind for flip in limited.flips} == {"worse"}
+    assert sum(limited.totals.values()) - len(limited.flips) == 72
+    assert "This page has the 30 worst; 72 more are omitted" in Page(render_html(result, limited)).text
 
 
 def test_tasks_without_shifts_take_turns() -> None:
@@ -178,7 +178,7 @@ def test_histograms_count_every_item_once(failing) -> None:
     assert all(flipped <= count for flipped, count in zip(histogram.flipped, histogram.counts, strict=True))
 
 
-def test_a_result_alone_shows_its_flips_and_says_what_is_missing(failing, tmp_path: Path) -> None:
+def test_result_alone_shows_its_flips_and_says_what_is_missing(failing, tmp_path: Path) -> None:
     result, _ = failing
     path = tmp_path / "result.json"
     path.write_text(to_json(result), encoding="utf-8")
@@ -190,14 +190,14 @@ def test_a_result_alone_shows_its_flips_and_says_what_is_missing(failing, tmp_pa
     assert len(page.embedded(1)["rows"]) == 10
 
 
-def test_no_flip_needs_no_explorer() -> None:
+def test_report_without_flips_has_no_explorer() -> None:
     result, pairing = compared(texts_task("sums", 50, 0))
     html = render_html(result, build_detail(pairing))
     assert 'id="explorer"' not in html
     assert "0 answers became worse" in html
 
 
-def test_large_data_is_compressed_and_stays_in_its_budget() -> None:
+def test_large_data_is_compressed_and_stays_within_its_budget() -> None:
     generator = np.random.default_rng(0)
     flips = tuple(
         FlipDetail("t", str(n), "worse", generator.bytes(2500).hex(), "a", "b", "c") for n in range(400)
@@ -217,13 +217,13 @@ def test_large_data_is_compressed_and_stays_in_its_budget() -> None:
     assert flips_payload(detail) == whole  # and the same every time
 
 
-def test_json_in_a_script_element_ends_no_script() -> None:
+def test_json_cannot_end_its_script_element() -> None:
     text = script_json({"a": "</script><!--<script>&\u2028"})
     assert not re.search("[<>&\u2028]", text)
     assert json.loads(text) == {"a": "</script><!--<script>&\u2028"}
 
 
-def test_one_task_has_the_exact_power_curve() -> None:
+def test_power_curve_of_one_task_is_exact() -> None:
     result, _ = compared(choices_task("winds", 400, 30, 25, 0, 0))
     curves = power_curves(result)
     assert curves.exact
@@ -234,7 +234,7 @@ def test_one_task_has_the_exact_power_curve() -> None:
     assert curves.decision[-1] > 0.95
 
 
-def test_several_tasks_curve_agrees_with_the_detectable_drop(failing) -> None:
+def test_power_curve_of_several_tasks_agrees_with_the_detectable_drop(failing) -> None:
     result, _ = failing
     curves = power_curves(result)
     assert not curves.exact
@@ -247,7 +247,7 @@ def test_several_tasks_curve_agrees_with_the_detectable_drop(failing) -> None:
 
 
 @pytest.mark.parametrize("policy", [{"margin": 0.02}, {}])
-def test_no_curve_is_drawn_where_no_exact_test_decides(policy: dict[str, float]) -> None:
+def test_no_power_curve_without_an_exact_test(policy: dict[str, float]) -> None:
     a, b = texts_task("sums", 60, 6)
     if not policy:  # scores between right and wrong
         a, b = (
@@ -263,11 +263,11 @@ def test_no_curve_is_drawn_where_no_exact_test_decides(policy: dict[str, float])
     assert "Detectable drop per task" in html
 
 
-def test_all_items_together_have_tangos_interval_only_where_each_task_has(failing) -> None:
+def test_pooled_interval_needs_independent_binary_items_in_every_task(failing) -> None:
     result, _ = failing
-    both = pooled(result)
-    assert both.drop == pytest.approx((72 - 20) / 600)
-    assert both.interval == pytest.approx(tango_interval(72, 20, 600, 0.9))
+    all_items = pooled(result)
+    assert all_items.drop == pytest.approx((72 - 20) / 600)
+    assert all_items.interval == pytest.approx(tango_interval(72, 20, 600, 0.9))
     clustered = result.tasks[0].model_copy(update={"independent": False, "test": "sign-flip permutation"})
     assert pooled(result.model_copy(update={"tasks": [clustered, result.tasks[1]]})).interval is None
     assert pooled(result.model_copy(update={"tasks": result.tasks[:1]})) is None
@@ -283,25 +283,25 @@ def test_all_items_together_have_tangos_interval_only_where_each_task_has(failin
 )
 def test_ticks_are_round_and_on_the_axis(low: float, high: float, ticks: list[float] | None) -> None:
     scale = Scale(low, high)
-    found = scale.ticks(5)
-    assert 2 <= len(found) <= 6
-    assert all(low <= tick <= high for tick in found)
-    assert ticks is None or found == pytest.approx(ticks)
+    shown = scale.ticks(5)
+    assert 2 <= len(shown) <= 6
+    assert all(low <= tick <= high for tick in shown)
+    assert ticks is None or shown == pytest.approx(ticks)
     assert (scale.at(low), scale.at(high)) == (0.0, 100.0)
 
 
-def test_decades_are_written_as_people_write_them() -> None:
-    assert [decade(place) for place in (0, 8, 16, 24, 32, 40, 48, 56, 64)] == [
+def test_labels_of_decades() -> None:
+    assert [decade(index) for index in (0, 8, 16, 24, 32, 40, 48, 56, 64)] == [
         "10⁻⁶", "10⁻⁵", "10⁻⁴", "0.001", "0.01", "0.1", "1", "10", "100",
     ]  # fmt: skip
 
 
-def test_parts_of_a_group_have_a_table_of_their_own() -> None:
+def test_subtasks_have_their_own_table() -> None:
     result, _ = compared(choices_task("winds", 100, 10, 2, 1, 0), choices_task("tides", 90, 1, 2, 1, 0))
     assert 'class="subtasks"' not in render_html(result)
     row = result.tasks[0]
-    parts = [row.model_copy(update={"task": f"<{name}>", "role": "advisory"}) for name in ("land", "sea")]
-    rows = [row.model_copy(update={"subtasks": parts}), *result.tasks[1:]]
+    subtasks = [row.model_copy(update={"task": f"<{name}>", "role": "advisory"}) for name in ("land", "sea")]
+    rows = [row.model_copy(update={"subtasks": subtasks}), *result.tasks[1:]]
     html = render_html(result.model_copy(update={"tasks": rows}))
     (section,) = re.findall(r'<details class="subtasks">.*?</details>', html, re.DOTALL)
     assert "The 2 subtasks of winds; they never decide" in section

@@ -1,4 +1,4 @@
-"""The script and style that ship are those that the source gives."""
+"""The committed script and style are what the source builds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
 
 
-def test_the_bundle_is_small_and_carries_its_licences() -> None:
+def test_bundle_is_small_and_includes_its_licences() -> None:
     assert (WEB / "bundle" / "report.js").stat().st_size < 300_000
     licences = (WEB / "bundle" / "LICENSES.txt").read_text(encoding="utf-8")
     for name, version in json.loads((WEB / "package.json").read_text(encoding="utf-8"))[
@@ -26,7 +26,7 @@ def test_the_bundle_is_small_and_carries_its_licences() -> None:
         assert f"{name} {version} (" in licences
 
 
-def test_the_lock_file_names_no_other_registry() -> None:
+def test_lock_file_names_no_other_registry() -> None:
     lock = json.loads((WEB / "package-lock.json").read_text(encoding="utf-8"))
     packages = [entry for name, entry in lock["packages"].items() if name]
     assert packages
@@ -36,9 +36,9 @@ def test_the_lock_file_names_no_other_registry() -> None:
 
 
 @pytest.mark.slow
-def test_a_fresh_build_gives_the_bundle_that_is_committed(tmp_path: Path) -> None:
+def test_fresh_build_equals_the_committed_bundle(tmp_path: Path) -> None:
     if shutil.which("node") is None or shutil.which("npm") is None:
-        pytest.skip("node and npm build the report's script; they are not here")
+        pytest.skip("the build needs node and npm")
     web = tmp_path / "web"
     shutil.copytree(WEB, web, ignore=shutil.ignore_patterns("node_modules", "bundle"))
     installed = run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], web)
@@ -50,4 +50,4 @@ def test_a_fresh_build_gives_the_bundle_that_is_committed(tmp_path: Path) -> Non
     assert built.returncode == 0, built.stderr
     for name in ("report.js", "report.css", "LICENSES.txt"):
         fresh, kept = ((folder / "bundle" / name).read_bytes() for folder in (web, WEB))
-        assert fresh == kept, f"{name} is not what the source gives: run `make web`"
+        assert fresh == kept, f"{name} is not what the source builds: run `make web`"

@@ -10,7 +10,7 @@ from gate.report.escape import log_line, markdown, one_line
 
 
 @pytest.mark.parametrize("bad", ["\ufffe", "\uffff", "\ud800", "\x00"])
-def test_what_no_xml_file_may_hold_is_left_out(bad: str) -> None:
+def test_characters_that_xml_forbids_are_removed(bad: str) -> None:
     assert one_line(f"a{bad}b") == "a b"
     for shown in (one_line(f"a{bad}b"), log_line(f"a{bad}b"), markdown(f"a{bad}b")):
         assert bad not in shown

@@ -1,4 +1,4 @@
-"""result.json, the terminal and Markdown say the same about one decision."""
+"""result.json, the terminal and Markdown agree about one decision."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import jsonschema
 import numpy as np
 import pytest
 from rich.console import Console
+from support.binary_results import answered, answers, result_of
 
 from gate.config import DecisionSettings
 from gate.decision import decide, wording
@@ -23,7 +24,7 @@ from gate.report import Result, build_result, print_result, read_result, to_json
 from gate.report.flips import worst_flips
 from gate.report.html import render_html
 from gate.report.markdown import render_markdown
-from gate.samples import ModelSamples, TaskSamples, pair
+from gate.samples import ModelSamples, pair
 
 DESIGN = {
     "": "schema_version verdict exit_code rule alpha margin p_value reasons certification tasks aggregate baseline "
@@ -32,45 +33,6 @@ DESIGN = {
     "p_exact p_mid p_holm can_reject mde kl_mean",
     "aggregate": "pooled max fisher omnibus",
 }
-
-
-def answered(task: str, right: list[bool], **columns: Any) -> TaskSamples:
-    count = len(right)
-    base: dict[str, Any] = {
-        "item_id": [f"{task}-{n:03}" for n in range(count)],
-        "score": [float(value) for value in right],
-        "target": ["0"] * count,
-        "output": ["0" if value else "1" for value in right],
-        "prompt": [f"Question {n} of {task}?" for n in range(count)],
-        "choices": [["yes", "no", "perhaps"]] * count,
-    }
-    return task_samples(task, "acc", {**base, **columns})
-
-
-def result_of(
-    tasks: dict[str, tuple[list[bool], list[bool]]],
-    labels: tuple[str, str] = ("org/base", "out/awq"),
-    **options: Any,
-) -> Result:
-    """The result of comparing right-or-wrong answers of two models."""
-    sides = [
-        ModelSamples(
-            label,
-            {name: answered(name, answers[which]) for name, answers in tasks.items()},
-            options.get("about", [{}, {}])[which],
-            options.get("notes", ()),
-        )
-        for which, label in enumerate(labels)
-    ]
-    settings = DecisionSettings(draws=10_000, **options.get("settings", {}))
-    pairing = pair(*sides)
-    decision = decide(pairing.tasks, settings, roles=options.get("roles"), seed=7)
-    return build_result(decision, pairing, *sides, settings, 7, ["gate compare a b"], {"seconds": 1.5})
-
-
-def answers(b: int, c: int, n: int) -> tuple[list[bool], list[bool]]:
-    rest = [index % 3 > 0 for index in range(n - b - c)]
-    return [True] * b + [False] * c + rest, [False] * b + [True] * c + rest
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +52,7 @@ def terminal(result: Result, **options: Any) -> str:
     return console.file.getvalue()
 
 
-def test_result_json_has_every_field_of_the_design(failing: Result) -> None:
+def test_result_json_has_every_documented_field(failing: Result) -> None:
     data = json.loads(to_json(failing))
     assert set(DESIGN[""].split()) <= set(data)
     assert set(DESIGN["aggregate"].split()) <= set(data["aggregate"])
@@ -117,7 +79,7 @@ def test_numbers_are_proportions_and_p_values_are_not_rounded(failing: Result) -
 
 
 @pytest.mark.parametrize("verdict", ["PASS", "FAIL", "INCONCLUSIVE"])
-def test_results_follow_the_schema_and_survive_the_way_to_disk_and_back(
+def test_results_follow_the_schema_and_survive_a_round_trip(
     tmp_path: Path, schema: dict[str, Any], verdict: str
 ) -> None:
     b = 40 if verdict == "FAIL" else 10
@@ -132,7 +94,7 @@ def test_results_follow_the_schema_and_survive_the_way_to_disk_and_back(
     assert to_json(read_result(tmp_path / "r.json")) == text
 
 
-def test_the_schema_refuses_what_is_no_result(failing: Result, schema: dict[str, Any]) -> None:
+def test_schema_refuses_other_data(failing: Result, schema: dict[str, Any]) -> None:
     data = json.loads(to_json(failing))
     for wrong in (
         {**data, "verdict": "MAYBE"},
@@ -154,7 +116,7 @@ def test_the_schema_refuses_what_is_no_result(failing: Result, schema: dict[str,
         (b'{"schema_version": 1}', "is not a valid result: verdict: Field required"),
     ],
 )
-def test_a_file_that_is_no_result_is_refused_by_name(
+def test_file_that_is_not_a_result_is_refused_by_name(
     tmp_path: Path, content: bytes | None, complaint: str
 ) -> None:
     path = tmp_path / "r.json"
@@ -166,13 +128,13 @@ def test_a_file_that_is_no_result_is_refused_by_name(
     assert caught.value.exit_code == 2
 
 
-def test_a_result_without_provenance_is_rendered_too(failing: Result) -> None:
+def test_result_without_provenance_is_rendered(failing: Result) -> None:
     bare = failing.model_copy(update={"baseline": {}, "candidate": {}, "provenance": {}})
     assert "quantgate: FAIL" in render_markdown(bare)
     assert "FAIL" in terminal(bare)
 
 
-def test_other_devices_and_dtypes_are_noted() -> None:
+def test_different_devices_and_dtypes_are_noted() -> None:
     about = [{"device": "cpu", "loaded_dtype": "float32"}, {"device": "cuda:0", "loaded_dtype": "float16"}]
     notes = result_of({"arc": answers(1, 1, 20)}, about=about).notes
     assert notes == [
@@ -208,7 +170,7 @@ def test_every_report_shows_the_same_numbers(failing: Result) -> None:
     assert in_markdown.index("FAIL") < 40
 
 
-def test_a_pass_keeps_the_flips_folded_and_says_what_it_could_have_seen() -> None:
+def test_pass_collapses_the_flips_and_states_the_detectable_drop() -> None:
     result = result_of({"arc": answers(9, 10, 300)})
     text = render_markdown(result)
     assert "PASS" in text.splitlines()[0]
@@ -218,8 +180,8 @@ def test_a_pass_keeps_the_flips_folded_and_says_what_it_could_have_seen() -> Non
     assert "80% power" in text
 
 
-def test_plain_sentences_stay_plain_in_markdown() -> None:
-    """Only names stand in code; our own words are read as prose."""
+def test_sentences_stay_plain_in_markdown() -> None:
+    """Only names become code; the words of the reports are prose."""
     for b, settings in (
         (40, {}),
         (10, {}),
@@ -233,14 +195,14 @@ def test_plain_sentences_stay_plain_in_markdown() -> None:
         assert settings.get("margin") or wording.detectable_drop(result) in render_markdown(result)
 
 
-def test_an_inconclusive_report_says_how_many_items_are_needed() -> None:
+def test_inconclusive_report_says_how_many_items_are_needed() -> None:
     result = result_of({"arc": answers(10, 10, 200)}, settings={"certify": 0.01})
     assert result.certification is not None
     assert f"About {result.certification.items_needed:,} items would." in render_markdown(result)
     assert f"About {result.certification.items_needed:,} items would." in " ".join(terminal(result).split())
 
 
-def test_no_flips_no_table_of_flips(failing: Result) -> None:
+def test_no_flips_give_no_table_of_flips(failing: Result) -> None:
     clean = result_of({"arc": answers(0, 3, 30)})
     assert clean.flips == []
     assert "worst" not in render_markdown(clean)
@@ -291,7 +253,7 @@ def test_points_carry_their_sign(value: float, text: str) -> None:
     assert wording.points(value) == text
 
 
-def test_words_for_numbers() -> None:
+def test_number_formats() -> None:
     assert wording.percent(0.7534) == "75.3%"
     assert wording.number(None) == "-"
     assert wording.number(2.647e-08) == "2.65e-08"
@@ -299,13 +261,13 @@ def test_words_for_numbers() -> None:
     assert wording.p_value(1e-6, bound=True) == "≤ 1e-06"
 
 
-def test_blind_tasks_are_named_in_words() -> None:
+def test_blind_tasks_are_named() -> None:
     result = result_of({"arc": answers(20, 20, 200), "tiny": answers(1, 1, 20)})
     assert wording.detectable_drop(result).endswith("Too few flips to reject on their own: tiny.")
     assert wording.headline(result) == "2 tasks, 220 paired items"
 
 
-def test_a_mix_of_scores_says_that_the_whole_is_not_known() -> None:
+def test_graded_scores_have_no_joint_detectable_drop() -> None:
     rng = np.random.default_rng(0)
     sides = [
         ModelSamples(label, {"grade": task_samples("grade", "f1", {
@@ -320,14 +282,14 @@ def test_a_mix_of_scores_says_that_the_whole_is_not_known() -> None:
     assert re.search(r"sign-flip permutation", render_markdown(result))
 
 
-def test_parts_of_a_group_are_shown_and_the_first_to_go() -> None:
+def test_subtasks_are_shown_and_are_omitted_first() -> None:
     result = result_of({"mmlu": answers(40, 10, 200)})
     (row,) = result.tasks
-    parts = [
+    subtasks = [
         row.model_copy(update={"task": name, "role": "advisory", "p_exact": p, "p_holm": None})
         for name, p in (("anatomy", 0.5), ("law", 0.001))
     ]
-    result = result.model_copy(update={"tasks": [row.model_copy(update={"subtasks": parts})]})
+    result = result.model_copy(update={"tasks": [row.model_copy(update={"subtasks": subtasks})]})
     whole = render_markdown(result)
     assert "2 subtasks" in whole
     assert whole.index("<code>law</code> of <code>mmlu</code>") < whole.index("<code>anatomy</code>")
@@ -338,7 +300,7 @@ def test_parts_of_a_group_are_shown_and_the_first_to_go() -> None:
 
 
 @pytest.mark.parametrize("stopped", [True, False])
-def test_an_early_stop_says_what_it_saved(stopped: bool) -> None:
+def test_early_stop_says_what_it_saved(stopped: bool) -> None:
     early = EarlyStopping(
         alpha=0.01,
         log_e_value=math.log(120 if stopped else 3),
@@ -358,7 +320,7 @@ def test_an_early_stop_says_what_it_saved(stopped: bool) -> None:
         assert ("e-value 3," in text) != stopped
 
 
-def test_an_early_stop_at_the_last_look_saved_nothing() -> None:
+def test_early_stop_at_the_last_look_saved_nothing() -> None:
     early = EarlyStopping(alpha=0.01, log_e_value=5.0, stopped=True, items=1000, total=1000)
     report = render_markdown(
         result_of({"arc": answers(40, 10, 200)}).model_copy(update={"early_stop": early})
@@ -367,11 +329,11 @@ def test_an_early_stop_at_the_last_look_saved_nothing() -> None:
     assert "the last of 1,000 gating items" in report
 
 
-def test_a_picture_without_all_tasks_says_so() -> None:
+def test_plot_without_all_tasks_says_so() -> None:
     result = result_of({f"task{n:02}": answers(1 + n, 1, 60) for n in range(33)})
     report = render_markdown(result)
     assert "The plot shows the 30 tasks with the smallest p." in report
-    picture = report.split("\n```\n")[1]
-    assert "task32" in picture
-    assert "task00" not in picture
+    plot = report.split("\n```\n")[1]
+    assert "task32" in plot
+    assert "task00" not in plot
     assert "The plot shows" not in render_markdown(result_of({"arc": answers(4, 1, 60)}))

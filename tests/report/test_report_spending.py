@@ -1,4 +1,4 @@
-"""The spending line of a result that somebody else wrote is data, not markup or a workflow command."""
+"""The guarantee in a result from elsewhere is data, never markup or a workflow command."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def result() -> Result:
     return made.model_copy(update={"spending": spending})
 
 
-def test_in_markdown_it_is_escaped() -> None:
+def test_guarantee_is_escaped_in_markdown() -> None:
     text = render_markdown(result())
     assert "Run 3 of its series" in text
     for raw in ("<img", "@team", "](http", "https://evil"):
         assert raw not in text
 
 
-def test_in_a_log_it_starts_no_command() -> None:
+def test_guarantee_starts_no_command_in_a_log() -> None:
     out = io.StringIO()
     print_result(result(), Console(file=out, width=60))
     assert "Run 3 of its series" in out.getvalue()
