@@ -1,4 +1,4 @@
-"""Which pages of the KV cache each sequence and the shared prefix hold, after PagedAttention (Kwon et al. 2023)."""
+"""Bookkeeping of a paged KV cache, after PagedAttention (Kwon et al. 2023, arXiv:2309.06180)."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from gate.engines.hf.generation.page_pool import PagePool
 
 @dataclass(frozen=True)
 class PageCopy:
-    """A page to copy: forked sequences cannot share a page that is only partly filled."""
+    """A page to copy, because forked sequences cannot share a partly filled page."""
 
     source: int
     targets: list[int]
 
 
 class KVCacheManager:
-    """Page tables of the running sequences, known by their index, and of at most one shared prefix.
+    """The page tables of running sequences, by index, and of at most one shared prefix.
 
-    The manager only counts. `gate.engines.hf.generation.paged_model` stores the keys and values.
+    The keys and values are in `gate.engines.hf.generation.paged_cache`.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ class KVCacheManager:
 
     @property
     def num_used_pages(self) -> int:
-        """Number of pages that sequences or the prefix hold. Shared pages count once."""
+        """Number of pages in use. Shared pages count once."""
         return self.num_pages - self._pool.num_free
 
     def pages_for(self, tokens: int) -> int:
@@ -50,7 +50,7 @@ class KVCacheManager:
         return -(-tokens // self.page_size)
 
     def pages_held(self, sequence: int) -> int:
-        """Return the number of pages that a sequence holds, shared ones included."""
+        """Return the number of pages of a sequence, including shared ones."""
         return len(self._tables[sequence])
 
     def fork(self, capacities: Mapping[int, int], length: int, source: int | None = None) -> PageCopy | None:
@@ -61,16 +61,16 @@ class KVCacheManager:
         Parameters
         ----------
         capacities : mapping of int to int
-            Per new sequence: the tokens to allocate pages for, at least `length`.
+            Tokens to allocate pages for, per new sequence; at least `length`.
         length : int
-            Number of tokens to share; 0 shares nothing.
+            Number of tokens to share; possibly 0.
         source : int, optional
-            The sequence that holds these tokens; by default the shared prefix.
+            The sequence that has these tokens; by default the shared prefix.
 
         Returns
         -------
         PageCopy or None
-            The copy that the caller has to make.
+            The page that the caller has to copy.
         """
         pages = self._prefix_pages if source is None else self._tables[source]
         full, rest = divmod(length, self.page_size)
@@ -82,7 +82,7 @@ class KVCacheManager:
         return PageCopy(pages[full], [self._tables[sequence][full] for sequence in capacities])
 
     def append_page(self, sequence: int) -> None:
-        """Allocate one more page for a sequence; IndexError where none is free."""
+        """Allocate one more page to a sequence; IndexError if none is free."""
         self._tables[sequence] += self._pool.allocate(1)
 
     def free(self, sequence: int) -> None:
@@ -95,7 +95,7 @@ class KVCacheManager:
         return self._prefix
 
     def allocate_prefix(self, tokens: tuple[int, ...]) -> None:
-        """Allocate pages for a shared prefix, in place of the last one."""
+        """Allocate pages to a shared prefix, which replaces the previous one."""
         self.free_prefix()
         self._prefix, self._prefix_pages = tokens, self._pool.allocate(self.pages_for(len(tokens)))
 
@@ -110,7 +110,7 @@ class KVCacheManager:
         return any(table[0] in self._prefix_pages for table in self._tables.values())
 
     def shared_pages(self, sequences: Collection[int]) -> int:
-        """Return the number of full prefix pages if all these sequences start with them, else 0."""
+        """Return the number of full prefix pages if all these sequences share them, else 0."""
         pages = self._full_prefix_pages
         shared = all(self._tables[sequence][: len(pages)] == pages for sequence in sequences)
         return len(pages) if shared else 0

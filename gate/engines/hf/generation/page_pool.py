@@ -27,13 +27,13 @@ class PagePool:
         return len(self._free)
 
     def allocate(self, count: int) -> list[int]:
-        """Return `count` free pages, each with one holder; IndexError where fewer are free."""
+        """Return `count` free pages, each with one holder; IndexError if fewer are free."""
         pages = [self._free.pop() for _ in range(count)]
         self._holders.update(dict.fromkeys(pages, 1))
         return pages
 
     def share(self, pages: Iterable[int]) -> list[int]:
-        """Add a holder to allocated pages and return them."""
+        """Add a holder to each allocated page, and return the pages."""
         shared = list(pages)
         for page in shared:
             self._holders[page] += 1

@@ -26,7 +26,7 @@ class PassMetadata:
     slots : int64 tensor of shape (2, rows x new tokens)
         Page of each new token, and its offset in the page.
     page_table : int64 tensor of shape (rows, pages), optional
-        Pages that each sequence attends to; None attends to the new tokens only.
+        Pages that each sequence attends to. None: it attends to the new tokens only.
     """
 
     def __init__(
@@ -41,14 +41,14 @@ class PassMetadata:
         self._on_device: dict[tuple[torch.device, int], tuple[torch.Tensor, torch.Tensor | None]] = {}
 
     def on(self, device: torch.device, heads: int) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Return the slots and the index to gather, on a layer's device. Layers may be on several devices.
+        """Return the slots and the gather index on the device of a layer. Layers may be on several devices.
 
         Returns
         -------
         int64 tensor of shape (2, rows x new tokens)
             The slots.
         int64 tensor of shape (rows x heads x pages,), or None
-            page x heads + head; None where `page_table` is.
+            page x heads + head, or None without a `page_table`.
         """
         tensors = self._on_device.get((device, heads))
         if tensors is None:
@@ -62,7 +62,7 @@ class PassMetadata:
 
 @dataclass
 class _CurrentPass:
-    """Holds the metadata for the layers. A reference to the cache itself would be a cycle and delay its release."""
+    """The metadata that layers share. A reference to the cache itself would be a cycle, which delays freeing it."""
 
     metadata: PassMetadata
 
@@ -92,7 +92,7 @@ class PagedLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is not 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Write the new keys and values into their slots; return what the new tokens attend to."""
+        """Write the new keys and values into their slots; return all keys and values that they attend to."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         rows, heads = key_states.shape[:2]
@@ -129,7 +129,7 @@ class PagedCache(Cache):  # type: ignore[misc]  # transformers is not typed
     ----------
     num_layers : int
     num_pages : int
-        Usable pages; `gate.engines.hf.generation.page_pool.PADDING_PAGE` is one more.
+        Pages that can be allocated; the padding page (`gate.engines.hf.generation.page_pool`) is added.
     page_size : int
         Tokens per page.
     """

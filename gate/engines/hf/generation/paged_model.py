@@ -49,7 +49,7 @@ class PagedModel:
         return all(layer.is_initialized for layer in self._cache.layers)
 
     def prefill_prefix(self, tokens: tuple[int, ...]) -> None:
-        """Compute a shared prefix, in place of the last one."""
+        """Prefill a shared prefix, which replaces the previous one."""
         self.kv.allocate_prefix(tokens)
         self._prefill([tokens], [self.kv.prefix_table()], 0)
 
@@ -69,7 +69,7 @@ class PagedModel:
         tokens : sequence of sequences of int
             The new tokens of each sequence; shorter rows are padded on the right.
         start : int
-            Tokens that each sequence has in the cache. The new ones attend to them.
+            Tokens of each sequence in the cache. The new tokens attend to them.
         """
         self._prefill(tokens, self.kv.page_tables(sequences), start)
 
@@ -87,9 +87,9 @@ class PagedModel:
         sequences : sequence of int
             They have pages for the new token.
         tokens : sequence of int
-            Per sequence: the token to append.
+            The token to append to each sequence.
         lengths : sequence of int
-            Per sequence: its tokens in the cache.
+            Tokens of each sequence in the cache.
         shared_prefix : bool
             Use `gate.engines.hf.generation.shared_prefix_attention`. All sequences must start with the prefix.
 
@@ -119,7 +119,7 @@ class PagedModel:
 
     def _prefill(self, tokens: Sequence[Sequence[int]], tables: Sequence[Sequence[int]], start: int) -> None:
         size = self._page_size
-        if not start:  # the gathered pages may be among those overwritten
+        if not start:  # the gathered pages may be overwritten
             self._gathered = None
         width = max(map(len, tokens))
         inputs = torch.tensor([[*row, *[0] * (width - len(row))] for row in tokens])
@@ -138,14 +138,14 @@ class PagedModel:
         )
 
     def _gather(self, pages: Sequence[int]) -> PrefixKV:
-        """Return the keys and values of the prefix, copied once per prefix."""
+        """Return the keys and values of the prefix, which are copied once per prefix."""
         if self._gathered is None or self._gathered[0] != tuple(pages):
             self._gathered = tuple(pages), self._cache.gather(pages)
         return self._gathered[1]
 
     @contextmanager
     def _shared_prefix_attention(self) -> Iterator[None]:
-        """Replace the model's attention function."""
+        """Replace the attention function of the model."""
         original = self._config._attn_implementation
         self._config._attn_implementation = ATTENTION_NAME
         try:

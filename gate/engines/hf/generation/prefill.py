@@ -9,16 +9,16 @@ from gate.engines.hf.generation.scheduler import Admission
 
 
 def prefill(paged: PagedModel, admission: Admission, max_tokens: int, max_attended: int) -> None:
-    """Put all tokens of admitted sequences but the last into the cache; the next decode step appends the last.
+    """Put the tokens of admitted sequences into the cache, except the last, which the next decode step appends.
 
     Parameters
     ----------
     paged : PagedModel
     admission : Admission
     max_tokens : int
-        Upper bound of the new tokens of a pass, padding included.
+        Upper bound of the new tokens of a pass, including padding.
     max_attended : int
-        Upper bound of the new tokens of a pass and the prefix tokens they attend to.
+        Upper bound of the tokens that a pass attends to: new tokens and prefix, per row.
     """
     prefix, sequences = admission.prefix, admission.prefills
     if prefix and sequences and paged.kv.prefix != prefix:
@@ -35,14 +35,14 @@ def prefill(paged: PagedModel, admission: Admission, max_tokens: int, max_attend
 
 
 def prefill_batches(lengths: Sequence[int], start: int, max_tokens: int, max_attended: int) -> list[slice]:
-    """Split rows into batches of neighbours of similar length; each has at least one row.
+    """Split rows into batches of adjacent rows of similar length.
 
     Parameters
     ----------
     lengths : sequence of int
         New tokens of each row.
     start : int
-        Tokens of each row that are in the cache.
+        Tokens of each row in the cache.
     max_tokens, max_attended : int
         As for `prefill`.
     """

@@ -12,19 +12,19 @@ from gate.engines.hf.generation.sequence import TokenSequence
 from gate.engines.hf.model.prefixes import group_by_prefix
 
 MIN_SHARED_TOKENS = 128
-"""Prefix tokens from which shared-prefix attention is faster, although it takes several operations."""
+"""Length of a prefix from which shared-prefix attention is faster than plain attention, in tokens."""
 
-_PREFIX_COST = 128  # tokens that a shared prefix must save: it takes a prefill pass of its own
+_PREFIX_COST = 128  # tokens that a shared prefix must save, because it needs a prefill pass of its own
 _MAX_SEQUENCES = 256  # larger batches are not faster per sequence, but their logits take memory
-_EXPECTED_OUTPUT = 64  # tokens, while no sequence has finished
-_MIN_ADMITTED = 1 / 8  # of the running sequences: a prefill pass for fewer is not worth its cost
-# Fraction of the pages still to be appended that stays free: sequences finish while others grow. In simulations,
-# reserving none causes too many preemptions, and reserving all leaves a third of the pages unused.
+_EXPECTED_OUTPUT = 64  # tokens per sequence, until one has finished
+_MIN_ADMITTED = 1 / 8  # relative to the running sequences; a prefill pass for fewer is too expensive
+# Fraction of the expected growth (in pages) that admission keeps free. In simulations, reserving none of it causes too
+# many preemptions, and reserving all of it leaves a third of the pages unused, because sequences finish meanwhile.
 _WATERMARK = 0.25
 
 
 class Waiting(NamedTuple):
-    """A waiting sequence, and the prefix that it will be forked from; empty for none."""
+    """A waiting sequence, and the prefix that it will be forked from (empty for none)."""
 
     sequence: TokenSequence
     prefix: tuple[int, ...]
@@ -32,16 +32,16 @@ class Waiting(NamedTuple):
 
 @dataclass(frozen=True)
 class PageBudget:
-    """How many pages there are.
+    """Numbers of pages.
 
     Attributes
     ----------
     limit : int
-        Pages of the token budget.
+        The token budget in pages.
     usable : int
-        Pages that several sequences may hold together: `limit`, or fewer where they never need as many.
+        Pages that the running sequences may use if there are several: `limit`, or all that they can ever need.
     total : int
-        Pages of the cache: at least enough for the longest sequence alone.
+        Pages of the cache: `usable`, but at least enough for the longest sequence alone.
     """
 
     limit: int
@@ -51,16 +51,16 @@ class PageBudget:
 
 @dataclass(frozen=True)
 class Admission:
-    """Sequences that start to run in this step.
+    """The sequences that start running in a step.
 
     Attributes
     ----------
     prefix : tuple of int
-        Tokens that all of them start with; may be empty.
+        Tokens that all of them start with; possibly empty.
     prefills : list of TokenSequence
-        Sequences whose tokens have to be computed, behind the prefix.
+        Sequences that need a prefill after the prefix.
     forks : list of (TokenSequence, TokenSequence)
-        A sequence, and the running one that has all its tokens but the last in the cache.
+        A sequence, and the running sequence that already has all tokens of its prompt but the last in the cache.
     """
 
     prefix: tuple[int, ...]
@@ -69,7 +69,7 @@ class Admission:
 
 
 class Scheduler:
-    """The waiting and the running sequences.
+    """Admits, preempts and finishes sequences.
 
     Parameters
     ----------
@@ -84,7 +84,6 @@ class Scheduler:
         self._prefixes = {sequence.index: prefix for sequence, prefix in self._waiting}
         self._num_layers = num_layers
         self._finished, self._finished_tokens = 0, 0
-        self._can_share = False
 
     @property
     def has_work(self) -> bool:
@@ -93,7 +92,7 @@ class Scheduler:
 
     @property
     def longest_prefix(self) -> int:
-        """Tokens of the longest prefix that sequences share."""
+        """Length of the longest shared prefix, in tokens."""
         return max(map(len, self._prefixes.values()))
 
     @property
@@ -102,18 +101,18 @@ class Scheduler:
         return len(self.running) > 1 and self._worth_sharing(self._kv.shared_pages(self._running_indices))
 
     def page_budget(self, token_budget: int, page_size: int) -> PageBudget:
-        """Return how many pages the waiting sequences need, within the token budget."""
-        needed = [-(-sequence.max_length // page_size) for sequence, _ in self._waiting]
+        """Return the numbers of pages for the waiting sequences and a token budget."""
+        lengths = [-(-sequence.max_length // page_size) for sequence, _ in self._waiting]
         shared = [len(prefix) // page_size for _, prefix in self._waiting]
-        own = sorted((end - part for end, part in zip(needed, shared, strict=True)), reverse=True)
-        # one more: where a prefix ends within a page, that page is held twice
-        most = sum(own[:_MAX_SEQUENCES]) + max(shared) + 1
+        own = sorted((length - prefix for length, prefix in zip(lengths, shared, strict=True)), reverse=True)
+        # one more, because a page in which a prefix ends is copied
+        needed = sum(own[:_MAX_SEQUENCES]) + max(shared) + 1
         limit = token_budget // page_size
-        usable = min(most, limit)
-        return PageBudget(limit, usable, max(max(needed) + 1, usable))
+        usable = min(needed, limit)
+        return PageBudget(limit, usable, max(max(lengths) + 1, usable))
 
     def start(self, kv: KVCacheManager, budget: PageBudget, can_share: bool) -> None:
-        """Use an empty cache.
+        """Start with an empty cache.
 
         Parameters
         ----------
@@ -125,18 +124,18 @@ class Scheduler:
         self._kv, self._budget, self._can_share = kv, budget, can_share
 
     def preempt_all(self) -> None:
-        """Put all running sequences back at the head of the queue. Their cache is gone."""
+        """Put all running sequences back at the head of the queue, after their cache was lost."""
         for sequence in reversed(self.running):
             self._waiting.appendleft(Waiting(sequence, self._prefixes[sequence.index]))
         self.running = []
 
     def schedule(self) -> Admission | None:
-        """Allocate pages for the next token of each running sequence, and admit waiting sequences where pages are free.
+        """Allocate a page to each running sequence that needs one, then admit waiting sequences.
 
         Returns
         -------
         Admission or None
-            Sequences that the caller has to allocate and compute; they are in `running` already.
+            Sequences that are now in `running`. The caller allocates and prefills them.
         """
         self._append_pages()
         self._free_unused_prefix()
@@ -171,7 +170,7 @@ class Scheduler:
         self._kv.free(sequence.index)
 
     def _append_pages(self) -> None:
-        """Append a page to each sequence whose pages are full; preempt the youngest ones while too few are free."""
+        """Append a page to each sequence whose pages are full. Preempt the youngest while too few pages are free."""
         kv = self._kv
         while True:
             full = [s for s in self.running if s.length > kv.pages_held(s.index) * kv.page_size]
@@ -189,13 +188,13 @@ class Scheduler:
         self._remove(sequence)
 
     def _free_unused_prefix(self) -> None:
-        """Free the shared prefix if neither the running sequences nor the next waiting one need it."""
+        """Free the shared prefix unless a running sequence or the next waiting one uses it."""
         next_prefix = self._waiting[0].prefix if self._waiting else ()
         if next_prefix != self._kv.prefix and not self._kv.prefix_in_use:
             self._kv.free_prefix()
 
     def _admissible(self) -> int:
-        """Return how many waiting sequences to admit: all of one prefix, and enough to be worth a prefill pass."""
+        """Return the number of waiting sequences to admit: with one prefix, and enough of them for a prefill pass."""
         if not self._waiting:
             return 0
         kv, budget, prefix = self._kv, self._budget, self._waiting[0].prefix
@@ -207,7 +206,7 @@ class Scheduler:
             for sequence, end in zip(self.running, ends, strict=True)
         )
         longest = max(ends, default=0)
-        # the prefix is attended to once only if the running sequences start with it too
+        # shared-prefix attention needs a prefix that all running sequences start with
         common = not self.running or (
             kv.prefix == prefix and kv.shared_pages(self._running_indices) == prefix_pages
         )
@@ -230,16 +229,16 @@ class Scheduler:
         return 0 if full and count < (len(self.running) + count) * _MIN_ADMITTED else count
 
     def _expected_pages(self, sequence: TokenSequence) -> int:
-        """Return the pages that a sequence is expected to hold at its end, given the mean length of finished ones."""
+        """Return the expected final pages of a sequence, from the mean output length of finished ones."""
         mean = self._finished_tokens // self._finished if self._finished else _EXPECTED_OUTPUT
         more = max(self._kv.page_size, mean - len(sequence.generated))
         return self._kv.pages_for(min(sequence.max_length, sequence.length + more))
 
     def _gathered_pages(self, rows: int, pages: int, shared: int) -> int:
-        """Return the pages that a decode step copies.
+        """Return the pages that a decode step copies, averaged over the layers.
 
-        One layer at a time, it gathers `pages` pages per sequence. Pages of a shared prefix are copied once, the keys
-        in float32.
+        It gathers `pages` pages per sequence, one layer at a time. The pages of a shared prefix are copied once for all
+        layers, with keys in float32.
         """
         return rows * (pages - shared) // self._num_layers + 2 * shared
 
@@ -248,9 +247,9 @@ class Scheduler:
 
 
 def _waiting_queue(sequences: Sequence[TokenSequence]) -> deque[Waiting]:
-    """Return the sequences group by group, where a group shares a prefix.
+    """Return the sequences grouped by prefix.
 
-    Groups and their sequences are ordered longest first, so that memory runs out at the start if it ever does.
+    Groups and their sequences are sorted longest first. If memory is too small, the first batches show it.
     """
     groups = []
     for shared in group_by_prefix([sequence.prompt[:-1] for sequence in sequences], _PREFIX_COST):
