@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gate.config import ModelSettings
-from gate.engines.extra import require_packages
 from gate.errors import ModelError
 
 
@@ -58,7 +57,6 @@ def download(settings: ModelSettings, revision: str | None, patterns: Sequence[s
 @contextmanager
 def _as_model_errors(settings: ModelSettings) -> Iterator[None]:
     """Turn errors of huggingface_hub into ModelErrors."""
-    require_packages("huggingface_hub")
     from huggingface_hub.errors import (  # type: ignore[attr-defined]
         GatedRepoError,
         HFValidationError,

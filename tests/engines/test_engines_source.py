@@ -309,14 +309,6 @@ def test_reading_weights_without_safetensors_is_an_error(
     assert "not installed: safetensors." in locate_error(model).message
 
 
-def test_a_hub_model_without_huggingface_hub_is_an_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(ModelError, match=r"not installed: huggingface_hub\."):
-        locate(ModelSettings(model="org/tiny"), tmp_path)
-
-
 # served models
 
 
