@@ -35,7 +35,7 @@ class TokenSequence:
     generated : list of int
         New tokens, without an end token.
     first_token : Distribution, Divergence or None
-        What the request asks about the distribution of the first new token; None until it is known.
+        The first new token's distribution, or its divergence from the request's reference; None if not requested.
     """
 
     index: int
@@ -97,7 +97,7 @@ def make_sequences(
 
 
 def sample_next(sequences: Sequence[TokenSequence], logits: torch.Tensor) -> list[int]:
-    """Return the next token of each sequence, and record what is asked about a first token's distribution.
+    """Return the next token of each sequence; record the distribution of a first token where a request needs it.
 
     Parameters
     ----------
