@@ -16,7 +16,7 @@ from gate.config import EngineSettings, ModelSettings, SampleSettings, TaskSetti
 from gate.engines import ModelIdentity, fetch, identify, locate, open_engine
 from gate.engines.hf.engine import TransformersEngine
 from gate.engines.hf.scoring.positions import Positions
-from gate.evaluation.evaluate import evaluation, finish
+from gate.evaluation.evaluate import TaskEvaluation
 from gate.tasks import Task, build_task
 
 
@@ -96,8 +96,8 @@ class Ours:
     def run(self, task: Task, _: Path) -> list[bool]:
         """Evaluate a task and write its samples; return whether each item is correct."""
         with tempfile.TemporaryDirectory() as folder:
-            steps = evaluation(task, self.engine, self.identity, Path(folder) / "set", lambda _: None)
-            samples = finish(steps).read()
+            evaluation = TaskEvaluation(task, self.engine, self.identity, Path(folder) / "set")
+            samples = evaluation.run(lambda _: None).read()
             correct = dict(
                 zip(*(samples.table.column(name).to_pylist() for name in ("item_id", "correct")), strict=True)
             )

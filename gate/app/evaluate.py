@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from gate.app.models import LocatedModel, check_comparable, load_model
 from gate.app.reporter import Reporter
 from gate.app.suite import Suite
 from gate.canonical import digest
-from gate.engines import Engine, Progress
-from gate.evaluation.evaluate import Steps, evaluation, finish
+from gate.evaluation.evaluate import TaskEvaluation
 from gate.files import write_text
 from gate.store import SampleSet
-from gate.tasks import Item, Task
+from gate.tasks import Task
 
 if TYPE_CHECKING:
     from gate.decision import EarlyStopping
@@ -72,8 +70,17 @@ def baseline_sets(
         )
         engine = load_model(suite, model)
         for task in missing:
-            job = _TaskJob(task, engine, model, folders[task.name], _top_tokens(suite), reporter)
-            sets[task.name] = job.run()
+            sets[task.name] = _run(
+                TaskEvaluation(
+                    task,
+                    engine,
+                    model.identity,
+                    folders[task.name],
+                    top_tokens=_top_tokens(suite),
+                    message=_indented(reporter),
+                ),
+                reporter,
+            )
             suite.store.publish(sets[task.name])  # at once: a later task may be interrupted
     return [sets[task.name] for task in suite.tasks]
 
@@ -138,83 +145,67 @@ def candidate_sets(
         folder or suite.store.root / "candidate"
     ) / f".{_run_id(suite, model, reference, shard)}.running"
     since = _started_at(marker)
-    jobs = []
-    for index, task in enumerate(suite.tasks):
-        target = (
-            _stored_at(suite, "candidate", model, task) if folder is None else folder / _set_name(task, shard)
+    evaluations = [
+        TaskEvaluation(
+            task,
+            engine,
+            model.identity,
+            _stored_at(suite, "candidate", model, task)
+            if folder is None
+            else folder / _set_name(task, shard),
+            reference[index] if measure_kl else None,
+            shard,
+            _top_tokens(suite),
+            _indented(reporter),
+            since,
         )
-        kept = reference[index] if measure_kl else None
-        jobs.append(_TaskJob(task, engine, model, target, _top_tokens(suite), reporter, kept, shard, since))
+        for index, task in enumerate(suite.tasks)
+    ]
     if early_stop and suite.loaded.config.decision.early_stop is not None:
-        evaluated = _run_watched(suite, jobs, reference, reporter)
+        evaluated = _run_monitored(suite, evaluations, reference, reporter)
     else:
-        evaluated = Evaluated([job.run() for job in jobs])
+        evaluated = Evaluated([_run(evaluation, reporter) for evaluation in evaluations])
     marker.unlink(missing_ok=True)
     return evaluated
 
 
-@dataclass(frozen=True)
-class _TaskJob:
-    """One task for one loaded model."""
-
-    task: Task
-    engine: Engine
-    model: LocatedModel
-    folder: Path
-    top_tokens: int | str
-    reporter: Reporter
-    reference: SampleSet | None = None
-    shard: tuple[int, int] | None = None
-    since: str | None = None
-
-    def steps(self, progress: Progress, groups: Sequence[Sequence[Item]] | None = None) -> Steps:
-        """Evaluate one data file at a time."""
-        return evaluation(
-            self.task,
-            self.engine,
-            self.model.identity,
-            self.folder,
-            progress,
-            self.reference,
-            shard=self.shard,
-            groups=groups,
-            top_tokens=self.top_tokens,  # type: ignore[arg-type]
-            say=lambda text: self.reporter.message(f"  {text}"),
-            since=self.since,
-        )
-
-    def run(self) -> SampleSet:
-        """Evaluate all items and report the throughput."""
-        items = len(self.task.items) if self.shard is None else -(-len(self.task.items) // self.shard[1])
-        with self.reporter.progress(self.task.name, items) as progress:
-            sample_set = finish(self.steps(progress))
-        timings = sample_set.manifest.timings
-        self.reporter.message(
-            f"  {self.task.name}: {sample_set.manifest.items} items in {timings.seconds:.1f} s "
-            f"({timings.items_per_second:.1f} items/s)"
-        )
-        return sample_set
+def _run(evaluation: TaskEvaluation, reporter: Reporter) -> SampleSet:
+    """Evaluate all items of a task and report the throughput."""
+    name = evaluation.task.name
+    with reporter.progress(name, evaluation.items) as progress:
+        sample_set = evaluation.run(progress)
+    timings = sample_set.manifest.timings
+    reporter.message(
+        f"  {name}: {sample_set.manifest.items} items in {timings.seconds:.1f} s "
+        f"({timings.items_per_second:.1f} items/s)"
+    )
+    return sample_set
 
 
-def _run_watched(
-    suite: Suite, jobs: Sequence[_TaskJob], reference: Sequence[SampleSet], reporter: Reporter
+def _run_monitored(
+    suite: Suite, evaluations: Sequence[TaskEvaluation], reference: Sequence[SampleSet], reporter: Reporter
 ) -> Evaluated:
-    """Evaluate the gating tasks side by side with early stopping, then the advisory tasks if none stopped the run."""
+    """Evaluate the gating tasks side by side with early stopping, then the advisory tasks unless the run stopped."""
     # imports scipy, which an evaluation alone does not need
     from gate.decision import EarlyStopping
-    from gate.evaluation.early_stop import MonitoredTask, evaluate_monitored
+    from gate.evaluation.early_stop import evaluate_monitored
 
     config = suite.loaded.config
     if config.decision.early_stop is None:
         raise ValueError("early_stop is not configured")
-    gating = [index for index, job in enumerate(jobs) if job.task.settings.role == "gating"]
+    gating = [index for index, task in enumerate(suite.tasks) if task.settings.role == "gating"]
     with ExitStack() as stack:
-        monitored = []
-        for index in gating:
-            job = jobs[index]
-            progress = stack.enter_context(reporter.progress(job.task.name, len(job.task.items)))
-            monitored.append(MonitoredTask(job.task, reference[index], partial(job.steps, progress)))
-        finished, evidence = evaluate_monitored(monitored, config.decision.early_stop, config.samples.seed)
+        progress = [
+            stack.enter_context(reporter.progress(suite.tasks[index].name, evaluations[index].items))
+            for index in gating
+        ]
+        finished, evidence = evaluate_monitored(
+            [evaluations[index] for index in gating],
+            [reference[index] for index in gating],
+            progress,
+            config.decision.early_stop,
+            config.samples.seed,
+        )
     sets = dict(zip(gating, finished, strict=True))
     early = EarlyStopping(
         alpha=evidence.alpha,
@@ -226,8 +217,16 @@ def _run_watched(
     if early.stopped:
         reporter.message(f"  stopped after {early.items:,} of {early.total:,} items: the candidate is worse")
     else:
-        sets |= {index: job.run() for index, job in enumerate(jobs) if index not in sets}
+        sets |= {
+            index: _run(evaluation, reporter)
+            for index, evaluation in enumerate(evaluations)
+            if index not in sets
+        }
     return Evaluated([sets[index] for index in sorted(sets)], early)
+
+
+def _indented(reporter: Reporter) -> Callable[[str], None]:
+    return lambda text: reporter.message(f"  {text}")
 
 
 def _stored_at(suite: Suite, role: str, model: LocatedModel, task: Task) -> Path:
@@ -240,7 +239,7 @@ def _set_name(task: Task, shard: tuple[int, int] | None) -> str:
     return task.name if shard is None else f"{task.name}.{shard[0]}-of-{shard[1]}"
 
 
-def _top_tokens(suite: Suite) -> int | str:
+def _top_tokens(suite: Suite) -> int | Literal["whole"]:
     distance = suite.loaded.config.distance
     return distance.kl_top if distance.kl else 0
 

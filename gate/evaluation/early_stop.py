@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -12,22 +12,14 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from gate.config import EarlyStop
+from gate.engines import Progress
 from gate.errors import ConfigError
-from gate.evaluation.evaluate import Steps
+from gate.evaluation.evaluate import Steps, TaskEvaluation
 from gate.stats import log_e_value
 from gate.store import SampleSet
-from gate.tasks import Item, Task
+from gate.tasks import Task
 
 FloatArray = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class MonitoredTask:
-    """A gating task, the baseline's sample set of it, and a function that starts its evaluation in given groups."""
-
-    task: Task
-    baseline: SampleSet
-    start: Callable[[Sequence[Sequence[Item]]], Steps]
 
 
 @dataclass(frozen=True)
@@ -79,13 +71,22 @@ class StoppingEvidence:
 
 
 def evaluate_monitored(
-    monitored: Sequence[MonitoredTask], settings: EarlyStop, seed: int
+    evaluations: Sequence[TaskEvaluation],
+    baseline: Sequence[SampleSet],
+    progress: Sequence[Progress],
+    settings: EarlyStop,
+    seed: int,
 ) -> tuple[list[SampleSet], StoppingEvidence]:
     """Evaluate tasks side by side, a random share of each at a time, until the evidence suffices or all items are done.
 
     Parameters
     ----------
-    monitored : sequence of MonitoredTask
+    evaluations : sequence of TaskEvaluation
+        The gating tasks.
+    baseline : sequence of SampleSet
+        The baseline's set of each of them.
+    progress : sequence of callable
+        Called with the number of finished items of each of them.
     settings : EarlyStop
     seed : int
         Seed of the order of the items.
@@ -101,27 +102,28 @@ def evaluate_monitored(
     ConfigError
         A task's scores are not binary.
     GateError
-        See `gate.evaluation.evaluate.evaluation`; finished data files are kept for the next run.
+        See `gate.evaluation.evaluate.TaskEvaluation`; finished data files are kept for the next run.
     """
-    sizes = [len(entry.task.items) for entry in monitored]
+    tasks = [evaluation.task for evaluation in evaluations]
+    sizes = [len(task.items) for task in tasks]
     looks = split_into_looks(sizes, settings.every, seed)
     evidence = StoppingEvidence(settings.alpha, sum(sizes))
-    baseline = [_mean_scores(entry.baseline.read().table) for entry in monitored]
-    for entry, scores in zip(monitored, baseline, strict=True):
-        _require_binary(entry.task, scores)
+    expected = [_mean_scores(sample_set.read().table) for sample_set in baseline]
+    for task, scores in zip(tasks, expected, strict=True):
+        _require_binary(task, scores)
     with ExitStack() as stack:
         running = []
-        for index, entry in enumerate(monitored):
-            groups = [[entry.task.items[item] for item in look[index]] for look in looks if look[index]]
-            running.append(entry.start(groups))
+        for index, evaluation in enumerate(evaluations):
+            groups = [[tasks[index].items[item] for item in look[index]] for look in looks if look[index]]
+            running.append(evaluation.steps(progress[index], groups))
             stack.callback(running[-1].close)
         for look in looks:
-            for index, entry in enumerate(monitored):
+            for index, task in enumerate(tasks):
                 if look[index]:
                     scores = _mean_scores(next(running[index]))
-                    _require_binary(entry.task, scores)
-                    baseline_scores = np.array([baseline[index][item_id] for item_id in scores])
-                    evidence = evidence.update(baseline_scores, np.array(list(scores.values())))
+                    _require_binary(task, scores)
+                    before = np.array([expected[index][item_id] for item_id in scores])
+                    evidence = evidence.update(before, np.array(list(scores.values())))
             if evidence.stopped:
                 break
         return [_finish(steps, evidence.stopped) for steps in running], evidence

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -25,27 +26,11 @@ Steps = Generator[pa.Table, bool | None, SampleSet]
 """Yields the rows of each data file once they are on disk, resumed ones included; returns the set."""
 
 
-def evaluation(
-    task: Task,
-    engine: Engine,
-    identity: ModelIdentity,
-    folder: Path,
-    progress: Progress,
-    baseline: SampleSet | None = None,
-    *,
-    shard: tuple[int, int] | None = None,
-    groups: Sequence[Sequence[Item]] | None = None,
-    top_tokens: int | Literal["whole"] = TOP_TOKENS,
-    say: Callable[[str], None] = lambda _: None,
-    since: str | None = None,
-) -> Steps:
-    """Evaluate a task and write the answers as a sample set.
+@dataclass(frozen=True)
+class TaskEvaluation:
+    """One task for one loaded model, and the folder of its sample set.
 
-    An earlier evaluation with the same settings that was interrupted is resumed: its finished data files are kept.
-    `send(True)` ends the evaluation early, with the data files finished so far as the set. Closing the generator keeps
-    them for the next call.
-
-    Parameters
+    Attributes
     ----------
     task : Task
     engine : Engine
@@ -53,73 +38,111 @@ def evaluation(
         Identity of the engine's model.
     folder : Path
         Folder of the set. An older set there is replaced atomically at the end.
-    progress : callable
-        Called with the number of items finished since the last call; first with the number of resumed items.
-    baseline : SampleSet, optional
-        Set whose stored distributions KL divergence is measured from. Default: store the distributions.
-    shard : (index, of), optional
+    reference : SampleSet or None
+        Set of the baseline whose stored distributions KL divergence is measured from. None: store the distributions.
+    shard : (index, of) or None
         Evaluate only the items index, index + of, ... (counted from 1); `gate merge` joins the shards.
-    groups : sequence of sequences of Item, optional
-        The items of each data file. Default: all items in the task's order.
     top_tokens : int or "whole"
         Tokens to store of each distribution.
-    say : callable
+    message : callable
         Receives messages about what is resumed and what is not.
-    since : str, optional
+    since : str or None
         Reuse a complete set with the same settings that was created at this time (ISO 8601) or later.
-
-    Raises
-    ------
-    EvaluationError
-        NaN log-likelihoods, out of memory, no space left, or another process is writing the set. Finished data files
-        are kept.
-    SampleError
-        `folder` holds something other than a sample set.
     """
-    plan = Plan.of(task, identity, baseline, shard, groups, top_tokens)
-    settings = plan.settings(engine.runtime)
-    complete = None if since is None else _complete_since(folder, digest(settings), since)
-    if complete is not None:
-        say(f"{folder.name}: already complete, from the interrupted run")
-        progress(complete.manifest.items)
-        yield from complete.tables()
-        return complete
-    with one_writer(folder, say), PartialSet(folder, settings, plan.sizes, say) as partial:
-        progress(partial.items)
-        references = None if baseline is None or not partial.missing else StoredDistributions(baseline.read())
 
-        def answer(index: int) -> pa.Table:
-            started = time.monotonic()
+    task: Task
+    engine: Engine
+    identity: ModelIdentity
+    folder: Path
+    reference: SampleSet | None = None
+    shard: tuple[int, int] | None = None
+    top_tokens: int | Literal["whole"] = TOP_TOKENS
+    message: Callable[[str], None] = lambda _: None
+    since: str | None = None
+
+    @property
+    def items(self) -> int:
+        """Number of items to evaluate."""
+        count = len(self.task.items)
+        return count if self.shard is None else len(range(self.shard[0] - 1, count, self.shard[1]))
+
+    def run(self, progress: Progress) -> SampleSet:
+        """Evaluate all items and return the set; see `steps`."""
+        steps = self.steps(progress)
+        while True:
             try:
-                table = answer_items(task, plan.groups[index], engine, progress, references, top_tokens)
-            except EvaluationError as error:  # an engine does not know the task
-                raise EvaluationError(f"task {task.name}: {error.message}", error.hint) from error
-            _check_rows(task, plan.groups[index], table)
-            method = engine.runtime.versions.get(SCORING_METHOD, "")
-            partial.add(index, table, time.monotonic() - started, method)
-            return table
+                next(steps)
+            except StopIteration as end:
+                sample_set: SampleSet = end.value
+                return sample_set
 
-        if partial.finished and partial.missing:
-            # the first answers show the scoring method, which decides whether the resumed files can be kept
-            answer(partial.missing[0])
-            partial.drop_other_methods(engine.runtime.versions.get(SCORING_METHOD, ""))
-        count = len(plan.groups)
-        for index in range(len(plan.groups)):
-            stop = yield answer(index) if index in partial.missing else partial.read(index)
-            if stop:
-                count = index + 1
-                break
-        return partial.finish(plan.manifest(engine.runtime, partial.finished[:count]))
+    def steps(self, progress: Progress, groups: Sequence[Sequence[Item]] | None = None) -> Steps:
+        """Evaluate one data file at a time.
 
+        An earlier evaluation with the same settings that was interrupted is resumed: its finished data files are kept.
+        `send(True)` ends the evaluation early, with the data files finished so far as the set. Closing the generator
+        keeps them for the next call.
 
-def finish(steps: Steps) -> SampleSet:
-    """Run the rest of an evaluation and return its set."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            sample_set: SampleSet = end.value
-            return sample_set
+        Parameters
+        ----------
+        progress : callable
+            Called with the number of items finished since the last call; first with the number of resumed items.
+        groups : sequence of sequences of Item, optional
+            The items of each data file. Default: all items in the task's order.
+
+        Raises
+        ------
+        EvaluationError
+            NaN log-likelihoods, out of memory, no space left, or another process is writing the set. Finished data
+            files are kept.
+        SampleError
+            `folder` holds something other than a sample set.
+        """
+        plan = Plan.of(self.task, self.identity, self.reference, self.shard, groups, self.top_tokens)
+        settings = plan.settings(self.engine.runtime)
+        complete = None if self.since is None else _complete_since(self.folder, digest(settings), self.since)
+        if complete is not None:
+            self.message(f"{self.folder.name}: already complete, from the interrupted run")
+            progress(complete.manifest.items)
+            yield from complete.tables()
+            return complete
+        with (
+            one_writer(self.folder, self.message),
+            PartialSet(self.folder, settings, plan.sizes, self.message) as partial,
+        ):
+            progress(partial.items)
+            references = (
+                None
+                if self.reference is None or not partial.missing
+                else StoredDistributions(self.reference.read())
+            )
+
+            def answer(index: int) -> pa.Table:
+                started = time.monotonic()
+                items = plan.groups[index]
+                try:
+                    table = answer_items(self.task, items, self.engine, progress, references, self.top_tokens)
+                except EvaluationError as error:  # an engine does not know the task
+                    raise EvaluationError(f"task {self.task.name}: {error.message}", error.hint) from error
+                _check_rows(self.task, items, table)
+                partial.add(index, table, time.monotonic() - started, self._scoring_method)
+                return table
+
+            if partial.finished and partial.missing:
+                # the first answers show the scoring method, which decides whether the resumed files can be kept
+                answer(partial.missing[0])
+                partial.drop_other_methods(self._scoring_method)
+            count = len(plan.groups)
+            for index in range(len(plan.groups)):
+                stop = yield answer(index) if index in partial.missing else partial.read(index)
+                if stop:
+                    count = index + 1
+                    break
+            return partial.finish(plan.manifest(self.engine.runtime, partial.finished[:count]))
+
+    @property
+    def _scoring_method(self) -> str:
+        return self.engine.runtime.versions.get(SCORING_METHOD, "")
 
 
 def _complete_since(folder: Path, settings: str, since: str) -> SampleSet | None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from support.tiny import write_gate_yml, write_tiny_task
 
-from gate.app import evaluate as app_evaluate
 from gate.cli.main import main
+from gate.engines import Progress
+from gate.evaluation.evaluate import TaskEvaluation
+from gate.store import SampleSet
 
 
 @pytest.fixture(autouse=True)
@@ -45,21 +46,23 @@ def test_tasks_that_were_finished_before_an_interrupt_are_not_evaluated_again(
 ) -> None:
     path = str(project / "gate.yml")
     assert gate(capsys, "baseline", "-c", path)[0] == 0
-    real = app_evaluate.evaluation
+    run = TaskEvaluation.run
 
-    def stopped(task: Any, *rest: Any, **more: Any) -> Any:
-        if task.name == "second":
+    def interrupted(evaluation: TaskEvaluation, progress: Progress) -> SampleSet:
+        if evaluation.task.name == "second":
             raise KeyboardInterrupt
-        return real(task, *rest, **more)
+        return run(evaluation, progress)
 
     with monkeypatch.context() as patch:
-        patch.setattr(app_evaluate, "evaluation", stopped)
+        patch.setattr(TaskEvaluation, "run", interrupted)
         assert gate(capsys, "run", "-c", path)[0] == 130
     code, err = gate(capsys, "run", "-c", path)
     assert code == 0
     assert "first-" in err
     assert err.count("already complete, from the interrupted run") == 1
-    code, err = gate(capsys, "run", "-c", path)  # nothing was interrupted: a candidate is always evaluated again
+    code, err = gate(
+        capsys, "run", "-c", path
+    )  # nothing was interrupted: a candidate is always evaluated again
     assert code == 0
     assert "already complete" not in err
     assert not list((project / ".gate").rglob("*.running"))

@@ -26,7 +26,7 @@ from support.evaluations import (
 
 from gate.errors import EvaluationError, SampleError
 from gate.evaluation import plan
-from gate.evaluation.evaluate import Steps, evaluation
+from gate.evaluation.evaluate import Steps, TaskEvaluation
 from gate.store import SampleSet, open_set
 from gate.tasks import Sampling
 
@@ -170,7 +170,7 @@ def shown(steps: Steps) -> tuple[list[str], SampleSet]:
 def test_rows_are_yielded_in_order_whether_new_or_resumed(tmp_path: Path, tiny: Opened) -> None:
     task = choice_task(tmp_path)
     Attempt(task, tiny, tmp_path / "set", 13)
-    ids, _ = shown(evaluation(task, *tiny, tmp_path / "set", lambda _: None))
+    ids, _ = shown(TaskEvaluation(task, *tiny, tmp_path / "set").steps(lambda _: None))
     assert ids == [item.item_id for item in task.items]
 
 
@@ -180,7 +180,7 @@ def test_an_evaluation_ended_early_records_it_and_the_next_one_is_complete(
     task = choice_task(tmp_path)
     Attempt(task, tiny, tmp_path / "whole")
     Attempt(task, tiny, tmp_path / "set", 21)  # gets further than where the next one stops
-    steps = evaluation(task, *tiny, tmp_path / "set", lambda _: None)
+    steps = TaskEvaluation(task, *tiny, tmp_path / "set").steps(lambda _: None)
     next(steps)
     next(steps)
     with pytest.raises(StopIteration):
@@ -197,7 +197,7 @@ def test_closing_an_evaluation_keeps_its_data_files_and_releases_the_lock(
     tmp_path: Path, tiny: Opened
 ) -> None:
     task = choice_task(tmp_path)
-    steps = evaluation(task, *tiny, tmp_path / "set", lambda _: None)
+    steps = TaskEvaluation(task, *tiny, tmp_path / "set").steps(lambda _: None)
     next(steps)
     steps.close()
     assert Attempt(task, tiny, tmp_path / "set").resumed == 4

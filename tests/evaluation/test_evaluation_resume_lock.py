@@ -56,7 +56,7 @@ def test_a_second_writer_is_refused_with_the_holders_process_and_host(tmp_path: 
         process.kill()
         process.wait()
     messages: list[str] = []
-    evaluate(task, tiny, tmp_path / "set", say=messages.append)
+    evaluate(task, tiny, tmp_path / "set", message=messages.append)
     assert messages == []
 
 

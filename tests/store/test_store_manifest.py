@@ -13,7 +13,7 @@ from support.evaluations import choice_task, evaluate, opened
 from support.sample_sets import table
 
 from gate.errors import SampleError
-from gate.evaluation.evaluate import evaluation
+from gate.evaluation.evaluate import TaskEvaluation
 from gate.store import open_set, read_sets
 
 MANIFEST: dict[str, Any] = {
@@ -91,9 +91,8 @@ def test_an_evaluation_writes_the_same_keys_and_file_names(tmp_path: Path, tiny_
 
 def test_a_journal_keeps_its_keys(tmp_path: Path, tiny_model: Path) -> None:
     task, model = choice_task(tmp_path), opened(tiny_model)
-    steps = evaluation(
-        task, *model, tmp_path / "set", lambda _: None, groups=[task.items[:8], task.items[8:]]
-    )
+    evaluation = TaskEvaluation(task, *model, tmp_path / "set")
+    steps = evaluation.steps(lambda _: None, [task.items[:8], task.items[8:]])
     next(steps)
     steps.close()
     (path,) = tmp_path.glob(".set.partial-*/journal.json")

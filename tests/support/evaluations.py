@@ -12,7 +12,7 @@ from typing import Any
 from gate.config import EngineSettings, ModelSettings, SampleSettings, TaskSettings
 from gate.engines import Engine, ModelIdentity, Runtime, fetch, identify, locate, open_engine
 from gate.errors import EvaluationError
-from gate.evaluation.evaluate import evaluation, finish
+from gate.evaluation.evaluate import TaskEvaluation
 from gate.store import SampleSet
 from gate.tasks import Task, build_task
 from support.tiny import write_tiny_task
@@ -35,7 +35,7 @@ def evaluate(
     **options: Any,
 ) -> SampleSet:
     """Run a whole evaluation."""
-    return finish(evaluation(task, *model, folder, progress, baseline, **options))
+    return TaskEvaluation(task, *model, folder, baseline, **options).run(progress)
 
 
 def choice_task(folder: Path, **settings: Any) -> Task:
@@ -121,7 +121,11 @@ class Attempt:
                 raise error("stopped")
 
         try:
-            steps = evaluation(task, *model, folder, progress, say=self.messages.append, **options)
+            if "baseline" in options:
+                options["reference"] = options.pop("baseline")
+            groups = options.pop("groups", None)
+            evaluation = TaskEvaluation(task, *model, folder, message=self.messages.append, **options)
+            steps = evaluation.steps(progress, groups)
             while True:
                 self.item_ids += next(steps)["item_id"].to_pylist()
         except StopIteration as end:
