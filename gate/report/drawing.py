@@ -7,13 +7,11 @@ from collections.abc import Callable, Sequence
 from rich.cells import cell_len, set_cell_size
 
 from gate.decision import TaskResult
-from gate.report.escape import log_line
+from gate.report.escape import code_line
 from gate.report.figures import Scale, drop_scale
 
 _WIDTH = 49  # columns of the plot
 _NAME = 24  # columns of a task's name
-# entities do not work in a code block: characters that could end it or look like HTML are replaced by similar ones
-_LOOKALIKES = str.maketrans("`<>", "'‹›")
 
 
 def draw_drops(tasks: Sequence[TaskResult], lines: Sequence[float]) -> list[str]:
@@ -47,7 +45,7 @@ def draw_drops(tasks: Sequence[TaskResult], lines: Sequence[float]) -> list[str]
 
 
 def _label(name: str) -> str:
-    label = log_line(name).translate(_LOOKALIKES)
+    label = code_line(name)
     if cell_len(label) > _NAME:  # related tasks often differ at the end of their names
         half = (_NAME - 1) // 2
         end = next(label[-count:] for count in range(half + 1, 0, -1) if cell_len(label[-count:]) <= half + 1)

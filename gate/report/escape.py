@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 from functools import lru_cache
@@ -10,7 +11,7 @@ from gate.workflow_commands import disarm
 
 # C0/C1 controls, characters that reorder or hide text (bidi, zero width, invisible letters, tags), and those that
 # XML forbids
-HIDDEN = re.compile(
+_HIDDEN = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e"
     "\u2060-\u206f\u3164\ud800-\udfff\ufeff\uffa0\ufff9-\ufffb\ufffe\uffff\U000e0000-\U000e0fff]"
 )
@@ -27,6 +28,10 @@ _COMMIT = re.compile("[0-9a-f]{7,64}")
 _PLAIN = re.compile(
     r"\(?([A-Za-z]+('s)?(-[A-Za-z]+)*|[-+]?[0-9][0-9,]*(\.[0-9]+)*(e[-+]?[0-9]+)?%?|<?=|≤|%|)[)]*[,.:;]?"
 )
+# hidden characters except line feed and tab
+_INVISIBLE = re.compile(f"(?![\n\t]){_HIDDEN.pattern}")
+# an entity does nothing in a code block: characters that could end it or look like HTML become similar ones
+_LOOKALIKES = str.maketrans("`<>", "'‹›")
 _SPECIAL = re.compile(r"[^0-9A-Za-z \-\u00a0-\U0010ffff]")
 
 
@@ -35,7 +40,7 @@ def one_line(text: str, limit: int = 200) -> str:
     start = text[: _read_limit(limit) - 1]
     cut, text = len(text) > len(start), start
     text = unicodedata.normalize("NFC", text)
-    text = " ".join(_STACKED.sub(r"\1", HIDDEN.sub(" ", text)).split())
+    text = " ".join(_STACKED.sub(r"\1", _HIDDEN.sub(" ", text)).split())
     return text if len(text) <= limit and not cut else text[: limit - 1] + "…"
 
 
@@ -88,3 +93,30 @@ def _name(word: str) -> str:
 def log_line(text: str, limit: int = 200) -> str:
     """Return text on one line for a workflow log, without workflow commands."""
     return disarm(one_line(text, limit))
+
+
+def code_line(text: str) -> str:
+    """Return text on one line for a fenced code block in Markdown, which may also be printed to a log."""
+    return log_line(text).translate(_LOOKALIKES)
+
+
+def visible(text: str | None, limit: int) -> str | None:
+    """Return the first `limit` characters of a text, with hidden characters shown by their code points."""
+    if text is None:
+        return None
+    rest = len(text) - limit
+    cut = text if rest <= 0 else f"{text[:limit]}… [{rest:,} more characters]"
+    return _INVISIBLE.sub(lambda match: f"[U+{ord(match.group()):04X}]", cut.replace("\r\n", "\n"))
+
+
+def compact_json(data: object) -> str:
+    """Return JSON without spaces; raise ValueError for numbers that JSON does not have."""
+    return json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def script_json(data: object) -> str:
+    """Return JSON for an HTML script element, without characters that could end the element."""
+    text = compact_json(data)
+    for char in "<>&\u2028\u2029":
+        text = text.replace(char, f"\\u{ord(char):04x}")
+    return text

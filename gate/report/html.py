@@ -12,9 +12,9 @@ from gate.decision import wording
 from gate.report import figures
 from gate.report.curves import PowerCurves, power_curves
 from gate.report.detail import BINS_PER_DECADE, EDGES, Detail, Histogram, detail_of_result
-from gate.report.escape import one_line
+from gate.report.escape import one_line, script_json
 from gate.report.page import asset, content_security_policy, environment
-from gate.report.payload import Payload, flips_payload, script_json
+from gate.report.payload import Payload, flips_payload
 from gate.report.result import Result
 
 _SETS = "sets"  # key of the facts per task in the facts of a model

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import base64
 import gzip
-import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gate.report.detail import KINDS, Detail, FlipDetail
-from gate.report.escape import HIDDEN
+from gate.report.escape import compact_json, script_json, visible
 
 BUDGET = 12_000_000
 """Maximum size of the flips in bytes; keeps the whole file under 15 MB."""
@@ -18,9 +16,6 @@ BUDGET = 12_000_000
 _MOST_UNCOMPRESSED = 300_000  # bytes
 _TEXT_LIMITS = (4000, 2000, 1000, 500, 250)  # characters kept per text, tried in this order
 _CHOICE_LIMIT = 300
-# hidden characters are shown by their code points, except for line feed and tab
-_HIDDEN = re.compile(f"(?![\n\t]){HIDDEN.pattern}")
-_ESCAPED = "<>&\u2028\u2029"
 
 
 @dataclass(frozen=True)
@@ -40,14 +35,6 @@ class Payload:
     text: str
     limit: int
     flips: int
-
-
-def script_json(data: object) -> str:
-    """Return JSON for an HTML script element, without characters that could end the element."""
-    text = _json(data)
-    for char in _ESCAPED:
-        text = text.replace(char, f"\\u{ord(char):04x}")
-    return text
 
 
 def flips_payload(detail: Detail, budget: int = BUDGET) -> Payload:
@@ -74,27 +61,14 @@ def flips_payload(detail: Detail, budget: int = BUDGET) -> Payload:
             kept = kept[: len(kept) // 2]
 
 
-def visible(text: str | None, limit: int) -> str | None:
-    """Return the first `limit` characters of a text, with hidden characters shown by their code points."""
-    if text is None:
-        return None
-    rest = len(text) - limit
-    cut = text if rest <= 0 else f"{text[:limit]}… [{rest:,} more characters]"
-    return _HIDDEN.sub(lambda match: f"[U+{ord(match.group()):04X}]", cut.replace("\r\n", "\n"))
-
-
 def _encode(flips: Sequence[FlipDetail], limit: int) -> str:
     tasks = {name: index for index, name in enumerate(dict.fromkeys(flip.task for flip in flips))}
     rows = [_row(flip, tasks[flip.task], limit) for flip in flips]
     content = {"tasks": [visible(task, 200) for task in tasks], "rows": rows}
-    data = _json(content).encode("utf-8")
+    data = compact_json(content).encode("utf-8")
     if len(data) <= _MOST_UNCOMPRESSED:
         return script_json(content)
     return script_json({"gzip": base64.b64encode(gzip.compress(data, 5, mtime=0)).decode("ascii")})
-
-
-def _json(data: object) -> str:
-    return json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def _row(flip: FlipDetail, task: int, limit: int) -> list[object]:

@@ -19,9 +19,10 @@ from support.html_samples import choices_task, compared, texts_task
 from gate.report import read_result, to_json
 from gate.report.curves import power_curves
 from gate.report.detail import Detail, FlipDetail, build_detail, detail_of_result
+from gate.report.escape import script_json, visible
 from gate.report.figures import Scale, decade, pooled
 from gate.report.html import render_html
-from gate.report.payload import flips_payload, script_json, visible
+from gate.report.payload import flips_payload
 from gate.samples import Pairing
 from gate.stats import power, tango_interval
 
