@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import os
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -129,6 +130,21 @@ def test_the_pages_have_blocks_to_check() -> None:
     assert len(configs()) >= 5
     assert sum(has(page, "sh") for page in PAGES) >= 5
     assert sum(has(page, "python") for page in PAGES) >= 3
+
+
+def test_the_reference_pages_show_types_defaults_and_descriptions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = pytest.importorskip("mkdocs_gen_files")  # of the extra `docs`
+    (tmp_path / "reference").mkdir()
+    monkeypatch.setattr(generator, "open", lambda path, mode: (tmp_path / path).open(mode))
+    runpy.run_path(str(ROOT / "docs" / "generate.py"))
+    text = (tmp_path / "reference" / "gate-yml.md").read_text()
+    assert "\n| `margin` | number | `0.0` | Tolerated drop" in text
+    assert "\n| `fewshot` | integer | `0` | " in text
+    assert "\n| `kl` | boolean | `true` | " in text
+    assert "\n| `certify` | number or null | `null` | " in text
+    assert "\n| `decision` | [DecisionSettings](#decisionsettings) |  | When the verdict is FAIL. |" in text
 
 
 def test_every_page_is_in_the_navigation_and_every_link_has_a_target() -> None:
