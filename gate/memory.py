@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 # (limit, usage) of the process's control group, version 2 and version 1
 _CGROUP_FILES = (
