@@ -1,10 +1,10 @@
-"""`gate compare` on large Parquet files, beside the script that a user would write with pandas and scipy.
+"""`gate compare` on large Parquet files, compared with the script that a user would write with pandas and scipy.
 
     python benchmarks/compare_speed.py [--sizes 10000 100000 1000000 10000000] [--out benchmarks/results]
 
-Every figure is a whole process, start-up included: wall seconds (median of the runs) and peak memory. The script beside
-it only merges, tests each task exactly and corrects by Holm. The gate also checks targets and prompts, tests the
-omnibus null, computes intervals and detectable drops, and renders the report.
+Every figure is that of a whole process, including start-up: wall time (median of the runs) and peak memory. The
+script only merges, tests every task exactly and applies Holm's correction. `gate compare` also checks targets and
+prompts, runs the omnibus test, computes intervals and detectable drops, and prints the report.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ print([(task, min(1, value * (len(p) - i))) for i, (value, task) in enumerate(p)
 
 
 def write_pair(folder: Path, items: int, seed: int = 0) -> tuple[Path, Path]:
-    """Write baseline and candidate: 70 % right, 6 % of the answers flipped, in different row orders."""
+    """Write baseline and candidate: 70 % right, 6 % of the items flip, rows in different orders."""
     generator = np.random.default_rng(seed)
     correct = generator.random(items) < 0.7
     flipped = generator.random(items) < 0.06
@@ -68,7 +68,7 @@ def write_pair(folder: Path, items: int, seed: int = 0) -> tuple[Path, Path]:
 
 
 def measure(command: list[str], runs: int) -> tuple[float, float]:
-    """Return the median wall seconds and the peak memory in GiB of a command, each run a process of its own."""
+    """Return the median wall time in seconds and the peak memory in GiB of a command over several runs."""
     seconds = []
     for _ in range(runs):
         started = time.perf_counter()
@@ -87,9 +87,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     options = parser.parse_args()
     lines = [
-        "# gate compare on Parquet files of 20 tasks, rows in different orders",
+        "# gate compare on Parquet files with 20 tasks and rows in different orders",
         "",
-        f"Whole processes, median of {options.runs} runs, 2 cores; memory is the largest of the gate's runs so far.",
+        f"Whole processes, median of {options.runs} runs, 2 cores. Memory: peak of all runs of gate compare so far.",
         "",
         "| pairs | gate compare, s | peak, GiB | pandas + scipy, s | ratio |",
         "|--:|--:|--:|--:|--:|",
@@ -113,7 +113,7 @@ def main() -> None:
     print(text)
 
 
-# the script beside it runs as a grandchild, so that its memory is not counted as ours
+# the script runs as a grandchild process, so that its memory is not counted as that of gate compare
 _TIMED = """
 import statistics, subprocess, sys, time
 seconds = []

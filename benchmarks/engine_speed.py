@@ -1,13 +1,16 @@
-"""Our engine beside LM Evaluation Harness's `hf` model: zero-shot and 5-shot choices, generation, start-up, agreement.
+"""The transformers engine compared with LM Evaluation Harness's `hf` model: speed and agreement.
+
+Workloads: zero-shot and 5-shot multiple choice, generation, start-up.
 
     python benchmarks/engine_speed.py --model gate-demo/models/baseline [--data ../shared/data] [--dtype float32]
     python benchmarks/engine_speed.py --random 1b --model gate-demo/models/baseline --device cuda --dtype bfloat16
 
-Same weights, number format, prompts, answers and items. The bound of a batch is the same too: `--batch-tokens` padded
-tokens; LM Evaluation Harness, which counts rows, gets as many rows as the longest prompt of the workload allows. Both
-are timed from the task to scored samples (ours: written to disk and hashed as well), the model being loaded; start-up
-is a whole process that answers one item. Rounds take turns in who goes first; a figure is the median of its rounds.
-`--random 1b` makes a Llama of 1.2 billion random parameters with the model's tokenizer, for speed on a GPU alone.
+Both use the same weights, number format, items and prompts, and the same batch limit, `--batch-tokens` padded tokens.
+LM Evaluation Harness counts rows, so it gets as many rows as the longest prompt of the workload allows. Both are timed
+from the task to scored samples, with the model loaded; quantgate's time includes writing and hashing the samples.
+Start-up is a whole process that evaluates one item. The order alternates between rounds; a figure is the median of its
+rounds.
+`--random 1b` creates a Llama with 1.2 billion random parameters and the model's tokenizer, to measure speed on a GPU.
 """
 
 from __future__ import annotations
@@ -45,7 +48,7 @@ AGREEMENT = ("step_inference", "goal_inference", "social_iqa")
 def side_by_side(
     pair: tuple[Ours, Theirs], task: Task, folder: Path, rounds: int, clock: Callable[[], float]
 ) -> dict[str, float]:
-    """Run both in turn; return medians in items a second, their ratio, the share of equal answers, our overhead."""
+    """Run both in turn; return median items per second, their ratio, the share of equal answers, and our overhead."""
     seconds: dict[str, list[float]] = {"ours": [], "theirs": []}
     answers: dict[str, list[bool]] = {}
     shares = []
@@ -77,7 +80,7 @@ def side_by_side(
 
 
 def start_up(model: Path, task: Task, folder: Path, options: argparse.Namespace) -> dict[str, float]:
-    """Time whole processes that answer one item and write it, in seconds."""
+    """Return the median time in seconds of whole processes that evaluate one item and write the sample."""
     one = folder / "one"
     one.mkdir(exist_ok=True)
     write_harness_task(task, folder)
@@ -122,7 +125,7 @@ def _children() -> float:
 
 
 def gpu_busy(run: Callable[[], object]) -> float:
-    """Return the share of a run's time in which the GPU runs a kernel or copies (proportion)."""
+    """Return the proportion of a run's time in which the GPU runs a kernel or copies data."""
     from torch.profiler import ProfilerActivity, profile
 
     torch.cuda.synchronize()
@@ -141,7 +144,7 @@ def gpu_busy(run: Callable[[], object]) -> float:
 
 
 def random_llama(model: Path, folder: Path) -> Path:
-    """Write a Llama of 1.2 billion random parameters, with the tokenizer of `model`."""
+    """Write a Llama with 1.2 billion random parameters and the tokenizer of `model`."""
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
     tokenizer = AutoTokenizer.from_pretrained(model)
@@ -157,7 +160,7 @@ def random_llama(model: Path, folder: Path) -> Path:
 
 
 def hardware(device: str) -> str:
-    """Describe the machine in a line."""
+    """Describe the machine in one line."""
     name = platform.processor() or platform.machine()
     if Path("/proc/cpuinfo").is_file():
         models = [
@@ -169,30 +172,34 @@ def hardware(device: str) -> str:
 
 
 def main() -> None:
-    """Measure, write the table, and fail where answers differ."""
+    """Measure, write the table, and fail if answers differ."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--model", type=Path, default=Path("gate-demo/models/baseline"))
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="holds bigbench/*.jsonl")
+    parser.add_argument(
+        "--data", type=Path, default=Path("../shared/data"), help="folder with bigbench/*.jsonl"
+    )
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--random", choices=["1b"])
-    parser.add_argument("--items", type=int, default=200, help="of zero-shot; a quarter of it 5-shot")
+    parser.add_argument(
+        "--items", type=int, default=200, help="items of the zero-shot workload; 5-shot uses a quarter"
+    )
     parser.add_argument("--generations", type=int, default=96)
     parser.add_argument(
-        "--agreement", type=int, default=200, help="items a task, in float32; 0 leaves it out"
+        "--agreement", type=int, default=200, help="items per task, in float32; 0 skips the check"
     )
     parser.add_argument("--batch-tokens", type=int, default=1024)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--generation-rounds", type=int, default=1, help="generation takes minutes a round")
+    parser.add_argument("--generation-rounds", type=int, default=1, help="one round takes minutes")
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall")
     parser.add_argument("--only", nargs="+", choices=[*TARGETS, "agreement"], default=[*TARGETS, "agreement"])
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     options = parser.parse_args()
     if not (options.data / "bigbench").is_dir() or not (options.model / "config.json").is_file():
         raise SystemExit(
-            f"needs questions in {options.data}/bigbench and a model in {options.model} (`make demo`)"
+            f"needs task files in {options.data}/bigbench and a model in {options.model} (`make demo` writes one)"
         )
     with tempfile.TemporaryDirectory() as name:
         import datasets.config
@@ -239,7 +246,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 
 def agree(options: argparse.Namespace, folder: Path) -> dict[str, int]:
-    """Compare right and wrong of every item of three tasks, in float32."""
+    """Count the items of three tasks that one engine gets right and the other wrong, in float32."""
     given = (options.model, "float32", options.device, options.batch_tokens)
     ours, theirs = Ours(*given), Theirs(*given)
     compared = different = 0
@@ -253,7 +260,7 @@ def agree(options: argparse.Namespace, folder: Path) -> dict[str, int]:
 
 
 def report(results: dict[str, Any], options: argparse.Namespace) -> None:
-    """Write engine_speed.md and engine_speed.json; what was not measured now stays, if all else is the same."""
+    """Write engine_speed.md and engine_speed.json; keep earlier figures of other workloads with equal settings."""
     suffix = "" if options.device == "cpu" else "_gpu"
     what = f"random Llama, {options.random}" if options.random else options.model.name
     where = hardware(options.device)
@@ -264,13 +271,13 @@ def report(results: dict[str, Any], options: argparse.Namespace) -> None:
     if (earlier.get("hardware"), earlier.get("options")) == (where, settings):
         results = earlier["results"] | results
     lines = [
-        "# The engine beside LM Evaluation Harness's `hf` model",
+        "# The transformers engine compared with LM Evaluation Harness's `hf` model",
         "",
-        f"{where}. {what}, {options.dtype}, at most {options.batch_tokens} padded tokens a batch for both; "
+        f"{where}. {what}, {options.dtype}, at most {options.batch_tokens} padded tokens per batch for both; "
         f"medians of {options.rounds} rounds ({options.generation_rounds} of generation) by {options.clock} time. "
-        f"{options.items} items zero-shot, {options.items // 4} 5-shot, {options.generations} texts a workload.",
+        f"{options.items} items zero-shot, {options.items // 4} 5-shot, {options.generations} texts per workload.",
         "",
-        "| workload | ours | lm-eval | ratio | wanted | same answers | overhead of our engine | GPU busy |",
+        "| workload | quantgate | lm-eval | ratio | target | same answers | overhead of quantgate | GPU busy |",
         "|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for name, row in results.items():
@@ -285,10 +292,11 @@ def report(results: dict[str, Any], options: argparse.Namespace) -> None:
         )  # fmt: skip
     if "agreement" in results:
         found = results["agreement"]
-        lines += ["", f"In float32 {found['compared'] - found['different']} of {found['compared']} items of "
-                      f"{found['tasks']} tasks ({', '.join(AGREEMENT)}) are right or wrong alike."]  # fmt: skip
-    lines += ["", "Overhead is all time outside forward passes and log-softmax (tokenising, records, hashing, "
-                  "writing), by the model's own time."]  # fmt: skip
+        lines += ["", f"In float32, both agree on whether the answer is right for "
+                      f"{found['compared'] - found['different']} of {found['compared']} items in {found['tasks']} "
+                      f"tasks ({', '.join(AGREEMENT)})."]  # fmt: skip
+    lines += ["", "Overhead is the time outside of forward passes and log-softmax (tokenising, records, hashing, "
+                  "writing), divided by the time in them."]  # fmt: skip
     text = "\n".join(lines) + "\n"
     options.out.mkdir(parents=True, exist_ok=True)
     file.with_suffix(".md").write_text(text, encoding="utf-8")

@@ -1,9 +1,9 @@
-"""Size and speed of the HTML report, in a real headless Chromium.
+"""Size and speed of the HTML report in headless Chromium.
 
     python benchmarks/html_report.py [--out benchmarks/results] [--chromium /usr/bin/chromium]
 
-Each case is a comparison made by a seeded generator: multiple-choice items with four choices and their
-log-probabilities, or generated answers of the given length. The browser's figures are medians of five openings.
+Each case is a comparison from a seeded generator: multiple-choice items with four choices and their log-probabilities,
+or generated answers of the given length. The browser's figures are medians over loading the page five times.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ SYLLABLES = [
 
 
 def words(generator: np.random.Generator, characters: int, texts: int) -> list[str]:
-    """Return texts of made-up words of three syllables, which compress about as prose does."""
+    """Return texts of random three-syllable words, which compress about as well as prose."""
     vocabulary = ["".join(generator.choice(SYLLABLES, 3)) for _ in range(3_000)]
     ranks = np.minimum(generator.zipf(1.3, (texts, characters // 7)), len(vocabulary)) - 1
     return [" ".join(vocabulary[rank] for rank in row)[:characters] for row in ranks]
@@ -63,15 +63,15 @@ def words(generator: np.random.Generator, characters: int, texts: int) -> list[s
 def comparison(
     items: int, flips: float, prompt: int, answer: int, seed: int = 0
 ) -> tuple[Pairing, list[ModelSamples]]:
-    """Return a pairing: `flips` of the items change, seven in ten of them for the worse.
+    """Return paired samples of two models; most flips are regressions.
 
     Parameters
     ----------
     items : int
     flips : float
-        Share of items whose score changes.
+        Proportion of items that flip; 70 % of the flips are regressions.
     prompt, answer : int
-        Characters; an answer of 0 makes multiple-choice items.
+        Length in characters. An answer of 0 characters gives multiple-choice items.
     """
     generator = np.random.default_rng(seed)
     per_task = items // TASKS
@@ -113,7 +113,7 @@ def comparison(
 
 
 def opened(browser: Any, path: Path, runs: int = 5) -> dict[str, float]:
-    """Return milliseconds to the first paint, to a working explorer and to a text filter's result, and memory in MB."""
+    """Return the time (ms) to the first paint, to a usable page and of a text filter, and the memory (MB); medians."""
     measured: dict[str, list[float]] = {"paint": [], "ready": [], "filter": [], "heap": []}
     for _ in range(runs):
         page = browser.new_page(viewport={"width": 1440, "height": 900})
@@ -160,10 +160,10 @@ def main() -> None:
     lines = [
         "# Size and speed of the HTML report",
         "",
-        "Generated comparisons of 12 tasks; 2 cores. Making: from the pairing to the page.",
-        "Browser: headless Chromium, median of 5 openings; filter: from a first search until the list shows.",
+        "Generated comparisons with 12 tasks; 2 cores. Rendering: from the paired samples to the page.",
+        "Browser: headless Chromium, median over loading the page 5 times. Filter: from the first search to the list.",
         "",
-        "| comparison | flips in the page | characters kept of a text | size, MB | making, s "
+        "| comparison | flips in the page | characters per text, at most | size, MB | rendering, s "
         "| first paint, ms | usable, ms | filter, ms | JS heap, MB |",
         "|:--|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]

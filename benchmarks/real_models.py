@@ -1,9 +1,9 @@
-"""The gate on real models and BIG-bench tasks, and agreement of its scores with LM Evaluation Harness.
+"""The verdicts for real models on BIG-bench tasks, and the agreement of scores with LM Evaluation Harness.
 
     python benchmarks/real_models.py DATA [--models gate-demo/models] [--items 400] [--out benchmarks/results]
 
-DATA holds social_iqa, step_inference and goal_inference as JSONL with question, choices and gold. The models are those
-of `gate demo`. Prints a table and writes it to real_models.md.
+DATA is a folder with social_iqa, step_inference and goal_inference as JSONL files with question, choices and gold. The
+models are those of `gate demo`. The table is printed and written to real_models.md.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def write_config(folder: Path, data: Path, models: Path, candidate: str, items: 
 
 
 def lm_eval_correct(data: Path, model: Path, items: int, folder: Path) -> dict[str, list[bool]]:
-    """Return lm-eval's `acc` of each sample in float32, in order of the file."""
+    """Return lm-eval's `acc` of every sample in float32, in the order of the file."""
     import lm_eval
     from lm_eval.models.huggingface import HFLM
     from lm_eval.tasks import TaskManager
@@ -96,7 +96,7 @@ def lm_eval_correct(data: Path, model: Path, items: int, folder: Path) -> dict[s
 
 
 def main() -> None:
-    """Run both candidates, compare scores with lm-eval, and write the table."""
+    """Gate both candidates, compare scores with lm-eval, and write the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -111,7 +111,7 @@ def main() -> None:
     lines = [
         "# Real models on BIG-bench tasks",
         "",
-        f"SmolLM2-135M-Instruct in {dtype}, {options.items} items per task, 2 CPU threads. Cells: (regressions, "
+        f"SmolLM2-135M-Instruct in {dtype}, {options.items} items per task, 2 CPU threads. Cells show (regressions, "
         "improvements).",
         "",
         f"| candidate | {' | '.join(TASKS)} | omnibus p | verdict | seconds |",
@@ -140,7 +140,10 @@ def main() -> None:
                 f"{task} {sum(a == b for a, b in zip(ours[task], theirs[task], strict=True))}/{options.agree}"
                 for task in TASKS
             )
-            lines += ["", f"Samples whose `acc` in float32 equals LM Evaluation Harness's: {agreement}."]
+            lines += [
+                "",
+                f"Samples with the same `acc` as in LM Evaluation Harness, in float32: {agreement}.",
+            ]
     text = "\n".join(lines) + "\n"
     print(text)
     (options.out / "real_models.md").write_text(text, encoding="utf-8")
