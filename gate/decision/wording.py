@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from gate.decision.result import Decision, EarlyStopping, TaskResult
@@ -31,8 +32,8 @@ def points(drop: float) -> str:
 
 
 def size(proportion: float) -> str:
-    """Return a margin, a bound or a detectable drop in percentage points, without a sign."""
-    return f"{100 * proportion:.3g}"
+    """Return a margin or a bound in percentage points, with the unit."""
+    return f"{100 * proportion:.3g} point{'' if math.isclose(proportion, 0.01) else 's'}"
 
 
 def drop_interval(task: TaskResult) -> str:
@@ -58,7 +59,7 @@ def deciding_p(decision: Decision) -> str:
 
 def headline(decision: Decision) -> str:
     """Return how many tasks and items were compared."""
-    return f"{_count(len(decision.gating), 'task')}, {decision.items:,} paired items"
+    return f"{count(len(decision.gating), 'task')}, {decision.items:,} paired items"
 
 
 def test_names(decision: Decision) -> str:
@@ -68,11 +69,11 @@ def test_names(decision: Decision) -> str:
 
 def p_values(decision: Decision) -> str:
     """Return the caption of a column of p-values: the tests, and the p-values over all gating tasks."""
-    omnibus = decision.aggregate.omnibus
+    aggregate = decision.aggregate
     return (
-        f"p: one-sided {test_names(decision)}. Over all gating tasks: pooled {number(decision.aggregate.pooled.p)}, "
-        f"max {number(decision.aggregate.max.p)}, Fisher {number(decision.aggregate.fisher.p)}, "
-        f"omnibus {p_value(omnibus.p, omnibus.p_is_bound)}."
+        f"The p-values are one-sided, by {test_names(decision)}. Over all gating tasks: "
+        f"pooled {number(aggregate.pooled.p)}, max {number(aggregate.max.p)}, Fisher {number(aggregate.fisher.p)}, "
+        f"omnibus {p_value(aggregate.omnibus.p, aggregate.omnibus.p_is_bound)}."
     )
 
 
@@ -88,17 +89,18 @@ def task_summary(task: TaskResult) -> str:
 
 def detectable_drop(decision: Decision) -> str:
     """Say what drop this run could have detected."""
-    found = decision.sensitivity
-    power = f"{100 * found.power:g}%"
-    if found.detectable_drop is not None:
-        text = f"A true drop of {100 * found.detectable_drop:.2g} points on every task is detected with {power} power."
+    sensitivity = decision.sensitivity
+    power = f"{100 * sensitivity.power:g}%"
+    if sensitivity.detectable_drop is not None:
+        drop = f"{100 * sensitivity.detectable_drop:.2g} points"
+        text = f"A true drop of {drop} on every task is detected with {power} power."
     elif decision.margin == 0 and all(task.test == "exact McNemar" for task in decision.gating):
         text = f"Too few items: the power is below {power} even if every flip is a regression."
     else:
         reason = "With a margin" if decision.margin > 0 else "For this mix of scores"
         text = f"{reason}, only the detectable drop of each task is known (`mde` in the JSON result)."
-    if found.blind_tasks:
-        text += f" Too few flips to reject on their own: {', '.join(found.blind_tasks)}."
+    if sensitivity.blind_tasks:
+        text += f" Too few flips to reject on their own: {', '.join(sensitivity.blind_tasks)}."
     return text
 
 
@@ -109,7 +111,7 @@ def spending(decision: Decision) -> str | None:
         return None
     return (
         f"Run {spent.run} of its series has alpha {number(spent.level)} ({spent.kind}, "
-        f"{_count(spent.alarms, 'earlier alarm')}): {spent.guarantee}."
+        f"{count(spent.alarms, 'earlier alarm')}): {spent.guarantee}."
     )
 
 
@@ -141,7 +143,7 @@ def reasons(decision: Decision, over_budget: Sequence[str]) -> list[str]:
     certification = decision.certification
     if certification is None:
         return [f"No significant drop: {level}."]
-    bound = f"{size(certification.margin)} points"
+    bound = size(certification.margin)
     proof = f"large-sample score test, p = {number(certification.p_value)}"
     if certification.certified:
         return [
@@ -162,7 +164,7 @@ def _worse(decision: Decision) -> str:
             f"The candidate is worse than the baseline: stopped after {early.items:,} of {early.total:,} items "
             f"({_evidence(early)}). The p-values of single tasks are those of these items, not adjusted for the stop."
         )
-    beyond = f" by more than {size(decision.margin)} points" if decision.margin else ""
+    beyond = f" by more than {size(decision.margin)}" if decision.margin else ""
     significant = [task.task for task in decision.significant_tasks]
     own = "its own" if len(significant) == 1 else "their own"
     which = (
@@ -180,8 +182,9 @@ def _evidence(early: EarlyStopping) -> str:
     return f"e-value {number(early.e_value)}, threshold {number(1 / early.alpha)}"
 
 
-def _count(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+def count(number: int, noun: str) -> str:
+    """Return a number with its noun, in the plural unless the number is 1."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 TEMPLATE_FUNCTIONS = {

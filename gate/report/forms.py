@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from gate.report.redact import redact
-from gate.report.result import Result
+from gate.report.result import Result, to_json
 from gate.samples import Pairing
 
 Form = Literal["markdown", "json", "html", "junit", "attestation"]
@@ -30,9 +30,8 @@ def render(form: Form, result: Result, pairing: Pairing | None = None, secrets: 
         An attestation of a result without hashes of its weights or tasks.
     """
     # imported where used: showing a verdict needs none of them
-    if (
-        form == "attestation"
-    ):  # redacts after building: it looks tasks up by name, and a name may equal a secret
+    if form == "attestation":
+        # redacts after building, because it looks tasks up by name, and a name may equal a secret
         from gate.report.attestation import render_statement
 
         return render_statement(result, secrets)
@@ -50,6 +49,4 @@ def render(form: Form, result: Result, pairing: Pairing | None = None, secrets: 
         from gate.report.junit import render_junit
 
         return render_junit(result)
-    from gate.report.result import to_json
-
     return to_json(result)

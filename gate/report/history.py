@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gate.decision.wording import number, percent, points
+from gate.decision.wording import count, number, percent, points
 from gate.report.escape import log_line
 from gate.store.history import Record
 
@@ -43,7 +43,7 @@ def print_history(records: Sequence[Record], console: Console) -> None:
     console.print(table)
     fails = sum(record.verdict == "FAIL" for record in records)
     console.print(
-        f"{len(records)} run(s), {fails} FAIL. If no candidate had been worse, at most "
+        f"{count(len(records), 'run')}, {fails} FAIL. If no candidate had been worse, at most "
         f"{number(alpha_spent(records)[-1])} false alarms of the tests would be expected."
     )
 

@@ -72,7 +72,7 @@ def _tasks(result: Result) -> Table:
 
 
 def _flips(result: Result, count: int) -> Table:
-    table = Table(title=f"worst {min(count, len(result.flips))} flips", title_justify="left")
+    table = Table(title=f"worst {wording.count(min(count, len(result.flips)), 'flip')}", title_justify="left")
     for name in ("task", "prompt", "target", "baseline", "candidate"):
         table.add_column(name, overflow="fold")
     for flip in result.flips[:count]:

@@ -70,7 +70,7 @@ def test_table_has_every_run() -> None:
     text = out.getvalue()
     assert "2026-11-02 02:00" in text
     assert "1e-05" in text
-    assert "2 run(s), 1 FAIL" in text
+    assert "2 runs, 1 FAIL" in text
 
 
 def test_page_has_a_point_per_run_in_both_plots_and_loads_nothing() -> None:
