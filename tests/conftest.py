@@ -1,18 +1,23 @@
-"""Fixtures that several rooms share: tiny real models, and the real data where it is there."""
+"""Fixtures that several packages share: models, a project to run `gate` in, servers, and real data."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
-from support.tiny import write_tiny_model
+from support.fake_github import FakeGitHub
+from support.s3 import Bucket, serve_s3, use_s3
+from support.tiny import write_tiny_model, write_tiny_project
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-# the same examples in every run: a change that breaks a property shows in the change's own run
-settings.register_profile("same", derandomize=True)
-settings.load_profile("same")
+# read when torch is imported: threads only slow down matrices this small, here and in processes that tests start
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+# the same examples in every run
+settings.register_profile("deterministic", derandomize=True)
+settings.load_profile("deterministic")
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +34,7 @@ def other_tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def smollm2(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """SmolLM2-135M-Instruct, the demo's baseline: made once, or taken from QUANTGATE_MODELS; tests with it are slow."""
+    """SmolLM2-135M-Instruct, the demo's baseline: written once for all workers, or taken from QUANTGATE_MODELS."""
     from gate.demo.models import write_baseline
 
     if "QUANTGATE_MODELS" in os.environ:
@@ -38,7 +43,7 @@ def smollm2(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     shared = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
-        shared = shared.parent  # of all workers
+        shared = shared.parent
     with FileLock(shared / "smollm2.lock"):
         if not (shared / "smollm2").is_dir():
             write_baseline(shared / "smollm2.part")
@@ -48,8 +53,36 @@ def smollm2(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """Real data beside the checkout; tests that need it skip where it is absent."""
+    """Real data beside the checkout; tests that need it are skipped if it is missing."""
     folder = Path(__file__).resolve().parents[2] / "shared" / "data"
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder}")
     return folder
+
+
+@pytest.fixture
+def project(
+    tmp_path: Path, tiny_model: Path, other_tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """The current folder, with the models `base` and `other`, the 24 items of the tiny task and a gate.yml."""
+    monkeypatch.chdir(tmp_path)
+    return write_tiny_project(tmp_path, tiny_model, other_tiny_model)
+
+
+@pytest.fixture
+def github() -> Iterator[FakeGitHub]:
+    with FakeGitHub() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def s3_url() -> Iterator[str]:
+    with serve_s3() as url:
+        yield url
+
+
+@pytest.fixture
+def bucket(s3_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bucket:
+    """An empty bucket; the environment has the server's address and credentials."""
+    use_s3(monkeypatch, s3_url, tmp_path / "cache")
+    return Bucket(f"gate-{tmp_path.name.replace('_', '-')[:40].lower().strip('-')}")

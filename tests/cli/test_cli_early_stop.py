@@ -1,4 +1,4 @@
-"""`gate run` with early_stop: a damaged candidate costs a part of the items, an equal one all of them."""
+"""`gate run` with early_stop: a damaged candidate is stopped early, an equal one is evaluated on all items."""
 
 from __future__ import annotations
 
@@ -7,132 +7,107 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from support.tiny import write_gate_yml, write_tiny_model, write_tiny_task
+from support.commands import run_gate
+from support.tiny import (
+    TINY_TASK,
+    use_outputs_as_targets,
+    write_gate_yml,
+    write_tiny_model,
+    write_tiny_task,
+    write_tiny_text_task,
+)
 
-from gate.cli.main import main
 from gate.store import read_sets
 
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
-def gate(*words: str) -> int:
-    with pytest.raises(SystemExit) as left:
-        main(list(words))
-    return int(left.value.code or 0)
-
-
-def task(name: str, file: str, **more: Any) -> dict[str, Any]:
-    prompt = {"prompt": "Q: {{ question }}\nA:", "choices": "{{ choices }}", "answer": "{{ gold }}"}
-    return {"name": name, "file": file, **prompt, **more}
+TASKS = [
+    {**TINY_TASK, "name": "big", "file": "big.jsonl"},
+    {**TINY_TASK, "name": "small", "file": "small.jsonl"},
+    {**TINY_TASK, "name": "extra", "file": "extra.jsonl", "role": "advisory"},
+]
 
 
 @pytest.fixture(scope="module")
-def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three tasks whose right answers are the baseline's own: any other model can only get worse."""
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three tasks whose targets are the outputs of the baseline: any other model can only be worse."""
     folder = tmp_path_factory.mktemp("early")
     write_tiny_model(folder / "base", seed=0)
     write_tiny_model(folder / "other", seed=5)
-    tasks = [
-        task("big", "big.jsonl"),
-        task("small", "small.jsonl"),
-        task("extra", "extra.jsonl", role="advisory"),
-    ]
     for name, count in (("big", 160), ("small", 40), ("extra", 12)):
         write_tiny_task(folder / f"{name}.jsonl", count)
-    path = write_gate_yml(folder, "base", "base", tasks=tasks)
-    assert gate("evaluate", "-c", str(path), "-o", str(folder / "first"), "-q") == 0
-    sets = read_sets(folder / "first")
+    config = write_gate_yml(folder, "base", "base", tasks=TASKS)
+    assert run_gate("evaluate", "-c", config, "-o", folder / "outputs", "-q").code == 0
+    sets = read_sets(folder / "outputs")
     assert sets is not None
-    for name in ("big", "small", "extra"):
-        rows = [json.loads(line) for line in (folder / f"{name}.jsonl").read_text().splitlines()]
-        said = dict(
-            zip(*(sets.tasks[name].table[key].to_pylist() for key in ("prompt", "output")), strict=True)
-        )
-        for row in rows:
-            row["gold"] = int(said[f"Q: {row['question']}\nA:"])
-        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for name, samples in sets.tasks.items():
+        use_outputs_as_targets(folder / f"{name}.jsonl", samples.table)
     return folder
 
 
-def result(folder: Path, candidate: str, **decision: Any) -> tuple[int, dict[str, Any]]:
-    tasks = [task(name, f"{name}.jsonl") for name in ("big", "small")]
-    tasks.append(task("extra", "extra.jsonl", role="advisory"))
-    path = write_gate_yml(folder, "base", candidate, tasks=tasks, decision=decision)
-    code = gate("run", "-c", str(path), "-q")
-    found: dict[str, Any] = json.loads((folder / "gate-result.json").read_text())
-    return code, found
+def run(folder: Path, candidate: str, **decision: Any) -> tuple[int, dict[str, Any]]:
+    """Return the exit code and the result of `gate run`."""
+    config = write_gate_yml(folder, "base", candidate, tasks=TASKS, decision=decision)
+    code = run_gate("run", "-c", config, "-q").code
+    result: dict[str, Any] = json.loads((folder / "gate-result.json").read_text())
+    return code, result
 
 
-def test_a_damaged_candidate_is_stopped(work: Path) -> None:
-    code, found = result(work, "other", early_stop={"alpha": 0.01, "every": 20})
+def test_a_damaged_candidate_is_stopped(folder: Path) -> None:
+    code, result = run(folder, "other", early_stop={"alpha": 0.01, "every": 20})
     assert code == 1
-    assert found["early_stop"]["stopped"]
-    assert found["early_stop"]["of"] == 200
-    answered = sum(row["n"] for row in found["tasks"])
-    assert answered == found["early_stop"]["items"] < 120
-    assert answered % 20 == 0
-    assert [row["task"] for row in found["tasks"]] == ["big", "small"]  # the advisory one was never begun
-    assert "stopped after" in found["reasons"][0]
-    assert any("stopped early after" in note for note in found["notes"])
+    assert result["early_stop"]["stopped"]
+    assert result["early_stop"]["of"] == 200
+    evaluated = sum(task["n"] for task in result["tasks"])
+    assert evaluated == result["early_stop"]["items"] < 120
+    assert evaluated % 20 == 0
+    # the advisory task was not started
+    assert [task["task"] for task in result["tasks"]] == ["big", "small"]
+    assert "stopped after" in result["reasons"][0]
+    assert any("stopped early after" in note for note in result["notes"])
 
 
-def test_an_equal_candidate_is_asked_everything_and_the_final_test_has_the_rest(work: Path) -> None:
-    code, found = result(work, "base", early_stop={"alpha": 0.01, "every": 20})
+def test_an_equal_candidate_is_evaluated_completely_and_tested_at_the_remaining_alpha(folder: Path) -> None:
+    code, result = run(folder, "base", early_stop={"alpha": 0.01, "every": 20})
     assert code == 0
-    assert not found["early_stop"]["stopped"]
-    assert [row["n"] for row in found["tasks"]] == [160, 40, 12]
-    assert found["alpha"] == pytest.approx(0.04)
+    assert not result["early_stop"]["stopped"]
+    assert [task["n"] for task in result["tasks"]] == [160, 40, 12]
+    assert result["alpha"] == pytest.approx(0.04)
 
 
-def test_the_same_verdict_without_it(work: Path) -> None:
-    code, found = result(work, "other")
+def test_without_early_stop_the_verdict_is_the_same(folder: Path) -> None:
+    code, result = run(folder, "other")
     assert code == 1
-    assert found["early_stop"] is None
-    assert sum(row["n"] for row in found["tasks"]) == 212
+    assert result["early_stop"] is None
+    assert sum(task["n"] for task in result["tasks"]) == 212
 
 
 @pytest.mark.parametrize(
-    ("decision", "said"),
+    ("decision", "message"),
     [
         ({"early_stop": {"alpha": 0.05}}, "must be below alpha"),
         ({"early_stop": {}, "margin": 0.01}, "cannot be used with a margin"),
         ({"early_stop": {}, "alpha_spending": {"kind": "lord"}}, "cannot be used together"),
     ],
 )
-def test_what_it_does_not_go_with(
-    work: Path, decision: dict[str, Any], said: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path = write_gate_yml(work, "base", "other", decision=decision)
-    assert gate("run", "-c", str(path)) == 2
-    assert said in capsys.readouterr().err
+def test_a_conflicting_policy_is_refused(folder: Path, decision: dict[str, Any], message: str) -> None:
+    code, _, err = run_gate("run", "-c", write_gate_yml(folder, "base", "other", decision=decision))
+    assert code == 2
+    assert message in err
 
 
-def test_clusters_are_refused(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    tasks = [task("big", "big.jsonl", cluster="gold")]
-    path = write_gate_yml(work, "base", "other", tasks=tasks, decision={"early_stop": {}})
-    assert gate("run", "-c", str(path)) == 2
-    assert "cannot be used with clusters" in capsys.readouterr().err
+def test_clusters_are_refused(folder: Path) -> None:
+    tasks = [{**TASKS[0], "cluster": "gold"}]
+    config = write_gate_yml(folder, "base", "other", tasks=tasks, decision={"early_stop": {}})
+    code, _, err = run_gate("run", "-c", config)
+    assert code == 2
+    assert "cannot be used with clusters" in err
 
 
-def test_scores_that_are_not_right_or_wrong_are_refused(
-    work: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    texts = {
-        "name": "texts",
-        "file": "letters.jsonl",
-        "kind": "generate_until",
-        "prompt": "{{ question }}",
-        "answer": "{{ letter }}",
-        "max_tokens": 2,
-        "extract": "([a-z ])",
-    }
-    rows = [json.loads(line) for line in (work / "big.jsonl").read_text().splitlines()][:40]
-    (work / "letters.jsonl").write_text("".join(json.dumps({**row, "letter": "a"}) + "\n" for row in rows))
+def test_scores_that_are_not_binary_are_refused(folder: Path) -> None:
+    tasks = [write_tiny_text_task(folder, 40)]
     samples = {"repeats": 4, "temperature": 3.0}
-    path = write_gate_yml(work, "base", "other", tasks=[texts], samples=samples, decision={"early_stop": {}})
-    assert gate("run", "-c", str(path)) == 2
-    assert "early_stop needs binary scores" in capsys.readouterr().err
+    config = write_gate_yml(
+        folder, "base", "other", tasks=tasks, samples=samples, decision={"early_stop": {}}
+    )
+    code, _, err = run_gate("run", "-c", config)
+    assert code == 2
+    assert "early_stop needs binary scores" in err

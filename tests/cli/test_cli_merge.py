@@ -4,57 +4,32 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from support.tiny import write_gate_yml, write_tiny_task
+from support.commands import run_gate
+from support.tiny import write_tiny_task
 
-from gate.cli.main import main
 from gate.store import open_set, read_sets
 
 
-@pytest.fixture
-def project(
-    tmp_path: Path, tiny_model: Path, other_tiny_model: Path, monkeypatch: pytest.MonkeyPatch
-) -> Path:
-    """A folder with the models `base` and `other`, 24 questions and a gate.yml; the current folder."""
-    shutil.copytree(tiny_model, tmp_path / "base")
-    shutil.copytree(other_tiny_model, tmp_path / "other")
-    write_tiny_task(tmp_path / "items.jsonl")
-    write_gate_yml(tmp_path, "base", "other")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def gate_command(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
-    """Exit code, standard output and standard error of a command."""
-    with pytest.raises(SystemExit) as left:
-        main([str(argument) for argument in arguments])
-    out, err = capsys.readouterr()
-    assert isinstance(left.value.code, int)
-    return left.value.code, out, err
-
-
-def done(capsys: pytest.CaptureFixture[str], *arguments: object) -> list[str]:
-    """Lines on standard output of a command that succeeds."""
-    code, out, err = gate_command(capsys, *arguments)
+def output_lines(*arguments: object) -> list[str]:
+    """Return the lines on standard output of a command that must succeed."""
+    code, out, err = run_gate(*arguments)
     assert code == 0, err
     return out.splitlines()
 
 
-def test_a_matrix_of_shards_gives_what_one_machine_gives(
-    project: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    done(capsys, "evaluate", "-o", "whole")
+def test_a_matrix_of_shards_gives_what_one_machine_gives(project: Path) -> None:
+    output_lines("evaluate", "-o", "whole")
     for index in (1, 2, 3):
-        (folder,) = done(capsys, "evaluate", "--shard", f"{index}/3", "-o", f"shard{index}")
+        (folder,) = output_lines("evaluate", "--shard", f"{index}/3", "-o", f"shard{index}")
         assert Path(folder) == Path(f"shard{index}/animals.{index}-of-3")
         assert open_set(Path(folder)).manifest.items == 8
-    code, out, err = gate_command(capsys, "merge", "shard2", "shard3", "shard1", "-o", "out")
+    code, out, err = run_gate("merge", "shard2", "shard3", "shard1", "-o", "out")
     assert code == 0, err
     assert out.splitlines() == ["out/animals"]
     assert "animals: 24 items from 3 shards" in err
@@ -66,57 +41,55 @@ def test_a_matrix_of_shards_gives_what_one_machine_gives(
         merged["choice_logprobs"].to_pylist(), whole["choice_logprobs"].to_pylist(), strict=True
     ):
         assert one == pytest.approx(other, abs=1e-3)
-    assert gate_command(capsys, "compare", "whole", "out")[0] == 0
+    assert run_gate("compare", "whole", "out")[0] == 0
 
 
-def test_the_baseline_in_shards_fills_the_store(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_baseline_in_shards_fills_the_store(project: Path) -> None:
     for index in (1, 2):
-        done(capsys, "evaluate", "--baseline", "--shard", f"{index}/2", "-o", f"shard{index}")
-    (folder,) = done(capsys, "merge", "shard1", "shard2", "--into-store")
+        output_lines("evaluate", "--baseline", "--shard", f"{index}/2", "-o", f"shard{index}")
+    (folder,) = output_lines("merge", "shard1", "shard2", "--into-store")
     assert Path(folder).is_relative_to(Path(".gate", "baseline"))
-    code, _, err = gate_command(capsys, "run")
+    code, _, err = run_gate("run")
     assert code == 0
     assert "1 task(s) from the cache" in err
     result = json.loads((project / "gate-result.json").read_text())
     assert result["tasks"][0]["kl_mean"] > 0
 
 
-def test_divergence_is_measured_in_shards(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code, _, err = gate_command(capsys, "evaluate", "--kl", "--shard", "1/2", "-o", "shard1")
+def test_divergence_is_measured_in_shards(project: Path) -> None:
+    code, _, err = run_gate("evaluate", "--kl", "--shard", "1/2", "-o", "shard1")
     assert code == 2
     assert "no samples of the baseline base for task animals" in err
     assert "gate baseline" in err
-    (baseline,) = done(capsys, "baseline")
-    done(capsys, "run")
+    (baseline,) = output_lines("baseline")
+    output_lines("run")
     expected = json.loads((project / "gate-result.json").read_text())["tasks"][0]["kl_mean"]
     for index in (1, 2):
-        done(capsys, "evaluate", "--kl", "--shard", f"{index}/2", "-o", f"shard{index}")
-    done(capsys, "merge", "shard1", "shard2", "-o", "out")
-    code, out, err = gate_command(capsys, "compare", Path(baseline).parent, "out", "--json", "-")
+        output_lines("evaluate", "--kl", "--shard", f"{index}/2", "-o", f"shard{index}")
+    output_lines("merge", "shard1", "shard2", "-o", "out")
+    code, out, err = run_gate("compare", Path(baseline).parent, "out", "--json", "-")
     assert json.loads(out)["tasks"][0]["kl_mean"] == pytest.approx(expected, rel=1e-3)
-    code, _, err = gate_command(capsys, "merge", "shard1", "shard2", "--into-store")
+    code, _, err = run_gate("merge", "shard1", "shard2", "--into-store")
     assert code == 2
     assert "not the distributions that a baseline stores" in err
 
 
-def test_a_shard_alone_is_refused(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    done(capsys, "evaluate", "-o", "whole")
-    done(capsys, "evaluate", "--shard", "2/4", "-o", "shard2")
-    code, _, err = gate_command(capsys, "compare", "whole", "shard2")
+def test_a_shard_alone_is_refused(project: Path) -> None:
+    output_lines("evaluate", "-o", "whole")
+    output_lines("evaluate", "--shard", "2/4", "-o", "shard2")
+    code, _, err = run_gate("compare", "whole", "shard2")
     assert code == 2
     assert "shard2/animals.2-of-4 is shard 2 of 4 of task animals, not the whole set" in err
     assert "gate merge" in err
-    code, _, err = gate_command(capsys, "merge", "shard2", "-o", "out")
+    code, _, err = run_gate("merge", "shard2", "-o", "out")
     assert code == 2
     assert "3 of 4 shards are missing: 1, 3, 4" in err
     assert not (project / "out").exists()
 
 
 @pytest.mark.parametrize("shard", ["0/4", "5/4", "1", "1/0", "a/b", "-1/4", "1/4/2", "1 /4", "1/4x", "¹/4"])
-def test_a_shard_that_is_none_is_wrong_usage(
-    project: Path, capsys: pytest.CaptureFixture[str], shard: str
-) -> None:
-    code, _, err = gate_command(capsys, "evaluate", f"--shard={shard}", "-o", "out")
+def test_a_shard_that_is_none_is_wrong_usage(project: Path, shard: str) -> None:
+    code, _, err = run_gate("evaluate", f"--shard={shard}", "-o", "out")
     assert code == 2
     assert "is not a shard such as 1/4" in err
 
@@ -132,14 +105,12 @@ def test_a_shard_that_is_none_is_wrong_usage(
     ],
     ids=" ".join,
 )
-def test_contradictions_are_wrong_usage(
-    project: Path, capsys: pytest.CaptureFixture[str], arguments: list[str]
-) -> None:
-    assert gate_command(capsys, *arguments)[0] == 2
+def test_contradictions_are_wrong_usage(project: Path, arguments: list[str]) -> None:
+    assert run_gate(*arguments)[0] == 2
 
 
 @pytest.mark.slow
-def test_the_same_command_goes_on_after_kill_9(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_same_command_goes_on_after_kill_9(project: Path) -> None:
     write_tiny_task(project / "items.jsonl", 1200)  # three shards
     arguments = [sys.executable, "-m", "gate", "evaluate", "-o", "out"]
     process = subprocess.Popen(
@@ -152,7 +123,7 @@ def test_the_same_command_goes_on_after_kill_9(project: Path, capsys: pytest.Cap
             process.send_signal(signal.SIGKILL)
             process.wait()
     assert process.returncode == -signal.SIGKILL
-    code, _, err = gate_command(capsys, "evaluate", "-o", "out")
+    code, _, err = run_gate("evaluate", "-o", "out")
     assert code == 0
     assert "animals: resuming with 512 of 1200 items done" in err
     samples = read_sets(project / "out")

@@ -1,90 +1,82 @@
-"""gate plan."""
+"""`gate plan`: the detectable drop, and the number of items that a drop needs."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
-
-from gate.cli.main import main
-
-
-def run(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as stop:
-        main(list(arguments))
-    return int(stop.value.code or 0)
+from support.commands import run_gate
+from support.jsonl import write_jsonl
 
 
-def write_samples(path: Path, right: list[bool]) -> Path:
-    rows = (
-        {"task": "t", "item_id": f"i{k}", "output": "a" if ok else "b", "target": "a", "correct": ok}
-        for k, ok in enumerate(right)
+def write_samples(path: Path, correct: list[bool], repeats: int = 1) -> Path:
+    return write_jsonl(
+        path,
+        [
+            {
+                "task": "t",
+                "item_id": f"i{item}",
+                "repeat": repeat,
+                "output": "a" if value else "b",
+                "target": "a",
+                "correct": value,
+            }
+            for item, value in enumerate(correct)
+            for repeat in range(repeats)
+        ],
     )
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return path
 
 
-def test_needed_items_and_detectable_drop_agree_with_the_reference(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    assert run("plan", "--n", "1319", "--flip-rate", "0.1", "--drop", "0.02", "--json") == 0
-    plan = json.loads(capsys.readouterr().out)["flip rate 0.1"]
+def plans(*arguments: object) -> dict[str, Any]:
+    """Return what `gate plan --json` prints."""
+    code, out, err = run_gate("plan", *arguments, "--json")
+    assert code == 0, err
+    data: dict[str, Any] = json.loads(out)
+    return data
+
+
+def test_needed_items_and_detectable_drop_agree_with_the_reference() -> None:
+    plan = plans("--n", 1319, "--flip-rate", 0.1, "--drop", 0.02)["flip rate 0.1"]
     assert plan["tasks"][0]["needed"] == 1629
     assert plan["tasks"][0]["detectable"] == pytest.approx(0.0223, abs=1e-4)
 
 
-def test_without_a_flip_rate_three_usual_ones_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("plan", "--n", "1000", "--json") == 0
-    plans = json.loads(capsys.readouterr().out)
-    assert list(plans) == ["flip rate 0.02", "flip rate 0.05", "flip rate 0.1"]
-    seen = [plan["detectable"] for plan in plans.values()]
-    assert seen == sorted(seen)
+def test_three_usual_flip_rates_are_the_default() -> None:
+    data = plans("--n", 1000)
+    assert list(data) == ["flip rate 0.02", "flip rate 0.05", "flip rate 0.1"]
+    drops = [plan["detectable"] for plan in data.values()]
+    assert drops == sorted(drops)
 
 
-def test_two_runs_of_the_baseline_give_the_flip_rate(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_flip_rate_is_taken_from_two_runs_of_the_baseline(tmp_path: Path) -> None:
     first = write_samples(tmp_path / "a.jsonl", [True] * 70 + [False] * 30)
-    again = write_samples(tmp_path / "b.jsonl", [False] * 4 + [True] * 69 + [False] * 27)
-    assert run("plan", str(first), str(again), "--json") == 0
-    plan = json.loads(capsys.readouterr().out)["flip rates as observed"]
+    second = write_samples(tmp_path / "b.jsonl", [False] * 4 + [True] * 69 + [False] * 27)
+    plan = plans(first, second)["flip rates as observed"]
+    detectable = plan["tasks"][0]["detectable"]
     assert plan["tasks"] == [
-        {
-            "task": "t",
-            "n": 100,
-            "flip_rate": 0.07,
-            "detectable": plan["tasks"][0]["detectable"],
-            "needed": None,
-        }
+        {"task": "t", "n": 100, "flip_rate": 0.07, "detectable": detectable, "needed": None}
     ]
 
 
-def test_a_stored_baseline_gives_the_items(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    first = write_samples(tmp_path / "a.jsonl", [True] * 300)
-    assert run("plan", str(first), "--flip-rate", "0.05", "--drop", "0.03") == 0
-    assert "300" in capsys.readouterr().out
+def test_the_number_of_items_is_taken_from_a_stored_baseline(tmp_path: Path) -> None:
+    samples = write_samples(tmp_path / "a.jsonl", [True] * 300)
+    code, out, _ = run_gate("plan", samples, "--flip-rate", 0.05, "--drop", 0.03)
+    assert code == 0
+    assert "300" in out
 
 
-@pytest.mark.parametrize(
-    "arguments", [["plan"], ["plan", "--flip-rate", "0.1", "--drop", "0.2"], ["plan", "--n", "0"]]
-)
-def test_a_plan_that_cannot_be_made_is_a_usage_error(arguments: list[str]) -> None:
-    assert run(*arguments) == 2
+def test_repeats_of_an_item_count_as_one_item(tmp_path: Path) -> None:
+    samples = write_samples(tmp_path / "a.jsonl", [True] * 50, repeats=4)
+    assert plans(samples, "--flip-rate", 0.2)["flip rate 0.2"]["tasks"][0]["n"] == 50
+
+
+@pytest.mark.parametrize("arguments", [[], ["--flip-rate", "0.1", "--drop", "0.2"], ["--n", "0"]], ids=str)
+def test_missing_or_zero_items_are_wrong_usage(arguments: list[str]) -> None:
+    assert run_gate("plan", *arguments).code == 2
 
 
 @pytest.mark.parametrize("option", ["--alpha", "--power", "--flip-rate", "--drop"])
-def test_nan_is_no_number(option: str) -> None:
-    assert run("plan", "--n", "100", option, "nan") == 2
-
-
-def test_repeats_of_an_item_are_not_items(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    rows = [
-        {"task": "t", "item_id": f"i{k}", "repeat": r, "output": "a", "target": "a", "correct": True}
-        for k in range(50)
-        for r in range(4)
-    ]
-    path = tmp_path / "a.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    assert run("plan", str(path), "--flip-rate", "0.2", "--json") == 0
-    assert json.loads(capsys.readouterr().out)["flip rate 0.2"]["tasks"][0]["n"] == 50
+def test_nan_is_wrong_usage(option: str) -> None:
+    assert run_gate("plan", "--n", 100, option, "nan").code == 2

@@ -9,41 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-from support.tiny import write_gate_yml, write_tiny_task
+from support.commands import run_gate
+from support.tiny import edit_gate_yml, use_outputs_as_targets, write_gate_yml, write_tiny_task
 
-from gate.cli.main import main
-from gate.store import open_set, read_sets
-
-Code = tuple[int, str, str]
-
-
-def gate_command(capsys: pytest.CaptureFixture[str], *arguments: object) -> Code:
-    """Exit code, standard output and standard error of a command."""
-    with pytest.raises(SystemExit) as left:
-        main([str(argument) for argument in arguments])
-    out, err = capsys.readouterr()
-    assert isinstance(left.value.code, int)
-    return left.value.code, out, err
-
-
-@pytest.fixture
-def project(
-    tmp_path: Path, tiny_model: Path, other_tiny_model: Path, monkeypatch: pytest.MonkeyPatch
-) -> Path:
-    """A folder with the models `base` and `other`, 24 questions and a gate.yml; the current folder."""
-    shutil.copytree(tiny_model, tmp_path / "base")
-    shutil.copytree(other_tiny_model, tmp_path / "other")
-    write_tiny_task(tmp_path / "items.jsonl")
-    write_gate_yml(tmp_path, "base", "other")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def configure(project: Path, **sections: Any) -> None:
-    """Replace sections of the project's gate.yml."""
-    path = project / "gate.yml"
-    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **sections}))
+from gate.store import open_set
 
 
 def baseline_manifests(project: Path) -> dict[Path, int]:
@@ -60,29 +29,22 @@ def nan_weights(folder: Path) -> None:
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
 
 
-def make_baseline_right(project: Path, capsys: pytest.CaptureFixture[str], count: int = 60) -> None:
-    """Write questions whose right answers are those that the model `base` gives."""
-    path = write_tiny_task(project / "items.jsonl", count)
-    assert gate_command(capsys, "evaluate", "base", "-o", "probe", "-q")[0] == 0
-    samples = read_sets(project / "probe")
-    assert samples is not None
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
-    for row, answer in zip(rows, samples.tasks["animals"].table.column("output").to_pylist(), strict=True):
-        row["gold"] = int(answer)
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+def make_baseline_right(project: Path) -> None:
+    """Write 60 items whose targets are the outputs of the model `base`."""
+    path = write_tiny_task(project / "items.jsonl", 60)
+    assert run_gate("evaluate", "base", "-o", "probe", "-q").code == 0
+    use_outputs_as_targets(path, open_set(project / "probe" / "animals").read().table)
 
 
-def test_the_second_run_takes_the_baseline_from_the_cache(
-    project: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    code, out, err = gate_command(capsys, "run")
+def test_the_second_run_takes_the_baseline_from_the_cache(project: Path) -> None:
+    code, out, err = run_gate("run")
     assert code == 0
     assert "PASS" in out
     assert "baseline base: evaluating animals" in err
     first = baseline_manifests(project)
     assert len(first) == 1
 
-    code, again, err = gate_command(capsys, "run")
+    code, again, err = run_gate("run")
     assert code == 0
     assert "baseline base: 1 task(s) from the cache (oldest: 20" in err
     assert "baseline base: evaluating" not in err
@@ -90,7 +52,7 @@ def test_the_second_run_takes_the_baseline_from_the_cache(
     assert baseline_manifests(project) == first
     assert again == out
 
-    code, _, err = gate_command(capsys, "run", "--force-baseline")
+    code, _, err = run_gate("run", "--force-baseline")
     assert code == 0
     assert "baseline base: evaluating animals" in err
     forced = baseline_manifests(project)
@@ -98,40 +60,38 @@ def test_the_second_run_takes_the_baseline_from_the_cache(
     assert all(forced[path] > first[path] for path in first)
 
 
-def test_a_run_writes_the_reports_that_gate_yml_names(
-    project: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    _, out, err = gate_command(capsys, "run")
+def test_a_run_writes_the_reports_that_gate_yml_names(project: Path) -> None:
+    _, out, err = run_gate("run")
     result = json.loads((project / "gate-result.json").read_text())
     assert result["verdict"] == "PASS"
     assert result["provenance"]["reproduce"] == ["gate run --config gate.yml"]
     assert result["provenance"]["seconds"] > 0
     assert (project / "gate-report.md").read_text().startswith("## ✅ quantgate: PASS")
     assert "wrote gate-report.md" in err
-    assert gate_command(capsys, "report", "gate-result.json")[1] == out
+    assert run_gate("report", "gate-result.json")[1] == out
     for name in ("gate-report.md", "gate-result.json"):
         (project / name).unlink()
     write_gate_yml(project, "base", "other", report={"markdown": None, "json": None})
-    assert gate_command(capsys, "run", "--quiet")[2] == ""
+    assert run_gate("run", "--quiet")[2] == ""
     assert not (project / "gate-report.md").exists()
     assert not (project / "gate-result.json").exists()
 
 
-def test_json_for_standard_output_is_alone_there(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, err = gate_command(capsys, "run", "--json", "-")
+def test_json_for_standard_output_is_alone_there(project: Path) -> None:
+    code, out, err = run_gate("run", "--json", "-")
     written = json.loads((project / "gate-result.json").read_text())
     assert (code, json.loads(out)) == (written["exit_code"], written)
     assert "wrote gate-result.json" in err
-    _, table, _ = gate_command(capsys, "run", "--json", "other.json")
+    _, table, _ = run_gate("run", "--json", "other.json")
     assert "PASS" in table
     assert json.loads((project / "other.json").read_text())["verdict"] == "PASS"
 
 
-def test_weights_changed_in_place_miss_the_cache(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    gate_command(capsys, "baseline")
+def test_weights_changed_in_place_miss_the_cache(project: Path) -> None:
+    run_gate("baseline")
     first = baseline_manifests(project)
     shutil.copy(project / "other" / "model.safetensors", project / "base" / "model.safetensors")
-    code, _, err = gate_command(capsys, "run")
+    code, _, err = run_gate("run")
     assert code == 0
     assert "baseline base: evaluating animals" in err
     assert len(baseline_manifests(project)) == 2
@@ -139,41 +99,35 @@ def test_weights_changed_in_place_miss_the_cache(project: Path, capsys: pytest.C
     assert json.loads((project / "gate-result.json").read_text())["tasks"][0]["all_flip_rate"] == 0.0
 
 
-def test_changed_questions_miss_the_cache(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    gate_command(capsys, "baseline")
+def test_changed_questions_miss_the_cache(project: Path) -> None:
+    run_gate("baseline")
     write_tiny_task(project / "items.jsonl", 25)
-    _, _, err = gate_command(capsys, "baseline")
+    _, _, err = run_gate("baseline")
     assert "evaluating animals" in err
     assert len(baseline_manifests(project)) == 2
 
 
-def test_what_a_candidate_answered_is_never_taken_for_a_baseline(
-    project: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    gate_command(capsys, "run")
+def test_what_a_candidate_answered_is_never_taken_for_a_baseline(project: Path) -> None:
+    run_gate("run")
     write_gate_yml(project, "other", "base")
-    assert "baseline other: evaluating animals" in gate_command(capsys, "run")[2]
+    assert "baseline other: evaluating animals" in run_gate("run")[2]
 
 
-def test_the_baseline_command_prints_its_sets_and_keeps_them(
-    project: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    code, out, _ = gate_command(capsys, "baseline", "--quiet")
+def test_the_baseline_command_prints_its_sets_and_keeps_them(project: Path) -> None:
+    code, out, _ = run_gate("baseline", "--quiet")
     assert code == 0
     (folder,) = map(Path, out.splitlines())
     assert open_set(folder).manifest.items == 24
     stamp = (folder / "manifest.json").stat().st_mtime_ns
-    assert gate_command(capsys, "baseline", "--quiet") == (0, out, "")
+    assert run_gate("baseline", "--quiet") == (0, out, "")
     assert (folder / "manifest.json").stat().st_mtime_ns == stamp
-    gate_command(capsys, "baseline", "--force")
+    run_gate("baseline", "--force")
     assert (folder / "manifest.json").stat().st_mtime_ns > stamp
 
 
-def test_a_damaged_candidate_fails_with_1_and_the_same_weights_pass(
-    project: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    make_baseline_right(project, capsys)
-    code, out, _ = gate_command(capsys, "run")
+def test_a_damaged_candidate_fails_with_1_and_the_same_weights_pass(project: Path) -> None:
+    make_baseline_right(project)
+    code, out, _ = run_gate("run")
     result = json.loads((project / "gate-result.json").read_text())
     assert code == 1
     assert "FAIL" in out
@@ -182,28 +136,26 @@ def test_a_damaged_candidate_fails_with_1_and_the_same_weights_pass(
     assert result["flips"][0]["shift"] > 0
     # the lossless candidate: the same weights in other batches
     other_batches = {"model": "base", "engine": {"max_batch_tokens": 64}}
-    configure(project, candidate=other_batches)
-    assert gate_command(capsys, "run")[0] == 0
+    edit_gate_yml(project, candidate=other_batches)
+    assert run_gate("run")[0] == 0
     task = json.loads((project / "gate-result.json").read_text())["tasks"][0]
     assert (task["regressions"], task["improvements"]) == (0, 0)
 
 
-def test_missing_proof_ends_with_3_where_the_policy_blocks(
-    project: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_missing_proof_ends_with_3_where_the_policy_blocks(project: Path) -> None:
     write_gate_yml(project, "base", "other", decision={"certify": 0.01, "on_inconclusive": "fail"})
-    code, out, _ = gate_command(capsys, "run")
+    code, out, _ = run_gate("run")
     assert code == 3
     assert "INCONCLUSIVE" in out
 
 
-def test_evaluate_and_compare_give_what_run_gives(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    make_baseline_right(project, capsys)
-    run = gate_command(capsys, "run")
-    assert gate_command(capsys, "evaluate", "base", "-o", "sets/base")[0] == 0
-    code, out, _ = gate_command(capsys, "evaluate", "-o", "sets/other")
+def test_evaluate_and_compare_give_what_run_gives(project: Path) -> None:
+    make_baseline_right(project)
+    run = run_gate("run")
+    assert run_gate("evaluate", "base", "-o", "sets/base")[0] == 0
+    code, out, _ = run_gate("evaluate", "-o", "sets/other")
     assert (code, out) == (0, "sets/other/animals\n")
-    compared = gate_command(capsys, "compare", "sets/base", "sets/other", "--json", "compared.json")
+    compared = run_gate("compare", "sets/base", "sets/other", "--json", "compared.json")
 
     def table(text: str) -> list[list[str]]:
         """The cells up to Holm's p; a distance between distributions needs more than stored answers."""
@@ -221,62 +173,54 @@ def test_evaluate_and_compare_give_what_run_gives(project: Path, capsys: pytest.
         assert one[key] == other[key]
 
 
-def test_evaluate_takes_its_options(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_evaluate_takes_its_options(project: Path) -> None:
     shutil.copytree(project / "other", project / "bare")
     for file in (project / "bare").glob("*token*"):
         file.unlink()
     options = ["--dtype", "bfloat16", "--tokenizer", "baseline"]
-    code, _, _ = gate_command(capsys, "evaluate", "bare", "-o", "sets", *options)
+    code, _, _ = run_gate("evaluate", "bare", "-o", "sets", *options)
     assert code == 0
     model = open_set(project / "sets" / "animals").manifest.model
     assert (model.dtype, model.loaded_dtype, model.name) == ("bfloat16", "bfloat16", str(project / "bare"))
 
 
-def test_evaluate_never_replaces_a_folder_of_other_things(
-    project: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_evaluate_never_replaces_a_folder_of_other_things(project: Path) -> None:
     (project / "animals").mkdir()
     (project / "animals" / "photo.jpg").write_text("mine")
-    code, _, err = gate_command(capsys, "evaluate", "-o", ".")
+    code, _, err = run_gate("evaluate", "-o", ".")
     assert code == 2
     assert "animals is not a sample set" in err
     assert (project / "animals" / "photo.jpg").read_text() == "mine"
 
 
-def test_a_candidate_with_another_tokenizer_is_refused_with_2(
-    project: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_candidate_with_another_tokenizer_is_refused_with_2(project: Path) -> None:
     path = project / "other" / "tokenizer.json"
     data: dict[str, Any] = json.loads(path.read_text())
     vocabulary = data["model"]["vocab"]
     vocabulary["a"], vocabulary["b"] = vocabulary["b"], vocabulary["a"]
     path.write_text(json.dumps(data))
-    code, out, err = gate_command(capsys, "run")
+    code, out, err = run_gate("run")
     assert code == 2
     assert "tokenizer is not the baseline's" in err
     assert "candidate.tokenizer: baseline" in err
     assert out == ""
-    configure(project, candidate={"model": "other", "tokenizer": "baseline"})
-    assert gate_command(capsys, "run")[0] == 0
+    edit_gate_yml(project, candidate={"model": "other", "tokenizer": "baseline"})
+    assert run_gate("run")[0] == 0
 
 
-def test_a_candidate_without_tokenizer_takes_the_baselines(
-    project: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    whole = gate_command(capsys, "run")
+def test_a_candidate_without_tokenizer_takes_the_baselines(project: Path) -> None:
+    whole = run_gate("run")
     for file in (project / "other").glob("*token*"):
         file.unlink()
-    assert gate_command(capsys, "run")[:2] == whole[:2]
+    assert run_gate("run")[:2] == whole[:2]
 
 
-def test_a_candidate_of_nan_ends_with_4_names_the_task_and_loses_nothing(
-    project: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    gate_command(capsys, "run")
+def test_a_candidate_of_nan_ends_with_4_names_the_task_and_loses_nothing(project: Path) -> None:
+    run_gate("run")
     kept = {path: path.read_bytes() for path in stored(project)}
     result = (project / "gate-result.json").read_bytes()
     nan_weights(project / "other")
-    code, out, err = gate_command(capsys, "run")
+    code, out, err = run_gate("run")
     assert code == 4
     assert "task animals" in err
     assert "not finite numbers" in err
@@ -294,18 +238,16 @@ def stored(project: Path) -> list[Path]:
     ]
 
 
-def test_a_damaged_baseline_set_is_refused_before_the_candidate_is_evaluated(
-    project: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    gate_command(capsys, "baseline")
+def test_a_damaged_baseline_set_is_refused_before_the_candidate_is_evaluated(project: Path) -> None:
+    run_gate("baseline")
     (shard,) = (project / ".gate").rglob("*.parquet")
     shard.write_bytes(shard.read_bytes()[:-1])
-    code, _, err = gate_command(capsys, "run")
+    code, _, err = run_gate("run")
     assert code == 2
     assert shard.name in err
     assert "gate baseline --force" in err
     assert "candidate other: evaluating" not in err
-    assert gate_command(capsys, "run", "--force-baseline")[0] == 0
+    assert run_gate("run", "--force-baseline")[0] == 0
 
 
 @pytest.mark.parametrize(
@@ -317,28 +259,26 @@ def test_a_damaged_baseline_set_is_refused_before_the_candidate_is_evaluated(
     ],
 )
 def test_a_wrong_gate_yml_ends_with_2_before_anything_is_evaluated(
-    project: Path, capsys: pytest.CaptureFixture[str], sections: dict[str, Any], words: str
+    project: Path, sections: dict[str, Any], words: str
 ) -> None:
-    configure(project, **sections)
-    code, out, err = gate_command(capsys, "run")
+    edit_gate_yml(project, **sections)
+    code, out, err = run_gate("run")
     assert code == 2
     assert words in err
     assert out == ""
     assert not (project / ".gate").exists()
 
 
-def test_a_store_of_another_version_ends_with_2(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_store_of_another_version_ends_with_2(project: Path) -> None:
     (project / ".gate").mkdir()
     (project / ".gate" / "store.json").write_text('{"schema_version": 99}')
-    code, _, err = gate_command(capsys, "run")
+    code, _, err = run_gate("run")
     assert code == 2
     assert "schema version 99" in err
 
 
-def test_an_advisory_task_of_gate_yml_does_not_fail_the_run(
-    project: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    make_baseline_right(project, capsys)
+def test_an_advisory_task_of_gate_yml_does_not_fail_the_run(project: Path) -> None:
+    make_baseline_right(project)
     shutil.copy(project / "items.jsonl", project / "hard.jsonl")
     write_tiny_task(project / "easy.jsonl", 6)
     shared = {"prompt": "Q: {{ question }}\nA:", "choices": "{{ choices }}", "answer": "{{ gold }}"}
@@ -347,18 +287,16 @@ def test_an_advisory_task_of_gate_yml_does_not_fail_the_run(
         {"name": "easy", "file": "easy.jsonl", **shared},
     ]
     write_gate_yml(project, "base", "other", tasks=tasks)
-    code, out, _ = gate_command(capsys, "run")
+    code, out, _ = run_gate("run")
     assert code == 0
     assert "hard (advisory)" in out
 
 
-def test_notices_quoting_a_model_name_are_no_commands_to_the_runner(
-    project: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_notices_quoting_a_model_name_are_no_commands_to_the_runner(project: Path) -> None:
     name = "odd\n::error::pwned"
     (project / "base").rename(project / name)
     write_gate_yml(project, f"./{name}", "other")
-    code, out, err = gate_command(capsys, "run")
+    code, out, err = run_gate("run")
     assert code == 0
     assert "pwned" in err
     assert not any(line.strip().startswith("::") for line in (out + err).splitlines())

@@ -47,7 +47,9 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     code, modules = loaded(*arguments)
     assert code == 0
     assert "gate" in modules
-    assert not {"torch", "transformers", "scipy", "numpy", "pyarrow", "pandas", "pydantic", "lm_eval"} & modules
+    assert (
+        not {"torch", "transformers", "scipy", "numpy", "pyarrow", "pandas", "pydantic", "lm_eval"} & modules
+    )
 
 
 def test_compare_on_files_needs_no_model_library(tmp_path: Path) -> None:

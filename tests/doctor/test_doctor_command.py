@@ -5,52 +5,28 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-sys.path.append(str(Path(__file__).parents[1] / "github"))
+from support.commands import run_gate
 from support.fake_github import HOME, TOKEN, Answer, FakeGitHub
-from support.tiny import write_gate_yml, write_tiny_task
+from support.runner import PAYLOADS
+from support.tiny import edit_gate_yml
 
-from gate.cli.main import main
 from gate.doctor import Finding
 from gate.doctor.github import examine_github
 
-PAYLOADS = Path(__file__).parents[1] / "github" / "payloads"
 
-
-@pytest.fixture
-def github() -> Iterator[FakeGitHub]:
-    with FakeGitHub() as server:
-        yield server
-
-
-def doctor(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str]:
-    with pytest.raises(SystemExit) as caught:
-        main(["doctor", *map(str, arguments)])
-    assert isinstance(caught.value.code, int)
-    return caught.value.code, capsys.readouterr().out
-
-
-@pytest.fixture
-def project(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in ("base", "other"):
-        shutil.copytree(tiny_model, tmp_path / name)
-    write_tiny_task(tmp_path / "items.jsonl")
-    write_gate_yml(tmp_path, "base", "other")
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(autouse=True)
+def _no_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run outside of a GitHub job."""
     for name in ("GITHUB_ACTIONS", "GITHUB_EVENT_NAME", "GITHUB_TOKEN"):
         monkeypatch.delenv(name, raising=False)
-    return tmp_path
 
 
-def test_usable_machine_has_exit_code_0_and_nothing_is_written(
-    project: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_usable_machine_has_exit_code_0_and_nothing_is_written(project: Path) -> None:
     before = sorted(project.rglob("*"))
-    code, out = doctor(capsys)
+    code, out, _ = run_gate("doctor")
     assert code == 0
     for word in (
         "quantgate",
@@ -70,21 +46,21 @@ def test_usable_machine_has_exit_code_0_and_nothing_is_written(
     assert sorted(project.rglob("*")) == before
 
 
-def test_problem_has_exit_code_4_and_a_remedy(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_problem_has_exit_code_4_and_a_remedy(project: Path) -> None:
     import torch
 
     if torch.cuda.is_available():
         pytest.skip("a GPU is visible")
-    write_gate_yml(project, "base", "other", engine={"device": "cuda"})
-    code, out = doctor(capsys, "--config", "gate.yml")
+    edit_gate_yml(project, engine={"device": "cuda"})
+    code, out, _ = run_gate("doctor", "--config", "gate.yml")
     assert code == 4
     assert "problem" in out
     assert "default-runtime" in out.replace("\n", " ")
 
 
-def test_invalid_gate_yml_is_one_of_the_findings(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_gate_yml_is_one_of_the_findings(project: Path) -> None:
     (project / "gate.yml").write_text("version: 1\nbasline: {}\n")
-    code, out = doctor(capsys, "--json")
+    code, out, _ = run_gate("doctor", "--json")
     assert code == 4
     data = json.loads(out)
     assert data["exit_code"] == 4
@@ -93,18 +69,18 @@ def test_invalid_gate_yml_is_one_of_the_findings(project: Path, capsys: pytest.C
     assert findings["torch"]["state"] == "ok"
 
 
-def test_missing_task_file_is_a_problem(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_task_file_is_a_problem(project: Path) -> None:
     (project / "items.jsonl").unlink()
-    code, out = doctor(capsys)
+    code, out, _ = run_gate("doctor")
     assert code == 4
     assert "no such task file: items.jsonl" in out
 
 
 def test_machine_alone_is_examined_without_a_gate_yml(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    code, out = doctor(capsys)
+    code, out, _ = run_gate("doctor")
     assert code == 0
     assert "none given" in out
 
@@ -119,7 +95,6 @@ def test_machine_alone_is_examined_without_a_gate_yml(
 def test_without_torch_it_names_the_extra_to_install(
     project: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
     engine: dict[str, str],
     code: int,
     state: str,
@@ -128,8 +103,8 @@ def test_without_torch_it_names_the_extra_to_install(
         monkeypatch.delitem(sys.modules, name)
     for name in ("torch", "transformers"):
         monkeypatch.setitem(sys.modules, name, None)  # as if it were not installed
-    write_gate_yml(project, "base", "other", engine=engine)
-    exit_code, out = doctor(capsys, "--json")
+    edit_gate_yml(project, engine=engine)
+    exit_code, out, _ = run_gate("doctor", "--json")
     assert exit_code == code
     findings = {finding["what"]: finding for finding in json.loads(out)["findings"]}
     assert findings["packages"]["state"] == state
@@ -212,10 +187,10 @@ def test_token_is_never_shown(github: FakeGitHub, tmp_path: Path) -> None:
     assert {finding.what: finding.state for finding in findings}["token"] == "warn"
 
 
-def test_engine_option_compares_with_plain_scoring(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code, out = doctor(capsys, "--engine")
+def test_engine_option_compares_with_plain_scoring(project: Path) -> None:
+    code, out, _ = run_gate("doctor", "--engine")
     assert code == 0
     text = " ".join(out.split())
     assert "scores differ by at most" in text
     assert "from scoring one choice at a time; the same choice wins in 100%" in text
-    assert "one choice at a time" not in doctor(capsys)[1]
+    assert "one choice at a time" not in run_gate("doctor").out

@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 import stamina
 from support.fake_github import TOKEN, FakeGitHub
+from support.runner import PAYLOADS
 
 from gate.github.client import Client
-
-PAYLOADS = Path(__file__).parent / "payloads"
 
 
 @pytest.fixture(autouse=True)
@@ -22,12 +21,6 @@ def _no_waiting() -> Iterator[None]:
     stamina.set_testing(True, attempts=100, cap=True)
     yield
     stamina.set_testing(False)
-
-
-@pytest.fixture
-def github() -> Iterator[FakeGitHub]:
-    with FakeGitHub() as server:
-        yield server
 
 
 @pytest.fixture

@@ -11,16 +11,13 @@ import pytest
 import yaml
 from huggingface_hub import constants
 from support.fake_github import HEAD, HOME, TOKEN, Answer, FakeGitHub
-from support.tiny import write_gate_yml, write_tiny_task
-from test_inputs import as_runner
-from test_outputs import read_back
+from support.runner import PAYLOADS, as_runner, read_outputs
+from support.tiny import use_outputs_as_targets, write_tiny_project, write_tiny_task
 
 from gate.caches import all_caches
 from gate.cli.main import main
 from gate.github.ownership import give_to_owner
 from gate.store import read_sets
-
-PAYLOADS = Path(__file__).parent / "payloads"
 
 
 class Job:
@@ -60,7 +57,7 @@ class Job:
 
     @property
     def outputs(self) -> dict[str, str]:
-        return read_back(self.output)
+        return read_outputs(self.output)
 
 
 @pytest.fixture
@@ -73,10 +70,7 @@ def job(
 ) -> Job:
     workspace = tmp_path / "workspace"
     workspace.mkdir()
-    shutil.copytree(tiny_model, workspace / "base")
-    shutil.copytree(other_tiny_model, workspace / "other")
-    write_tiny_task(workspace / "items.jsonl")
-    write_gate_yml(workspace, "base", "other")
+    write_tiny_project(workspace, tiny_model, other_tiny_model)
     monkeypatch.chdir(workspace)
     return Job(workspace, tmp_path / "runner", monkeypatch, github.url)
 
@@ -88,10 +82,7 @@ def make_baseline_right(job: Job, count: int = 60) -> None:
     (stored,) = (job.workspace / ".gate" / "baseline").iterdir()
     samples = read_sets(stored)
     assert samples is not None
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
-    for row, answer in zip(rows, samples.tasks["animals"].table.column("output").to_pylist(), strict=True):
-        row["gold"] = int(answer)
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    use_outputs_as_targets(path, samples.tasks["animals"].table)
 
 
 def test_pass_sets_outputs_and_is_published_everywhere(

@@ -6,23 +6,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from support.runner import as_runner
 
 from gate.errors import ConfigError
 from gate.github.inputs import UNSET, Inputs, input_fields, read_inputs
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def as_runner(**inputs: str) -> dict[str, str]:
-    """Return the environment of a step: the defaults of action.yml, overridden by the given inputs.
-
-    The runner converts names to upper case and spaces to underscores, keeps dashes, and also passes unknown names.
-    """
-    action = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
-    given = {name: entry["default"] for name, entry in action["inputs"].items()}
-    given["github-token"] = "ghs_default"
-    given |= {name.replace("_", "-"): text for name, text in inputs.items()}
-    return {f"INPUT_{name.replace(' ', '_').upper()}": text for name, text in given.items()}
 
 
 def problems(environment: dict[str, str]) -> str:

@@ -8,36 +8,12 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from support.runner import read_outputs
 
 from gate.errors import ExitCode
 from gate.github.outputs import NAMES, error_outputs, workspace_path, write_outputs
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def read_back(path: Path) -> dict[str, str]:
-    """Parse GITHUB_OUTPUT by the runner's rules: NAME<<DELIMITER, lines, DELIMITER; or NAME=VALUE."""
-    lines = path.read_bytes().decode("utf-8").split("\n")
-    outputs: dict[str, str] = {}
-    position = 0
-    while position < len(lines):
-        line = lines[position].removesuffix("\r")
-        position += 1
-        if not line:
-            continue
-        heredoc, equals = line.find("<<"), line.find("=")
-        if heredoc >= 0 and (equals < 0 or heredoc < equals):
-            name, delimiter = line.split("<<", 1)
-            value = []
-            while lines[position].removesuffix("\r") != delimiter:
-                value.append(lines[position])
-                position += 1
-            position += 1
-            outputs[name] = "\n".join(value)
-        else:
-            name, text = line.split("=", 1)
-            outputs[name] = text
-    return outputs
 
 
 def test_outputs_are_read_back_as_written(tmp_path: Path) -> None:
@@ -47,7 +23,7 @@ def test_outputs_are_read_back_as_written(tmp_path: Path) -> None:
     write_outputs(
         {"GITHUB_OUTPUT": str(file)}, {"comment-url": "https://github.com/o/r/pull/1#issuecomment-2"}
     )
-    outputs = read_back(file)
+    outputs = read_outputs(file)
     assert outputs["other"] == "1"
     assert (outputs["verdict"], outputs["p-value"], outputs["exit-code"]) == ("ERROR", "", "4")
     assert set(outputs) - {"other"} == set(NAMES)
@@ -67,14 +43,14 @@ def test_outputs_are_read_back_as_written(tmp_path: Path) -> None:
 def test_no_value_sets_another_output(tmp_path: Path, value: str) -> None:
     file = tmp_path / "output"
     write_outputs({"GITHUB_OUTPUT": str(file)}, {"report-path": value})
-    assert set(read_back(file)) == {"report-path"}
+    assert set(read_outputs(file)) == {"report-path"}
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_any_text_is_preserved(tmp_path_factory: pytest.TempPathFactory, value: str) -> None:
     file = tmp_path_factory.mktemp("o") / "output"
     write_outputs({"GITHUB_OUTPUT": str(file)}, {"report-path": value, "verdict": "FAIL"})
-    assert read_back(file) == {"report-path": value, "verdict": "FAIL"}
+    assert read_outputs(file) == {"report-path": value, "verdict": "FAIL"}
 
 
 def test_delimiters_differ_for_each_value(tmp_path: Path) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.s3 import Bucket
 from support.sample_sets import MODEL, write_set
 
 from gate.errors import ConfigError, EvaluationError, SampleError
@@ -19,65 +19,12 @@ from gate.store.remote import RemoteStore, open_store
 from gate.store.trust import WritePolicy
 
 pytest.importorskip("s3fs")
-moto_server = pytest.importorskip("moto.server")
+pytest.importorskip("moto.server")
 
 KEY = "k" * 32
 MAY_WRITE = WritePolicy(True, "a test")
 MAY_NOT_WRITE = WritePolicy(False, "a pull_request run may read the store, not write to it")
 TASK = "a" * 64
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    running = moto_server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    running.start()
-    host, port = running.get_host_and_port()
-    yield f"http://{host}:{port}"
-    running.stop()
-
-
-@pytest.fixture
-def bucket(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bucket:
-    """Create an empty bucket; the environment has the server's address and credentials."""
-    for name, value in {
-        "AWS_ENDPOINT_URL": server,
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "hush-hush",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "GATE_CACHE": str(tmp_path / "cache"),
-    }.items():
-        monkeypatch.setenv(name, value)
-    for name in ("GATE_STORE_KEY", "GATE_STORE_WRITE", "GITHUB_ACTIONS"):
-        monkeypatch.delenv(name, raising=False)
-    return Bucket(f"gate-{tmp_path.name.replace('_', '-')[:40].lower().strip('-')}")
-
-
-class Bucket:
-    """The objects of a bucket, accessed without our own code."""
-
-    def __init__(self, name: str) -> None:
-        import boto3
-
-        self.name = name
-        self._s3 = boto3.client("s3")
-        self._s3.create_bucket(Bucket=name)
-        self.url = f"s3://{name}/team/store"
-
-    def objects(self) -> dict[str, bytes]:
-        listed = self._s3.list_objects_v2(Bucket=self.name).get("Contents", [])
-        return {
-            one["Key"]: self._s3.get_object(Bucket=self.name, Key=one["Key"])["Body"].read() for one in listed
-        }
-
-    def put(self, key: str, content: bytes) -> None:
-        self._s3.put_object(Bucket=self.name, Key=key, Body=content)
-
-    def delete(self, key: str) -> None:
-        self._s3.delete_object(Bucket=self.name, Key=key)
-
-    def one(self, ending: str) -> str:
-        (key,) = (key for key in self.objects() if key.endswith(ending))
-        return key
 
 
 def baseline_folder(store: Store) -> Path:
@@ -196,14 +143,14 @@ def test_an_altered_or_missing_data_file_is_refused(bucket: Bucket, content: byt
 @pytest.mark.parametrize("content", [b"{", b"[]", b'{"schema_version": 2}', b""])
 def test_an_invalid_manifest_is_refused(bucket: Bucket, content: bytes) -> None:
     store = publish(bucket.url)
-    bucket.put(bucket.one("manifest.json"), content)
+    bucket.put(bucket.only_key("manifest.json"), content)
     with pytest.raises(SampleError):
         find(store)
 
 
 def test_a_set_of_another_model_is_refused(bucket: Bucket) -> None:
     store = publish(bucket.url)
-    key = bucket.one("manifest.json")
+    key = bucket.only_key("manifest.json")
     manifest = json.loads(bucket.objects()[key])
     manifest["model"]["fingerprint"] = "e" * 64
     bucket.put(key, json.dumps(manifest).encode())
@@ -215,7 +162,7 @@ def test_with_a_key_a_consistent_forgery_is_refused(bucket: Bucket, monkeypatch:
     """Manifest and data files are consistent; only the signature differs."""
     monkeypatch.setenv("GATE_STORE_KEY", KEY)
     store = publish(bucket.url)
-    assert bucket.one(".sig")
+    assert bucket.only_key(".sig")
     forget(store)
     assert scores(find(store)) == {1.0}
 

@@ -1,0 +1,68 @@
+"""An interrupted run resumes at the task that it had reached; a finished run starts again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from support.commands import run_gate
+from support.tiny import TINY_TASK, edit_gate_yml, write_gate_yml, write_tiny_task
+
+from gate.engines import Progress
+from gate.evaluation.evaluate import TaskEvaluation
+from gate.store import SampleSet
+
+
+@pytest.fixture
+def config(tmp_path: Path, tiny_model: Path) -> Path:
+    """A gate.yml with two tasks and the same model on both sides."""
+    tasks = []
+    for name, count in (("first", 10), ("second", 12)):
+        write_tiny_task(tmp_path / f"{name}.jsonl", count)
+        tasks.append({**TINY_TASK, "name": name, "file": f"{name}.jsonl"})
+    return write_gate_yml(tmp_path, str(tiny_model), str(tiny_model), tasks=tasks)
+
+
+def test_tasks_finished_before_an_interrupt_are_not_evaluated_again(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run_gate("baseline", "-c", config).code == 0
+    run = TaskEvaluation.run
+
+    def interrupted(evaluation: TaskEvaluation, progress: Progress) -> SampleSet:
+        if evaluation.task.name == "second":
+            raise KeyboardInterrupt
+        return run(evaluation, progress)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TaskEvaluation, "run", interrupted)
+        assert run_gate("run", "-c", config).code == 130
+    code, _, err = run_gate("run", "-c", config)
+    assert code == 0
+    assert "first-" in err
+    assert err.count("already complete, from the interrupted run") == 1
+    # the last run was not interrupted, so the candidate is evaluated again
+    code, _, err = run_gate("run", "-c", config)
+    assert code == 0
+    assert "already complete" not in err
+    assert not list((config.parent / ".gate").rglob("*.running"))
+
+
+def test_a_cached_baseline_without_the_needed_distributions_is_evaluated_again(config: Path) -> None:
+    edit_gate_yml(config.parent, distance={"kl": False})
+    assert run_gate("run", "-c", config).code == 0
+    edit_gate_yml(config.parent, distance={"kl": True, "max_kl": 0.1})
+    code, _, err = run_gate("run", "-c", config)
+    assert code == 0
+    assert "stores fewer tokens than distance.kl_top asks for" in err
+    assert json.loads((config.parent / "gate-result.json").read_text())["tasks"][0]["kl_mean"] < 1e-3
+    assert "fewer tokens" not in run_gate("run", "-c", config).err
+
+
+def test_shards_of_a_task_share_a_folder(config: Path) -> None:
+    shards, merged = config.parent / "shards", config.parent / "merged"
+    for shard in ("1/2", "2/2"):
+        assert run_gate("evaluate", "-c", config, "-o", shards, "--shard", shard, "-q").code == 0
+    assert run_gate("merge", shards, "-o", merged).code == 0
+    assert {path.name for path in merged.iterdir() if path.is_dir()} == {"first", "second"}
