@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from gate.config import EngineSettings, ModelSettings
-from gate.engines import Engine, GenerateRequest, fetch, locate, open_engine
+from gate.engines import Engine, fetch, locate, open_engine
+from gate.tasks.requests import GenerateRequest
 
 
 @dataclass(frozen=True)

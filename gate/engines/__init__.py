@@ -3,20 +3,7 @@
 from __future__ import annotations
 
 from gate.config import EngineSettings
-from gate.engines.base import (
-    Distribution,
-    Divergence,
-    Engine,
-    GenerateAnswer,
-    GenerateRequest,
-    LoglikelihoodAnswer,
-    LoglikelihoodRequest,
-    ModelIdentity,
-    Progress,
-    RollingAnswer,
-    RollingRequest,
-    Runtime,
-)
+from gate.engines.base import Engine, ModelIdentity, Progress, Runtime
 from gate.engines.devices import require_devices
 from gate.engines.extra import LOCAL_ENGINE, require_packages
 from gate.engines.source import ModelSource, fetch, identify, locate
@@ -49,18 +36,10 @@ def open_engine(source: ModelSource, settings: EngineSettings) -> Engine:
 
 
 __all__ = [
-    "Distribution",
-    "Divergence",
     "Engine",
-    "GenerateAnswer",
-    "GenerateRequest",
-    "LoglikelihoodAnswer",
-    "LoglikelihoodRequest",
     "ModelIdentity",
     "ModelSource",
     "Progress",
-    "RollingAnswer",
-    "RollingRequest",
     "Runtime",
     "fetch",
     "identify",

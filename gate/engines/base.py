@@ -7,32 +7,15 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from gate.canonical import digest
-from gate.tasks import Message
 from gate.tasks.requests import (
-    Distribution,
-    Divergence,
     GenerateAnswer,
     GenerateRequest,
     LoglikelihoodAnswer,
     LoglikelihoodRequest,
+    Message,
     RollingAnswer,
     RollingRequest,
 )
-
-__all__ = [
-    "Distribution",
-    "Divergence",
-    "Engine",
-    "GenerateAnswer",
-    "GenerateRequest",
-    "LoglikelihoodAnswer",
-    "LoglikelihoodRequest",
-    "ModelIdentity",
-    "Progress",
-    "RollingAnswer",
-    "RollingRequest",
-    "Runtime",
-]
 
 Progress = Callable[[int], None]
 """Called with the number of requests answered since the last call."""

@@ -17,18 +17,10 @@ from lm_eval.api.model import LM
 from lm_eval.api.registry import register_model
 
 from gate.config import EngineSettings, ModelSettings
-from gate.engines import (
-    Engine,
-    GenerateRequest,
-    LoglikelihoodRequest,
-    RollingRequest,
-    fetch,
-    locate,
-    open_engine,
-)
+from gate.engines import Engine, fetch, locate, open_engine
 from gate.tasks import Message
 from gate.tasks.harness.generation import Generation, generation
-from gate.tasks.requests import draw_seed
+from gate.tasks.requests import GenerateRequest, LoglikelihoodRequest, RollingRequest, draw_seed
 
 _LOG = logging.getLogger(__name__)
 

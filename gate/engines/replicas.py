@@ -12,21 +12,19 @@ from itertools import pairwise
 from typing import Any
 
 from gate.config import EngineSettings
-from gate.engines.base import (
-    Engine,
-    GenerateAnswer,
-    GenerateRequest,
-    LoglikelihoodAnswer,
-    LoglikelihoodRequest,
-    Progress,
-    RollingAnswer,
-    RollingRequest,
-    Runtime,
-)
+from gate.engines.base import Engine, Progress, Runtime
 from gate.engines.cluster import connect, first_line, gpus_per_replica, stop
 from gate.engines.source import ModelSource
 from gate.errors import EvaluationError, GateError
 from gate.tasks import Message
+from gate.tasks.requests import (
+    GenerateAnswer,
+    GenerateRequest,
+    LoglikelihoodAnswer,
+    LoglikelihoodRequest,
+    RollingAnswer,
+    RollingRequest,
+)
 
 _LOG = logging.getLogger(__name__)
 _CHUNKS = 4  # per replica, so that no replica waits long for the last one

@@ -12,21 +12,22 @@ import numpy as np
 import pyarrow as pa
 
 from gate.canonical import text_digest
-from gate.engines import (
+from gate.engines import Engine, Progress
+from gate.errors import EvaluationError
+from gate.samples.record import SAMPLE_SCHEMA
+from gate.tasks import Item, Task
+from gate.tasks.requests import (
+    Answer,
     Distribution,
-    Engine,
     GenerateAnswer,
     GenerateRequest,
     LoglikelihoodAnswer,
     LoglikelihoodRequest,
-    Progress,
+    Request,
     RollingAnswer,
     RollingRequest,
+    prompt_of,
 )
-from gate.errors import EvaluationError
-from gate.samples.record import SAMPLE_SCHEMA
-from gate.tasks import Item, Task
-from gate.tasks.requests import Answer, Request, prompt_of
 
 TOP_TOKENS = 128
 """Tokens that are stored of each baseline distribution: 6 bytes per token, 768 per item before compression."""

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 
 import pyarrow.compute as pc
 
-from gate.engines import Distribution
 from gate.samples.record import TaskSamples
+from gate.tasks.requests import Distribution
 
 
 class StoredDistributions(Mapping[str, Distribution]):

@@ -9,9 +9,9 @@ import pytest
 import torch
 from support.opened import open_model, silent
 
-from gate.engines import GenerateRequest, LoglikelihoodRequest
 from gate.engines.hf.model.distribution import distributions
 from gate.errors import EvaluationError
+from gate.tasks.requests import GenerateRequest, LoglikelihoodRequest
 
 
 def top_distributions(logprobs: torch.Tensor, k: int) -> list[Any]:

@@ -12,8 +12,9 @@ import pytest
 import torch
 from support.opened import open_model, silent
 
-from gate.engines import Engine, GenerateRequest
+from gate.engines import Engine
 from gate.engines.hf.generation.sequence import append_tokens, make_sequences
+from gate.tasks.requests import GenerateRequest
 
 PROMPTS = [
     "the cat", "Q : What colour is the fish ?\nA :", "one two three", "a", "", "日本 🐈", "big big big big dog",

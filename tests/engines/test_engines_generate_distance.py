@@ -9,7 +9,8 @@ import pytest
 from support.opened import open_model, silent
 from support.writers import PAGED, STATIC, write_model
 
-from gate.engines import Distribution, Engine, GenerateRequest, LoglikelihoodRequest
+from gate.engines import Engine
+from gate.tasks.requests import Distribution, GenerateRequest, LoglikelihoodRequest
 
 CONTEXTS = ["the cat", "Q : What is big ?\nA :", "a", "one two three", "big big dog", "the cat"]
 MODELS = {

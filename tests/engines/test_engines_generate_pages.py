@@ -29,10 +29,10 @@ from support.writers import (
     write_paged,
 )
 
-from gate.engines import GenerateRequest
 from gate.engines.hf.generation.paged_cache import PagedLayer
 from gate.engines.hf.generation.token_budget import automatic_token_budget
 from gate.errors import EvaluationError
+from gate.tasks.requests import GenerateRequest
 
 
 @pytest.mark.parametrize("name", PAGED)

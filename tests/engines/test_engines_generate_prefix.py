@@ -24,11 +24,11 @@ from support.writers import (
     write_paged,
 )
 
-from gate.engines import GenerateRequest
 from gate.engines.hf.generation.paged import supports_shared_prefix
 from gate.engines.hf.generation.paged_model import PagedModel
 from gate.engines.hf.generation.shared_prefix_attention import PrefixKV, attend
 from gate.engines.hf.model.batching import BatchLimit
+from gate.tasks.requests import GenerateRequest
 
 
 @pytest.mark.parametrize("name", PAGED)

@@ -13,9 +13,10 @@ import torch
 from scipy import stats
 from support.opened import open_model, silent
 
-from gate.engines import Engine, GenerateRequest
+from gate.engines import Engine
 from gate.engines.hf.generation.sampling import gumbel_noise, noise_key, sample
 from gate.errors import EvaluationError
+from gate.tasks.requests import GenerateRequest
 
 PROMPTS = ["the cat", "one two three", "a", "big big dog", "What animal sees the bird ? A :"]
 

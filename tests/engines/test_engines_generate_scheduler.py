@@ -5,10 +5,10 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gate.engines import GenerateRequest
 from gate.engines.hf.generation.kv_cache import KVCacheManager, PageCopy
 from gate.engines.hf.generation.scheduler import Admission, Scheduler
 from gate.engines.hf.generation.sequence import TokenSequence
+from gate.tasks.requests import GenerateRequest
 
 PAGE_SIZE = 16
 

@@ -7,7 +7,8 @@ import shutil
 from pathlib import Path
 
 from gate.config import EngineSettings, ModelSettings
-from gate.engines import Engine, GenerateRequest, fetch, locate, open_engine
+from gate.engines import Engine, fetch, locate, open_engine
+from gate.tasks.requests import GenerateRequest
 
 
 def open_checkpoint(folder: Path) -> Engine:

@@ -8,7 +8,8 @@ import pytest
 import torch
 from support.opened import open_model, silent
 
-from gate.engines import Engine, LoglikelihoodRequest
+from gate.engines import Engine
+from gate.tasks.requests import LoglikelihoodRequest
 
 pytestmark = [
     pytest.mark.gpu,

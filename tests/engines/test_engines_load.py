@@ -15,10 +15,11 @@ from safetensors.torch import load_file, save_file
 from support.opened import loglikelihoods, open_model, silent
 
 from gate.config import EngineSettings, ModelSettings
-from gate.engines import GenerateRequest, ModelSource, fetch, locate, open_engine
+from gate.engines import ModelSource, fetch, locate, open_engine
 from gate.engines.devices import resolve_device
 from gate.errors import EvaluationError, ExitCode, ModelError, TaskError
 from gate.tasks import Message
+from gate.tasks.requests import GenerateRequest
 
 QUESTION = [("Q : What animal sees the cat ?", (" dog", " big fish"))]
 

@@ -11,12 +11,12 @@ from support.architectures import PACKED, build
 from support.opened import silent
 from support.tiny import WORDS
 
-from gate.engines import LoglikelihoodRequest
 from gate.engines.hf.model.load import LoadedModel
 from gate.engines.hf.model.memory import device_memory
 from gate.engines.hf.scoring.costs import automatic_tokens, cpu_tokens
 from gate.engines.hf.scoring.forward import Forward
 from gate.engines.hf.scoring.scorer import Scorer
+from gate.tasks.requests import LoglikelihoodRequest
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ import pytest
 
 from gate.config import EngineSettings
 from gate.config.engine import EngineOverride
-from gate.engines import Distribution
 from gate.engines.openai.client import Client
 from gate.engines.openai.partial import divergence
 from gate.errors import ConfigError
+from gate.tasks.requests import Distribution
 
 SERVER = EngineSettings(kind="openai", base_url="http://one.example/v1", api_key_env="GATE_TEST_KEY")
 

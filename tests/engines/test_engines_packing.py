@@ -14,7 +14,6 @@ from support.architectures import PACKED, PLAIN, build
 from support.opened import open_model, silent
 from support.tiny import WORDS
 
-from gate.engines import LoglikelihoodAnswer, LoglikelihoodRequest
 from gate.engines.hf import SCORING
 from gate.engines.hf.model.capabilities import read_capabilities
 from gate.engines.hf.model.load import LoadedModel
@@ -23,8 +22,8 @@ from gate.engines.hf.scoring.method import Method, choose_method
 from gate.engines.hf.scoring.packing import plan_groups
 from gate.engines.hf.scoring.scorer import Scorer
 from gate.engines.hf.scoring.trees import build_tree, unpacked
-from gate.engines.tokens import Row, Target, scoring_rows
-from gate.engines.tokens.rows import _merge_prefixes
+from gate.engines.tokens.rows import Row, Target, _merge_prefixes, scoring_rows
+from gate.tasks.requests import LoglikelihoodAnswer, LoglikelihoodRequest
 
 torch.set_num_threads(1)
 WORD = st.sampled_from([word for word in WORDS if word.strip()])

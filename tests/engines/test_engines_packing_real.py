@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from support.opened import open_model, silent
 
-from gate.engines import LoglikelihoodRequest
 from gate.engines.hf.engine import TransformersEngine
 from gate.engines.hf.scoring.check import self_check
+from gate.tasks.requests import LoglikelihoodRequest
 
 pytestmark = pytest.mark.slow
 

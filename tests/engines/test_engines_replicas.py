@@ -14,18 +14,11 @@ from hypothesis import strategies as st
 from support.opened import open_model, silent
 
 from gate.config import EngineSettings, ModelSettings
-from gate.engines import (
-    Engine,
-    GenerateRequest,
-    LoglikelihoodRequest,
-    RollingRequest,
-    fetch,
-    locate,
-    open_engine,
-)
+from gate.engines import Engine, fetch, locate, open_engine
 from gate.engines.replicas import ReplicaEngine, split
 from gate.errors import ConfigError, EvaluationError, ModelError
 from gate.tasks import Message
+from gate.tasks.requests import GenerateRequest, LoglikelihoodRequest, RollingRequest
 
 ray = pytest.importorskip("ray")
 slow = pytest.mark.slow

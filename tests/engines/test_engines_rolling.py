@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.opened import open_model, silent
 
-from gate.engines import RollingRequest
-from gate.engines.tokens import rolling_rows
+from gate.engines.tokens.rows import rolling_rows
 from gate.errors import EvaluationError
+from gate.tasks.requests import RollingRequest
 
 TEXTS = [
     "the cat sees a dog",

@@ -16,10 +16,12 @@ from hypothesis import strategies as st
 from support.opened import loglikelihoods, open_model, silent
 from support.tiny import WORDS
 
-from gate.engines import Engine, LoglikelihoodRequest
+from gate.engines import Engine
 from gate.engines.hf.scoring.positions import is_likeliest
-from gate.engines.tokens import encode, scoring_rows
+from gate.engines.tokens.rows import scoring_rows
+from gate.engines.tokens.tokenizer import encode
 from gate.errors import EvaluationError
+from gate.tasks.requests import LoglikelihoodRequest
 
 Request = tuple[str, tuple[str, ...]]
 

@@ -13,9 +13,10 @@ from support.opened import open_model, silent
 from support.served import open_served, served_identity
 from support.trained import write_trained_model
 
-from gate.engines import Engine, GenerateRequest, LoglikelihoodRequest, RollingRequest
+from gate.engines import Engine
 from gate.errors import EvaluationError, ModelError, TaskError
 from gate.tasks import Message
+from gate.tasks.requests import GenerateRequest, LoglikelihoodRequest, RollingRequest
 
 REQUESTS = [
     LoglikelihoodRequest("Q: Which animal sees the red bird?\nA:", (" cat", " a big dog", " fish")),

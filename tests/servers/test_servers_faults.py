@@ -16,9 +16,9 @@ from support.fake_vllm import NAME, FakeVllm, Fault, serve
 from support.opened import silent
 from support.served import open_served
 
-from gate.engines import GenerateRequest
 from gate.errors import ConfigError, EvaluationError, ExitCode
 from gate.http import retry_after
+from gate.tasks.requests import GenerateRequest
 
 KEY = "sk-do-not-tell-1234567890"
 REQUESTS = [GenerateRequest(f"the cat {number}", (), 2) for number in range(6)]

@@ -18,8 +18,8 @@ import pytest
 from support.opened import silent
 from support.served import open_served
 
-from gate.engines import GenerateRequest, LoglikelihoodRequest
 from gate.errors import EvaluationError
+from gate.tasks.requests import GenerateRequest, LoglikelihoodRequest
 
 URL = os.environ.get("GATE_TEST_LLAMA_CPP_PYTHON", "")
 pytestmark = [

@@ -21,20 +21,12 @@ from support.served import open_served, served_identity
 from gate.cli.main import main
 from gate.config import EngineSettings, ModelSettings, SampleSettings, TaskSettings
 from gate.demo.models import find_gguf
-from gate.engines import (
-    Engine,
-    GenerateRequest,
-    LoglikelihoodRequest,
-    RollingRequest,
-    fetch,
-    identify,
-    locate,
-    open_engine,
-)
+from gate.engines import Engine, fetch, identify, locate, open_engine
 from gate.errors import EvaluationError, ModelError
 from gate.samples import pair
 from gate.store import as_samples
 from gate.tasks import Message, build_task
+from gate.tasks.requests import GenerateRequest, LoglikelihoodRequest, RollingRequest
 
 pytest.importorskip("xllamacpp")
 pytestmark = pytest.mark.slow

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from gate.config import EngineSettings, ModelSettings
-from gate.engines import Engine, LoglikelihoodRequest, fetch, locate, open_engine
+from gate.engines import Engine, fetch, locate, open_engine
+from gate.tasks.requests import LoglikelihoodRequest
 
 torch.set_num_threads(1)  # threads only slow down matrices this small
 

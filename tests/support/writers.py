@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from gate.engines import Engine, GenerateRequest
+from gate.engines import Engine
+from gate.tasks.requests import GenerateRequest
 from support.opened import silent
 
 SHORT_PREFIX = "Q : What is big ?\nA : the dog\nQ : What runs ?\nA : a cat\n" * 2

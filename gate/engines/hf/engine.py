@@ -10,24 +10,23 @@ from typing import Any
 import torch
 
 from gate.config import EngineSettings
-from gate.engines.base import (
-    GenerateAnswer,
-    GenerateRequest,
-    LoglikelihoodAnswer,
-    LoglikelihoodRequest,
-    Progress,
-    RollingAnswer,
-    RollingRequest,
-    Runtime,
-)
+from gate.engines.base import Progress, Runtime
 from gate.engines.hf.generation.generate import generate
 from gate.engines.hf.generation.token_budget import automatic_token_budget
 from gate.engines.hf.model.batching import BatchLimit
 from gate.engines.hf.model.load import LoadedModel, load
 from gate.engines.hf.scoring.scorer import Scorer
 from gate.engines.source import ModelSource
-from gate.engines.tokens import render_chat
+from gate.engines.tokens.tokenizer import render_chat
 from gate.tasks import Message
+from gate.tasks.requests import (
+    GenerateAnswer,
+    GenerateRequest,
+    LoglikelihoodAnswer,
+    LoglikelihoodRequest,
+    RollingAnswer,
+    RollingRequest,
+)
 
 
 class TransformersEngine:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from gate.engines.base import LoglikelihoodRequest, RollingAnswer, RollingRequest
 from gate.engines.openai.completions import Completions
 from gate.engines.openai.scoring import Scores, TextScore, request_scores, rolling_answer
 from gate.engines.openai.tokens import request_sequences, request_windows
 from gate.engines.openai.wire import Likely, Position
-from gate.engines.tokens import ScoredSequence, joined_texts
+from gate.engines.tokens.sequences import ScoredSequence, joined_texts
 from gate.errors import EvaluationError
+from gate.tasks.requests import LoglikelihoodRequest, RollingAnswer, RollingRequest
 
 _SET_TOKENIZER = "Set `tokenizer:` to a folder or hub name with the served model's tokenizer."
 

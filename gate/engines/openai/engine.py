@@ -10,16 +10,7 @@ from importlib.metadata import version
 from typing import TypeVar
 
 from gate.config import EngineSettings
-from gate.engines.base import (
-    GenerateAnswer,
-    GenerateRequest,
-    LoglikelihoodAnswer,
-    LoglikelihoodRequest,
-    Progress,
-    RollingAnswer,
-    RollingRequest,
-    Runtime,
-)
+from gate.engines.base import Progress, Runtime
 from gate.engines.openai.client import Client, RefusedError
 from gate.engines.openai.completions import Completions
 from gate.engines.openai.generate import generate
@@ -31,9 +22,19 @@ from gate.engines.openai.server import Server, find_server
 from gate.engines.openai.tokens import LocalTokens, RemoteTokens, check_same_tokenizer
 from gate.engines.openai.wire import Likely
 from gate.engines.source import ModelSource
-from gate.engines.tokens import generation_prompts, load_tokenizer, render_chat, tokenizer_digest
+from gate.engines.tokens.load import load_tokenizer, tokenizer_digest
+from gate.engines.tokens.sequences import generation_prompts
+from gate.engines.tokens.tokenizer import render_chat
 from gate.errors import EvaluationError, TaskError
 from gate.tasks import Message
+from gate.tasks.requests import (
+    GenerateAnswer,
+    GenerateRequest,
+    LoglikelihoodAnswer,
+    LoglikelihoodRequest,
+    RollingAnswer,
+    RollingRequest,
+)
 
 _LOG = logging.getLogger(__name__)
 _MAX_TOP = 4096  # a list of the whole vocabulary would be megabytes of JSON per item

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from gate.engines.base import GenerateAnswer, GenerateRequest
 from gate.engines.openai.completions import Completions
 from gate.errors import EvaluationError
+from gate.tasks.requests import GenerateAnswer, GenerateRequest
 
 # disables a server's own sampling defaults, which may come from the model's generation_config.json
 _NEUTRAL: dict[str, dict[str, Any]] = {

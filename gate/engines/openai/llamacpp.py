@@ -8,14 +8,14 @@ one request if the list of likeliest tokens holds them.
 
 from __future__ import annotations
 
-from gate.engines.base import LoglikelihoodRequest, RollingAnswer, RollingRequest
 from gate.engines.openai.client import Client
 from gate.engines.openai.scoring import Scores, TextScore, request_scores, rolling_answer
 from gate.engines.openai.server import Server
 from gate.engines.openai.tokens import TokenSource, request_sequences, request_windows
 from gate.engines.openai.wire import Likely, NativeCompletion, Position, read
-from gate.engines.tokens import ScoredSequence
+from gate.engines.tokens.sequences import ScoredSequence
 from gate.errors import EvaluationError
+from gate.tasks.requests import LoglikelihoodRequest, RollingAnswer, RollingRequest
 
 _ROUTE = "completion"
 _FORCE = 1e4  # logit bias that forces a token

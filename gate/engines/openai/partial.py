@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gate.engines.base import Distribution, Divergence
 from gate.engines.openai.wire import Likely
+from gate.tasks.requests import Distribution, Divergence
 
 
 def distribution(top: Sequence[Likely]) -> Distribution | None:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from gate.engines.base import LoglikelihoodRequest, RollingAnswer, RollingRequest
 from gate.engines.openai.wire import Likely
-from gate.engines.tokens import ScoredSequence
+from gate.engines.tokens.sequences import ScoredSequence
+from gate.tasks.requests import LoglikelihoodRequest, RollingAnswer, RollingRequest
 
 
 @dataclass(frozen=True)

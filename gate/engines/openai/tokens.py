@@ -5,18 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol, Self
 
-from gate.engines.base import LoglikelihoodRequest, RollingRequest
 from gate.engines.openai.client import Client, RefusedError
 from gate.engines.openai.server import Server
-from gate.engines.tokens import (
-    ScoredSequence,
-    encode,
-    prefix_token,
-    rolling_sequences,
-    scored_sequences,
-    texts_to_encode,
-)
+from gate.engines.tokens.sequences import ScoredSequence, rolling_sequences, scored_sequences, texts_to_encode
+from gate.engines.tokens.tokenizer import encode, prefix_token
 from gate.errors import ModelError
+from gate.tasks.requests import LoglikelihoodRequest, RollingRequest
 
 _SAMPLES = (  # different tokenizers give different ids for at least one of these
     "The capital of France is Paris.",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from gate.engines.base import LoglikelihoodRequest, RollingAnswer, RollingRequest
 from gate.engines.openai.completions import Completions
 from gate.engines.openai.scoring import Scores, TextScore
-from gate.engines.tokens import joined_texts
+from gate.engines.tokens.sequences import joined_texts
 from gate.errors import EvaluationError
+from gate.tasks.requests import LoglikelihoodRequest, RollingAnswer, RollingRequest
 
 _TOP = 100
 _HINT = (

@@ -6,9 +6,9 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gate.engines.base import LoglikelihoodRequest, RollingRequest
 from gate.engines.tokens.sequences import rolling_sequences, scored_sequences, texts_to_encode
 from gate.engines.tokens.tokenizer import Tokenizer, encode, prefix_token
+from gate.tasks.requests import LoglikelihoodRequest, RollingRequest
 
 _LOG = logging.getLogger(__name__)
 

@@ -9,9 +9,9 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from gate.engines.base import GenerateRequest, LoglikelihoodRequest
 from gate.engines.tokens.tokenizer import Tokenizer, encode, prefix_token
 from gate.errors import EvaluationError
+from gate.tasks.requests import GenerateRequest, LoglikelihoodRequest
 
 _LOG = logging.getLogger(__name__)
 

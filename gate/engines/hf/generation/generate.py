@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from gate.engines.base import GenerateAnswer, GenerateRequest, Progress
+from gate.engines.base import Progress
 from gate.engines.hf.generation.continuous_batching import generate_continuous
 from gate.engines.hf.generation.paged import paging_obstacle
 from gate.engines.hf.generation.sequence import TokenSequence, make_sequences
 from gate.engines.hf.generation.static_batching import generate_static
 from gate.engines.hf.model.batching import BatchLimit
 from gate.engines.hf.model.load import LoadedModel
-from gate.engines.tokens import generation_prompts
+from gate.engines.tokens.sequences import generation_prompts
+from gate.tasks.requests import GenerateAnswer, GenerateRequest
 
 _LOG = logging.getLogger(__name__)
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from gate.engines.base import Distribution, Divergence, GenerateAnswer, GenerateRequest
 from gate.engines.hf.generation.sampling import noise_key, sample
 from gate.engines.hf.model.distribution import distributions
+from gate.tasks.requests import Distribution, Divergence, GenerateAnswer, GenerateRequest
 
 _DISTRIBUTION_ROWS = 64  # rows of float32 log-probabilities held at a time
 _CONTEXT_TOKENS = 8  # decoded before a possible stop string, so that it starts on a whole character

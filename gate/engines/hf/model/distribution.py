@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from gate.engines.base import Distribution, Divergence, GenerateRequest, LoglikelihoodRequest
 from gate.engines.hf.model.load import to_device
 from gate.errors import EvaluationError
+from gate.tasks.requests import Distribution, Divergence, GenerateRequest, LoglikelihoodRequest
 
 Request = LoglikelihoodRequest | GenerateRequest
 

@@ -15,7 +15,7 @@ from gate.config import EngineSettings
 from gate.engines.devices import resolve_device
 from gate.engines.hf.model.capabilities import Capabilities, read_capabilities
 from gate.engines.source import ModelSource
-from gate.engines.tokens import load_tokenizer, tokenizer_digest
+from gate.engines.tokens.load import load_tokenizer, tokenizer_digest
 from gate.errors import EvaluationError, ModelError
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from gate.engines.tokens import common_length
+from gate.engines.tokens.rows import common_length
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gate.engines.base import LoglikelihoodAnswer, LoglikelihoodRequest
 from gate.engines.hf.scoring.scorer import Scorer
+from gate.tasks.requests import LoglikelihoodAnswer, LoglikelihoodRequest
 
 _TEXTS = (
     "The harbour was empty when the ferry came in, and nobody took the rope that the boy had thrown.",

@@ -11,7 +11,7 @@ from gate.engines.hf.model.load import LoadedModel
 from gate.engines.hf.model.memory import device_memory, is_out_of_memory, release_cached_memory
 from gate.engines.hf.scoring.forward import Forward
 from gate.engines.hf.scoring.trees import unpacked
-from gate.engines.tokens import Row, Target
+from gate.engines.tokens.rows import Row, Target
 
 _LOG = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from gate.engines.hf.model.load import LoadedModel
 from gate.engines.hf.scoring.forward import Forward, Position
 from gate.engines.hf.scoring.prefix_cache import PrefixCache
 from gate.engines.hf.scoring.trees import Tree, build_tree, unpacked
-from gate.engines.tokens import Row, Target
+from gate.engines.tokens.rows import Row, Target
 
 _LOG = logging.getLogger(__name__)
 

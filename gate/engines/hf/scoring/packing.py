@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from gate.engines.hf.model.prefixes import plan_prefixes
 from gate.engines.hf.scoring.trees import Group, Tree, build_tree, concatenate
-from gate.engines.tokens import Row, common_length
+from gate.engines.tokens.rows import Row, common_length
 
 # Several trees in one row mean less padding. But attention within a row is quadratic and mostly masked, and each row
 # reads its own copy of the prefix's keys and values, so the row width grows with the prefix. In tokens: bounds of it.

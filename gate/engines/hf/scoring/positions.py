@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from gate.engines.base import Distribution, Divergence, LoglikelihoodRequest
 from gate.engines.hf.model.distribution import queue_distributions
 from gate.engines.hf.model.load import to_device
 from gate.engines.hf.scoring.forward import Position
 from gate.engines.hf.scoring.trees import Scored, Tree
+from gate.tasks.requests import Distribution, Divergence, LoglikelihoodRequest
 
 # log-probabilities held in float32 at a time: 8 MiB fit into a CPU's cache, 256 MiB into any GPU's memory
 _CHUNK = {"cpu": 1 << 21}

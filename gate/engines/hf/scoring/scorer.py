@@ -7,15 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
-from gate.engines.base import (
-    Distribution,
-    Divergence,
-    LoglikelihoodAnswer,
-    LoglikelihoodRequest,
-    Progress,
-    RollingAnswer,
-    RollingRequest,
-)
+from gate.engines.base import Progress
 from gate.engines.hf.model.batching import BatchLimit, run_in_batches
 from gate.engines.hf.model.load import LoadedModel
 from gate.engines.hf.model.memory import release_cached_memory
@@ -26,7 +18,15 @@ from gate.engines.hf.scoring.packing import plan_groups
 from gate.engines.hf.scoring.positions import Answer, Positions
 from gate.engines.hf.scoring.prefix_cache import PrefixCache
 from gate.engines.hf.scoring.trees import Group, Tree, unpacked
-from gate.engines.tokens import Row, rolling_rows, scoring_rows
+from gate.engines.tokens.rows import Row, rolling_rows, scoring_rows
+from gate.tasks.requests import (
+    Distribution,
+    Divergence,
+    LoglikelihoodAnswer,
+    LoglikelihoodRequest,
+    RollingAnswer,
+    RollingRequest,
+)
 
 _LOG = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from gate.engines.tokens import Row, common_length
+from gate.engines.tokens.rows import Row, common_length
 
 
 @dataclass(frozen=True)
