@@ -17,7 +17,7 @@ def automatic_token_budget(loaded: LoadedModel) -> int:
     """Return the token budget of `gate.engines.hf.generation.generate.generate`: a power of two, so that runs repeat.
 
     The budget depends on the size of a token's keys and values, not on the activations and logits that bound scoring
-    (`gate.engines.hf.model.memory`). On a CPU a decode step over many sequences costs little more than one over few,
+    (`gate.engines.hf.scoring.costs`). On a CPU a decode step over many sequences costs little more than one over few,
     because each step reads all weights.
     """
     config = loaded.model.config.get_text_config()
