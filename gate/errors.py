@@ -6,7 +6,7 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """What the process says to the shell. FAIL (1) always and only means: significant degradation."""
+    """Exit codes of every command. FAIL (1) means significant degradation or an exceeded budget, and nothing else."""
 
     PASS = 0
     FAIL = 1

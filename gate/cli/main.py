@@ -69,8 +69,8 @@ class _Commands(click.Group):
 def cli() -> None:
     """Tell whether an optimised LLM is worse than the model it replaces, or only different by noise.
 
-    Exit codes: 0 PASS, 1 FAIL (significant degradation), 2 wrong usage or input, 3 INCONCLUSIVE if the policy blocks
-    it, 4 the evaluation could not be completed, 130 interrupted.
+    Exit codes: 0 PASS, 1 FAIL (significant degradation or an exceeded budget), 2 wrong usage or input, 3 INCONCLUSIVE if
+    the policy blocks it, 4 the evaluation could not be completed, 130 interrupted.
     """
 
 
