@@ -1,4 +1,4 @@
-"""Every error that a user can meet. Each carries the exit code that the command ends with."""
+"""The errors that users see. Each carries the exit code of the command."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ class ExitCode(IntEnum):
 
 
 class GateError(Exception):
-    """Base of all errors with a message for the user: what it is about, expected, found, next step.
+    """Base class of every error with a message for the user.
 
     Parameters
     ----------
     message : str
-        What is wrong, naming the thing, what was expected and what was found.
+        Names the thing, what was expected and what was found.
     hint : str, optional
-        The next step for the user.
+        The next step.
     """
 
     exit_code = ExitCode.USAGE
