@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +24,9 @@ settings.load_profile("deterministic")
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny real checkpoint; copy it before changing it."""
-    return write_tiny_model(tmp_path_factory.mktemp("models") / "tiny")
+    folder = write_tiny_model(tmp_path_factory.mktemp("models") / "tiny")
+    gc.freeze()  # torch and transformers are loaded; every `gate` command collects garbage before it loads a model
+    return folder
 
 
 @pytest.fixture(scope="session")
