@@ -1,7 +1,8 @@
 """Paired tests for degradations: pure functions on counts and arrays, usable alone.
 
 The names follow `scipy.stats`: tests return objects with `statistic` and `pvalue`; randomised functions take
-`n_resamples` and `rng` (a seed or a numpy Generator); intervals take `confidence_level`.
+`n_resamples` and `rng` (a seed or a numpy Generator); intervals take `confidence_level`. An argument that is out of
+range, or whose shape does not fit, raises a ValueError that names the argument, what was expected and what was found.
 """
 
 from gate.stats.aggregates import fisher, max_drop, omnibus, pooled

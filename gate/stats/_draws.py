@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gate.stats._nulls import Null
-from gate.stats._validate import FloatArray
 
 _CELLS = 1 << 16
 _CHUNK = 1 << 16
@@ -43,26 +42,10 @@ def hits(sums: NDArray[np.complex128], bounds: Bounds) -> NDArray[np.bool_]:
     return (sums.real >= min(bounds.fisher, 0.5 * _HIT)) | (sums.imag >= bounds.pooled)
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class _Table:
-    cells: NDArray[np.complex128]
-    shared: NDArray[np.bool_]
-    outcomes: NDArray[np.complex128]
-    distribution: FloatArray
-
-    def add_draws(self, sums: NDArray[np.complex128], generator: np.random.Generator) -> None:
-        for start in range(0, sums.size, _CHUNK):
-            chunk = sums[start : start + _CHUNK]
-            raw: NDArray[np.uint64] = generator.bit_generator.random_raw((chunk.size + 3) // 4)
-            words = raw.view(np.uint16)[: chunk.size]
-            chunk += self.cells[words]
-            unresolved = np.flatnonzero(self.shared[words])
-            quantile = (words[unresolved] + generator.random(unresolved.size)) / _CELLS
-            index = np.searchsorted(self.distribution, quantile, side="right")
-            chunk[unresolved] += self.outcomes[np.minimum(index, self.outcomes.size - 1)]
-
-
-def _table(null: Null, bounds: Bounds) -> _Table:
+def _add_draws(
+    sums: NDArray[np.complex128], null: Null, bounds: Bounds, generator: np.random.Generator
+) -> None:
+    """Add what one random outcome of a task adds to each of the sums."""
     outcomes = additions(null, bounds)
     distribution = np.cumsum(null.pmf)
     distribution /= distribution[-1]
@@ -70,7 +53,16 @@ def _table(null: Null, bounds: Bounds) -> _Table:
     first = np.searchsorted(distribution, edges[:-1], side="right")
     last = np.minimum(np.searchsorted(distribution, edges[1:], side="left"), outcomes.size - 1)
     shared = first != last
-    return _Table(np.where(shared, 0.0, outcomes[np.minimum(first, last)]), shared, outcomes, distribution)
+    cells = np.where(shared, 0.0, outcomes[np.minimum(first, last)])
+    for start in range(0, sums.size, _CHUNK):
+        chunk = sums[start : start + _CHUNK]
+        raw: NDArray[np.uint64] = generator.bit_generator.random_raw((chunk.size + 3) // 4)
+        words = raw.view(np.uint16)[: chunk.size]
+        chunk += cells[words]
+        unresolved = np.flatnonzero(shared[words])
+        quantile = (words[unresolved] + generator.random(unresolved.size)) / _CELLS
+        index = np.searchsorted(distribution, quantile, side="right")
+        chunk[unresolved] += outcomes[np.minimum(index, outcomes.size - 1)]
 
 
 def count_hits(nulls: Sequence[Null], bounds: Bounds, batch: int, size: int, seed: int) -> int:
@@ -78,7 +70,7 @@ def count_hits(nulls: Sequence[Null], bounds: Bounds, batch: int, size: int, see
     sums = np.zeros(size, dtype=np.complex128)
     for k, null in enumerate(nulls):
         generator = np.random.Generator(np.random.SFC64(np.random.SeedSequence([seed, batch, k])))
-        _table(null, bounds).add_draws(sums, generator)
+        _add_draws(sums, null, bounds, generator)
     return int(np.count_nonzero(hits(sums, bounds)))
 
 

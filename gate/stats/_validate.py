@@ -23,52 +23,30 @@ def counts(name: str, values: ArrayLike) -> IntArray:
     array = np.asarray(values)
     if array.dtype.kind not in "iuf":
         raise ValueError(f"{name}: expected non-negative integers, found data of type {array.dtype}")
-    if array.size and array.dtype.kind == "f":
-        wrong = ~(np.isfinite(array) & (array == np.floor(array)))
-        if wrong.any():
-            raise ValueError(f"{name}: expected non-negative integers, found {array[wrong].flat[0]}")
-    if array.size and (array < 0).any():
-        raise ValueError(f"{name}: expected non-negative integers, found {array[array < 0].flat[0]}")
-    if array.size and (array > _MAX_COUNT).any():
+    wrong = ~(np.isfinite(array) & (array == np.floor(array)) & (array >= 0))
+    if wrong.any():
+        raise ValueError(f"{name}: expected non-negative integers, found {array[wrong].flat[0]}")
+    if (array > _MAX_COUNT).any():
         raise ValueError(f"{name}: expected counts up to 2**53, found {array.max()}")
     return array.astype(np.int64)
 
 
-def pair(b: ArrayLike, c: ArrayLike) -> tuple[IntArray, IntArray]:
-    """Return the two discordant counts as int64 arrays of one shape."""
-    left, right = counts("b", b), counts("c", c)
+def _same_shape(names: str, *arrays: IntArray) -> tuple[IntArray, ...]:
     try:
-        regressions, improvements = np.broadcast_arrays(left, right)
+        return np.broadcast_arrays(*arrays)
     except ValueError:
-        raise ValueError(
-            f"b and c: expected the same shape (one count per task), found {left.shape} and {right.shape}"
-        ) from None
-    return regressions, improvements
+        shapes = ", ".join(str(array.shape) for array in arrays)
+        raise ValueError(f"{names}: expected the same shape (one count per task), found {shapes}") from None
 
 
-def task_pairs(b: ArrayLike, c: ArrayLike) -> tuple[IntArray, IntArray]:
-    """Return the discordant counts as one-dimensional arrays over at least one task."""
-    regressions, improvements = pair(b, c)
-    if regressions.ndim > 1:
-        raise ValueError(
-            f"b and c: expected one count per task, found arrays of {regressions.ndim} dimensions"
-        )
-    if regressions.size == 0:
-        raise ValueError("b and c: expected at least one task, found none")
-    return np.atleast_1d(regressions), np.atleast_1d(improvements)
+def pair(b: ArrayLike, c: ArrayLike) -> tuple[IntArray, ...]:
+    """Return the two discordant counts as int64 arrays of one shape."""
+    return _same_shape("b and c", counts("b", b), counts("c", c))
 
 
 def triple(b: ArrayLike, c: ArrayLike, n: ArrayLike) -> tuple[IntArray, IntArray, IntArray]:
     """Return b, c and n as int64 arrays of one shape, with b + c <= n and n >= 1."""
-    regressions, improvements = pair(b, c)
-    total = counts("n", n)
-    try:
-        regressions, improvements, total = np.broadcast_arrays(regressions, improvements, total)
-    except ValueError:
-        raise ValueError(
-            "b, c and n: expected the same shape (one count per task), "
-            f"found {regressions.shape} and {total.shape}"
-        ) from None
+    regressions, improvements, total = _same_shape("b, c and n", *pair(b, c), counts("n", n))
     if (total < 1).any():
         raise ValueError("n: expected at least one item per task, found 0")
     excess = regressions + improvements > total
@@ -81,18 +59,16 @@ def triple(b: ArrayLike, c: ArrayLike, n: ArrayLike) -> tuple[IntArray, IntArray
     return regressions, improvements, total
 
 
-def open_unit(name: str, value: float) -> float:
-    """Return `value`; raise ValueError unless it is strictly between 0 and 1."""
+def open_unit(name: str, value: float) -> None:
+    """Raise ValueError unless `value` is strictly between 0 and 1."""
     if not 0.0 < value < 1.0:
         raise ValueError(f"{name}: expected a number strictly between 0 and 1, found {value}")
-    return float(value)
 
 
-def proportion(name: str, value: float) -> float:
-    """Return `value`; raise ValueError unless it is between 0 and 1."""
+def proportion(name: str, value: float) -> None:
+    """Raise ValueError unless `value` is between 0 and 1."""
     if not 0.0 <= value <= 1.0:
         raise ValueError(f"{name}: expected a proportion between 0 and 1, found {value}")
-    return float(value)
 
 
 def pvalues(name: str, values: ArrayLike) -> FloatArray:
@@ -106,11 +82,10 @@ def pvalues(name: str, values: ArrayLike) -> FloatArray:
     return array
 
 
-def at_least(name: str, value: int, minimum: int) -> int:
-    """Return `value`; raise ValueError if it is below `minimum`."""
+def at_least(name: str, value: int, minimum: int) -> None:
+    """Raise ValueError if `value` is below `minimum`."""
     if value < minimum:
         raise ValueError(f"{name}: expected an integer of at least {minimum}, found {value}")
-    return int(value)
 
 
 def seed(rng: RNG) -> int:
@@ -123,4 +98,5 @@ def seed(rng: RNG) -> int:
         value = operator.index(rng)
     except TypeError:
         raise ValueError(f"rng: expected None, an integer or a numpy Generator, found {rng!r}") from None
-    return at_least("rng", value, 0)
+    at_least("rng", value, 0)
+    return value

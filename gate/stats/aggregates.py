@@ -3,6 +3,8 @@
 Each function is `combine` for counts, at margin 0 and without the other rules.
 """
 
+import numpy as np
+
 from gate.stats import _omnibus, _validate
 from gate.stats._rules import Tasks
 from gate.stats._validate import RNG, Counts
@@ -16,17 +18,12 @@ def pooled(b: int | Counts, c: int | Counts) -> AggregateResult:
     Parameters
     ----------
     b, c : int or integer array, shape (tasks,)
-        Regressions and improvements of each task.
+        Regressions and improvements of each task; at least one task.
 
     Returns
     -------
     AggregateResult
         `statistic` is sum b - sum c, `pvalue` is P[Bin(sum b + sum c, 1/2) >= sum b].
-
-    Raises
-    ------
-    ValueError
-        If a count is negative or not a whole number, the lengths differ, or there is no task.
 
     Notes
     -----
@@ -47,22 +44,12 @@ def pooled(b: int | Counts, c: int | Counts) -> AggregateResult:
 
 
 def max_drop(b: int | Counts, c: int | Counts) -> AggregateResult:
-    """Test of the largest standardised drop, exact given the discordant counts.
-
-    Parameters
-    ----------
-    b, c : int or integer array, shape (tasks,)
-        Regressions and improvements of each task.
+    """Test of the largest standardised drop, exact given the discordant counts. Parameters as for `pooled`.
 
     Returns
     -------
     AggregateResult
         `statistic` is the largest T_k = (b_k - c_k) / sqrt(b_k + c_k), `pvalue` is P[max_k T_k >= statistic].
-
-    Raises
-    ------
-    ValueError
-        If a count is negative or not a whole number, the lengths differ, or there is no task.
 
     Notes
     -----
@@ -84,22 +71,12 @@ def max_drop(b: int | Counts, c: int | Counts) -> AggregateResult:
 
 
 def fisher(b: int | Counts, c: int | Counts) -> AggregateResult:
-    """Fisher's combination of the exact McNemar p-values, with its exact null distribution.
-
-    Parameters
-    ----------
-    b, c : int or integer array, shape (tasks,)
-        Regressions and improvements of each task.
+    """Fisher's combination of the exact McNemar p-values, with its exact null law. Parameters as for `pooled`.
 
     Returns
     -------
     AggregateResult
         `statistic` is X = -2 sum_k ln p_k, `pvalue` is P[X* >= X] given the discordant counts.
-
-    Raises
-    ------
-    ValueError
-        If a count is negative or not a whole number, the lengths differ, or there is no task.
 
     Notes
     -----
@@ -137,7 +114,7 @@ def omnibus(
     Parameters
     ----------
     b, c : int or integer array, shape (tasks,)
-        Regressions and improvements of each task.
+        As for `pooled`.
     n_resamples : int, default 1,000,000
         Draws from the joint null distribution.
     rng : int or numpy.random.Generator, optional
@@ -152,11 +129,6 @@ def omnibus(
     OmnibusResult
         `statistic` is x = min(p_pooled, p_max, p_fisher), `pvalue` is (1 + hits) / (n_resamples + 1) or the
         exact probability P0[x* <= x].
-
-    Raises
-    ------
-    ValueError
-        If a count is negative or not a whole number, the lengths differ, or there is no task.
 
     Notes
     -----
@@ -183,6 +155,9 @@ def omnibus(
 
 
 def _tasks(b: int | Counts, c: int | Counts) -> Tasks:
-    regressions, improvements = _validate.task_pairs(b, c)
-    pairs = zip(regressions.tolist(), improvements.tolist(), strict=True)
-    return Tasks.of([Evidence.from_counts(*pair) for pair in pairs])
+    regressions, improvements = map(np.atleast_1d, _validate.pair(b, c))
+    if regressions.ndim > 1 or regressions.size == 0:
+        raise ValueError(
+            f"b and c: expected at least one task and one count per task, found arrays of shape {regressions.shape}"
+        )
+    return Tasks.of([Evidence.from_counts(*counts) for counts in zip(regressions, improvements, strict=True)])

@@ -46,8 +46,7 @@ def combine(
     Raises
     ------
     ValueError
-        If there is no task, the rule is unknown, the margin is out of range, or a margin is tested on evidence
-        without a number of items.
+        If there is no task, or a margin is tested on evidence without a number of items.
 
     Notes
     -----

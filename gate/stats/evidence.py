@@ -80,16 +80,7 @@ class Evidence:
         b, c : int
             Regressions and improvements.
         n : int, optional
-            Paired items; needed only to test a margin.
-
-        Returns
-        -------
-        Evidence
-
-        Raises
-        ------
-        ValueError
-            If a count is negative or not a whole number, or b + c > n.
+            Paired items, b + c <= n; needed only to test a margin.
         """
         total = b + c if n is None else n
         regressions, improvements, _ = (int(x) for x in _validate.triple(b, c, max(total, 1)))
@@ -117,15 +108,6 @@ class Evidence:
             10,000 and 100,000, fewer where there are more distinct differences.
         rng : int or numpy.random.Generator, optional
             Seed of those draws, or a generator that provides it; by default the seed is random.
-
-        Returns
-        -------
-        Evidence
-
-        Raises
-        ------
-        ValueError
-            If a difference is not finite, the lengths differ, or `n_resamples` is below 1.
         """
         values = np.asarray(differences, dtype=np.float64)
         if values.ndim != 1:
@@ -200,18 +182,10 @@ class Evidence:
         return math.exp(self.log_pvalue)
 
     def pvalue_at(self, margin: float) -> float:
-        """Return the one-sided p-value of "the drop is at most `margin`".
+        """Return the one-sided p-value of "the drop is at most `margin`", a number in the score's own units.
 
-        Parameters
-        ----------
-        margin : float
-            Tolerated drop in the score's own units, at least 0.
-
-        Returns
-        -------
-        float
-            `pvalue` at margin 0; `margin_test` for a binary task; otherwise the large-sample score test,
-            bounded below by `pvalue`.
+        It is `pvalue` at margin 0, that of `margin_test` for a binary task, and otherwise that of the large-sample
+        score test, bounded below by `pvalue`.
 
         Raises
         ------
@@ -236,18 +210,10 @@ class Evidence:
         return self.total / self.n if self.n else math.nan
 
     def margin_score(self, margin: float) -> tuple[float, float]:
-        """Return the score of the drop against a margin, and its variance at the margin.
+        """Return the score of the drop against a margin (in the score's own units), and its variance at the margin.
 
-        Parameters
-        ----------
-        margin : float
-            Tolerated drop in the score's own units.
-
-        Returns
-        -------
-        (float, float)
-            For a binary task, numerator and variance of Tango's score. Otherwise the sums of D - w margin and
-            of its square over units of w items with summed difference D. In the units of `statistic`.
+        For a binary task, these are the numerator and the variance of Tango's score. Otherwise they are the sums of
+        D - w margin and of its square over units of w items with summed difference D, in the units of `statistic`.
 
         Raises
         ------

@@ -4,9 +4,9 @@ from typing import overload
 
 import numpy as np
 
-from gate.stats import _binomial, _tango, _validate, results
+from gate.stats import _binomial, _tango, _validate
 from gate.stats._validate import Counts, FloatArray
-from gate.stats.results import ConfidenceInterval
+from gate.stats.results import ConfidenceInterval, unwrap
 
 
 @overload
@@ -22,10 +22,8 @@ def tango_interval(
 
     Parameters
     ----------
-    b, c : int or integer array
-        Regressions and improvements.
-    n : int or integer array
-        Paired items, n >= b + c.
+    b, c, n : int or integer array
+        Regressions, improvements and paired items, b + c <= n.
     confidence_level : float, default 0.9
         Two-sided coverage. 0.9 gives the two one-sided 95 % bounds of the verdict.
 
@@ -33,11 +31,6 @@ def tango_interval(
     -------
     ConfidenceInterval
         Bounds of the drop (b - c) / n as a proportion, positive where the candidate is worse.
-
-    Raises
-    ------
-    ValueError
-        If a count is not a non-negative whole number, b + c > n, or `confidence_level` is not in (0, 1).
 
     Notes
     -----
@@ -58,7 +51,8 @@ def tango_interval(
     """
     counts = _validate.triple(b, c, n)
     _validate.open_unit("confidence_level", confidence_level)
-    return results.interval(*_tango.interval(*counts, confidence_level))
+    low, high = _tango.interval(*counts, confidence_level)
+    return ConfidenceInterval(unwrap(low), unwrap(high))
 
 
 @overload
@@ -74,10 +68,8 @@ def flip_rate_interval(
 
     Parameters
     ----------
-    flips : int or integer array
-        Items whose correctness changed.
-    n : int or integer array
-        Paired items, n >= flips.
+    flips, n : int or integer array
+        Items whose correctness changed, and paired items, flips <= n.
     confidence_level : float, default 0.95
         Two-sided coverage; the true coverage is never lower.
 
@@ -85,11 +77,6 @@ def flip_rate_interval(
     -------
     ConfidenceInterval
         Bounds of the flip rate, proportions.
-
-    Raises
-    ------
-    ValueError
-        If a count is not a non-negative whole number, flips > n, or `confidence_level` is not in (0, 1).
 
     Notes
     -----
@@ -109,4 +96,5 @@ def flip_rate_interval(
     """
     count, _, total = _validate.triple(flips, np.zeros_like(np.asarray(flips)), n)
     _validate.open_unit("confidence_level", confidence_level)
-    return results.interval(*_binomial.clopper_pearson(count, total, confidence_level))
+    low, high = _binomial.clopper_pearson(count, total, confidence_level)
+    return ConfidenceInterval(unwrap(low), unwrap(high))

@@ -7,7 +7,7 @@ from scipy import special
 
 from gate.stats import _binomial, _tango, _validate
 from gate.stats._validate import Counts, FloatArray
-from gate.stats.results import MarginTestResult
+from gate.stats.results import MarginTestResult, unwrap
 
 
 @overload
@@ -21,10 +21,8 @@ def noninferiority(
 
     Parameters
     ----------
-    b, c : int or integer array
-        Regressions and improvements.
-    n : int or integer array
-        Paired items.
+    b, c, n : int or integer array
+        Regressions, improvements and paired items, b + c <= n.
     margin : float
         The drop to rule out, a proportion, 0 < margin < 1.
 
@@ -32,11 +30,6 @@ def noninferiority(
     -------
     MarginTestResult
         `statistic` is Tango's Z at the margin, `pvalue` is Phi(Z).
-
-    Raises
-    ------
-    ValueError
-        If a count is not a non-negative whole number, b + c > n, or `margin` is not in (0, 1).
 
     Notes
     -----
@@ -56,7 +49,7 @@ def noninferiority(
     counts = _validate.triple(b, c, n)
     _validate.open_unit("margin", margin)
     z = _tango.score_z(*counts, np.asarray(margin))
-    return _result(z, special.ndtr(z), margin)
+    return MarginTestResult(unwrap(z), unwrap(special.ndtr(z)), margin)
 
 
 @overload
@@ -70,10 +63,8 @@ def margin_test(
 
     Parameters
     ----------
-    b, c : int or integer array
-        Regressions and improvements.
-    n : int or integer array
-        Paired items.
+    b, c, n : int or integer array
+        Regressions, improvements and paired items, b + c <= n.
     margin : float
         Tolerated drop, a proportion, 0 <= margin < 1. At 0 the p-value is that of `mcnemar_exact`.
 
@@ -81,11 +72,6 @@ def margin_test(
     -------
     MarginTestResult
         `statistic` is Tango's Z at the margin, `pvalue` is max(1 - Phi(Z), exact McNemar p-value).
-
-    Raises
-    ------
-    ValueError
-        If a count is not a non-negative whole number, b + c > n, or `margin` is not in [0, 1).
 
     Notes
     -----
@@ -109,12 +95,6 @@ def margin_test(
         raise ValueError(f"margin: expected a proportion of at least 0 and below 1, found {margin}")
     z = _tango.score_z(*counts, np.asarray(margin))
     p = _binomial.sf(counts[0], counts[0] + counts[1])
-    return _result(z, np.maximum(p, special.ndtr(-z)) if margin > 0.0 else p, margin)
-
-
-def _result(
-    z: FloatArray, p: FloatArray, margin: float
-) -> MarginTestResult[float] | MarginTestResult[FloatArray]:
-    if np.ndim(p) == 0:
-        return MarginTestResult(float(z), float(p), margin)
-    return MarginTestResult(z, p, margin)
+    if margin > 0.0:
+        p = np.maximum(p, special.ndtr(-z))
+    return MarginTestResult(unwrap(z), unwrap(p), margin)

@@ -5,8 +5,8 @@ from typing import Literal, overload
 import numpy as np
 
 from gate.stats import _binomial, _validate
-from gate.stats._validate import Counts, FloatArray, IntArray
-from gate.stats.results import McNemarResult
+from gate.stats._validate import Counts, FloatArray
+from gate.stats.results import McNemarResult, unwrap
 
 
 @overload
@@ -33,11 +33,6 @@ def mcnemar_exact(
         `statistic` is b - c and `pvalue` is P[Bin(b + c, 1/2) >= b]; both are arrays, one value per task,
         where `b` and `c` are arrays.
 
-    Raises
-    ------
-    ValueError
-        If a count is negative or not a whole number, the shapes differ, or b + c > n.
-
     Notes
     -----
     Given m = b + c discordant items, b is Bin(m, 1/2) under the null hypothesis of no change. The items on
@@ -62,9 +57,7 @@ def mcnemar_exact(
     >>> mcnemar_exact([7, 0], [0, 0]).pvalue.tolist()
     [0.0078125, 1.0]
     """
-    regressions, improvements, items = _counts(b, c, n)
-    p = _binomial.sf(regressions, regressions + improvements)
-    return _result(p, "exact", regressions, improvements, items)
+    return _test("exact", b, c, n)
 
 
 @overload
@@ -74,22 +67,12 @@ def mcnemar_midp(b: Counts, c: Counts, n: int | Counts | None = None) -> McNemar
 def mcnemar_midp(
     b: int | Counts, c: int | Counts, n: int | Counts | None = None
 ) -> McNemarResult[float] | McNemarResult[FloatArray]:
-    """One-sided mid-p McNemar test, for reports only: it decides nothing.
-
-    Parameters
-    ----------
-    b, c, n : int or integer array
-        Regressions, improvements and (optional) paired items, as for `mcnemar_exact`.
+    """One-sided mid-p McNemar test, for reports only: it decides nothing. Parameters as for `mcnemar_exact`.
 
     Returns
     -------
     McNemarResult
         `pvalue` is P[Bin(b + c, 1/2) > b] + P[Bin(b + c, 1/2) = b] / 2.
-
-    Raises
-    ------
-    ValueError
-        If a count is negative or not a whole number, the shapes differ, or b + c > n.
 
     Notes
     -----
@@ -106,22 +89,28 @@ def mcnemar_midp(
     >>> round(mcnemar_midp(1, 2).pvalue, 4)
     0.6875
     """
-    regressions, improvements, items = _counts(b, c, n)
-    total = regressions + improvements
-    half = 0.5 * np.exp(_binomial.log_pmf(regressions, total))
-    p = np.where(total == 0, 1.0, _binomial.sf(regressions + 1, total) + half)
-    return _result(p, "mid-p", regressions, improvements, items)
+    return _test("mid-p", b, c, n)
 
 
-def _counts(
-    b: int | Counts, c: int | Counts, n: int | Counts | None
-) -> tuple[IntArray, IntArray, IntArray | None]:
-    return (*_validate.pair(b, c), None) if n is None else _validate.triple(b, c, n)
-
-
-def _result(
-    p: FloatArray, method: Literal["exact", "mid-p"], b: IntArray, c: IntArray, n: IntArray | None
+def _test(
+    method: Literal["exact", "mid-p"], b: int | Counts, c: int | Counts, n: int | Counts | None
 ) -> McNemarResult[float] | McNemarResult[FloatArray]:
-    if p.ndim == 0:
-        return McNemarResult(float(b - c), float(p), method, int(b), int(c), None if n is None else int(n))
-    return McNemarResult((b - c).astype(np.float64), p, method, b, c, n)
+    items = None
+    if n is None:
+        regressions, improvements = _validate.pair(b, c)
+    else:
+        regressions, improvements, items = _validate.triple(b, c, n)
+    total = regressions + improvements
+    if method == "exact":
+        p = _binomial.sf(regressions, total)
+    else:
+        half = 0.5 * np.exp(_binomial.log_pmf(regressions, total))
+        p = np.where(total == 0, 1.0, _binomial.sf(regressions + 1, total) + half)
+    return McNemarResult(
+        statistic=unwrap((regressions - improvements).astype(np.float64)),
+        pvalue=unwrap(p),
+        method=method,
+        regressions=unwrap(regressions),
+        improvements=unwrap(improvements),
+        n=None if items is None else unwrap(items),
+    )

@@ -24,11 +24,6 @@ def holm(pvalues: Sequence[float] | FloatArray) -> FloatArray:
         Adjusted p-values in the order given: monotone in the raw ones and at most 1. If tasks are rejected
         where the adjusted value is at most alpha, the probability of any false rejection is at most alpha.
 
-    Raises
-    ------
-    ValueError
-        If a value is not between 0 and 1.
-
     Notes
     -----
     With p_(1) <= ... <= p_(K), the adjusted p_(i) is the maximum over j <= i of min(1, (K - j + 1) p_(j)). Valid
@@ -71,11 +66,6 @@ def can_reject(
     -------
     ndarray of bool, shape (tasks,)
         False where the test would not reject even if all discordant items were regressions, p = 2**-m.
-
-    Raises
-    ------
-    ValueError
-        If an argument is out of range or the lengths differ.
 
     Notes
     -----

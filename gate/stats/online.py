@@ -25,11 +25,6 @@ def alarm_level(alarms: float = 1.0, tests: int = 365) -> float:
     float
         alarms / tests, capped just below 1.
 
-    Raises
-    ------
-    ValueError
-        If an argument is out of range.
-
     Notes
     -----
     Guarantee: if every test of the period uses this level and no candidate is worse, the expected number of
@@ -79,11 +74,6 @@ def lord_levels(
     ndarray of float, shape (nights + 1,)
         Levels of the past tests, then the level of the next one. A test raises an alarm where p <= level. Its
         level depends only on the alarms before it.
-
-    Raises
-    ------
-    ValueError
-        If a p-value or a level is out of range.
 
     Notes
     -----

@@ -38,11 +38,6 @@ def sign_flip(
         `statistic` is the sum T of the differences, `pvalue` is (1 + #{T* >= T}) / (n_resamples + 1) or the
         exact P[T* >= T].
 
-    Raises
-    ------
-    ValueError
-        If a difference is not finite, the lengths differ, or `n_resamples` is below 1.
-
     Notes
     -----
     Under the null hypothesis each difference (or cluster sum) is as likely positive as negative, given its

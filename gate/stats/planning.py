@@ -23,8 +23,7 @@ class _Design:
         self, m: NDArray[np.int64], alpha: float, rule: Rule, generator: np.random.Generator
     ) -> None:
         self.m, self.alpha, self.rule = m, alpha, rule
-        moved = np.flatnonzero(m)
-        self.moved = moved
+        self.moved = moved = np.flatnonzero(m)
         self.nulls = [_nulls.coins(k) for k in m[moved].tolist()]
         self.fisher = _rules.fisher_law(self.nulls, coarse=True) if rule in ("omnibus", "fisher") else None
         self.largest = _rules.max_law(self.nulls) if rule in ("omnibus", "max") and moved.size else None
@@ -40,7 +39,7 @@ class _Design:
     def rejects(self, heads: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return whether the rule rejects, for regressions of shape (runs, tasks)."""
         if self.moved.size == 0:
-            return np.zeros(heads.shape[0], dtype=np.bool_)
+            return np.zeros(len(heads), dtype=np.bool_)
         if self.rule == "holm":
             critical = _binomial.critical_count(self.m, self.alpha / self.m.size)
             return np.asarray((heads >= critical).any(axis=1))
@@ -67,18 +66,7 @@ class _Design:
 
 
 class PlannedDecision:
-    """A decision over tasks with given sizes and flip rates, whose power can be evaluated at many drops.
-
-    Parameters
-    ----------
-    n, flip_rates, alpha, rule, n_resamples, rng
-        As for `decision_power`.
-
-    Raises
-    ------
-    ValueError
-        If an argument is out of range or the lengths differ.
-    """
+    """A decision over tasks whose power can be evaluated at many drops; parameters as for `decision_power`."""
 
     def __init__(
         self,
@@ -115,9 +103,9 @@ class PlannedDecision:
             share = np.where(self.flip_rates > 0, 0.5 + drops / (2.0 * self.flip_rates), 0.5)
         share = np.clip(share, 0.0, 1.0)
         generator = np.random.default_rng([self._seed, 1])
+        size = (self._runs, share.size)
         rejected = [
-            design.rejects(generator.binomial(design.m, share, (self._runs, design.m.size))).mean()
-            for design in self._designs
+            design.rejects(generator.binomial(design.m, share, size)).mean() for design in self._designs
         ]
         return float(np.mean(rejected))
 
@@ -156,21 +144,12 @@ def decision_power(
     float
         The power; its standard error is about sqrt(power (1 - power) / n_resamples).
 
-    Raises
-    ------
-    ValueError
-        If an argument is out of range or the lengths differ.
-
     Notes
     -----
     Discordant counts M_k ~ Bin(n_k, flip_k) are drawn 16 times (4 times beyond 8 tasks). For each draw the
     critical values of the rule are computed, for omnibus from 20,000 draws of the joint null (below alpha = .01,
     alpha / 3 for each of its three parts instead). Then regressions Bin(M_k, 1/2 + drop_k / (2 flip_k)) are
     tested.
-
-    References
-    ----------
-    As for `power` and `omnibus`.
 
     Examples
     --------
@@ -217,18 +196,9 @@ def decision_detectable_drop(
         The drop as a proportion, to about two digits; nan if the power is not reached even where every
         discordant item is a regression. On a task with a smaller flip rate the drop is its flip rate.
 
-    Raises
-    ------
-    ValueError
-        If an argument is out of range or the lengths differ.
-
     Notes
     -----
     Bisection on `decision_power` with common critical values.
-
-    References
-    ----------
-    As for `decision_power`.
 
     Examples
     --------

@@ -1,31 +1,21 @@
 """Power of the exact one-sided McNemar test on one task, its detectable drop and its required sample size."""
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import special
 
 from gate.stats import _binomial, _validate
-from gate.stats._validate import FloatArray
 
 _SPREAD = 10.0  # standard deviations of the discordant count; the probability beyond is below 1e-20
 _MAX_N = 10**10
 _BRACKET = 1e-5  # the bisection of a detectable drop stops at this fraction of the flip rate
 
 
-@dataclass(frozen=True)
 class _Design:
     """The test at every plausible discordant count of n items: the parts that do not depend on the drop."""
 
-    flip_rate: float
-    discordant: NDArray[np.int64]
-    weight: FloatArray
-    critical: NDArray[np.int64]
-
-    @classmethod
-    def of(cls, n: int, flip_rate: float, alpha: float) -> "_Design":
+    def __init__(self, n: int, flip_rate: float, alpha: float) -> None:
         mean = n * flip_rate
         spread = _SPREAD * math.sqrt(mean * (1.0 - flip_rate)) + 50.0
         discordant = np.arange(max(0, math.floor(mean - spread)), min(n, math.ceil(mean + spread)) + 1)
@@ -38,8 +28,9 @@ class _Design:
         )
         weight = weight / np.sum(weight)
         kept = weight > 1e-20
-        discordant = discordant[kept]
-        return cls(flip_rate, discordant, weight[kept], _binomial.critical_count(discordant, alpha))
+        self.flip_rate = flip_rate
+        self.discordant, self.weight = discordant[kept], weight[kept]
+        self.critical = _binomial.critical_count(self.discordant, alpha)
 
     def power(self, drop: float) -> float:
         """Return the probability of rejection at a true drop."""
@@ -71,11 +62,6 @@ def power(n: int, flip_rate: float, drop: float, alpha: float = 0.05) -> float:
     float
         The power.
 
-    Raises
-    ------
-    ValueError
-        If an argument is out of range.
-
     Notes
     -----
     The discordant count M is Bin(n, flip_rate). Given M, the regressions are
@@ -97,7 +83,7 @@ def power(n: int, flip_rate: float, drop: float, alpha: float = 0.05) -> float:
     _validate.open_unit("alpha", alpha)
     if not abs(drop) <= flip_rate * (1 + 1e-12):
         raise ValueError(f"drop: expected a size of at most the flip rate {flip_rate}, found {drop}")
-    return 0.0 if flip_rate == 0.0 or n == 0 else _Design.of(n, flip_rate, alpha).power(drop)
+    return 0.0 if flip_rate == 0.0 or n == 0 else _Design(n, flip_rate, alpha).power(drop)
 
 
 def detectable_drop(n: int, flip_rate: float, alpha: float = 0.05, power: float = 0.8) -> float:
@@ -105,12 +91,8 @@ def detectable_drop(n: int, flip_rate: float, alpha: float = 0.05, power: float 
 
     Parameters
     ----------
-    n : int
-        Paired items.
-    flip_rate : float
-        Expected share of discordant items, in (0, 1].
-    alpha : float, default 0.05
-        Level of the test.
+    n, flip_rate, alpha
+        As for `power`; flip_rate > 0.
     power : float, default 0.8
         Required power.
 
@@ -120,18 +102,9 @@ def detectable_drop(n: int, flip_rate: float, alpha: float = 0.05, power: float 
         The drop as a proportion; nan if the power is not reached even at a drop as large as the flip rate (every
         discordant item a regression).
 
-    Raises
-    ------
-    ValueError
-        If an argument is out of range.
-
     Notes
     -----
     Bisection on `power`, which rises with the drop, then linear interpolation.
-
-    References
-    ----------
-    As for `power`.
 
     Examples
     --------
@@ -142,7 +115,7 @@ def detectable_drop(n: int, flip_rate: float, alpha: float = 0.05, power: float 
     _validate.open_unit("power", power)
     if _power(n, flip_rate, flip_rate, alpha) < power:
         return math.nan
-    design = _Design.of(n, flip_rate, alpha)
+    design = _Design(n, flip_rate, alpha)
     low, high = 0.0, flip_rate
     below, above = alpha, design.power(high)
     while high - low > _BRACKET * flip_rate:
@@ -161,12 +134,8 @@ def required_n(flip_rate: float, drop: float, alpha: float = 0.05, power: float 
 
     Parameters
     ----------
-    flip_rate : float
-        Expected share of discordant items, in (0, 1].
-    drop : float
-        True drop as a proportion, 0 < drop <= flip_rate.
-    alpha : float, default 0.05
-        Level of the test.
+    flip_rate, drop, alpha
+        As for `power`; 0 < drop <= flip_rate.
     power : float, default 0.8
         Required power.
 
@@ -179,15 +148,7 @@ def required_n(flip_rate: float, drop: float, alpha: float = 0.05, power: float 
     Raises
     ------
     ValueError
-        If an argument is out of range, or more than 10**10 items would be needed.
-
-    Notes
-    -----
-    Doubling, then bisection on `power`.
-
-    References
-    ----------
-    As for `power`.
+        If more than 10**10 items would be needed.
 
     Examples
     --------

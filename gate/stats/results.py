@@ -1,9 +1,9 @@
 """What the tests return: frozen dataclasses with `statistic` and `pvalue`, as in `scipy.stats`."""
 
 from dataclasses import dataclass
-from typing import Generic, Literal, NamedTuple, TypeAlias, TypeVar, cast
+from typing import Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
-import numpy as np
+from numpy.typing import NDArray
 
 from gate.stats import _tango, _validate
 from gate.stats._validate import FloatArray, IntArray
@@ -15,13 +15,7 @@ Rule: TypeAlias = Literal["omnibus", "pooled", "max", "fisher", "holm"]
 
 
 class ConfidenceInterval(NamedTuple, Generic[Value]):
-    """A confidence interval.
-
-    Attributes
-    ----------
-    low, high : float or ndarray of float
-        Bounds; arrays with one value per task where the counts were arrays.
-    """
+    """Bounds of a confidence interval: floats, or arrays with one value per task where the counts were arrays."""
 
     low: Value
     high: Value
@@ -53,17 +47,7 @@ class McNemarResult(Generic[Value]):
     n: int | IntArray | None
 
     def drop_ci(self, confidence_level: float = 0.9) -> ConfidenceInterval[Value]:
-        """Return Tango's score interval of the drop in accuracy; see `tango_interval`.
-
-        Parameters
-        ----------
-        confidence_level : float, default 0.9
-            Two-sided coverage.
-
-        Returns
-        -------
-        ConfidenceInterval
-            Bounds of the drop (b - c) / n, a proportion.
+        """Return Tango's score interval of the drop (b - c) / n, a proportion; see `tango_interval`.
 
         Raises
         ------
@@ -81,7 +65,8 @@ class McNemarResult(Generic[Value]):
             raise ValueError("n: expected the number of paired items for an interval of the drop, found None")
         counts = _validate.triple(self.regressions, self.improvements, self.n)
         _validate.open_unit("confidence_level", confidence_level)
-        return cast("ConfidenceInterval[Value]", interval(*_tango.interval(*counts, confidence_level)))
+        low, high = _tango.interval(*counts, confidence_level)
+        return ConfidenceInterval(unwrap(low), unwrap(high))
 
 
 @dataclass(frozen=True)
@@ -197,8 +182,6 @@ class CombinedResult:
     holm: AggregateResult
 
 
-def interval(low: FloatArray, high: FloatArray) -> ConfidenceInterval[float] | ConfidenceInterval[FloatArray]:
-    """Return the interval; a pair of floats where the bounds are arrays without dimensions."""
-    if np.ndim(low) == 0:
-        return ConfidenceInterval(float(low), float(high))
-    return ConfidenceInterval(low, high)
+def unwrap(array: NDArray[Any]) -> Any:
+    """Return a plain number for an array without dimensions, else the array."""
+    return array.item() if array.ndim == 0 else array

@@ -26,11 +26,6 @@ def log_e_value(b: int | Counts, c: int | Counts) -> float | FloatArray:
     float or ndarray of float
         ln e. Stop and fail once e >= 1 / alpha_early.
 
-    Raises
-    ------
-    ValueError
-        If a count is negative or not a whole number, or the shapes differ.
-
     Notes
     -----
     With m = b + c, e = 2**(m + 1) * integral over q in [1/2, 1] of q**b (1 - q)**c dq: the likelihood of q
