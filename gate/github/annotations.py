@@ -38,7 +38,6 @@ def verdict_annotations(result: Result, file: str | None, lines: Mapping[str, in
 
     Parameters
     ----------
-    result : Result
     file : str or None
         gate.yml, relative to the root of the repository.
     lines : mapping of str to int

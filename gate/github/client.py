@@ -11,7 +11,7 @@ import httpx
 import stamina
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
-from gate.github.errors import GitHubError
+from gate.errors import ExitCode, GateError
 from gate.http import Budget, RetryPolicy, Secret, backoff, explanation, is_transient, retry_after
 from gate.report.escape import log_line
 
@@ -26,7 +26,36 @@ _SECONDARY_WAIT = 60.0  # GitHub: without a header, wait at least a minute, then
 T = TypeVar("T")
 Query = Mapping[str, str | int]
 
-__all__ = ["Client", "GitHubError"]
+class GitHubError(GateError):
+    """GitHub refused a request or could not be reached.
+
+    Attributes
+    ----------
+    status : int or None
+        HTTP status of the response; None without a response.
+    ambiguous : bool
+        Whether GitHub may have carried out the request, although no usable response arrived.
+    wait : float or None
+        Seconds to wait before the next attempt (doubled each time if `grows`); None where retrying is useless.
+    """
+
+    exit_code = ExitCode.EVALUATION
+
+    def __init__(
+        self,
+        message: str,
+        hint: str | None = None,
+        *,
+        status: int | None = None,
+        ambiguous: bool = False,
+        wait: float | None = None,
+        grows: bool = False,
+    ) -> None:
+        super().__init__(message, hint)
+        self.status = status
+        self.ambiguous = ambiguous
+        self.wait = wait
+        self.grows = grows
 
 
 class Client:
@@ -36,13 +65,12 @@ class Client:
     ----------
     api_url : str
         `GITHUB_API_URL`: https://api.github.com, or https://HOST/api/v3 of an Enterprise Server.
-    token : str
     budget : float
-        Most seconds to wait between attempts, over the client's lifetime.
+        Longest total wait between attempts over the client's lifetime, in seconds.
     timeout : float
-        Seconds for one response.
+        Longest wait for one response, in seconds.
     clock : callable
-        Returns seconds since 1970; GitHub gives the end of a rate limit in them.
+        Returns seconds since 1970, in which GitHub gives the end of a rate limit.
     waiting : callable, optional
         Called with the seconds and the reason before each wait.
 
@@ -127,10 +155,7 @@ class Client:
         return _parse(response, shape)
 
     def attempts(self, on: Callable[[GitHubError], bool]) -> Iterator[stamina.Attempt]:
-        """Yield attempts, like `stamina.retry_context`, as long as `on` accepts the error.
-
-        When the client's budget of waiting is spent, the error is raised.
-        """
+        """Yield attempts, like `stamina.retry_context`, while `on` accepts the error and the client may still wait."""
 
         def wait(error: Exception, retries: int) -> float | None:
             if not isinstance(error, GitHubError) or error.wait is None or not on(error):

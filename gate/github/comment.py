@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
-
-from pydantic import BaseModel, ConfigDict
+from collections.abc import Callable, Sequence
 
 from gate.errors import ConfigError
 from gate.github.client import Client, GitHubError
+from gate.github.context import Payload
 from gate.report.escape import log_line
 from gate.report.markdown import render_markdown
 from gate.report.result import Result
@@ -20,18 +18,14 @@ ACTIONS_BOT = "github-actions[bot]"
 _NAME = re.compile(r"[A-Za-z0-9]+([._-][A-Za-z0-9]+)*")
 
 
-class User(BaseModel):
+class User(Payload):
     """The author of a comment."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
 
     login: str
 
 
-class Comment(BaseModel):
+class Comment(Payload):
     """A comment on a pull request."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
 
     id: int
     html_url: str
@@ -39,20 +33,12 @@ class Comment(BaseModel):
     user: User | None = None
 
 
-class _Viewer(BaseModel):
+class _Viewer(Payload):
     viewer: User
 
 
-class _ViewerResponse(BaseModel):
+class _ViewerResponse(Payload):
     data: _Viewer
-
-
-@dataclass(frozen=True)
-class PostedComment:
-    """The comment's address, and problems that did not prevent it."""
-
-    url: str
-    warnings: tuple[str, ...] = ()
 
 
 def marker(name: str) -> str:
@@ -78,12 +64,13 @@ def comment_body(result: Result, name: str, report_url: str | None = None, foote
     return head + render_markdown(result, limit=limit, full_report=report_url, name=name) + tail
 
 
-def post_comment(client: Client, repository: str, number: int, name: str, body: str) -> PostedComment:
-    """Create a gate's comment, or update the newest existing one and delete older duplicates.
+def post_comment(
+    client: Client, repository: str, number: int, name: str, body: str, warn: Callable[[str], None]
+) -> str:
+    """Create a gate's comment, or update the newest existing one and delete older duplicates; return its address.
 
     Parameters
     ----------
-    client : Client
     repository : str
         owner/name.
     number : int
@@ -92,6 +79,8 @@ def post_comment(client: Client, repository: str, number: int, name: str, body: 
         Name of the gate.
     body : str
         Text that begins with the gate's marker.
+    warn : callable
+        Receives a warning if an older duplicate cannot be deleted.
 
     Raises
     ------
@@ -106,8 +95,9 @@ def post_comment(client: Client, repository: str, number: int, name: str, body: 
             if error.status != 404:  # 404: deleted in the meantime, so a new one is created
                 raise
         else:
-            return PostedComment(url, _delete(client, repository, own[1:]))
-    return PostedComment(_create(client, repository, number, name, body, {comment.id for comment in own}))
+            _delete(client, repository, own[1:], warn)
+            return url
+    return _create(client, repository, number, name, body, {comment.id for comment in own})
 
 
 def _create(client: Client, repository: str, number: int, name: str, body: str, known: set[int]) -> str:
@@ -155,13 +145,14 @@ def author(client: Client) -> str:
         return ACTIONS_BOT
 
 
-def _delete(client: Client, repository: str, comments: Sequence[Comment]) -> tuple[str, ...]:
-    for comment in comments:
-        try:
+def _delete(
+    client: Client, repository: str, comments: Sequence[Comment], warn: Callable[[str], None]
+) -> None:
+    try:
+        for comment in comments:
             client.delete(_path(repository, comment))
-        except GitHubError as error:
-            return (f"An older comment of this gate could not be removed: {error.message}",)
-    return ()
+    except GitHubError as error:
+        warn(f"An older comment of this gate could not be removed: {error.message}")
 
 
 def _path(repository: str, comment: Comment) -> str:

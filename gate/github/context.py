@@ -20,13 +20,13 @@ COMMIT_SHA = r"^([0-9a-f]{40}|[0-9a-f]{64})$"
 Sha = Annotated[str, Field(pattern=COMMIT_SHA)]
 
 
-class _Payload(BaseModel):
-    """Base of the parts of GitHub's payloads; unused fields are ignored."""
+class Payload(BaseModel):
+    """Base of the parts of GitHub's payloads and responses; unused fields are ignored."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
-class Repository(_Payload):
+class Repository(Payload):
     """A repository, by its full name owner/name."""
 
     full_name: str
@@ -36,7 +36,7 @@ class Repository(_Payload):
         return self.full_name.lower() == name.lower()
 
 
-class Branch(_Payload):
+class Branch(Payload):
     """Head or base of a pull request. `repo` is None where a fork was deleted."""
 
     ref: str
@@ -44,7 +44,7 @@ class Branch(_Payload):
     repo: Repository | None = None
 
 
-class PullRequest(_Payload):
+class PullRequest(Payload):
     """A pull request, from an event or from the API."""
 
     number: int = Field(ge=1)
@@ -58,13 +58,13 @@ class PullRequest(_Payload):
         return self.head.repo is None or self.head.repo != self.base.repo
 
 
-class PullRequestNumber(_Payload):
+class PullRequestNumber(Payload):
     """A reference to a pull request by its number."""
 
     number: int = Field(ge=1)
 
 
-class WorkflowRun(_Payload):
+class WorkflowRun(Payload):
     """The run that triggered a `workflow_run` event. GitHub leaves `pull_requests` empty for forks."""
 
     id: int
@@ -76,7 +76,7 @@ class WorkflowRun(_Payload):
     pull_requests: list[PullRequestNumber] = []
 
 
-class MergeGroup(_Payload):
+class MergeGroup(Payload):
     """A group of pull requests in the merge queue."""
 
     head_sha: Sha
@@ -89,7 +89,7 @@ class MergeGroup(_Payload):
         return int(match[1]) if match else None
 
 
-class Event(_Payload):
+class Event(Payload):
     """The parts of an event's payload that quantgate uses."""
 
     pull_request: PullRequest | None = None
@@ -109,12 +109,8 @@ class Context:
         owner/name.
     sha : str or None
         `GITHUB_SHA`; for a pull request this is the merge commit, not the head.
-    api_url, server_url : str
-        Addresses of github.com or of an Enterprise Server.
-    run_id : str or None
     workspace, summary : Path or None
         The checkout, and the file of the job summary.
-    event : Event
     """
 
     event_name: str
@@ -147,7 +143,6 @@ def read_context(environment: Mapping[str, str], repository: str | None = None) 
 
     Parameters
     ----------
-    environment : mapping of str to str
     repository : str, optional
         owner/name; default: `GITHUB_REPOSITORY`.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,6 @@ class EffectiveConfig:
 
     Attributes
     ----------
-    loaded : LoadedConfig
     path : Path or None
         The gate.yml; None where the configuration comes from inputs alone.
     task_lines : dict of str to int
@@ -36,13 +35,12 @@ class EffectiveConfig:
     task_lines: dict[str, int]
 
 
-def effective_config(inputs: Inputs, overriding: Iterable[str], folder: Path) -> EffectiveConfig:
+def effective_config(inputs: Inputs, overriding: Collection[str], folder: Path) -> EffectiveConfig:
     """Apply the inputs to gate.yml.
 
     Parameters
     ----------
-    inputs : Inputs
-    overriding : iterable of str
+    overriding : collection of str
         Names of the inputs that replace a key of gate.yml (from `read_inputs`).
     folder : Path
         Folder that paths in inputs start from. Paths in gate.yml start from the folder of that file.
@@ -52,7 +50,6 @@ def effective_config(inputs: Inputs, overriding: Iterable[str], folder: Path) ->
     ConfigError
         The file is missing or invalid, an input is outside its key's limits, or a required value is missing.
     """
-    overriding = list(overriding)
     file = folder / (inputs.config or _DEFAULT_FILE)
     data: dict[str, Any] = {}
     lines: dict[tuple[str | int, ...], int] = {}

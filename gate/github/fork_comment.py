@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gate.errors import ConfigError
-from gate.github.client import Client, GitHubError
+from gate.github.client import Client
 from gate.github.comment import comment_body, marker, post_comment
 from gate.github.context import COMMIT_SHA, Context, PullRequest, read_context
-from gate.github.messages import Messages, explain_refusal
+from gate.github.messages import Messages
 from gate.github.pulls import PullLookup, check_pull, find_pull, get_pull
 from gate.github.status import check_status_context, post_status, status_description, status_state
 from gate.github.untrusted import read_untrusted
@@ -80,36 +80,34 @@ def post_fork_comment(request: CommentRequest, environment: Mapping[str, str]) -
             "Give the step `env: GITHUB_TOKEN: ${{ github.token }}`.",
         )
     messages = Messages(err=True)
-    try:
-        with Client(context.api_url, token, waiting=messages.waiting) as client:
-            lookup = _find_checked_pull(request, context, client)
-            if lookup.pull is None:
-                messages.note(f"No pull-request comment: {lookup.reason}.")
-                return CommentOutcome(True, body if request.dry_run else None)
-            if request.dry_run:
-                messages.note(f"The comment {request.name} of pull request {lookup.pull.number} would be:")
-                return CommentOutcome(True, body)
-            status_ok = True
+    preview = None
+    with (
+        messages.refusal_as_warning("No pull-request comment", context, "pull-requests: read"),
+        Client(context.api_url, token, waiting=messages.waiting) as client,
+    ):
+        lookup = _find_checked_pull(request, context, client)
+        if lookup.pull is None:
+            messages.note(f"No pull-request comment: {lookup.reason}.")
+            preview = body if request.dry_run else None
+        elif request.dry_run:
+            messages.note(f"The comment {request.name} of pull request {lookup.pull.number} would be:")
+            preview = body
+        else:
             if request.status_context is not None:
-                name = request.status_context
-                status_ok = _set_status(name, context, client, lookup.pull, result, link, messages)
-            comment_ok = _post_comment(request.name, context, client, lookup.pull, body, messages)
-            return CommentOutcome(status_ok and comment_ok)
-    except GitHubError as error:
-        messages.warn(explain_refusal(error, context, "pull-requests: read"))
-        return CommentOutcome(False)
+                _set_status(request.status_context, context, client, lookup.pull, result, link, messages)
+            _post_comment(request.name, context, client, lookup.pull, body, messages)
+    return CommentOutcome(not messages.refused, preview)
 
 
 def _find_checked_pull(request: CommentRequest, context: Context, client: Client) -> PullLookup:
     """Return the pull request that was named or that has the commit; its head is always the result's commit."""
-    run = context.event.workflow_run
     if request.pull is None:
         lookup = find_pull(context, client, request.sha)
     else:
         lookup = PullLookup(get_pull(context.repository, request.pull, client))
     pull = lookup.pull
     if pull is not None:
-        check_pull(pull, context.repository, run, request.sha)
+        check_pull(pull, context.repository, context.event.workflow_run, request.sha)
         if request.pull is not None and pull.state != "open":
             return PullLookup(None, f"pull request {pull.number} is {pull.state}")
     return lookup
@@ -123,43 +121,32 @@ def _set_status(
     result: Result,
     link: str | None,
     messages: Messages,
-) -> bool:
-    """Set the commit status, except for a fork; return whether GitHub accepted it."""
+) -> None:
+    """Set the commit status, except for a fork."""
     if _is_from_fork(pull, context):
         messages.warn(
             f"The commit status {name} is not set: the pull request comes from a fork, whose author could have "
             "forged the result file, and branch protection would accept a forged success."
         )
-        return True
+        return
     state, text = _checked_state(result, context)
-    try:
+    with messages.refusal_as_warning(f"The commit status {name} was not set", context, "statuses: write"):
         post_status(client, context.repository, pull.head.sha, name, state, text, link)
-    except GitHubError as error:
-        reason = explain_refusal(error, context, "statuses: write")
-        messages.warn(f"The commit status was not set: {reason}")
-        return False
-    return True
 
 
 def _post_comment(
     name: str, context: Context, client: Client, pull: PullRequest, body: str, messages: Messages
-) -> bool:
-    try:
-        posted = post_comment(client, context.repository, pull.number, name, body)
-    except GitHubError as error:
-        reason = explain_refusal(error, context, "pull-requests: write")
-        messages.warn(f"No pull-request comment: {reason}")
-        return False
-    for text in posted.warnings:
-        messages.warn(text)
-    messages.note(f"Comment: {posted.url}")
-    return True
+) -> None:
+    with messages.refusal_as_warning("No pull-request comment", context, "pull-requests: write"):
+        url = post_comment(client, context.repository, pull.number, name, body, messages.warn)
+        messages.note(f"Comment: {url}")
 
 
 def _is_from_fork(pull: PullRequest, context: Context) -> bool:
     """Return whether the head is in another repository. A deleted fork counts as one."""
-    run = context.event.workflow_run
-    repositories = [pull.head.repo, *([] if run is None else [run.head_repository])]
+    repositories = [pull.head.repo]
+    if context.event.workflow_run is not None:
+        repositories.append(context.event.workflow_run.head_repository)
     return not all(repo is not None and repo.is_named(context.repository) for repo in repositories)
 
 

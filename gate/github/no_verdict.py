@@ -16,7 +16,7 @@ from gate.github.inputs import UNSET, raw_input
 from gate.github.messages import warn
 from gate.github.outputs import error_outputs, write_outputs
 from gate.github.pulls import commit_of
-from gate.github.status import check_status_context, post_status
+from gate.github.status import post_status
 from gate.report.escape import markdown
 
 _TITLE = "quantgate: no verdict"
@@ -25,12 +25,7 @@ _TITLE = "quantgate: no verdict"
 def report_no_verdict(environment: Mapping[str, str], code: ExitCode, message: str) -> None:
     """Report an error in the outputs, an annotation, the job summary and the commit status. Never raises.
 
-    Parameters
-    ----------
-    environment : mapping of str to str
-        The runner's environment. The inputs are read from it unvalidated, because they may be the error.
-    code : ExitCode
-    message : str
+    The inputs are read from the environment unvalidated, because they may be the error.
     """
     write_outputs(environment, error_outputs(code))
     if not on_github(environment):
@@ -50,9 +45,8 @@ def report_no_verdict(environment: Mapping[str, str], code: ExitCode, message: s
             warn(f"the commit status was not set to error ({type(error).__name__}: {error}).")
 
 
-def _set_error_status(status_context: str, token: str, environment: Mapping[str, str]) -> None:
+def _set_error_status(name: str, token: str, environment: Mapping[str, str]) -> None:
     """Set the commit status to `error`, so that an earlier run's success for this commit no longer counts."""
-    name = check_status_context(status_context)
     context = read_context(environment)
     sha = commit_of(context)
     if sha is None:

@@ -41,12 +41,8 @@ def error_outputs(code: ExitCode) -> dict[str, str]:
 def write_outputs(environment: Mapping[str, str], values: Mapping[str, str]) -> None:
     """Append outputs to the runner's file (`GITHUB_OUTPUT`), if there is one; a failure to write is only a warning.
 
-    Each value is enclosed by random delimiters, so no value can set another output.
-
-    Raises
-    ------
-    ValueError
-        A name is not an output of action.yml.
+    Each value is enclosed by random delimiters, so no value can set another output. An output that action.yml does not
+    declare is a ValueError.
     """
     unknown = values.keys() - set(NAMES)
     if unknown:

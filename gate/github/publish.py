@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from gate.github.annotations import path_in_repository, verdict_annotations
 from gate.github.client import Client, GitHubError
 from gate.github.comment import comment_body, marker, post_comment
 from gate.github.context import Context, on_github, read_context
-from gate.github.messages import Messages, explain_refusal
+from gate.github.messages import Messages
 from gate.github.pulls import commit_of, find_pull
 from gate.github.status import check_status_context, post_status, status_description, status_state
 from gate.github.summary import append_summary
@@ -53,27 +52,22 @@ def publish(
     summary: bool,
     annotations: bool,
     token: str | None,
-    environment: Mapping[str, str] = os.environ,
+    environment: Mapping[str, str],
 ) -> Published:
     """Publish a verdict. Annotations are printed to standard output, problems are printed as warnings.
 
     Parameters
     ----------
-    result : Result
     config_path : Path or None
-        gate.yml, for annotations; None if there is none.
+        gate.yml, for annotations.
     task_lines : mapping of str to int
         Line of each task in gate.yml, from 1.
     name : str
         Name of the gate. Each name has its own comment on a pull request.
-    comment, summary, annotations : bool
-        Which of these to write.
     status_context : str or None
         Name of the commit status, for branch protection; None for no status.
     token : str or None
-        GitHub token. Without one, comment and status are skipped with a warning.
-    environment : mapping of str to str
-        The runner's environment.
+        Without a token, comment and status are skipped with a warning.
 
     Returns
     -------
@@ -155,27 +149,19 @@ def _set_status(client: Client, context: Context, result: Result, name: str, mes
         messages.warn("No commit status: the commit is unknown (GITHUB_SHA is not set).")
         return
     state, text = status_state(result), status_description(result)
-    try:
+    with messages.refusal_as_warning(f"The commit status {name} was not set", context, "statuses: write"):
         post_status(client, context.repository, sha, name, state, text, context.run_url)
-    except GitHubError as error:
-        reason = explain_refusal(error, context, "statuses: write")
-        messages.warn(f"The commit status {name} was not set: {reason}")
 
 
 def _post_comment(
     client: Client, context: Context, result: Result, name: str, messages: Messages
 ) -> str | None:
-    try:
+    url = None
+    with messages.refusal_as_warning("No pull-request comment", context, "pull-requests: write"):
         lookup = find_pull(context, client)
         if lookup.pull is None:
             messages.note(f"No pull-request comment: {lookup.reason}.")
-            return None
-        body = comment_body(result, name, context.run_url)
-        posted = post_comment(client, context.repository, lookup.pull.number, name, body)
-    except GitHubError as error:
-        reason = explain_refusal(error, context, "pull-requests: write")
-        messages.warn(f"No pull-request comment: {reason}")
-        return None
-    for text in posted.warnings:
-        messages.warn(text)
-    return posted.url
+        else:
+            body = comment_body(result, name, context.run_url)
+            url = post_comment(client, context.repository, lookup.pull.number, name, body, messages.warn)
+    return url

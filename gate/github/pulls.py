@@ -32,13 +32,7 @@ def commit_of(context: Context) -> str | None:
 
 
 def find_pull(context: Context, client: Client, sha: str | None = None) -> PullLookup:
-    """Find the pull request of a job, or the one whose head is the commit `sha`.
-
-    Raises
-    ------
-    GitHubError
-        GitHub refuses a request or is unreachable.
-    """
+    """Find the pull request of a job, or the one whose head is the commit `sha`."""
     event, repository = context.event, context.repository
     if event.pull_request is not None:
         return PullLookup(event.pull_request)
@@ -59,13 +53,7 @@ def find_pull(context: Context, client: Client, sha: str | None = None) -> PullL
 
 
 def get_pull(repository: str, number: int, client: Client) -> PullRequest:
-    """Return a pull request by its number.
-
-    Raises
-    ------
-    GitHubError
-        It does not exist, or GitHub refuses the request.
-    """
+    """Return a pull request by its number."""
     return client.get(f"repos/{repository}/pulls/{number}", PullRequest)
 
 
@@ -101,7 +89,6 @@ def check_pull(pull: PullRequest, repository: str, run: WorkflowRun | None, sha:
     ----------
     pull : PullRequest
         Named by the user or by a file of the first stage, which an attacker may have written.
-    repository : str
     run : WorkflowRun or None
         The first stage, as described by GitHub's event.
     sha : str or None

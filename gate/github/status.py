@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import JsonValue
 
 from gate.decision import wording
 from gate.errors import ConfigError
@@ -11,12 +11,6 @@ from gate.report.escape import one_line
 from gate.report.result import Result
 
 _DESCRIPTION_LIMIT = 140  # characters, GitHub's limit
-
-
-class _Status(BaseModel):
-    model_config = ConfigDict(extra="ignore")
-
-    state: str
 
 
 def check_status_context(name: str) -> str:
@@ -51,28 +45,19 @@ def status_state(result: Result) -> str:
 
 
 def post_status(
-    client: Client,
-    repository: str,
-    sha: str,
-    context: str,
-    state: str,
-    description: str,
-    url: str | None,
+    client: Client, repository: str, sha: str, context: str, state: str, description: str, url: str | None
 ) -> None:
     """Set the status `context` of a commit. The last one counts, so repeating the request is harmless.
 
     Raises
     ------
-    ConfigError
-        The name is invalid.
-    GitHubError
-        GitHub refuses the request or is unreachable.
+    ConfigError, GitHubError
+        The name is invalid; GitHub refuses the request or is unreachable.
     """
-    body = {
+    body: dict[str, JsonValue] = {
         "state": state,
         "context": check_status_context(context),
         "description": one_line(description, _DESCRIPTION_LIMIT),
+        **({} if url is None else {"target_url": url}),
     }
-    if url is not None:
-        body["target_url"] = url
-    client.post(f"repos/{repository}/statuses/{sha}", dict(body), _Status, repeatable=True)
+    client.post(f"repos/{repository}/statuses/{sha}", body, dict, repeatable=True)

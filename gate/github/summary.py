@@ -14,22 +14,16 @@ SUMMARY_LIMIT = 1024 * 1024
 def append_summary(
     path: Path, result: Result, name: str | None = None, report_url: str | None = None
 ) -> bool:
-    """Append the report to the step's summary, shortened to the space that is left.
+    """Append the report to the step's summary, shortened to the space that is left; return False if there is none.
 
     Parameters
     ----------
     path : Path
         The file in `GITHUB_STEP_SUMMARY`.
-    result : Result
     name : str, optional
         Name of the gate, shown in the title.
     report_url : str, optional
         Address of the full report, linked where rows are left out.
-
-    Returns
-    -------
-    bool
-        False where no space is left.
 
     Raises
     ------
