@@ -31,15 +31,15 @@ from support.evaluations import choice_task_of, evaluate, opened
 gate.evaluation.plan.ITEMS_PER_DATA_FILE = int(sys.argv[2])
 project = Path(sys.argv[1])
 task, model = choice_task_of(project), opened(project / "model")
-def say(line):
+def report(line):
     os.write(1, f"{line}\\n".encode())
 for name in sys.stdin:
     child = os.fork()
     if child == 0:
-        say(f"pid {os.getpid()}")
-        evaluate(task, model, project / name.strip(), say, say=say)
+        report(f"pid {os.getpid()}")
+        evaluate(task, model, project / name.strip(), report, message=report)
         os._exit(0)
-    say(f"ended {os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])}")
+    report(f"ended {os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])}")
 """
 
 
