@@ -130,7 +130,7 @@ def _judge(
         config.decision,
         config.samples.seed,
         [shlex.join(command)],
-        {"seconds": seconds},
+        seconds,
     )
     return result, pairing
 

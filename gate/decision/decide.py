@@ -185,6 +185,7 @@ def _over_budget(rows: Sequence[TaskResult], distance: DistanceSettings) -> list
 def _sensitivity(
     gating: Sequence[Judged], rows: Sequence[TaskResult], settings: DecisionSettings, seed: int
 ) -> Sensitivity:
+    """Return what drop the run could have detected."""
     drop = math.nan
     if settings.margin == 0 and all(task.evidence.is_binary for task in gating):
         n = [task.pair.n for task in gating]

@@ -55,7 +55,6 @@ def plan_suite(
     flip_rates: Mapping[str, float],
     settings: DecisionSettings,
     drop: float | None = None,
-    seed: int = 0,
 ) -> SuitePlan:
     """Return the detectable drops of a suite, and the items that a given drop needs.
 
@@ -69,12 +68,6 @@ def plan_suite(
         alpha, power and rule.
     drop : float, optional
         Drop (proportion) for which the needed items are computed.
-    seed : int
-        Seed of the simulation behind the joint detectable drop.
-
-    Returns
-    -------
-    SuitePlan
     """
     tasks = tuple(_task(name, n, flip_rates[name], settings, drop) for name, n in sizes.items())
     joint = decision_detectable_drop(
@@ -83,7 +76,7 @@ def plan_suite(
         settings.alpha,
         settings.power,
         settings.rule,
-        rng=seed,
+        rng=0,
     )
     total = sum(task.n for task in tasks)
     mean = sum(task.n * task.flip_rate for task in tasks) / total

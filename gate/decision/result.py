@@ -74,23 +74,16 @@ class TaskResult(ResultSection):
     @property
     def tested_by_counts(self) -> bool:
         """Whether the test needs only the numbers of regressions and improvements (independent binary items)."""
-        if (
-            self.test == "Tango score at the margin"
-        ):  # results of old versions use this name for all tests at a margin
-            return self.independent is True
+        if self.test == "Tango score at the margin":
+            return self.independent is True  # old versions gave every test at a margin this name
         return self.test == "exact McNemar"
 
     @property
     def test_label(self) -> str:
         """Name of the test, for a report."""
-        if self._ambiguous:
-            return "score test at the margin"
+        if self.independent is None and self.test == "Tango score at the margin":
+            return "score test at the margin"  # an old version, see `tested_by_counts`
         return f"{self.test} (clustered items)" if self.independent is False else self.test
-
-    @property
-    def _ambiguous(self) -> bool:
-        """Whether an old version wrote the result, which called every test at a margin "Tango score at the margin"."""
-        return self.independent is None and self.test == "Tango score at the margin"
 
     def is_significant(self, alpha: float) -> bool:
         """Return whether the task is significant on its own: gating, with a Holm-adjusted p-value up to `alpha`."""

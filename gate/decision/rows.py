@@ -7,18 +7,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy.special import ndtri
+from scipy.special import ndtri, stdtrit
 
 from gate.config import DecisionSettings
 from gate.decision.result import TaskResult, TestName
 from gate.samples import PairedTask
-from gate.stats import (
-    Evidence,
-    detectable_drop,
-    flip_rate_interval,
-    mcnemar_midp,
-    tango_interval,
-)
+from gate.stats import Evidence, detectable_drop, flip_rate_interval, mcnemar_midp, tango_interval
 
 Role = Literal["gating", "advisory"]
 EXPECTED_FLIPS = 10
@@ -81,19 +75,7 @@ def expected_flip_rate(n: int, flips: int) -> float:
 def task_row(
     judged: Judged, settings: DecisionSettings, p: float, p_holm: float | None, can_reject: bool
 ) -> TaskResult:
-    """Return the row of one task.
-
-    Parameters
-    ----------
-    judged : Judged
-    settings : DecisionSettings
-    p : float
-        P-value of the task's test at the margin of the settings.
-    p_holm : float or None
-        Adjusted over the gating tasks; None for an advisory task.
-    can_reject : bool
-        Whether the task's test can reject at all.
-    """
+    """Return the row of one task. `p` is the p-value of its own test; `p_holm` is None for an advisory task."""
     pair = judged.pair
     b, c, n = pair.regressions, pair.improvements, pair.n
     binary = judged.evidence.is_binary
@@ -139,8 +121,6 @@ def task_row(
 
 def _mean_interval(pair: PairedTask) -> tuple[float, float, float]:
     """Return Student's 90% interval of the mean difference and its standard error, by cluster where there are any."""
-    from scipy.stats import t
-
     differences = pair.baseline_score - pair.candidate_score
     mean = float(differences.mean())
     centred = differences - mean
@@ -158,5 +138,5 @@ def _mean_interval(pair: PairedTask) -> tuple[float, float, float]:
     error = math.sqrt(float(np.dot(centred, centred)) * units / (units - 1)) / pair.n
     if moved < EXPECTED_FLIPS:
         error = max(error, floor)
-    half = float(t.ppf(0.95, units - 1)) * error
+    half = float(stdtrit(units - 1, 0.95)) * error
     return mean - half, mean + half, error

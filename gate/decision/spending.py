@@ -10,7 +10,7 @@ from gate.stats import alarm_level, lord_levels
 
 
 def spend(settings: DecisionSettings, past: Sequence[float]) -> Spending | None:
-    """Return the level of the next run of a series.
+    """Return the level of the next run of a series; None where `alpha_spending` is not set.
 
     Parameters
     ----------
@@ -18,15 +18,9 @@ def spend(settings: DecisionSettings, past: Sequence[float]) -> Spending | None:
     past : sequence of float
         P-values of the earlier runs of the series, oldest first.
 
-    Returns
-    -------
-    Spending or None
-        None where `alpha_spending` is not set.
-
     Notes
     -----
-    yearly: alarms / runs, at most alpha (`gate.stats.alarm_level`). lord: LORD++ (`gate.stats.lord_levels`). See there
-    for the guarantees and their assumptions.
+    yearly: alarms / runs, at most alpha (`gate.stats.alarm_level`). lord: LORD++ (`gate.stats.lord_levels`).
     """
     policy = settings.alpha_spending
     if policy is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.compute as pc
 
-from gate.report.flips import answer_text, has_logprobs, logprob_shifts
+from gate.report.flips import answer_text, choice_index, has_logprobs, logprob_shifts
 from gate.report.result import Result
 from gate.samples import PairedTask, Pairing
 
@@ -31,24 +31,18 @@ EDGES: tuple[float, ...] = tuple(
 class FlipDetail:
     """One item that the two models answered differently.
 
+    Pairs are (baseline, candidate).
+
     Attributes
     ----------
-    task, item_id : str
-    kind : 'worse', 'better' or 'other'
-    prompt, target, baseline, candidate : str or None
-        Prompt, right answer, and both answers (the text of a choice where the samples have it).
-    scores : pair of float or None
-        Scores of baseline and candidate.
+    target, baseline, candidate : str or None
+        The right answer and both answers (the text of a choice where the samples have it).
     shift : float or None
         Loss in log-likelihood of the right choice relative to the best wrong one, in nats.
-    choices : tuple of str
-        Empty where the item has no choices.
-    picked : pair of int or None
-        Index of the choice that baseline and candidate picked.
-    right : int or None
-        Index of the right choice.
+    picked, right : int or None
+        Indices of the choices that the models picked, and of the right choice.
     logprobs : pair of tuples of float or None
-        Log-likelihood of each choice, in nats: baseline, candidate.
+        Log-likelihood of each choice, in nats.
     kl : float or None
         KL divergence of the answer's first token from the baseline's, in nats.
     """
@@ -71,13 +65,7 @@ class FlipDetail:
 
 @dataclass(frozen=True)
 class Histogram:
-    """Number of items of a task per bin of `EDGES`, by KL divergence.
-
-    Attributes
-    ----------
-    counts, flipped : tuples of int
-        All items, and the items whose score changed.
-    """
+    """Number of items of a task per bin of `EDGES`, by KL divergence: all items, and those whose score changed."""
 
     task: str
     counts: tuple[int, ...]
@@ -94,8 +82,6 @@ class Detail:
         By kind in the order of `KINDS`, then largest shift first.
     totals : mapping of kind to int
         All flips of the comparison, including those not in `flips`.
-    histograms : tuple of Histogram
-        One per task with measured divergence.
     from_samples : bool
         False where only result.json was available.
     """
@@ -109,16 +95,8 @@ class Detail:
 def build_detail(pairing: Pairing, most_flips: int = MOST_FLIPS) -> Detail:
     """Collect the flips and histograms from the samples.
 
-    Parameters
-    ----------
-    pairing : Pairing
-    most_flips : int
-        Maximum number of flips to keep: by kind in the order of `KINDS`, then largest shift first; tasks take turns
-        where shifts are unknown.
-
-    Returns
-    -------
-    Detail
+    At most `most_flips` flips are kept: by kind in the order of `KINDS`, then largest shift first. Tasks take turns
+    where shifts are unknown.
     """
     kinds = [_kinds(pair) for pair in pairing.tasks]
     keys = [
@@ -224,15 +202,8 @@ def _details(pair: PairedTask, rows: npt.NDArray[np.int64]) -> Iterator[FlipDeta
             scores=(float(pair.baseline_score[row]), float(pair.candidate_score[row])),
             shift=None if shifts is None else float(shifts[index]),
             choices=choices,
-            picked=(_choice(baseline["output"], choices), _choice(candidate["output"], choices)),
-            right=_choice(baseline["target"], choices),
+            picked=(choice_index(baseline["output"], choices), choice_index(candidate["output"], choices)),
+            right=choice_index(baseline["target"], choices),
             logprobs=(tuple(logprobs[0]), tuple(logprobs[1])) if comparable else None,
             kl=candidate["kl"],
         )
-
-
-def _choice(value: object, choices: Sequence[str]) -> int | None:
-    """Return the index of a choice that a column holds as text."""
-    if isinstance(value, str) and value.isdecimal() and int(value) < len(choices):
-        return int(value)
-    return None

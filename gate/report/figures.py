@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from gate.decision import TaskResult
-from gate.report.curves import PowerCurves
 from gate.report.detail import BINS_PER_DECADE, EDGES, Histogram
 from gate.report.result import Result
 from gate.stats import tango_interval
@@ -39,12 +38,8 @@ class Scale:
 class Pooled:
     """All gating items together.
 
-    Attributes
-    ----------
-    drop : float
-        Mean over the items (proportion).
-    interval : pair of float or None
-        Tango's 90% interval of the drop; None unless all items are independent and binary.
+    `drop` is the mean over the items (proportion); `interval` is Tango's 90% interval of it, or None unless all items
+    are independent and binary.
     """
 
     n: int
@@ -66,7 +61,7 @@ def pooled(result: Result) -> Pooled | None:
     interval = None
     if all(task.tested_by_counts for task in gating):
         low, high = tango_interval(b, c, n, 0.9)
-        interval = (float(low), float(high))
+        interval = (low, high)
     baseline = sum(task.baseline * task.n for task in gating) / n
     candidate = sum(task.candidate * task.n for task in gating) / n
     return Pooled(n, baseline, candidate, result.drop, interval, b, c)
@@ -95,21 +90,11 @@ def polyline(drops: Sequence[float], chances: Sequence[float], x: Scale) -> str:
     )
 
 
-def power_scale(curves: PowerCurves) -> Scale:
-    """Return the axis of true drops."""
-    return Scale(0.0, curves.drops[-1])
-
-
 @dataclass(frozen=True)
 class Bars:
-    """A histogram over the occupied decades of `EDGES`.
+    """A histogram over the occupied decades of `EDGES`: bins `first` up to `last`, excluded.
 
-    Attributes
-    ----------
-    first, last : int
-        The bins shown, `last` excluded.
-    counts, flipped : lists of int
-        Items per bin: all, and those whose score changed.
+    `counts` has all items per bin, `flipped` those whose score changed.
     """
 
     first: int

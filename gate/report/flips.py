@@ -29,17 +29,7 @@ class Flip(ResultSection):
 
 
 def worst_flips(pairs: Sequence[PairedTask], count: int = 10) -> list[Flip]:
-    """Return up to `count` regressions, largest shift first; tasks take turns where shifts are unknown.
-
-    Parameters
-    ----------
-    pairs : sequence of PairedTask
-    count : int
-
-    Returns
-    -------
-    list of Flip
-    """
+    """Return up to `count` regressions, largest shift first; tasks take turns where shifts are unknown."""
     flips: list[tuple[float, int, int, Flip]] = []
     for order, pair in enumerate(pairs):
         rows = np.flatnonzero(pair.candidate_score < pair.baseline_score)
@@ -53,7 +43,15 @@ def worst_flips(pairs: Sequence[PairedTask], count: int = 10) -> list[Flip]:
         known = has_logprobs(pair)
         for rank, (baseline, candidate) in enumerate(zip(*sides, strict=True)):
             shift = float(shifts[worst[rank]])
-            flip = _flip(pair.task, baseline, candidate, shift if known else None)
+            flip = Flip(
+                task=pair.task,
+                item_id=str(baseline["item_id"]),
+                prompt=baseline["prompt"],
+                target=answer_text(baseline, "target"),
+                baseline=answer_text(baseline, "output"),
+                candidate=answer_text(candidate, "output"),
+                shift=shift if known else None,
+            )
             flips.append((-shift, rank, order, flip))
     return [flip for *_, flip in sorted(flips, key=lambda entry: entry[:3])[:count]]
 
@@ -80,37 +78,21 @@ def logprob_shifts(pair: PairedTask, rows: npt.NDArray[np.int64]) -> npt.NDArray
 def answer_text(row: Mapping[str, object], column: str) -> str | None:
     """Return the text of a choice where the column holds its index, else the column's own text."""
     value, choices = row[column], row["choices"]
-    if (
-        isinstance(choices, list)
-        and isinstance(value, str)
-        and value.isdecimal()
-        and int(value) < len(choices)
-    ):
-        return str(choices[int(value)])
-    return _text(value)
+    if isinstance(choices, list) and (index := choice_index(value, choices)) is not None:
+        return str(choices[index])
+    return None if value is None else str(value)
+
+
+def choice_index(value: object, choices: Sequence[object]) -> int | None:
+    """Return the index of a choice that a column holds as text; None if the text is no index."""
+    if isinstance(value, str) and value.isdecimal() and int(value) < len(choices):
+        return int(value)
+    return None
 
 
 def _margin(logprobs: Sequence[float], target: str | None) -> float:
     """Return the log-likelihood of the right choice minus that of the best wrong one."""
-    if target is None or not target.isdecimal() or int(target) >= len(logprobs) or len(logprobs) < 2:
+    right = choice_index(target, logprobs)
+    if right is None or len(logprobs) < 2:
         return math.nan
-    right = int(target)
     return logprobs[right] - max(value for index, value in enumerate(logprobs) if index != right)
-
-
-def _flip(
-    task: str, baseline: Mapping[str, object], candidate: Mapping[str, object], shift: float | None
-) -> Flip:
-    return Flip(
-        task=task,
-        item_id=str(baseline["item_id"]),
-        prompt=_text(baseline["prompt"]),
-        target=answer_text(baseline, "target"),
-        baseline=answer_text(baseline, "output"),
-        candidate=answer_text(candidate, "output"),
-        shift=shift,
-    )
-
-
-def _text(value: object) -> str | None:
-    return None if value is None else str(value)

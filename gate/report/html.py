@@ -23,29 +23,27 @@ _SETS = "sets"  # key of the facts per task in the facts of a model
 def render_html(result: Result, detail: Detail | None = None) -> str:
     """Return the report as one HTML document.
 
+    All text of models and tasks is escaped or inside inert JSON. The page's policy allows the script and the style by
+    their hashes only, and loads nothing.
+
     Parameters
     ----------
     result : Result
     detail : Detail, optional
         From `build_detail`, where the samples are available. Without it, the report has only the flips of the result,
         and says so.
-
-    Returns
-    -------
-    str
-        All text of models and tasks is escaped or inside inert JSON. The page's policy allows the script and the style
-        by their hashes only, and loads nothing.
     """
     shown = detail or detail_of_result(result)
     payload = flips_payload(shown)
     curves = power_curves(result)
+    bars = figures.pooled_bars(shown.histograms)
     style, script = asset("report.css"), asset("report.js")
     return environment().get_template("report.html.j2").render(
         r=result,
         style=Markup(style),  # noqa: S704 - our own files
         script=Markup(script),  # noqa: S704
         policy=content_security_policy(style, script),
-        data=Markup(_plot_data(curves, shown.histograms)),  # noqa: S704 - escaped for a script element
+        data=Markup(_plot_data(curves, bars, shown.histograms)),  # noqa: S704 - escaped for a script element
         payload=payload,
         payload_text=Markup(payload.text),  # noqa: S704
         detail=shown,
@@ -54,19 +52,19 @@ def render_html(result: Result, detail: Detail | None = None) -> str:
         kl_caption=wording.KL_CAPTION,
         rules=wording.RULES,
         provenance=_provenance(result),
-        **_plots(result, curves, shown),
+        **_plots(result, curves, bars),
     )  # fmt: skip
 
 
-def _plots(result: Result, curves: PowerCurves | None, detail: Detail) -> dict[str, Any]:
+def _plots(result: Result, curves: PowerCurves | None, bars: figures.Bars | None) -> dict[str, Any]:
     return {
         "drops": figures.drop_scale(result.tasks, figures.drop_lines(result)),
         "drop_scale": figures.drop_scale,
         "certify": result.certification.margin if result.certification else None,
         "pooled": figures.pooled(result),
         "curves": curves,
-        "power": curves and figures.power_scale(curves),
-        "bars": figures.pooled_bars(detail.histograms),
+        "power": curves and figures.Scale(0.0, curves.drops[-1]),
+        "bars": bars,
         "polyline": figures.polyline,
         "edges": EDGES,
         "decade": figures.decade,
@@ -75,9 +73,10 @@ def _plots(result: Result, curves: PowerCurves | None, detail: Detail) -> dict[s
     }
 
 
-def _plot_data(curves: PowerCurves | None, histograms: tuple[Histogram, ...]) -> str:
+def _plot_data(
+    curves: PowerCurves | None, bars: figures.Bars | None, histograms: tuple[Histogram, ...]
+) -> str:
     """Return the data of the plots of single tasks, which the reader selects."""
-    bars = figures.pooled_bars(histograms)
     bins = slice(bars.first, bars.last) if bars else slice(0)
     return script_json(
         {
@@ -119,14 +118,13 @@ def _provenance(result: Result) -> dict[str, Any]:
     """Return the facts about both models as rows (name, baseline, candidate), not shortened, and the settings."""
     a, b = (dict(_flat(side)) for side in (result.baseline, result.candidate))
     rows = [(name, a.get(name, "-"), b.get(name, "-")) for name in dict.fromkeys([*a, *b])]
-    seconds = result.provenance.get("seconds")
     settings = result.provenance.get("decision")
     return {
         "main": [row for row in rows if not row[0].startswith(f"{_SETS}.")],
         "sets": [(name.removeprefix(f"{_SETS}."), x, y) for name, x, y in rows if name.startswith(f"{_SETS}.")],
         "settings": list(_flat(settings)) if isinstance(settings, Mapping) else [],
-        "seconds": seconds if isinstance(seconds, int | float) else None,
-        "reproduce": _lines(result.provenance.get("reproduce")),
+        "seconds": result.seconds,
+        "reproduce": [one_line(line, 4000) for line in result.commands],
     }  # fmt: skip
 
 
@@ -142,7 +140,3 @@ def _flat(facts: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
         else:
             rows.append((name, "-" if value is None else json.dumps(value, ensure_ascii=False)))
     return rows
-
-
-def _lines(value: object) -> list[str]:
-    return [one_line(str(line), 4000) for line in value] if isinstance(value, list) else []

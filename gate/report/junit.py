@@ -14,16 +14,7 @@ def render_junit(result: Result) -> str:
 
     A task fails where it is significant on its own; advisory tasks never fail. The decision is a separate case,
     because it can fail where no single task does (many small drops, a budget). An INCONCLUSIVE verdict that does not
-    block is a skipped case.
-
-    Parameters
-    ----------
-    result : Result
-
-    Returns
-    -------
-    str
-        An XML document, valid against Jenkins' `jenkins-junit.xsd`.
+    block is a skipped case. The document is valid against Jenkins' `jenkins-junit.xsd`.
     """
     from junitparser import Failure, JUnitXml, Skipped, TestCase, TestSuite
 
@@ -36,7 +27,7 @@ def render_junit(result: Result) -> str:
             case.result = [Failure(f"{one_line(task.task)}: {summary}", "SignificantDrop")]
         case.system_out = f"{task.role}, {one_line(task.metric)}: {summary}"
         suite.add_testcase(case)
-    decision = TestCase("decision", classname="quantgate", time=_seconds(result))
+    decision = TestCase("decision", classname="quantgate", time=result.seconds or 0.0)
     reasons = " ".join(one_line(reason, 2000) for reason in result.reasons)
     if result.blocks:
         decision.result = [Failure(reasons, result.verdict)]
@@ -51,8 +42,3 @@ def render_junit(result: Result) -> str:
     root.attrib.pop("skipped", None)  # Jenkins' schema allows the number of skipped cases on a suite only
     ElementTree.indent(root)
     return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
-
-
-def _seconds(result: Result) -> float:
-    seconds = result.provenance.get("seconds")
-    return float(seconds) if isinstance(seconds, int | float) else 0.0

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
 from functools import cache
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
@@ -23,16 +21,8 @@ _SHORTEST_ROW = 30  # bytes; bounds the number of rows worth trying
 _ADDRESS = re.compile(r"https?://[A-Za-z0-9.:-]+(/[A-Za-z0-9._~/%?&=+-]*)?")
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """Number of rows per list, the most important list first."""
-
-    reasons: int = 0
-    tasks: int = 0
-    commands: int = 0
-    notes: int = 0
-    flips: int = 0
-    subtasks: int = 0
+_Rows = dict[str, int]
+"""Number of rows per list of the report, the most important list first."""
 
 
 def render_markdown(
@@ -42,7 +32,6 @@ def render_markdown(
 
     Parameters
     ----------
-    result : Result
     limit : int, optional
         Maximum size in UTF-8 bytes. A longer report is shortened by whole rows: first subtasks, then flips, notes,
         commands and tasks (those with the smallest p-values stay). It says how many rows are omitted.
@@ -58,33 +47,31 @@ def render_markdown(
     """
     if full_report is not None and not is_address(full_report):
         raise ValueError(f"not an address that can be linked: {full_report!r}")
-    available = _Rows(
-        reasons=len(result.reasons),
-        tasks=len(result.tasks),
-        commands=len(_commands(result)),
-        notes=len(result.notes),
-        flips=len(result.flips),
-        subtasks=len(_subtasks(result)),
-    )
+    available = {
+        "reasons": len(result.reasons),
+        "tasks": len(result.tasks),
+        "commands": len(result.commands),
+        "notes": len(result.notes),
+        "flips": len(result.flips),
+        "subtasks": len(_subtasks(result)),
+    }
 
     def text(rows: _Rows) -> str:
         return _render(result, rows, available, full_report, name)
 
     if limit is None:
         return text(available)
-    counts = asdict(available)
-    if max(counts.values()) <= limit // _SHORTEST_ROW and _fits(text(available), limit):
+    if max(available.values()) <= limit // _SHORTEST_ROW and _fits(text(available), limit):
         return text(available)
-    shown = _Rows()
+    shown = dict.fromkeys(available, 0)
     if not _fits(text(shown), limit):
         raise ValueError(f"the report needs more than {limit} bytes even without any rows")
-    for field, count in counts.items():
-        before = shown
+    for key, count in available.items():
 
-        def fits(rows: int, field: str = field, before: _Rows = before) -> bool:
-            return _fits(text(replace(before, **{field: rows})), limit)
+        def fits(rows: int, key: str = key) -> bool:
+            return _fits(text({**shown, key: rows}), limit)
 
-        shown = replace(before, **{field: _largest(min(count, limit // _SHORTEST_ROW), fits)})
+        shown[key] = _largest(min(count, limit // _SHORTEST_ROW), fits)
     return text(shown)
 
 
@@ -110,26 +97,26 @@ def is_address(text: str) -> bool:
 
 
 def _render(result: Result, rows: _Rows, available: _Rows, full_report: str | None, name: str | None) -> str:
-    drawn = _tasks(result, min(rows.tasks, _MOST_DRAWN))
-    context: dict[str, Any] = {
-        "r": result,
-        "name": name,
-        "full_report": full_report,
-        "kl": any(task.kl_mean is not None for task in result.tasks),
-        "kl_caption": wording.KL_CAPTION,
-        "regressions": sum(task.regressions for task in result.tasks),
-        "tasks": _tasks(result, rows.tasks),
-        "lines": drop_lines(result),
-        "drawn": len(drawn),
-        "drawing": draw_drops(drawn, drop_lines(result)),
-        "subtasks": _subtasks(result)[: rows.subtasks],
-        "flips": result.flips[: rows.flips],
-        "notes": result.notes[: rows.notes],
-        "reasons": result.reasons[: rows.reasons],
-        "commands": _commands(result)[: rows.commands],
-        "omitted": _omitted(rows, available),
-    }
-    return _template().render(context)
+    drawn = _tasks(result, min(rows["tasks"], _MOST_DRAWN))
+    lines = drop_lines(result)
+    return _template().render(
+        r=result,
+        name=name,
+        full_report=full_report,
+        kl=any(task.kl_mean is not None for task in result.tasks),
+        kl_caption=wording.KL_CAPTION,
+        regressions=sum(task.regressions for task in result.tasks),
+        tasks=_tasks(result, rows["tasks"]),
+        lines=lines,
+        drawn=len(drawn),
+        drawing=draw_drops(drawn, lines),
+        subtasks=_subtasks(result)[: rows["subtasks"]],
+        flips=result.flips[: rows["flips"]],
+        notes=result.notes[: rows["notes"]],
+        reasons=result.reasons[: rows["reasons"]],
+        commands=result.commands[: rows["commands"]],
+        omitted=_omitted(rows, available),
+    )
 
 
 @cache
@@ -150,11 +137,6 @@ def _fits(text: str, limit: int) -> bool:
     return len(text.encode()) <= limit
 
 
-def _commands(result: Result) -> list[str]:
-    lines = result.provenance.get("reproduce", [])
-    return [str(line) for line in lines] if isinstance(lines, list) else []
-
-
 def _tasks(result: Result, count: int) -> list[TaskResult]:
     """Return up to `count` tasks in their order: gating tasks first, then those with the smallest p-values."""
     if count >= len(result.tasks):
@@ -171,9 +153,8 @@ def _subtasks(result: Result) -> list[tuple[str, TaskResult]]:
 
 def _omitted(rows: _Rows, available: _Rows) -> str:
     """Say how many rows of which lists are omitted; empty where all are shown."""
-    shown, counts = asdict(rows), asdict(available)
     return ", ".join(
-        f"{counts[field] - shown[field]:,} of {counts[field]:,} {field}"
-        for field in ("tasks", "flips", "notes", "reasons", "commands", "subtasks")
-        if shown[field] < counts[field]
+        f"{available[key] - rows[key]:,} of {available[key]:,} {key}"
+        for key in ("tasks", "flips", "notes", "reasons", "commands", "subtasks")
+        if rows[key] < available[key]
     )

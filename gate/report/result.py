@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -19,8 +19,6 @@ from gate.samples import ModelSamples, Pairing
 if TYPE_CHECKING:
     import pandas as pd
 
-RESULT_VERSION: Literal[1] = 1
-
 
 class Result(Decision):
     """Everything that a report shows: the schema of result.json, version 1."""
@@ -31,6 +29,18 @@ class Result(Decision):
     flips: list[Flip] = Field(description="The worst regressions, worst first.")
     notes: list[str] = Field(description="Remarks on the data.")
     provenance: dict[str, JsonValue]
+
+    @property
+    def commands(self) -> list[str]:
+        """Command lines that reproduce the result."""
+        lines = self.provenance.get("reproduce")
+        return [str(line) for line in lines] if isinstance(lines, list) else []
+
+    @property
+    def seconds(self) -> float | None:
+        """Duration of the run; None if unknown."""
+        seconds = self.provenance.get("seconds")
+        return seconds if isinstance(seconds, int | float) else None
 
     def to_pandas(self) -> pd.DataFrame:
         """Return the tasks as a data frame.
@@ -64,24 +74,21 @@ def build_result(
     candidate: ModelSamples,
     settings: DecisionSettings,
     seed: int,
-    command: Sequence[str],
-    extra: Mapping[str, JsonValue] | None = None,
+    commands: Sequence[str],
+    seconds: float | None = None,
 ) -> Result:
     """Combine a decision with its provenance.
 
     Parameters
     ----------
-    decision : Decision
     pairing : Pairing
         The samples that were judged.
-    baseline, candidate : ModelSamples
     settings : DecisionSettings
         The policy.
-    seed : int
-    command : sequence of str
+    commands : sequence of str
         Command lines that reproduce the decision, in order.
-    extra : mapping, optional
-        Further provenance.
+    seconds : float, optional
+        Duration of the run.
     """
     notes = list(pairing.notes)
     for name, samples in baseline.tasks.items():
@@ -103,17 +110,16 @@ def build_result(
             "quantgate": __version__,
             "decision": settings.model_dump(),
             "seed": seed,
-            "reproduce": list(command),
-            **(extra or {}),
+            "reproduce": list(commands),
+            **({} if seconds is None else {"seconds": seconds}),
         },
     )
 
 
 def _about(samples: ModelSamples) -> dict[str, JsonValue]:
     """Return the facts about one side as JSON values."""
-    facts: dict[str, JsonValue] = json.loads(
-        json.dumps({"label": samples.label, **samples.about}, default=str)
-    )
+    text = json.dumps({"label": samples.label, **samples.about}, default=str)
+    facts: dict[str, JsonValue] = json.loads(text)
     return facts
 
 
@@ -140,8 +146,8 @@ def read_result(path: Path) -> Result:
     except (OSError, ValueError) as error:
         raise SampleError(f"{path} is not readable JSON: {error}.") from None
     version = data.get("schema_version") if isinstance(data, dict) else None
-    if version != RESULT_VERSION:
-        raise SampleError(f"{path} has schema version {version}; expected {RESULT_VERSION}.")
+    if version != 1:
+        raise SampleError(f"{path} has schema version {version}; expected 1.")
     try:
         return Result.model_validate(data)
     except ValidationError as error:

@@ -43,7 +43,7 @@ def result_of(
     settings = DecisionSettings(draws=10_000, **options.get("settings", {}))
     pairing = pair(*sides)
     decision = decide(pairing.tasks, settings, roles=options.get("roles"), seed=7)
-    return build_result(decision, pairing, *sides, settings, 7, ["gate compare a b"], {"seconds": 1.5})
+    return build_result(decision, pairing, *sides, settings, 7, ["gate compare a b"], 1.5)
 
 
 def answers(b: int, c: int, n: int) -> tuple[list[bool], list[bool]]:
