@@ -60,15 +60,27 @@ def build_task(
 
 def _file_task(settings: TaskSettings, samples: SampleSettings, folder: Path) -> Task:
     path = folder / str(settings.file)
-    renderer = _Renderer(settings)
-    documents = read_documents(path, settings.name)
-    limited = documents[: settings.limit or samples.limit]
-    rendered = [renderer.render(document, f"{path}:{document.line}") for document in limited]
-    examples = _examples(settings, path, documents, folder, renderer)
-    items = tuple(_item(document, examples, settings, path) for document in rendered)
-    sampling = Sampling.of(samples) if settings.kind == "generate_until" else Sampling()
-    facets = _facets(settings, items, examples) | sampling.facets
-    return FileTask(settings.name, settings, items, facets, sampling)
+    try:
+        renderer = _Renderer(settings)
+        documents = read_documents(path)
+        limited = documents[: settings.limit or samples.limit]
+        rendered = [renderer.render(document, f"{path}:{document.line}") for document in limited]
+        examples = _examples(settings, path, documents, folder, renderer)
+        items = tuple(_item(document, examples, settings, path) for document in rendered)
+    except TaskError as error:
+        raise TaskError(f"task {settings.name}: {error.message}", error.hint) from error
+    generates = settings.kind == "generate_until"
+    sampling = Sampling.of(samples) if generates else Sampling()
+    return FileTask(
+        settings.name,
+        settings,
+        items,
+        facets=_facets(settings, items, examples) | sampling.facets,
+        sampling=sampling,
+        metric=settings.resolved_metric,
+        generates=generates,
+        max_tokens=settings.max_tokens if generates else 0,
+    )
 
 
 class _Renderer:
@@ -76,14 +88,13 @@ class _Renderer:
 
     def __init__(self, settings: TaskSettings) -> None:
         self.settings = settings
-        name = settings.name
-        self.prompt = Template(str(settings.prompt), name, "prompt")
-        self.answer = Template(str(settings.answer), name, "answer")
+        self.prompt = Template(str(settings.prompt), "prompt")
+        self.answer = Template(str(settings.answer), "answer")
         choices = settings.choices
         self.choices: Template | list[Template] = (
-            [Template(source, name, "choices") for source in choices]
+            [Template(source, "choices") for source in choices]
             if isinstance(choices, list)
-            else Template(choices or "", name, "choices")
+            else Template(choices or "", "choices")
         )
 
     def render(self, document: Document, where: str) -> _Rendered:
@@ -101,14 +112,12 @@ class _Renderer:
             value = self.choices.value(document, where)
         if not isinstance(value, list | tuple) or len(value) < 2:
             raise TaskError(
-                f"task {self.settings.name}: {where}: choices gave {_short(value)}; expected a list of at least two.",
+                f"{where}: choices gave {_short(value)}; expected a list of at least two.",
                 "For a cell that holds JSON text write {{ field | fromjson }}.",
             )
         choices = tuple(str(choice) for choice in value)
         if "" in choices or len(set(choices)) < len(choices):
-            raise TaskError(
-                f"task {self.settings.name}: {where}: choices must be non-empty and distinct; found {_short(value)}."
-            )
+            raise TaskError(f"{where}: choices must be non-empty and distinct; found {_short(value)}.")
         return choices
 
     def _target_index(self, document: Document, choices: tuple[str, ...], where: str) -> int:
@@ -131,7 +140,7 @@ class _Renderer:
             index = ord(text) - ord("A")
         if index is None or not 0 <= index < len(choices):
             raise TaskError(
-                f"task {self.settings.name}: {where}: answer gave {_short(value)}; expected an index from 0 to "
+                f"{where}: answer gave {_short(value)}; expected an index from 0 to "
                 f"{len(choices) - 1}, a letter from A to {chr(ord('A') + len(choices) - 1)}, or one of the choices.",
                 "Indices start at 0. If yours start at 1, subtract one in the template.",
             )
@@ -141,14 +150,11 @@ class _Renderer:
         value = self.answer.value(document, where)
         targets = tuple(map(str, value)) if isinstance(value, list | tuple) else (str(value),)
         if value is None or not targets or any(not target.strip() for target in targets):
-            raise TaskError(
-                f"task {self.settings.name}: {where}: answer gave {_short(value)}; expected a text or a list of texts."
-            )
+            raise TaskError(f"{where}: answer gave {_short(value)}; expected a text or a list of texts.")
         if not all(normalise(target, self.settings.normalise) for target in targets):
             # an empty generation would be right, e.g. for the answer "A" with the step `articles`
             raise TaskError(
-                f"task {self.settings.name}: {where}: answer gave {_short(value)}, which normalise reduces to an empty "
-                "text.",
+                f"{where}: answer gave {_short(value)}, which normalise reduces to an empty text.",
                 f"Remove a step from normalise: {', '.join(self.settings.normalise)}.",
             )
         return targets
@@ -162,13 +168,11 @@ def _examples(
         return []
     if settings.fewshot_file is not None:
         path = folder / settings.fewshot_file
-        documents = read_documents(path, settings.name)
+        documents = read_documents(path)
     # a separate file needs a spare example only if it holds an item; `_item` checks that
     needed = settings.fewshot + (settings.fewshot_file is None)
     if len(documents) < needed:
-        raise TaskError(
-            f"task {settings.name}: fewshot {settings.fewshot} needs {needed} documents; {path} has {len(documents)}."
-        )
+        raise TaskError(f"fewshot {settings.fewshot} needs {needed} documents; {path} has {len(documents)}.")
     count = min(settings.fewshot + 1, len(documents))
     drawn = random.Random(settings.fewshot_seed).sample(documents, count)  # noqa: S311 - not for security
     return [renderer.render(document, f"{path}:{document.line}") for document in drawn]
@@ -180,8 +184,7 @@ def _item(rendered: _Rendered, examples: Sequence[_Rendered], settings: TaskSett
     shots = shots[: settings.fewshot]
     if len(shots) < settings.fewshot:
         raise TaskError(
-            f"task {settings.name}: {path}:{document.line}: the document is one of the only {settings.fewshot} "
-            "few-shot examples.",
+            f"{path}:{document.line}: the document is one of the only {settings.fewshot} few-shot examples.",
             f"Add an example to {settings.fewshot_file}, or remove this document from it.",
         )
     context = ""
@@ -219,7 +222,7 @@ def _cluster(document: Document, settings: TaskSettings, where: str) -> str | No
         return None
     if settings.cluster not in document.fields:
         raise TaskError(
-            f"task {settings.name}: {where}: the document lacks the cluster field {settings.cluster!r}.",
+            f"{where}: the document lacks the cluster field {settings.cluster!r}.",
             f"The document has: {', '.join(map(str, document.fields))}.",
         )
     return str(document.fields[settings.cluster])

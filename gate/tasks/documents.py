@@ -32,74 +32,58 @@ class Document:
     item_id: str
 
 
-def read_documents(path: Path, task: str) -> list[Document]:
-    """Read every document of a task file.
-
-    Parameters
-    ----------
-    path : Path
-        A `.jsonl`/`.ndjson`, `.csv` or `.parquet` file.
-    task : str
-        Name of the task, for messages.
+def read_documents(path: Path) -> list[Document]:
+    """Read every document of a `.jsonl`, `.ndjson`, `.csv` or `.parquet` file.
 
     Raises
     ------
     TaskError
         The file is missing, empty or unreadable, a line is invalid, or documents are duplicated.
     """
-    reader = {".jsonl": _jsonl, ".ndjson": _jsonl, ".csv": _csv, ".parquet": _parquet}.get(
-        path.suffix.lower()
-    )
+    readers = {".jsonl": _jsonl, ".ndjson": _jsonl, ".csv": _csv, ".parquet": _parquet}
+    reader = readers.get(path.suffix.lower())
     if reader is None:
         raise TaskError(
-            f"task {task}: {path.name} has the suffix {path.suffix or '(none)'!r}.",
+            f"{path.name} has the suffix {path.suffix or '(none)'!r}.",
             "Use a .jsonl, .csv or .parquet file.",
         )
     try:
-        rows = list(reader(path, task))
+        rows = list(reader(path))
     except FileNotFoundError:
-        raise TaskError(
-            f"task {task}: the file {path} does not exist.", "Check `file:` in gate.yml."
-        ) from None
+        raise TaskError(f"the file {path} does not exist.", "Check `file:` in gate.yml.") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise TaskError(
-            f"task {task}: {path} cannot be read: {error}", "Expected UTF-8 text or Parquet."
-        ) from None
+        raise TaskError(f"{path} cannot be read: {error}", "Expected UTF-8 text or Parquet.") from None
     if not rows:
-        raise TaskError(f"task {task}: {path} holds no documents.", "Expected at least one row.")
+        raise TaskError(f"{path} holds no documents.", "Expected at least one row.")
     documents = []
     for line, fields in rows:
         try:
             canonical_json(fields).encode("utf-8")
         except (UnicodeEncodeError, RecursionError) as error:
             raise TaskError(
-                f"task {task}: {path}:{line}: the document holds text that is not valid Unicode: {error}.",
+                f"{path}:{line}: the document holds text that is not valid Unicode: {error}.",
                 "It contains half of a surrogate pair, such as \\ud800. Save the file again as UTF-8.",
             ) from None
         documents.append(Document(fields, line, digest(fields)))
-    _refuse_duplicates(documents, path, task)
+    _refuse_duplicates(documents, path)
     return documents
 
 
-def _refuse_duplicates(documents: list[Document], path: Path, task: str) -> None:
+def _refuse_duplicates(documents: list[Document], path: Path) -> None:
     first: dict[str, int] = {}
-    pairs: list[tuple[int, int]] = []
-    for document in documents:
-        if document.item_id in first:
-            pairs.append((first[document.item_id], document.line))
-        else:
-            first[document.item_id] = document.line
+    lines = [(first.setdefault(document.item_id, document.line), document.line) for document in documents]
+    pairs = [(earlier, line) for earlier, line in lines if earlier != line]
     if pairs:
         shown = ", ".join(f"{a} = {b}" for a, b in pairs[:5])
         raise TaskError(
-            f"task {task}: {path} has {len(pairs)} duplicate document(s); equal lines: {shown}"
+            f"{path} has {len(pairs)} duplicate document(s); equal lines: {shown}"
             f"{', ...' if len(pairs) > 5 else ''}.",
             "Items are paired by content, so each may occur once. Remove the copies, or add a field that distinguishes "
             "them (an id).",
         )
 
 
-def _jsonl(path: Path, task: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def _jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     with path.open(encoding="utf-8-sig") as lines:
         for number, line in enumerate(lines, start=1):
             if not line.strip():
@@ -108,20 +92,20 @@ def _jsonl(path: Path, task: str) -> Iterator[tuple[int, dict[str, Any]]]:
                 row = json.loads(line.rstrip())  # with its line break, an error would name the next line
             except json.JSONDecodeError as error:
                 raise TaskError(
-                    f"task {task}: {path}:{number}: not valid JSON: {error.msg} at column {error.colno}.",
+                    f"{path}:{number}: not valid JSON: {error.msg} at column {error.colno}.",
                     "Each line must be one JSON object.",
                 ) from None
             except (ValueError, RecursionError) as error:  # 5,000 digits, or 5,000 nested brackets
-                raise TaskError(f"task {task}: {path}:{number}: not readable JSON: {error}.") from None
+                raise TaskError(f"{path}:{number}: not readable JSON: {error}.") from None
             if not isinstance(row, dict):
                 raise TaskError(
-                    f"task {task}: {path}:{number}: expected a JSON object, found a {type(row).__name__}.",
+                    f"{path}:{number}: expected a JSON object, found a {type(row).__name__}.",
                     'Each line must look like {"question": ..., "answer": ...}.',
                 )
             yield number, row
 
 
-def _csv(path: Path, task: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def _csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     with path.open(encoding="utf-8-sig", newline="") as handle:
         reader = csv.DictReader(handle, strict=True)
         try:
@@ -129,22 +113,22 @@ def _csv(path: Path, task: str) -> Iterator[tuple[int, dict[str, Any]]]:
                 if None in row or None in row.values():
                     expected = len(reader.fieldnames or [])
                     raise TaskError(
-                        f"task {task}: {path}:{reader.line_num}: the row does not have the {expected} columns of the "
+                        f"{path}:{reader.line_num}: the row does not have the {expected} columns of the "
                         "header.",
                         "Quote values that contain commas or line breaks.",
                     )
                 yield reader.line_num, row
         except csv.Error as error:
             line = reader.line_num + 1  # start of the broken row: an open quote runs to the end
-            raise TaskError(f"task {task}: {path}:{line}: not valid CSV: {error}.") from None
+            raise TaskError(f"{path}:{line}: not valid CSV: {error}.") from None
 
 
-def _parquet(path: Path, task: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def _parquet(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         rows = pq.read_table(path).to_pylist()
     except pa.ArrowInvalid as error:
-        raise TaskError(f"task {task}: {path} is not a readable Parquet file: {error}") from None
+        raise TaskError(f"{path} is not a readable Parquet file: {error}") from None
     yield from enumerate(rows, start=1)

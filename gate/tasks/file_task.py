@@ -25,26 +25,6 @@ class FileTask(Task):
     """See `Task`; built by `build_task` from settings that name a file."""
 
     @property
-    def metric(self) -> str:
-        """Name of the metric: acc, acc_norm or exact_match."""
-        return self.settings.resolved_metric
-
-    @property
-    def generates(self) -> bool:
-        """Whether the kind is generate_until."""
-        return self.settings.kind == "generate_until"
-
-    @property
-    def max_tokens(self) -> int:
-        """Longest generated text, in tokens."""
-        return self.settings.max_tokens if self.generates else 0
-
-    @property
-    def measures_kl(self) -> bool:
-        """Always true: a distribution follows every prompt."""
-        return True
-
-    @property
     def delimiter(self) -> str:
         """Text between context and choice; empty with a chat template, which has its own."""
         return "" if self.settings.chat_template else self.settings.target_delimiter
@@ -56,15 +36,9 @@ class FileTask(Task):
             choices = tuple(self.delimiter + choice for choice in item.choices)
             return (LoglikelihoodRequest(context, choices),)
         sampled = self.sampling.temperature > 0
-        return (
-            GenerateRequest(
-                context,
-                tuple(self.settings.stop),
-                self.settings.max_tokens,
-                self.sampling.temperature,
-                draw_seed(self.sampling.seed, item.item_id, repeat) if sampled else 0,
-            ),
-        )
+        seed = draw_seed(self.sampling.seed, item.item_id, repeat) if sampled else 0
+        stop = tuple(self.settings.stop)
+        return (GenerateRequest(context, stop, self.max_tokens, self.sampling.temperature, seed),)
 
     def score(self, item: Item, answers: Sequence[Answer]) -> Scored:
         """Compare the picked choice, or the generated text, with the targets."""

@@ -78,16 +78,7 @@ class Scored:
 
 @dataclass(frozen=True)
 class Sampling:
-    """Number of answers per item, temperature and seed of generated texts.
-
-    Attributes
-    ----------
-    repeats : int
-        Answers per item.
-    temperature : float
-        0 decodes greedily.
-    seed : int
-    """
+    """Number of answers per item, temperature (0 decodes greedily) and seed of generated texts."""
 
     repeats: int = 1
     temperature: float = 0.0
@@ -114,6 +105,12 @@ class Task(ABC):
     facets : mapping of str to str
         Everything that decides prompts and scores, as one short text per facet. Two sample sets are compared only if
         all facets agree; otherwise the error lists the facets that differ.
+    metric : str
+        Name of the metric of `score`; larger is better.
+    generates : bool
+        Whether texts are generated, so that end tokens matter.
+    max_tokens : int
+        Longest generated text per item, in tokens; 0 if none is generated.
     """
 
     name: str
@@ -121,39 +118,20 @@ class Task(ABC):
     items: tuple[Item, ...]
     facets: Mapping[str, str]
     sampling: Sampling
+    metric: str
+    generates: bool
+    max_tokens: int
 
     @property
-    @abstractmethod
-    def metric(self) -> str:
-        """Name of the metric of `score`; larger is better."""
-
-    @property
-    @abstractmethod
-    def generates(self) -> bool:
-        """Whether texts are generated, so that end tokens matter."""
-
-    @property
-    @abstractmethod
-    def max_tokens(self) -> int:
-        """Longest generated text per item, in tokens; 0 if none is generated."""
-
-    @property
-    @abstractmethod
     def measures_kl(self) -> bool:
         """Whether a next-token distribution follows every prompt, so that KL divergence can be measured."""
+        return True
 
     @abstractmethod
     def requests(self, item: Item, repeat: int, render: Render) -> tuple[Request, ...]:
         """Return the requests to an engine for one answer to an item; the first one carries the item's prompt.
 
-        Parameters
-        ----------
-        item : Item
-            One of `items`.
-        repeat : int
-            0 to `repeats` - 1.
-        render : callable
-            Renders a chat as a prompt.
+        `repeat` is from 0 to `repeats` - 1.
         """
 
     @abstractmethod

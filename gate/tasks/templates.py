@@ -30,18 +30,10 @@ Evaluate = Callable[[Mapping[str, Any]], Any]
 
 
 class Template:
-    """A compiled template of one gate.yml key, e.g. `prompt` of a task.
+    """A compiled template of one gate.yml key, e.g. `prompt` of a task."""
 
-    Parameters
-    ----------
-    source : str
-        Text of the template.
-    task, key : str
-        For messages.
-    """
-
-    def __init__(self, source: str, task: str, key: str) -> None:
-        self.task, self.key = task, key
+    def __init__(self, source: str, key: str) -> None:
+        self.key = key
         single = _SINGLE_EXPRESSION.fullmatch(source)
         try:
             template = _ENVIRONMENT.from_string(source)
@@ -52,7 +44,7 @@ class Template:
                 self._value = lambda fields: expression(fields)
         except TemplateSyntaxError as error:
             raise TaskError(
-                f"task {task}: {key} is not a valid Jinja2 template: {error.message} (line {error.lineno}).",
+                f"{key} is not a valid Jinja2 template: {error.message} (line {error.lineno}).",
                 "Fields are written {{ like_this }}.",
             ) from None
 
@@ -73,10 +65,10 @@ class Template:
         except UndefinedError as error:
             self._lacks(str(error.message), document, where)
         except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
-            raise TaskError(f"task {self.task}: {where}: {self.key} cannot be rendered: {error}.") from None
+            raise TaskError(f"{where}: {self.key} cannot be rendered: {error}.") from None
 
     def _lacks(self, reason: str, document: Document, where: str) -> None:
         raise TaskError(
-            f"task {self.task}: {where}: {self.key} uses a field that the document lacks ({reason}).",
+            f"{where}: {self.key} uses a field that the document lacks ({reason}).",
             f"The document has: {', '.join(map(str, document.fields)) or 'no fields'}.",
         ) from None

@@ -42,6 +42,7 @@ def refusal(folder: Path, settings: dict[str, Any]) -> str:
     with pytest.raises(TaskError) as caught:
         build(folder, settings)
     assert caught.value.exit_code is ExitCode.USAGE
+    assert caught.value.message.startswith(f"task {settings['name']}: ")
     return str(caught.value)
 
 

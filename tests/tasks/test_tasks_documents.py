@@ -14,7 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gate.canonical import canonical_json, digest, text_digest
+from gate.config import SampleSettings, TaskSettings
 from gate.errors import ExitCode, TaskError
+from gate.tasks import build_task
 from gate.tasks.documents import read_documents
 
 ROWS: list[dict[str, Any]] = [
@@ -38,8 +40,9 @@ def write(path: Path, rows: list[dict[str, Any]]) -> Path:
 
 
 def refusal(path: Path) -> TaskError:
+    values = {"name": "faq", "file": path.name, "kind": "generate_until", "prompt": "Q", "answer": "A"}
     with pytest.raises(TaskError) as caught:
-        read_documents(path, "faq")
+        build_task(TaskSettings.model_validate(values), SampleSettings(), path.parent)
     assert caught.value.exit_code is ExitCode.USAGE
     assert caught.value.message.startswith("task faq: ")
     return caught.value
@@ -47,19 +50,17 @@ def refusal(path: Path) -> TaskError:
 
 @pytest.mark.parametrize("ending", [".ndjson", ".csv", ".parquet", ".JSONL"])
 def test_every_format_gives_the_same_documents(tmp_path: Path, ending: str) -> None:
-    from_jsonl = read_documents(write(tmp_path / "a.jsonl", ROWS), "faq")
+    from_jsonl = read_documents(write(tmp_path / "a.jsonl", ROWS))
     path = tmp_path / f"b{ending}"
     write(path, ROWS) if ending != ".JSONL" else path.write_bytes((tmp_path / "a.jsonl").read_bytes())
-    documents = read_documents(path, "faq")
+    documents = read_documents(path)
     assert [dict(document.fields) for document in documents] == ROWS
     assert [document.item_id for document in documents] == [document.item_id for document in from_jsonl]
 
 
 def test_lists_and_numbers_have_the_same_item_id_in_jsonl_and_parquet(tmp_path: Path) -> None:
     rows = [{"q": "a", "options": ["x", "y"], "gold": 1, "p": 0.5, "deep": {"b": [1], "a": None}}]
-    ids = {
-        read_documents(write(tmp_path / name, rows), "faq")[0].item_id for name in ("a.jsonl", "a.parquet")
-    }
+    ids = {read_documents(write(tmp_path / name, rows))[0].item_id for name in ("a.jsonl", "a.parquet")}
     assert len(ids) == 1
 
 
@@ -67,13 +68,13 @@ def test_a_byte_order_mark_is_not_part_of_the_first_field(tmp_path: Path) -> Non
     for name in ("a.jsonl", "a.csv"):
         path = write(tmp_path / name, ROWS)
         path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
-        assert list(read_documents(path, "faq")[0].fields) == ["question", "gold", "note"]
+        assert list(read_documents(path)[0].fields) == ["question", "gold", "note"]
 
 
 def test_blank_lines_are_skipped_but_counted(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text('\n{"a": 1}\n  \n{"a": 2}', encoding="utf-8")
-    assert [(document.line, document.fields["a"]) for document in read_documents(path, "faq")] == [
+    assert [(document.line, document.fields["a"]) for document in read_documents(path)] == [
         (2, 1),
         (4, 2),
     ]
@@ -156,7 +157,7 @@ def test_a_document_that_cannot_be_stored_is_refused(tmp_path: Path, line: str) 
     path = tmp_path / "items.jsonl"
     path.write_text('{"question": "fine"}\n' + line + "\n", encoding="utf-8")
     with pytest.raises(TaskError, match=r"items\.jsonl:2"):
-        read_documents(path, "odd")
+        read_documents(path)
 
 
 JSON = st.recursive(

@@ -16,11 +16,11 @@ def document(**fields: Any) -> Document:
 
 
 def text(source: str, **fields: Any) -> str:
-    return Template(source, "faq", "prompt").text(document(**fields), "a.jsonl:3")
+    return Template(source, "prompt").text(document(**fields), "a.jsonl:3")
 
 
 def value(source: str, **fields: Any) -> Any:
-    return Template(source, "faq", "choices").value(document(**fields), "a.jsonl:3")
+    return Template(source, "choices").value(document(**fields), "a.jsonl:3")
 
 
 def test_text_is_rendered_without_html_escapes_and_with_its_last_newline() -> None:
@@ -65,7 +65,7 @@ def test_a_missing_field_is_refused_with_the_available_fields(render: Any) -> No
 
 @pytest.mark.parametrize("source", ["{{ x", "{% for %}", "{{ x | nofilter }}", "{{ x y }}", "{% if x %}"])
 def test_an_invalid_template_is_refused_with_its_key(source: str) -> None:
-    with pytest.raises(TaskError, match="task faq: choices is not a valid Jinja2 template"):
+    with pytest.raises(TaskError, match=r"^choices is not a valid Jinja2 template"):
         value(source, x=1)
 
 
@@ -75,7 +75,7 @@ def test_an_invalid_template_is_refused_with_its_key(source: str) -> None:
 )  # fmt: skip
 def test_a_template_that_fails_on_a_document_names_its_line(source: str) -> None:
     for render in (text, value):
-        with pytest.raises(TaskError, match=r"task faq: a\.jsonl:3: "):
+        with pytest.raises(TaskError, match=r"^a\.jsonl:3: "):
             render(source, x="a")
 
 

@@ -49,7 +49,6 @@ def build_harness_task(
     TaskError
         The task does not exist, its data or code is unavailable, or it lacks the metric or filter.
     """
-    where = f"task {settings.name}"
     subtasks = load(settings.name, include_path)
     limit = settings.limit or samples.limit
     grouped = len(subtasks) > 1 or list(subtasks) != [settings.name]
@@ -58,12 +57,16 @@ def build_harness_task(
         refuse_unsupported(task, name)
         _configure(task, name, settings)
         items += _items(task, name, settings, limit, grouped)
-    filter_name = _filter(subtasks, settings, where)
-    metric = _metric(subtasks, items, filter_name, settings, where)
+    filter_name = _filter(subtasks, settings)
+    metric = _metric(subtasks, items, filter_name, settings)
     generates = any(task.OUTPUT_TYPE == "generate_until" for task in subtasks.values())
     sampling = Sampling.of(samples) if generates else Sampling()
-    for item in items:
-        _check_generation(item, sampling)
+    lengths = [
+        generation(instance.args[1], f"task {item.task_name}", sampling.temperature).max_tokens
+        for item in items
+        for instance in item.instances
+        if instance.request_type == "generate_until"
+    ]
     facets = _facets(subtasks, items, metric, filter_name, settings) | sampling.facets
     return HarnessTask(
         settings.name,
@@ -71,6 +74,9 @@ def build_harness_task(
         tuple(items),
         facets,
         sampling,
+        metric=metric.label,
+        generates=generates,
+        max_tokens=max(lengths, default=0),
         subtasks=subtasks,
         score_by=metric,
         filter_name=filter_name,
@@ -173,35 +179,31 @@ def _shown(task: Any, document: Any, requests: Sequence[Any]) -> tuple[str, tupl
     return str(text), choices, target if isinstance(target, str) else canonical_json(target)
 
 
-def _filter(subtasks: Mapping[str, Any], settings: TaskSettings, where: str) -> str:
+def _filter(subtasks: Mapping[str, Any], settings: TaskSettings) -> str:
     """Return the filter that is read, which all subtasks have."""
-    common: list[str] | None = None
-    for task in subtasks.values():
-        names = dict.fromkeys(ensemble.name for ensemble in task._filters)
-        common = list(names) if common is None else [name for name in common if name in names]
+    where = f"task {settings.name}"
+    filters = [[ensemble.name for ensemble in task._filters] for task in subtasks.values()]
+    common = [name for name in dict.fromkeys(filters[0]) if all(name in names for names in filters)]
     if not common:
         raise TaskError(f"{where}: its subtasks have no filter in common.", "List the subtasks one by one.")
     return choose(settings.filter, common, DEFAULT_FILTERS, "filter", where)
 
 
 def _metric(
-    subtasks: Mapping[str, Any],
-    items: Sequence[HarnessItem],
-    filter_name: str,
-    settings: TaskSettings,
-    where: str,
+    subtasks: Mapping[str, Any], items: Sequence[HarnessItem], filter_name: str, settings: TaskSettings
 ) -> Metric:
     """Return the metric that is read, which all subtasks have."""
-    first: dict[str, HarnessItem] = {}
-    for item in items:
-        first.setdefault(item.task_name, item)
-    common: dict[str, Metric] | None = None
-    for name, task in subtasks.items():
-        usable = metrics_of(task, _trial_values(task, first[name], filter_name), f"task {name}")
-        if common is None:
-            common = usable
-        else:
-            common = {key: metric for key, metric in common.items() if usable.get(key) == metric}
+    where = f"task {settings.name}"
+    first = {item.task_name: item for item in reversed(items)}
+    usable = [
+        metrics_of(task, _trial_values(task, first[name], filter_name), f"task {name}")
+        for name, task in subtasks.items()
+    ]
+    common = {
+        name: metric
+        for name, metric in usable[0].items()
+        if all(metrics.get(name) == metric for metrics in usable)
+    }
     if not common:
         raise TaskError(
             f"{where}: its subtasks have no metric in common.",
@@ -223,13 +225,6 @@ def _trial_values(task: Any, item: HarnessItem, filter_name: str) -> dict[str, A
     except Exception as error:  # the task's own code, which may need a real answer
         _LOG.debug("task %s: a made-up answer cannot be scored: %s", item.task_name, error)
         return None
-
-
-def _check_generation(item: HarnessItem, sampling: Sampling) -> None:
-    """Raise TaskError if the generation settings of an item are not supported."""
-    for instance in item.instances:
-        if instance.request_type == "generate_until":
-            generation(instance.args[1], f"task {item.task_name}", sampling.temperature)
 
 
 def _facets(
@@ -277,10 +272,8 @@ def _shared(values: Mapping[str, Any]) -> str:
 
 def _config(task: Any) -> str:
     """Return a task's configuration without paths, memory addresses and settings covered by other facets."""
-    config = task.dump_config()
-    return without_addresses(
-        canonical_json({key: value for key, value in config.items() if key not in _OTHER_FACETS})
-    )
+    config = {key: value for key, value in task.dump_config().items() if key not in _OTHER_FACETS}
+    return without_addresses(canonical_json(config))
 
 
 def _prompts(items: Sequence[HarnessItem]) -> str:

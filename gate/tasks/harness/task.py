@@ -66,26 +66,6 @@ class HarnessTask(Task):
     filter_name: str
 
     @property
-    def metric(self) -> str:
-        """Name of the score; see `Metric.label`."""
-        return self.score_by.label
-
-    @property
-    def generates(self) -> bool:
-        """Whether a subtask generates texts."""
-        return any(map(_generates, self.subtasks.values()))
-
-    @property
-    def max_tokens(self) -> int:
-        """Longest generated text of any subtask, in tokens."""
-        lengths = [
-            generation(task.get_config("generation_kwargs"), name, self.sampling.temperature).max_tokens
-            for name, task in self.subtasks.items()
-            if _generates(task)
-        ]
-        return max(lengths, default=0)
-
-    @property
     def measures_kl(self) -> bool:
         """Whether every item has a request other than a rolling log-likelihood."""
         kinds = [{instance.request_type for instance in _own(item).instances} for item in self.items]
@@ -109,15 +89,11 @@ class HarnessTask(Task):
             settings = generation(first.args[1], where, self.sampling.temperature)
             for draw in range(_draws(first, settings)):
                 number = repeat * first.repeats + draw
-                seed = draw_seed(self.sampling.seed, f"{item.item_id}:{first.idx}", number)
+                seed = 0
+                if settings.temperature > 0:
+                    seed = draw_seed(self.sampling.seed, f"{item.item_id}:{first.idx}", number)
                 requests.append(
-                    GenerateRequest(
-                        context,
-                        settings.stop,
-                        settings.max_tokens,
-                        settings.temperature,
-                        seed if settings.temperature > 0 else 0,
-                    )
+                    GenerateRequest(context, settings.stop, settings.max_tokens, settings.temperature, seed)
                 )
         return tuple(requests)
 
@@ -184,10 +160,6 @@ class HarnessTask(Task):
         kind = self.subtasks[item.task_name].OUTPUT_TYPE
         metric = self.score_by.name
         return metric == "exact_match" or (kind == "loglikelihood" and metric == "acc")
-
-
-def _generates(task: Any) -> bool:
-    return bool(task.OUTPUT_TYPE == "generate_until")
 
 
 def _own(item: Item) -> HarnessItem:
