@@ -18,7 +18,7 @@ from support.tiny import write_tiny_task
 
 from gate.store import open_set
 
-ITEMS = 1200
+ITEMS = 600
 ITEMS_PER_DATA_FILE = 8
 KILLS = 20
 
