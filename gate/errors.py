@@ -6,7 +6,7 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """Exit codes of every command. FAIL (1) means significant degradation or an exceeded budget, and nothing else."""
+    """Exit codes of every command. FAIL (1) means significant degradation or an exceeded limit, and nothing else."""
 
     PASS = 0
     FAIL = 1

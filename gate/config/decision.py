@@ -13,8 +13,8 @@ class AlphaSpending(Section):
     """How a gate that runs repeatedly limits its false alarms. The history is kept in the store."""
 
     kind: Literal["yearly", "lord"] = Field(
-        description="yearly: a fixed level per run, so that `alarms` false alarms are expected in `runs` runs. lord: "
-        "LORD++ over the history, with a false discovery rate of at most decision.alpha."
+        description="yearly: the same level for every run, the smaller of `alarms / runs` and decision.alpha. lord: "
+        "LORD++, which computes the level from earlier runs; decision.alpha bounds the false discovery rate."
     )
     alarms: float = Field(1.0, gt=0, description="yearly: expected number of false alarms in `runs` runs.")
     runs: int = Field(
@@ -49,7 +49,7 @@ class DecisionSettings(Section):
         "pass", description="Whether INCONCLUSIVE passes (exit code 0) or blocks the workflow (exit code 3)."
     )
     alpha_spending: AlphaSpending | None = Field(
-        None, description="For nightly runs: spread the false alarms over the history of runs."
+        None, description="For nightly runs: limit the false alarms over a series of runs."
     )
     early_stop: EarlyStop | None = Field(
         None, description="Test during the evaluation of the candidate, and stop with FAIL once it is proven."
@@ -73,7 +73,7 @@ class DecisionSettings(Section):
 
 
 class DistanceSettings(Section):
-    """How much the candidate's behaviour differs, better or worse. Gates only where a budget is set."""
+    """How much the candidate's behaviour differs, better or worse. Affects the verdict only where a limit is set."""
 
     max_flip_rate: Proportion | None = Field(
         None, description="FAIL if the proportion of items that flip is larger."

@@ -40,7 +40,7 @@ class GateConfig(Section):
     samples: SampleSettings = Field(SampleSettings(), description="The samples and their store.")
     decision: DecisionSettings = Field(DecisionSettings(), description="When the verdict is FAIL.")
     distance: DistanceSettings = Field(
-        DistanceSettings(), description="Measures and budgets of the difference in behaviour."
+        DistanceSettings(), description="Measures of the difference in behaviour, and limits on them."
     )
     report: ReportSettings = Field(ReportSettings(), description="Report files.")
 

@@ -45,7 +45,7 @@ def decide(
     settings : DecisionSettings
         The policy: alpha, rule, margin, certify.
     distance : DistanceSettings, optional
-        Budgets for flips and KL divergence.
+        Limits on flips and KL divergence.
     roles : mapping of str to str, optional
         Role by task name; other tasks are gating.
     seed : int
@@ -59,7 +59,7 @@ def decide(
     Returns
     -------
     Decision
-        FAIL where "no gating task has dropped by more than the margin" is rejected at alpha, or a budget is
+        FAIL where "no gating task has dropped by more than the margin" is rejected at alpha, or a limit is
         exceeded. The false-alarm rate of the test is at most alpha: exactly, given the numbers of discordant items,
         at margin 0; asymptotically at a margin above 0.
 
@@ -87,14 +87,14 @@ def decide(
     )
     rows = _rows(judged, combined, settings, seed)
     gating_rows = [row for row in rows if row.role == "gating"]
-    over_budget = _over_budget(gating_rows, distance or DistanceSettings())
+    over_limit = _over_limit(gating_rows, distance or DistanceSettings())
     if early is not None and early.stopped:
         # 1/e is a p-value whenever the run stops (Ville's inequality); the tests' own p-values are not
         p_value, rejected = math.exp(-early.log_e_value), True
     else:
         p_value, rejected = combined.pvalue, combined.pvalue <= settings.alpha
     verdict: Verdict = "PASS"
-    if rejected or over_budget:
+    if rejected or over_limit:
         verdict = "FAIL"
     elif certification is not None and not certification.certified:
         verdict = "INCONCLUSIVE"
@@ -113,7 +113,7 @@ def decide(
         tasks=rows,
         aggregate=_aggregate(combined),
     )
-    return decision.model_copy(update={"reasons": wording.reasons(decision, over_budget)})
+    return decision.model_copy(update={"reasons": wording.reasons(decision, over_limit)})
 
 
 def _rows(
@@ -159,15 +159,13 @@ def _aggregate(combined: CombinedResult) -> Aggregate:
     )
 
 
-def _over_budget(rows: Sequence[TaskResult], distance: DistanceSettings) -> list[str]:
-    """Return one sentence per budget that the gating tasks exceed."""
+def _over_limit(rows: Sequence[TaskResult], distance: DistanceSettings) -> list[str]:
+    """Return one sentence per limit that the gating tasks exceed."""
     exceeded = []
     items = sum(row.n for row in rows)
     flip_rate = sum(row.regressions + row.improvements for row in rows) / items
     if distance.max_flip_rate is not None and flip_rate > distance.max_flip_rate:
-        exceeded.append(
-            f"{flip_rate:.2%} of the answers flipped; the budget is {distance.max_flip_rate:.2%}."
-        )
+        exceeded.append(f"{flip_rate:.2%} of the answers flipped; the limit is {distance.max_flip_rate:.2%}.")
     if distance.max_kl is not None:
         unmeasured = [row.task for row in rows if row.kl_mean is None]
         if unmeasured:
@@ -178,7 +176,7 @@ def _over_budget(rows: Sequence[TaskResult], distance: DistanceSettings) -> list
             )
         kl = sum((row.kl_mean or 0.0) * row.n for row in rows) / items
         if kl > distance.max_kl:
-            exceeded.append(f"The mean KL divergence is {kl:.3g} nats; the budget is {distance.max_kl:g}.")
+            exceeded.append(f"The mean KL divergence is {kl:.3g} nats; the limit is {distance.max_kl:g}.")
     return exceeded
 
 

@@ -42,5 +42,5 @@ def spend(settings: DecisionSettings, past: Sequence[float]) -> Spending | None:
         )
     if settings.margin > 0:
         guarantee += " (asymptotically, because of the margin)"
-    guarantee += "; budgets for flips and KL divergence are not included"
+    guarantee += "; limits on flips and KL divergence are not included"
     return Spending(kind=policy.kind, level=level, run=len(past) + 1, alarms=alarms, guarantee=guarantee)

@@ -100,7 +100,9 @@ def detectable_drop(decision: Decision) -> str:
         reason = "With a margin" if decision.margin > 0 else "For this mix of scores"
         text = f"{reason}, only the detectable drop of each task is known (`mde` in the JSON result)."
     if sensitivity.blind_tasks:
-        text += f" Too few flips to reject on their own: {', '.join(sensitivity.blind_tasks)}."
+        text += (
+            f" Tasks with too few flips to be significant on their own: {', '.join(sensitivity.blind_tasks)}."
+        )
     return text
 
 
@@ -134,11 +136,11 @@ def early_stop(decision: Decision) -> str | None:
     )
 
 
-def reasons(decision: Decision, over_budget: Sequence[str]) -> list[str]:
-    """Return why the verdict is what it is; `over_budget` names the exceeded budgets."""
+def reasons(decision: Decision, over_limit: Sequence[str]) -> list[str]:
+    """Return why the verdict is what it is; `over_limit` names the exceeded limits."""
     if decision.verdict == "FAIL":
         worse = [_worse(decision)] if decision.stopped_early or decision.p_value <= decision.alpha else []
-        return [*worse, *over_budget]
+        return [*worse, *over_limit]
     level = f"{deciding_p(decision)}, alpha = {decision.alpha:g}"
     certification = decision.certification
     if certification is None:
@@ -153,7 +155,7 @@ def reasons(decision: Decision, over_budget: Sequence[str]) -> list[str]:
     needed = certification.items_needed
     return [
         f"No significant drop ({level}), but {decision.items:,} items do not prove that the mean drop is below {bound} "
-        f"({proof}).{'' if needed is None else f' About {needed:,} items would.'}"
+        f"({proof}).{'' if needed is None else f' About {needed:,} items would be needed.'}"
     ]
 
 

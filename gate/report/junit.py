@@ -13,8 +13,8 @@ def render_junit(result: Result) -> str:
     """Return a result as JUnit XML: a test suite with one case per task and one case for the decision.
 
     A task fails where it is significant on its own; advisory tasks never fail. The decision is a separate case,
-    because it can fail where no single task does (many small drops, a budget). An INCONCLUSIVE verdict that does not
-    block is a skipped case. The document is valid against Jenkins' `jenkins-junit.xsd`.
+    because it can fail where no single task does (many small drops, a limit). An INCONCLUSIVE verdict that does
+    not block is a skipped case. The document is valid against Jenkins' `jenkins-junit.xsd`.
     """
     from junitparser import Failure, JUnitXml, Skipped, TestCase, TestSuite
 

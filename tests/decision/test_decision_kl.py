@@ -1,4 +1,4 @@
-"""KL divergence as a diagnostic, and as a reason to fail where a budget is set."""
+"""KL divergence as a diagnostic, and as a reason to fail where a limit is set."""
 
 from __future__ import annotations
 
@@ -48,18 +48,18 @@ def test_mean_median_p99_and_top_agreement_are_reported() -> None:
     assert row.same_top_rate == 0.75
 
 
-def test_without_a_budget_any_divergence_passes() -> None:
+def test_without_a_limit_any_divergence_passes() -> None:
     assert decide([paired([9.0])], DecisionSettings()).verdict == "PASS"
 
 
-@pytest.mark.parametrize(("budget", "verdict"), [(0.24, "FAIL"), (0.26, "PASS")])
-def test_budget_applies_to_the_mean(budget: float, verdict: str) -> None:
-    decision = decide([paired([0.0, 0.1, 0.2, 0.7])], DecisionSettings(), DistanceSettings(max_kl=budget))
+@pytest.mark.parametrize(("limit", "verdict"), [(0.24, "FAIL"), (0.26, "PASS")])
+def test_limit_applies_to_the_mean(limit: float, verdict: str) -> None:
+    decision = decide([paired([0.0, 0.1, 0.2, 0.7])], DecisionSettings(), DistanceSettings(max_kl=limit))
     assert decision.verdict == verdict
     assert any("KL divergence is 0.25 nats" in reason for reason in decision.reasons) == (verdict == "FAIL")
 
 
-def test_budget_without_measured_divergence_is_an_error() -> None:
+def test_limit_without_measured_divergence_is_an_error() -> None:
     with pytest.raises(ConfigError, match="not measured on: t"):
         decide([paired(None)], DecisionSettings(), DistanceSettings(max_kl=0.1))
 

@@ -1,4 +1,4 @@
-"""The policy (rule, margin, certification, roles, budgets) and the reasons given."""
+"""The policy (rule, margin, certification, roles, limits) and the reasons given."""
 
 from __future__ import annotations
 
@@ -221,7 +221,7 @@ def test_advisory_task_is_reported_and_never_decides() -> None:
     assert judge.p_holm == judge.p_exact == decision.p_value
 
 
-def test_advisory_task_does_not_count_towards_budgets() -> None:
+def test_advisory_task_does_not_count_towards_limits() -> None:
     pairs = [counted("watched", 50, 50, 100), counted("judge", 5, 5, 100)]
     assert judged(*pairs, flips=0.2).verdict == "FAIL"
     assert judged(*pairs, flips=0.2, roles={"watched": "advisory"}).verdict == "PASS"
@@ -232,12 +232,12 @@ def test_no_gating_task_is_an_error() -> None:
         judged(counted("one", 1, 1, 10), roles={"one": "advisory"})
 
 
-def test_flip_budget_fails_a_candidate_that_is_no_worse() -> None:
+def test_flip_limit_fails_a_candidate_that_is_no_worse() -> None:
     pairs = [counted("one", 10, 10, 100), counted("two", 0, 0, 100)]
     assert judged(*pairs, flips=0.10).verdict == "PASS"
     over = judged(*pairs, flips=0.0999)
     assert (over.verdict, over.exit_code) == ("FAIL", 1)
-    assert over.reasons == ["10.00% of the answers flipped; the budget is 9.99%."]
+    assert over.reasons == ["10.00% of the answers flipped; the limit is 9.99%."]
 
 
 def test_both_reasons_to_fail_are_given() -> None:

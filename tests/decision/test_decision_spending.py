@@ -51,9 +51,9 @@ def test_alarm_raises_the_next_level_of_lord() -> None:
     assert after_alarm.run == 3
 
 
-def test_guarantee_states_its_limits_with_a_margin_or_budgets() -> None:
+def test_guarantee_states_its_exceptions_with_a_margin_or_limits() -> None:
     policy = DecisionSettings.model_validate({"alpha_spending": {"kind": "yearly"}, "margin": 0.01})
     spent = spend(policy, [])
     assert spent is not None
     assert "asymptotically" in spent.guarantee
-    assert "budgets for flips and KL divergence are not included" in spent.guarantee
+    assert "limits on flips and KL divergence are not included" in spent.guarantee

@@ -198,8 +198,10 @@ def test_sentences_stay_plain_in_markdown() -> None:
 def test_inconclusive_report_says_how_many_items_are_needed() -> None:
     result = result_of({"arc": answers(10, 10, 200)}, settings={"certify": 0.01})
     assert result.certification is not None
-    assert f"About {result.certification.items_needed:,} items would." in render_markdown(result)
-    assert f"About {result.certification.items_needed:,} items would." in " ".join(terminal(result).split())
+    assert f"About {result.certification.items_needed:,} items would be needed." in render_markdown(result)
+    assert f"About {result.certification.items_needed:,} items would be needed." in " ".join(
+        terminal(result).split()
+    )
 
 
 def test_no_flips_give_no_table_of_flips(failing: Result) -> None:
@@ -263,7 +265,9 @@ def test_number_formats() -> None:
 
 def test_blind_tasks_are_named() -> None:
     result = result_of({"arc": answers(20, 20, 200), "tiny": answers(1, 1, 20)})
-    assert wording.detectable_drop(result).endswith("Too few flips to reject on their own: tiny.")
+    assert wording.detectable_drop(result).endswith(
+        "Tasks with too few flips to be significant on their own: tiny."
+    )
     assert wording.headline(result) == "2 tasks, 220 paired items"
 
 

@@ -120,7 +120,8 @@ def _load_weights(source: ModelSource, engine: EngineSettings, device: str) -> A
     except ImportError as error:
         raise ModelError(
             f"model {settings.model} needs a package that is not installed: {error}",
-            "Install it beside quantgate (bitsandbytes, gptqmodel, autoawq, compressed-tensors, torchao, gguf, ...).",
+            "Install it beside quantgate: bitsandbytes, compressed-tensors, torchao or gguf; gptqmodel for AWQ; "
+            "gptqmodel and optimum for GPTQ.",
         ) from None
     except (OSError, ValueError, RuntimeError, KeyError, AttributeError, TypeError) as error:
         raise ModelError(
