@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -36,15 +36,6 @@ _NARROW = 1024  # tokens; wider distributions, at 60 bytes per token as Python n
 _WIDE_BATCH = 32  # items
 
 
-@dataclass(frozen=True)
-class _ItemRequests:
-    """The requests for one answer to an item."""
-
-    item: Item
-    repeat: int
-    requests: tuple[Request, ...]
-
-
 def answer_items(
     task: Task,
     items: Sequence[Item],
@@ -53,14 +44,10 @@ def answer_items(
     references: Mapping[str, Distribution] | None,
     top_tokens: int | Literal["whole"] = TOP_TOKENS,
 ) -> pa.Table:
-    """Evaluate items with an engine.
+    """Evaluate items of a task with an engine.
 
     Parameters
     ----------
-    task : Task
-    items : sequence of Item
-        Items of the task.
-    engine : Engine
     progress : callable
         Called with the number of items finished since the last call.
     references : mapping of item_id to Distribution, or None
@@ -104,10 +91,13 @@ def _answer_batch(
             requests = task.requests(item, repeat, render)
             if repeat == 0:
                 requests = _with_distribution(requests, item, stored, references)
-            batch.append(_ItemRequests(item, repeat, requests))
-    sent = [request for entry in batch for request in entry.requests]
+            batch.append((item, repeat, requests))
+    sent = [request for *_, requests in batch for request in requests]
     answers = iter(_send(sent, engine, _count_items(progress, len(sent), len(items))))
-    rows = [_row(task, entry, [next(answers) for _ in entry.requests]) for entry in batch]
+    rows = [
+        _row(task, item, repeat, requests[0], [next(answers) for _ in requests])
+        for item, repeat, requests in batch
+    ]
     return pa.Table.from_pylist(rows, schema=SAMPLE_SCHEMA)
 
 
@@ -165,16 +155,21 @@ def _call(engine: Engine, requests: Sequence[Request], progress: Progress) -> Se
     return engine.generate_until([r for r in requests if isinstance(r, GenerateRequest)], progress)
 
 
-def _row(task: Task, entry: _ItemRequests, answers: Sequence[Answer]) -> dict[str, object]:
-    item = entry.item
+def _row(task: Task, item: Item, repeat: int, first: Request, answers: Sequence[Answer]) -> dict[str, object]:
     for answer in answers:
         _refuse_nan(item, answer)
     scored = task.score(item, answers)
+    tokens = [
+        (answer.tokens, answer.tokens)
+        if isinstance(answer, RollingAnswer)
+        else (answer.tokens_in, answer.tokens_out)
+        for answer in answers
+    ]
     row: dict[str, object] = {
         "task": item.subtask or task.name,
         "item_id": item.item_id,
-        "repeat": entry.repeat,
-        "prompt_hash": text_digest(prompt_of(entry.requests[0])),
+        "repeat": repeat,
+        "prompt_hash": text_digest(prompt_of(first)),
         "metric": task.metric,
         "score": scored.score,
         "correct": scored.correct,
@@ -182,12 +177,8 @@ def _row(task: Task, entry: _ItemRequests, answers: Sequence[Answer]) -> dict[st
         "target": item.target,
         "choice_logprobs": list(scored.loglikelihoods) or None,
         "cluster": item.cluster,
-        "tokens_in": sum(
-            answer.tokens if isinstance(answer, RollingAnswer) else answer.tokens_in for answer in answers
-        ),
-        "tokens_out": sum(
-            answer.tokens if isinstance(answer, RollingAnswer) else answer.tokens_out for answer in answers
-        ),
+        "tokens_in": sum(count for count, _ in tokens),
+        "tokens_out": sum(count for _, count in tokens),
         "prompt": item.prompt,
         "choices": list(item.choices) or None,
     }

@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from gate.config import EarlyStop
 from gate.engines import Progress
 from gate.errors import ConfigError
 from gate.evaluation.evaluate import Steps, TaskEvaluation
+from gate.samples.record import mean_scores
 from gate.stats import log_e_value
 from gate.store import SampleSet
 from gate.tasks import Task
@@ -34,7 +34,6 @@ class StoppingEvidence:
         Items of the gating tasks.
     items : int
         Items evaluated so far.
-    regressions, improvements : int
 
     Notes
     -----
@@ -51,12 +50,11 @@ class StoppingEvidence:
 
     def update(self, baseline: FloatArray, candidate: FloatArray) -> StoppingEvidence:
         """Return the evidence with the scores of further items; entry i of both arrays is the same item."""
-        return StoppingEvidence(
-            self.alpha,
-            self.total,
-            self.items + len(baseline),
-            self.regressions + int(np.count_nonzero(candidate < baseline)),
-            self.improvements + int(np.count_nonzero(candidate > baseline)),
+        return replace(
+            self,
+            items=self.items + len(baseline),
+            regressions=self.regressions + int(np.count_nonzero(candidate < baseline)),
+            improvements=self.improvements + int(np.count_nonzero(candidate > baseline)),
         )
 
     @property
@@ -87,7 +85,6 @@ def evaluate_monitored(
         The baseline's set of each of them.
     progress : sequence of callable
         Called with the number of finished items of each of them.
-    settings : EarlyStop
     seed : int
         Seed of the order of the items.
 
@@ -95,7 +92,6 @@ def evaluate_monitored(
     -------
     list of SampleSet
         One per task, with the items that were evaluated.
-    StoppingEvidence
 
     Raises
     ------
@@ -108,7 +104,7 @@ def evaluate_monitored(
     sizes = [len(task.items) for task in tasks]
     looks = split_into_looks(sizes, settings.every, seed)
     evidence = StoppingEvidence(settings.alpha, sum(sizes))
-    expected = [_mean_scores(sample_set.read().table) for sample_set in baseline]
+    expected = [mean_scores(sample_set.read().table) for sample_set in baseline]
     for task, scores in zip(tasks, expected, strict=True):
         _require_binary(task, scores)
     with ExitStack() as stack:
@@ -120,7 +116,7 @@ def evaluate_monitored(
         for look in looks:
             for index, task in enumerate(tasks):
                 if look[index]:
-                    scores = _mean_scores(next(running[index]))
+                    scores = mean_scores(next(running[index]))
                     _require_binary(task, scores)
                     before = np.array([expected[index][item_id] for item_id in scores])
                     evidence = evidence.update(before, np.array(list(scores.values())))
@@ -138,7 +134,6 @@ def split_into_looks(sizes: Sequence[int], every: int, seed: int) -> list[list[l
         Number of items of each task.
     every : int
         Items per look, all tasks together.
-    seed : int
 
     Returns
     -------
@@ -150,12 +145,6 @@ def split_into_looks(sizes: Sequence[int], every: int, seed: int) -> list[list[l
     count = max(1, min(-(-sum(sizes) // every), max(sizes, default=1)))
     tasks = [np.array_split(rng.permutation(size), count) for size in sizes]
     return [[sorted(groups[look].tolist()) for groups in tasks] for look in range(count)]
-
-
-def _mean_scores(table: pa.Table) -> dict[str, float]:
-    """Return the mean score of each item over its repeats."""
-    grouped = table.group_by("item_id").aggregate([("score", "mean")])
-    return dict(zip(grouped["item_id"].to_pylist(), grouped["score_mean"].to_pylist(), strict=True))
 
 
 def _require_binary(task: Task, scores: Mapping[str, float]) -> None:

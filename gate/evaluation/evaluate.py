@@ -32,10 +32,6 @@ class TaskEvaluation:
 
     Attributes
     ----------
-    task : Task
-    engine : Engine
-    identity : ModelIdentity
-        Identity of the engine's model.
     folder : Path
         Folder of the set. An older set there is replaced atomically at the end.
     reference : SampleSet or None
@@ -111,11 +107,9 @@ class TaskEvaluation:
             PartialSet(self.folder, settings, plan.sizes, self.message) as partial,
         ):
             progress(partial.items)
-            references = (
-                None
-                if self.reference is None or not partial.missing
-                else StoredDistributions(self.reference.read())
-            )
+            references = None
+            if self.reference is not None and partial.missing:
+                references = StoredDistributions(self.reference.read())
 
             def answer(index: int) -> pa.Table:
                 started = time.monotonic()
@@ -132,11 +126,11 @@ class TaskEvaluation:
                 # the first answers show the scoring method, which decides whether the resumed files can be kept
                 answer(partial.missing[0])
                 partial.drop_other_methods(self._scoring_method)
-            count = len(plan.groups)
-            for index in range(len(plan.groups)):
-                stop = yield answer(index) if index in partial.missing else partial.read(index)
+            count = 0
+            while count < len(plan.groups):
+                stop = yield answer(count) if count in partial.missing else partial.read(count)
+                count += 1
                 if stop:
-                    count = index + 1
                     break
             return partial.finish(plan.manifest(self.engine.runtime, partial.finished[:count]))
 

@@ -32,8 +32,6 @@ class Plan:
 
     Attributes
     ----------
-    task : Task
-    identity : ModelIdentity
     groups : tuple of tuple of Item
         The items of each data file.
     baseline : SampleSet or None
@@ -139,12 +137,7 @@ class Plan:
         if not self.task.generates and finished and finished[-1].method:
             versions[SCORING_METHOD] = finished[-1].method
         return ModelRecord(
-            name=self.identity.name,
-            revision=self.identity.revision,
-            weights=self.identity.weights,
-            tokenizer=self.identity.tokenizer,
-            dtype=self.identity.dtype,
-            engine=self.identity.engine,
+            **dataclasses.asdict(self.identity),
             fingerprint=self.identity.fingerprint,
             device=runtime.device,
             hardware=runtime.hardware,

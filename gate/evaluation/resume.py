@@ -20,15 +20,7 @@ from gate.files import write_text, writing
 from gate.store import SampleSet
 from gate.store.manifest import DataFile, Manifest
 from gate.store.sample_set import read_data_file
-from gate.store.writer import (
-    JOURNAL,
-    JOURNAL_TEMPORARY,
-    put_in_place,
-    refuse_other,
-    restore,
-    write_data_file,
-    write_manifest,
-)
+from gate.store.writer import JOURNAL, JOURNAL_TEMPORARY, finish_set, refuse_other, restore, write_data_file
 
 
 class FinishedFile(BaseModel):
@@ -182,14 +174,13 @@ class PartialSet:
         for file in self.finished:
             if file.data_file.file not in kept:
                 (self._partial / file.data_file.file).unlink()
-        write_manifest(self._partial, manifest)
-        put_in_place(self._partial, self._folder)
+        sample_set = finish_set(self._partial, self._folder, manifest)
         # readers ignore the journal that a writer killed right here would leave
         with suppress(OSError):
             (self._folder / JOURNAL).unlink()
         for other in self._others():
             shutil.rmtree(other, ignore_errors=True)
-        return SampleSet(self._folder, manifest)
+        return sample_set
 
     def _resume(self) -> None:
         """Keep the data files of the journal that are intact."""

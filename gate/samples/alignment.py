@@ -31,14 +31,7 @@ class Alignment:
 
 
 def align(task: str, baseline: pa.Table, candidate: pa.Table) -> Alignment:
-    """Align the rows of a task, in the baseline's order.
-
-    Parameters
-    ----------
-    task : str
-        Name for messages.
-    baseline, candidate : pyarrow.Table
-        Tables in `SAMPLE_SCHEMA`.
+    """Align the rows of a task, tables in `SAMPLE_SCHEMA`, in the baseline's order.
 
     Raises
     ------

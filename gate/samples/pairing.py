@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,10 +23,8 @@ class PairedTask:
 
     Attributes
     ----------
-    task, metric : str
     baseline, candidate : pyarrow.Table
         n rows each, in `SAMPLE_SCHEMA`, one row per item.
-    baseline_score, candidate_score : float64 arrays of shape (n,)
     binary : bool
         Whether every score is 0 or 1.
     clusters : int64 array of shape (n,) or None
@@ -101,7 +99,6 @@ def pair(
 
     Parameters
     ----------
-    baseline, candidate : ModelSamples
     tasks : sequence of str, optional
         Pair only these tasks. Default: all.
     allow_partial : bool
@@ -177,7 +174,8 @@ def _pair_task(samples: TaskSamples, aligned: Alignment, kl_from_baseline: bool)
             b = b.set_column(index, field, pa.nulls(len(b), field.type))
     _require_equal_column(task, a, b, "prompt_hash", "prompts", "Evaluate both with the same prompts.")
     _require_equal_column(task, a, b, "target", "targets", "Score both against the same targets.")
-    a, b = _average_repeats(a, b)
+    if pc.max(a.column("repeat")).as_py() > 0:  # the repeats of an item are not independent
+        a, b = _averaged(a), _averaged(b)
     score_a, score_b = (table.column("score").to_numpy().astype(np.float64) for table in (a, b))
     binary = all(bool(np.isin(score, (0.0, 1.0)).all()) for score in (score_a, score_b))
     return PairedTask(
@@ -186,8 +184,8 @@ def _pair_task(samples: TaskSamples, aligned: Alignment, kl_from_baseline: bool)
 
 
 def _require_equal_facets(baseline: TaskSamples, candidate: TaskSamples) -> None:
-    facets_a: Mapping[str, str] = {**baseline.facets, "metric": baseline.metric}
-    facets_b: Mapping[str, str] = {**candidate.facets, "metric": candidate.metric}
+    facets_a = {**baseline.facets, "metric": baseline.metric}
+    facets_b = {**candidate.facets, "metric": candidate.metric}
     differences = [
         f"{key}: {_shorten(facets_a[key])} against {_shorten(facets_b[key])}"
         for key in facets_a
@@ -209,13 +207,6 @@ def _require_equal_column(task: str, a: pa.Table, b: pa.Table, column: str, labe
         raise SampleError(
             f"task {task}: {count} of {len(a)} items have different {label}: {first_names(items)}.", hint
         )
-
-
-def _average_repeats(a: pa.Table, b: pa.Table) -> tuple[pa.Table, pa.Table]:
-    """Replace the repeats of an item, which are not independent, by one row with their mean score."""
-    if pc.max(a.column("repeat")).as_py() == 0:
-        return a, b
-    return _averaged(a), _averaged(b)
 
 
 def _averaged(table: pa.Table) -> pa.Table:

@@ -48,7 +48,6 @@ class TaskSamples:
 
     Attributes
     ----------
-    task, metric : str
     table : pyarrow.Table
         Rows in `SAMPLE_SCHEMA`, in any order.
     facets : mapping of str to str
@@ -98,7 +97,6 @@ class ModelSamples:
     ----------
     label : str
         Name of the model or of the file.
-    tasks : mapping of str to TaskSamples
     about : mapping
         What is known of the model and the run, JSON-ready, for the report's provenance.
     notes : tuple of str
@@ -113,6 +111,12 @@ class ModelSamples:
     def to_pandas(self) -> pd.DataFrame:
         """Return the samples of all tasks as one data frame, one row per sample; see `TaskSamples.to_pandas`."""
         return _to_pandas(samples.table for samples in self.tasks.values())
+
+
+def mean_scores(table: pa.Table) -> dict[str, float]:
+    """Return the mean score of each item over its repeats, by item id."""
+    grouped = table.group_by("item_id").aggregate([("score", "mean")])
+    return dict(zip(grouped["item_id"].to_pylist(), grouped["score_mean"].to_pylist(), strict=True))
 
 
 def _to_pandas(tables: Iterable[pa.Table]) -> pd.DataFrame:

@@ -7,7 +7,6 @@ import os
 import re
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
-from typing import Protocol
 
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -47,8 +46,28 @@ class Record(BaseModel):
     candidate: str
 
 
-class History(Protocol):
-    """The runs of a store."""
+def open_history(store: Store) -> LocalHistory | RemoteHistory:
+    """Return the history of a store, local or remote."""
+    if isinstance(store, RemoteStore):
+        return RemoteHistory(store.objects, store.policy.allowed)
+    return LocalHistory(store.root)
+
+
+def _parse(content: str | bytes, where: str) -> Record:
+    try:
+        return Record.model_validate_json(content)
+    except ValidationError as error:
+        raise SampleError(
+            f"{where} is not a record of a run: {error.errors()[0]['msg']}.",
+            "Restore it, or move the whole history away to restart it (and alpha spending).",
+        ) from None
+
+
+class LocalHistory:
+    """The history in a folder: one JSON line per run."""
+
+    def __init__(self, root: Path) -> None:
+        self._path = root / HISTORY
 
     def read(self, series: str | None = None) -> list[Record]:
         """Return the runs of a series, or of all series, oldest first.
@@ -57,59 +76,15 @@ class History(Protocol):
         ------
         SampleError
             A record is damaged. A history that lost records would spend the same alpha twice.
-        EvaluationError
-            The store is unavailable.
         """
-
-    def lock(self) -> AbstractContextManager[object]:
-        """Return a context to hold from `read` to `append`, so that two runs do not spend the same alpha."""
-
-    def append(self, record: Record, after: int | None) -> None:
-        """Append a run.
-
-        Parameters
-        ----------
-        record : Record
-        after : int or None
-            Number of earlier runs of the series that the run's level depends on; None if it depends on none.
-
-        Raises
-        ------
-        EvaluationError
-            The store cannot be written, or another run was appended since `after` runs were read.
-        """
-
-
-def open_history(store: Store) -> History:
-    """Return the history of a store, local or remote."""
-    if isinstance(store, RemoteStore):
-        return RemoteHistory(store.objects, store.policy.allowed)
-    return LocalHistory(store.root)
-
-
-class LocalHistory:
-    """The history in a folder: one JSON line per run. See `History`."""
-
-    def __init__(self, root: Path) -> None:
-        self._path = root / HISTORY
-
-    def read(self, series: str | None = None) -> list[Record]:
-        """Return the runs of a series, or of all series, oldest first."""
         if not self._path.is_file():
             return []
-        records = []
-        for number, line in enumerate(self._path.read_text(encoding="utf-8").splitlines(), start=1):
-            try:
-                records.append(Record.model_validate_json(line))
-            except ValidationError as error:
-                raise SampleError(
-                    f"{self._path}:{number} is not a record of a run: {error.errors()[0]['msg']}.",
-                    "Restore the file, or move it away to restart the history (and alpha spending).",
-                ) from None
+        lines = self._path.read_text(encoding="utf-8").splitlines()
+        records = [_parse(line, f"{self._path}:{number}") for number, line in enumerate(lines, start=1)]
         return [record for record in records if series in (None, record.series)]
 
     def lock(self) -> AbstractContextManager[object]:
-        """Return a lock file."""
+        """Return a lock to hold from `read` to `append`, so that two runs do not spend the same alpha."""
         with writing(self._path):
             self._path.parent.mkdir(parents=True, exist_ok=True)
         return FileLock(self._path.with_name(f"{HISTORY}.lock"))
@@ -132,7 +107,7 @@ class LocalHistory:
 
 
 class RemoteHistory:
-    """The history in a remote store: one object per run, numbered within its series. See `History`.
+    """The history in a remote store: one object per run, numbered within its series.
 
     Object storage has no locks. Instead, a run's number is claimed atomically: of two runs that spent the alpha of the
     same number, the second fails, and its verdict does not count.
@@ -143,30 +118,31 @@ class RemoteHistory:
         self._may_write = may_write
 
     def read(self, series: str | None = None) -> list[Record]:
-        """Return the runs of a series, or of all series, oldest first."""
+        """Return the runs of a series, or of all series, oldest first; errors as in `LocalHistory.read`."""
         if series is None:
             records = [record for name in self._objects.list("history") for record in self.read(name)]
             return sorted(records, key=lambda record: record.time)
-        numbers = self._numbers(series)
-        contents = self._objects.read_many([_object_name(series, number) for number in numbers])
-        records = []
-        for number, content in zip(numbers, contents, strict=True):
-            try:
-                records.append(Record.model_validate_json(content))
-            except ValidationError as error:
-                raise SampleError(
-                    f"{self._objects.url}/history/{series}: run {number} is not a record: "
-                    f"{error.errors()[0]['msg']}.",
-                    "Restore the object, or move the folder away to restart the history (and alpha spending).",
-                ) from None
-        return records
+        names = [_object_name(series, number) for number in self._numbers(series)]
+        contents = self._objects.read_many(names)
+        return [
+            _parse(content, f"{self._objects.url}/{name}")
+            for name, content in zip(names, contents, strict=True)
+        ]
 
     def lock(self) -> AbstractContextManager[object]:
-        """Return a context that does nothing."""
+        """Return a context that does nothing; `append` detects a concurrent run instead."""
         return nullcontext()
 
     def append(self, record: Record, after: int | None) -> None:
-        """Append a run, if this process may write."""
+        """Append a run, if this process may write.
+
+        `after` is the number of earlier runs of the series that the run's level depends on; None if it depends on none.
+
+        Raises
+        ------
+        EvaluationError
+            The store cannot be written, or another run was appended since `after` runs were read.
+        """
         if not self._may_write:
             return
         content = record.model_dump_json().encode() + b"\n"

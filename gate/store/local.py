@@ -54,6 +54,8 @@ class Store:
         ------
         SampleError
             The set is damaged, only a shard, of another model or task than its folder, or signed with another key.
+        EvaluationError
+            A remote store is unavailable.
         """
         if not (folder / MANIFEST).is_file():
             return None

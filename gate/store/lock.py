@@ -22,14 +22,12 @@ def one_writer(folder: Path, say: Callable[[str], None] = lambda _: None, wait: 
 
     The kernel releases the lock when its process dies, so a leftover lock file blocks nobody. Locks work between
     machines if the file system supports them (NFS with its lock service). If it does not, the second writer reports the
-    first one's entry and continues.
+    first one's entry to `say` and continues.
 
     Parameters
     ----------
     folder : Path
         Folder of the set; need not exist.
-    say : callable
-        Receives a message about an entry that another machine left.
     wait : float
         Seconds to wait for the lock.
 

@@ -16,23 +16,15 @@ from gate.samples.record import SAMPLE_SCHEMA
 from gate.store.lock import one_writer
 from gate.store.manifest import DataFile, Manifest, Shard, Timings
 from gate.store.sample_set import SampleSet, open_sets
-from gate.store.writer import SetWriter, restore
+from gate.store.writer import finish_set, restore, staging_folder, write_data_file
 
 _SAME_WAY = "Evaluate all shards with the same quantgate, gate.yml, model and kind of machine."
 
 
 def read_shards(folders: Sequence[Path]) -> dict[str, list[SampleSet]]:
-    """Open the shards that `gate evaluate --shard` wrote.
+    """Open the shards that `gate evaluate --shard` wrote, and return all shards of each task, in order.
 
-    Parameters
-    ----------
-    folders : sequence of Path
-        Each a sample set or a folder of sample sets.
-
-    Returns
-    -------
-    dict of str to list of SampleSet
-        All shards of each task, in order.
+    Each folder is a sample set or a folder of sample sets.
 
     Raises
     ------
@@ -66,16 +58,9 @@ def read_shards(folders: Sequence[Path]) -> dict[str, list[SampleSet]]:
 def merge(
     shards: Sequence[SampleSet], folder: Path, say: Callable[[str], None] = lambda _: None
 ) -> SampleSet:
-    """Write the whole set of a task: the same bytes as if one machine had evaluated it.
+    """Write the whole set of a task to `folder`: the same bytes as if one machine had evaluated it.
 
-    Parameters
-    ----------
-    shards : sequence of SampleSet
-        All shards of one task, as `read_shards` returns them.
-    folder : Path
-        Folder of the whole set; an older set there is replaced.
-    say : callable
-        See `one_writer`.
+    `shards` are all shards of the task, as `read_shards` returns them. An older set in `folder` is replaced.
 
     Raises
     ------
@@ -101,12 +86,14 @@ def merge(
         )
     with one_writer(folder, say):
         restore(folder)
-        with SetWriter(folder) as writer:
+        with staging_folder(folder) as temporary:
+            data_files: list[DataFile] = []
             for start in range(0, whole.items, whole.items_per_data_file):
                 begin, end = np.searchsorted(positions, [start, start + whole.items_per_data_file])
-                writer.add(table.slice(int(begin), int(end - begin)).combine_chunks())
-            manifests = [sample_set.manifest for sample_set in shards]
-            return writer.finish(_merged_manifest(manifests, writer.data_files))
+                rows = table.slice(int(begin), int(end - begin)).combine_chunks()
+                data_files.append(write_data_file(temporary, len(data_files), rows))
+            manifest = _merged_manifest([sample_set.manifest for sample_set in shards], data_files)
+            return finish_set(temporary, folder, manifest)
 
 
 def _check_same_evaluation(shards: Sequence[SampleSet]) -> None:

@@ -24,16 +24,9 @@ _MAX_SIGNATURE = 1000  # bytes
 
 
 def open_store(location: str, base: Path, say: Callable[[str], None] = lambda _: None) -> Store:
-    """Open the store that `samples.store` of gate.yml names. A remote store is not contacted yet.
+    """Open the store that `samples.store` of gate.yml names: a folder, relative to `base`, or a URL.
 
-    Parameters
-    ----------
-    location : str
-        A folder or a URL.
-    base : Path
-        Folder that a relative path starts from.
-    say : callable
-        Receives messages about what is fetched, uploaded or not uploaded.
+    A remote store is not contacted yet. `say` receives messages about what is fetched, uploaded or not uploaded.
 
     Raises
     ------
@@ -54,11 +47,6 @@ class RemoteStore(Store):
 
     A process that may not write (see `write_policy`) keeps the sets it evaluates in a mirror of its own, which
     processes that may write never read.
-
-    Raises
-    ------
-    ConfigError
-        See `open_store`.
     """
 
     def __init__(
@@ -70,15 +58,7 @@ class RemoteStore(Store):
         super().__init__(_mirror(self.objects.url, self.policy.allowed))
 
     def find(self, folder: Path, fingerprint: str, task_fingerprint: str) -> SampleSet | None:
-        """Return the complete set in a folder, fetched unless the mirror holds it; None if there is none.
-
-        Raises
-        ------
-        SampleError
-            The set is damaged, altered, signed with another key, or of another model or task.
-        EvaluationError
-            The store is unavailable.
-        """
+        """Fetch the set in a folder unless the mirror holds it; see `Store.find`."""
         content = self.objects.read(f"{self._relative(folder)}/{MANIFEST}")
         if content is not None:
             self._fetch(folder, content)
@@ -89,13 +69,7 @@ class RemoteStore(Store):
         return sample_set
 
     def publish(self, sample_set: SampleSet) -> None:
-        """Sign a baseline's set if there is a key, and upload it if this process may write.
-
-        Raises
-        ------
-        EvaluationError
-            The store is unavailable or cannot be written.
-        """
+        """Sign a baseline's set if there is a key, and upload it if this process may write."""
         super().publish(sample_set)
         folder = sample_set.folder
         relative = self._relative(folder)
@@ -126,9 +100,8 @@ class RemoteStore(Store):
             if _is_current(folder, manifest):
                 return
             relative = self._relative(folder)
-            with staging_folder(folder) as temporary:
-                with writing(temporary):
-                    write_bytes(temporary / MANIFEST, manifest)
+            with staging_folder(folder) as temporary, writing(temporary):
+                write_bytes(temporary / MANIFEST, manifest)
                 for data_file in read_manifest(temporary).data_files:
                     content = self.objects.read(f"{relative}/{data_file.sha256}.parquet")
                     if content is None or hashlib.sha256(content).hexdigest() != data_file.sha256:
@@ -137,12 +110,10 @@ class RemoteStore(Store):
                             f"{'missing' if content is None else 'altered'}.",
                             "Evaluate the baseline again where the store may be written: `gate baseline --force`.",
                         )
-                    with writing(temporary):
-                        write_bytes(temporary / data_file.file, content)
+                    write_bytes(temporary / data_file.file, content)
                 signature = self.objects.read(f"{relative}/{_signature_name(manifest)}")
                 if signature is not None:
-                    with writing(temporary):
-                        write_bytes(temporary / SIGNATURE, signature[:_MAX_SIGNATURE])
+                    write_bytes(temporary / SIGNATURE, signature[:_MAX_SIGNATURE])
                 put_in_place(temporary, folder)
             self._say(f"{relative}: fetched from {self.objects.url}")
 

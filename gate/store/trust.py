@@ -45,11 +45,6 @@ def write_policy(environment: Mapping[str, str] | None = None) -> WritePolicy:
     This prevents mistakes in honest workflows. Code of a pull request can use all credentials of its job: give write
     access to the store, and the signing key, only to jobs of protected branches.
 
-    Parameters
-    ----------
-    environment : mapping of str to str, optional
-        Default: the environment of this process.
-
     Raises
     ------
     ConfigError

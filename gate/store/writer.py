@@ -24,37 +24,6 @@ JOURNAL = "journal.json"
 JOURNAL_TEMPORARY = f"{JOURNAL}.tmp"
 
 
-class SetWriter:
-    """Writes one set: data files, then the manifest, then one rename to `folder`.
-
-    Use it as a context manager. Leaving it without `finish` (an error, Ctrl-C) removes what was written and leaves an
-    older set in `folder` unchanged. It is meant for rows that exist already; `PartialSet` is for rows that cost GPU
-    time.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._staging = staging_folder(folder)
-        self.data_files: list[DataFile] = []
-
-    def __enter__(self) -> SetWriter:
-        self._temporary = self._staging.__enter__()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._staging.__exit__(None, None, None)
-
-    def add(self, table: pa.Table) -> None:
-        """Write a table in `SAMPLE_SCHEMA` as the next data file."""
-        self.data_files.append(write_data_file(self._temporary, len(self.data_files), table))
-
-    def finish(self, manifest: Manifest) -> SampleSet:
-        """Write the manifest and move the set to its folder, in place of an older one."""
-        write_manifest(self._temporary, manifest)
-        put_in_place(self._temporary, self._folder)
-        return SampleSet(self._folder, manifest)
-
-
 @contextmanager
 def staging_folder(folder: Path) -> Iterator[Path]:
     """Create a temporary folder beside `folder` for a set that will replace it; remove it on exit.
@@ -97,11 +66,13 @@ def write_data_file(folder: Path, index: int, table: pa.Table) -> DataFile:
     return DataFile(file=path.name, rows=table.num_rows, sha256=hashlib.sha256(content).hexdigest())
 
 
-def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write a set's manifest. Call it after the data files: a set with a manifest is complete."""
-    path = folder / MANIFEST
+def finish_set(temporary: Path, folder: Path, manifest: Manifest) -> SampleSet:
+    """Write the manifest beside the data files, which makes the set complete, and move the set to its folder."""
+    path = temporary / MANIFEST
     with writing(path):
         write_bytes(path, manifest.model_dump_json(indent=1, by_alias=True).encode() + b"\n")
+    put_in_place(temporary, folder)
+    return SampleSet(folder, manifest)
 
 
 def put_in_place(temporary: Path, folder: Path) -> None:
@@ -129,10 +100,7 @@ def put_in_place(temporary: Path, folder: Path) -> None:
 
 
 def restore(folder: Path) -> None:
-    """Restore the older set if a writer was killed between moving it aside and replacing it.
-
-    Call it under the set's lock.
-    """
+    """Restore the older set, under its lock, if a writer was killed between moving it aside and replacing it."""
     older = _older(folder)
     if not older.exists():
         return

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from gate.errors import SampleError
-from gate.evaluation.curate import MeanScores, average_repeats, keep_informative, sample_choices
+from gate.evaluation.curate import keep_informative, sample_choices
 from gate.importers.build import task_samples
+from gate.samples.record import mean_scores
 
 
 def task_of(metric: str, choices: list[list[str]], gold: list[int]) -> Any:
@@ -41,7 +42,7 @@ def test_the_mean_score_is_the_tempered_probability() -> None:
     task = task_of("acc", [["a", "b"]] * 3, [0, 1, 0])
     means = sample_choices(task, samples_of([[-1.0, -1.3], [-1.0, -1.3], [-1.0, -30.0]]), 20_000, 0.3, seed=0)
     odds = np.e / (1 + np.e)
-    np.testing.assert_allclose(means.scores, [odds, 1 - odds, 1.0], atol=0.015)
+    np.testing.assert_allclose(list(means.values()), [odds, 1 - odds, 1.0], atol=0.015)
 
 
 def test_acc_norm_samples_by_the_normalised_score() -> None:
@@ -49,13 +50,13 @@ def test_acc_norm_samples_by_the_normalised_score() -> None:
     task = task_of("acc_norm", [["ab", "abcdefgh"]], [1])
     means = sample_choices(task, samples_of([[-2.0, -6.0]]), 20_000, 0.3, seed=0)
     gap = (-6 / 8 + 2 / 2) * 5 / 0.3
-    assert means.scores[0] == pytest.approx(1 / (1 + np.exp(-gap)), abs=0.01)
+    assert means["i0"] == pytest.approx(1 / (1 + np.exp(-gap)), abs=0.01)
 
 
 def test_the_same_seed_gives_the_same_samples() -> None:
     task = task_of("acc", [["a", "b"]] * 40, [0] * 40)
     samples = samples_of([[-1.0, -1.2]] * 40)
-    draws = [sample_choices(task, samples, 5, 0.3, seed=seed).scores.tolist() for seed in (1, 1, 2)]
+    draws = [sample_choices(task, samples, 5, 0.3, seed=seed) for seed in (1, 1, 2)]
     assert draws[0] == draws[1] != draws[2]
 
 
@@ -71,13 +72,12 @@ def test_repeats_are_averaged_per_item() -> None:
             "output": ["x"] * 4,
         },
     )
-    means = average_repeats(samples)
-    assert dict(zip(means.items, means.scores.tolist(), strict=True)) == {"a": 0.5, "b": 1.0}
+    assert mean_scores(samples.table) == {"a": 0.5, "b": 1.0}
 
 
 def test_only_varying_items_are_kept_and_the_others_are_counted() -> None:
     task = task_of("acc", [["a", "b"]] * 4, [0] * 4)
-    means = MeanScores(("i0", "i1", "i2", "i3"), np.array([0.0, 0.3, 0.9, 1.0]))
+    means = {"i0": 0.0, "i1": 0.3, "i2": 0.9, "i3": 1.0}
     curation = keep_informative(task, "b" * 64, means, 10, 0.3, 0)
     assert curation.kept == ["i1", "i2"]
     assert (curation.total, curation.always_right, curation.always_wrong) == (4, 1, 1)
@@ -86,7 +86,7 @@ def test_only_varying_items_are_kept_and_the_others_are_counted() -> None:
 def test_nothing_left_is_an_error() -> None:
     task = task_of("acc", [["a", "b"]], [0])
     with pytest.raises(SampleError, match="nothing would be left"):
-        keep_informative(task, "b", MeanScores(("i0",), np.array([1.0])), 10, 0.3, 0)
+        keep_informative(task, "b", {"i0": 1.0}, 10, 0.3, 0)
 
 
 def test_samples_without_loglikelihoods_are_an_error() -> None:

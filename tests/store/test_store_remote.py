@@ -280,5 +280,5 @@ def test_a_pull_request_does_not_append_to_the_history(bucket: Bucket) -> None:
 
 def test_an_invalid_record_is_refused(bucket: Bucket) -> None:
     bucket.put("team/store/history/nightly/000001.json", b'{"verdict": "PASS"}')
-    with pytest.raises(SampleError, match="run 1 is not a record"):
+    with pytest.raises(SampleError, match=r"history/nightly/000001\.json is not a record"):
         open_history(RemoteStore(bucket.url, policy=MAY_WRITE)).read("nightly")

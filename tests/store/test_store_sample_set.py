@@ -11,12 +11,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from support.sample_sets import MODEL, manifest, table, write_set
+from support.sample_sets import MODEL, SetWriter, manifest, table, write_set
 
 from gate.errors import SampleError
 from gate.samples import SAMPLE_SCHEMA
 from gate.store import Store, as_samples, open_set, read_sets
-from gate.store.writer import SetWriter
 
 
 def change_manifest(folder: Path, **changes: Any) -> None:

@@ -10,12 +10,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from support.sample_sets import table, write_set
+from support.sample_sets import SetWriter, table, write_set
 
 from gate.errors import EvaluationError, SampleError
 from gate.files import write_text
 from gate.store import Store, open_set
-from gate.store.writer import SetWriter
 
 
 def paths_under(folder: Path) -> set[str]:

@@ -9,8 +9,8 @@ import pyarrow as pa
 
 from gate.importers.build import task_samples
 from gate.store import SampleSet
-from gate.store.manifest import Manifest, ModelRecord, Timings
-from gate.store.writer import SetWriter
+from gate.store.manifest import DataFile, Manifest, ModelRecord, Timings
+from gate.store.writer import finish_set, staging_folder, write_data_file
 
 MODEL = ModelRecord(
     name="org/model",
@@ -27,6 +27,27 @@ MODEL = ModelRecord(
     end_tokens=[1],
     versions={"torch": "2"},
 )
+
+
+class SetWriter:
+    """Writes a set in a staging folder, as `gate merge` does; without `finish`, nothing is left."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.staging = folder, staging_folder(folder)
+        self.data_files: list[DataFile] = []
+
+    def __enter__(self) -> SetWriter:
+        self.temporary = self.staging.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.staging.__exit__(*error)
+
+    def add(self, table: pa.Table) -> None:
+        self.data_files.append(write_data_file(self.temporary, len(self.data_files), table))
+
+    def finish(self, manifest: Manifest) -> SampleSet:
+        return finish_set(self.temporary, self.folder, manifest)
 
 
 def table(items: range, task: str = "facts", score: float = 1.0) -> pa.Table:
