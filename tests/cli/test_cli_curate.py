@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from support.commands import run_gate
-from support.tiny import TINY_TASK, write_gate_yml, write_tiny_model, write_tiny_task, write_tiny_text_task
+from support.tiny import TINY_TASK, write_gate_yml, write_tiny_task, write_tiny_text_task
 
 
 def curate(config: Path, *arguments: object) -> None:
@@ -18,10 +18,10 @@ def curate(config: Path, *arguments: object) -> None:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
     """A project with a curated list of its task's 60 items."""
     folder = tmp_path_factory.mktemp("curate")
-    write_tiny_model(folder / "base")
+    (folder / "base").symlink_to(tiny_model)
     write_tiny_task(folder / "items.jsonl", 60)
     curate(write_gate_yml(folder, "base", "base"), "--runs", 4, "--temperature", 4)
     return folder

@@ -27,10 +27,10 @@ TASKS = [
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
     """Three tasks whose targets are the outputs of the baseline: any other model can only be worse."""
     folder = tmp_path_factory.mktemp("early")
-    write_tiny_model(folder / "base", seed=0)
+    (folder / "base").symlink_to(tiny_model)
     write_tiny_model(folder / "other", seed=5)
     for name, count in (("big", 160), ("small", 40), ("extra", 12)):
         write_tiny_task(folder / f"{name}.jsonl", count)

@@ -1,4 +1,4 @@
-"""The key of the baseline's cache: the same where the samples are the same, another where they are not; and quick."""
+"""`gate fingerprint`: the cache key of the baseline, which changes if and only if the samples could change."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def fingerprint(*arguments: object) -> str:
     return out
 
 
-def test_it_is_one_line_of_hexadecimal_digits_and_stays_the_same(project: Path) -> None:
+def test_the_key_is_one_line_of_hexadecimal_digits_and_is_stable(project: Path) -> None:
     first = fingerprint()
     assert re.fullmatch(r"[0-9a-f]{64}\n", first)
     assert fingerprint() == first
@@ -48,7 +48,7 @@ def swap_weights(project: Path) -> None:
     ],
     ids=["weights", "items", "dtype", "limit", "kl_top"],
 )
-def test_whatever_the_baselines_samples_depend_on_changes_it(
+def test_a_change_that_affects_the_baselines_samples_changes_the_key(
     project: Path, change: Callable[[Path], object]
 ) -> None:
     first = fingerprint()
@@ -56,7 +56,7 @@ def test_whatever_the_baselines_samples_depend_on_changes_it(
     assert fingerprint() != first
 
 
-def test_its_parts_are_those_of_the_stored_baseline(project: Path) -> None:
+def test_the_parts_of_the_key_equal_the_stored_baselines(project: Path) -> None:
     parts = json.loads(fingerprint("--json"))
     manifest = open_set(Path(run_gate("baseline", "--quiet").out.strip())).manifest
     assert parts["model"] == manifest.model.fingerprint

@@ -1,9 +1,9 @@
-"""A workflow matrix on a tiny real model: shards, merged, compared, and a baseline made in shards."""
+"""Shards of a workflow matrix on a tiny real model: evaluated, merged, compared, and stored as a baseline."""
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -23,7 +23,7 @@ def output_lines(*arguments: object) -> list[str]:
     return out.splitlines()
 
 
-def test_a_matrix_of_shards_gives_what_one_machine_gives(project: Path) -> None:
+def test_merged_shards_equal_an_evaluation_on_one_machine(project: Path) -> None:
     output_lines("evaluate", "-o", "whole")
     for index in (1, 2, 3):
         (folder,) = output_lines("evaluate", "--shard", f"{index}/3", "-o", f"shard{index}")
@@ -36,15 +36,15 @@ def test_a_matrix_of_shards_gives_what_one_machine_gives(project: Path) -> None:
     whole, merged = (open_set(project / name / "animals").read().table for name in ("whole", "out"))
     for name in ("item_id", "output", "correct", "prompt_hash", "tokens_out", "top_tokens"):
         assert merged[name].to_pylist() == whole[name].to_pylist()
-    # other items in a batch, other order of float32 sums
-    for one, other in zip(
+    # batches of other items sum float32 values in another order
+    for logprobs, expected in zip(
         merged["choice_logprobs"].to_pylist(), whole["choice_logprobs"].to_pylist(), strict=True
     ):
-        assert one == pytest.approx(other, abs=1e-3)
+        assert logprobs == pytest.approx(expected, abs=1e-3)
     assert run_gate("compare", "whole", "out")[0] == 0
 
 
-def test_the_baseline_in_shards_fills_the_store(project: Path) -> None:
+def test_merged_shards_of_the_baseline_fill_the_store(project: Path) -> None:
     for index in (1, 2):
         output_lines("evaluate", "--baseline", "--shard", f"{index}/2", "-o", f"shard{index}")
     (folder,) = output_lines("merge", "shard1", "shard2", "--into-store")
@@ -56,7 +56,7 @@ def test_the_baseline_in_shards_fills_the_store(project: Path) -> None:
     assert result["tasks"][0]["kl_mean"] > 0
 
 
-def test_divergence_is_measured_in_shards(project: Path) -> None:
+def test_shards_measure_the_kl_divergence(project: Path) -> None:
     code, _, err = run_gate("evaluate", "--kl", "--shard", "1/2", "-o", "shard1")
     assert code == 2
     assert "no samples of the baseline base for task animals" in err
@@ -74,7 +74,7 @@ def test_divergence_is_measured_in_shards(project: Path) -> None:
     assert "not the distributions that a baseline stores" in err
 
 
-def test_a_shard_alone_is_refused(project: Path) -> None:
+def test_a_single_shard_is_refused(project: Path) -> None:
     output_lines("evaluate", "-o", "whole")
     output_lines("evaluate", "--shard", "2/4", "-o", "shard2")
     code, _, err = run_gate("compare", "whole", "shard2")
@@ -88,7 +88,7 @@ def test_a_shard_alone_is_refused(project: Path) -> None:
 
 
 @pytest.mark.parametrize("shard", ["0/4", "5/4", "1", "1/0", "a/b", "-1/4", "1/4/2", "1 /4", "1/4x", "¹/4"])
-def test_a_shard_that_is_none_is_wrong_usage(project: Path, shard: str) -> None:
+def test_an_invalid_shard_is_wrong_usage(project: Path, shard: str) -> None:
     code, _, err = run_gate("evaluate", f"--shard={shard}", "-o", "out")
     assert code == 2
     assert "is not a shard such as 1/4" in err
@@ -105,23 +105,21 @@ def test_a_shard_that_is_none_is_wrong_usage(project: Path, shard: str) -> None:
     ],
     ids=" ".join,
 )
-def test_contradictions_are_wrong_usage(project: Path, arguments: list[str]) -> None:
+def test_contradictory_options_are_wrong_usage(project: Path, arguments: list[str]) -> None:
     assert run_gate(*arguments)[0] == 2
 
 
 @pytest.mark.slow
-def test_the_same_command_goes_on_after_kill_9(project: Path) -> None:
-    write_tiny_task(project / "items.jsonl", 1200)  # three shards
-    arguments = [sys.executable, "-m", "gate", "evaluate", "-o", "out"]
-    process = subprocess.Popen(
-        arguments, stderr=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"}
-    )
-    journal: list[Path] = []
+def test_the_same_command_resumes_after_kill_9(project: Path) -> None:
+    write_tiny_task(project / "items.jsonl", 1200)  # three data files
+    command = [sys.executable, "-m", "gate", "evaluate", "-o", "out"]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     while process.poll() is None:
-        journal = list((project / "out").glob(".animals.partial-*/journal.json"))
-        if journal and '"0"' in journal[0].read_text():
-            process.send_signal(signal.SIGKILL)
-            process.wait()
+        journals = list((project / "out").glob(".animals.partial-*/journal.json"))
+        if journals and '"0"' in journals[0].read_text():
+            process.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.02)
     assert process.returncode == -signal.SIGKILL
     code, _, err = run_gate("evaluate", "-o", "out")
     assert code == 0

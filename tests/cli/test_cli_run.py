@@ -1,4 +1,4 @@
-"""The main job on a tiny real model: the cache, the verdicts, what is refused and what is kept."""
+"""`gate run` on tiny real models: the cache, the verdicts, refused input, and what an error keeps."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Any
 
 import pytest
 from support.commands import run_gate
-from support.tiny import edit_gate_yml, use_outputs_as_targets, write_gate_yml, write_tiny_task
+from support.tiny import TINY_TASK, edit_gate_yml, use_outputs_as_targets, write_gate_yml, write_tiny_task
 
 from gate.store import open_set
 
 
 def baseline_manifests(project: Path) -> dict[Path, int]:
-    """Each stored baseline set and when it was written."""
-    found = (project / ".gate" / "baseline").rglob("manifest.json")
-    return {path: path.stat().st_mtime_ns for path in found}
+    """Return the time of writing of each stored baseline's manifest."""
+    paths = (project / ".gate" / "baseline").rglob("manifest.json")
+    return {path: path.stat().st_mtime_ns for path in paths}
 
 
-def nan_weights(folder: Path) -> None:
+def write_nan_weights(folder: Path) -> None:
     from safetensors.torch import load_file, save_file
 
     weights = load_file(folder / "model.safetensors")
@@ -41,23 +41,23 @@ def test_the_second_run_takes_the_baseline_from_the_cache(project: Path) -> None
     assert code == 0
     assert "PASS" in out
     assert "baseline base: evaluating animals" in err
-    first = baseline_manifests(project)
-    assert len(first) == 1
+    stored = baseline_manifests(project)
+    assert len(stored) == 1
 
-    code, again, err = run_gate("run")
+    code, second_out, err = run_gate("run")
     assert code == 0
     assert "baseline base: 1 task(s) from the cache (oldest: 20" in err
     assert "baseline base: evaluating" not in err
     assert "candidate other: evaluating animals" in err
-    assert baseline_manifests(project) == first
-    assert again == out
+    assert baseline_manifests(project) == stored
+    assert second_out == out
 
     code, _, err = run_gate("run", "--force-baseline")
     assert code == 0
     assert "baseline base: evaluating animals" in err
     forced = baseline_manifests(project)
-    assert forced.keys() == first.keys()
-    assert all(forced[path] > first[path] for path in first)
+    assert forced.keys() == stored.keys()
+    assert all(forced[path] > stored[path] for path in stored)
 
 
 def test_a_run_writes_the_reports_that_gate_yml_names(project: Path) -> None:
@@ -77,7 +77,7 @@ def test_a_run_writes_the_reports_that_gate_yml_names(project: Path) -> None:
     assert not (project / "gate-result.json").exists()
 
 
-def test_json_for_standard_output_is_alone_there(project: Path) -> None:
+def test_with_json_on_standard_output_nothing_else_is_printed_there(project: Path) -> None:
     code, out, err = run_gate("run", "--json", "-")
     written = json.loads((project / "gate-result.json").read_text())
     assert (code, json.loads(out)) == (written["exit_code"], written)
@@ -99,7 +99,7 @@ def test_weights_changed_in_place_miss_the_cache(project: Path) -> None:
     assert json.loads((project / "gate-result.json").read_text())["tasks"][0]["all_flip_rate"] == 0.0
 
 
-def test_changed_questions_miss_the_cache(project: Path) -> None:
+def test_changed_items_miss_the_cache(project: Path) -> None:
     run_gate("baseline")
     write_tiny_task(project / "items.jsonl", 25)
     _, _, err = run_gate("baseline")
@@ -107,13 +107,13 @@ def test_changed_questions_miss_the_cache(project: Path) -> None:
     assert len(baseline_manifests(project)) == 2
 
 
-def test_what_a_candidate_answered_is_never_taken_for_a_baseline(project: Path) -> None:
+def test_samples_of_a_candidate_are_never_used_as_a_baseline(project: Path) -> None:
     run_gate("run")
     write_gate_yml(project, "other", "base")
     assert "baseline other: evaluating animals" in run_gate("run")[2]
 
 
-def test_the_baseline_command_prints_its_sets_and_keeps_them(project: Path) -> None:
+def test_the_baseline_command_prints_its_sets_and_reuses_them(project: Path) -> None:
     code, out, _ = run_gate("baseline", "--quiet")
     assert code == 0
     (folder,) = map(Path, out.splitlines())
@@ -125,7 +125,7 @@ def test_the_baseline_command_prints_its_sets_and_keeps_them(project: Path) -> N
     assert (folder / "manifest.json").stat().st_mtime_ns > stamp
 
 
-def test_a_damaged_candidate_fails_with_1_and_the_same_weights_pass(project: Path) -> None:
+def test_a_damaged_candidate_fails_and_equal_weights_in_other_batches_pass(project: Path) -> None:
     make_baseline_right(project)
     code, out, _ = run_gate("run")
     result = json.loads((project / "gate-result.json").read_text())
@@ -134,7 +134,6 @@ def test_a_damaged_candidate_fails_with_1_and_the_same_weights_pass(project: Pat
     assert result["tasks"][0]["baseline"] == 1.0
     assert result["tasks"][0]["regressions"] > 10
     assert result["flips"][0]["shift"] > 0
-    # the lossless candidate: the same weights in other batches
     other_batches = {"model": "base", "engine": {"max_batch_tokens": 64}}
     edit_gate_yml(project, candidate=other_batches)
     assert run_gate("run")[0] == 0
@@ -142,14 +141,14 @@ def test_a_damaged_candidate_fails_with_1_and_the_same_weights_pass(project: Pat
     assert (task["regressions"], task["improvements"]) == (0, 0)
 
 
-def test_missing_proof_ends_with_3_where_the_policy_blocks(project: Path) -> None:
+def test_an_inconclusive_result_exits_with_3_if_the_policy_blocks(project: Path) -> None:
     write_gate_yml(project, "base", "other", decision={"certify": 0.01, "on_inconclusive": "fail"})
     code, out, _ = run_gate("run")
     assert code == 3
     assert "INCONCLUSIVE" in out
 
 
-def test_evaluate_and_compare_give_what_run_gives(project: Path) -> None:
+def test_evaluate_and_compare_give_the_same_result_as_run(project: Path) -> None:
     make_baseline_right(project)
     run = run_gate("run")
     assert run_gate("evaluate", "base", "-o", "sets/base")[0] == 0
@@ -158,22 +157,22 @@ def test_evaluate_and_compare_give_what_run_gives(project: Path) -> None:
     compared = run_gate("compare", "sets/base", "sets/other", "--json", "compared.json")
 
     def table(text: str) -> list[list[str]]:
-        """The cells up to Holm's p; a distance between distributions needs more than stored answers."""
+        """Return the cells up to Holm's p-value; stored samples have no distances between distributions."""
         return [re.split("[│┃]", line)[1:9] for line in re.findall(r"^[│┃].*$", text, re.MULTILINE)]
 
     assert compared[0] == run[0] == 1
     assert table(compared[1]) == table(run[1])
     assert len(table(run[1])) > 5
-    one, other = (json.loads((project / name).read_text()) for name in ("compared.json", "gate-result.json"))
-    for data in (one, other):
+    results = [json.loads((project / name).read_text()) for name in ("compared.json", "gate-result.json")]
+    for data in results:
         data["tasks"] = [
             {k: v for k, v in task.items() if not k.startswith(("kl_", "same_"))} for task in data["tasks"]
         ]
     for key in ("verdict", "p_value", "reasons", "tasks", "aggregate", "flips", "sensitivity"):
-        assert one[key] == other[key]
+        assert results[0][key] == results[1][key]
 
 
-def test_evaluate_takes_its_options(project: Path) -> None:
+def test_options_of_evaluate_reach_the_model(project: Path) -> None:
     shutil.copytree(project / "other", project / "bare")
     for file in (project / "bare").glob("*token*"):
         file.unlink()
@@ -184,7 +183,7 @@ def test_evaluate_takes_its_options(project: Path) -> None:
     assert (model.dtype, model.loaded_dtype, model.name) == ("bfloat16", "bfloat16", str(project / "bare"))
 
 
-def test_evaluate_never_replaces_a_folder_of_other_things(project: Path) -> None:
+def test_evaluate_never_replaces_a_folder_that_is_not_a_sample_set(project: Path) -> None:
     (project / "animals").mkdir()
     (project / "animals" / "photo.jpg").write_text("mine")
     code, _, err = run_gate("evaluate", "-o", ".")
@@ -193,7 +192,7 @@ def test_evaluate_never_replaces_a_folder_of_other_things(project: Path) -> None
     assert (project / "animals" / "photo.jpg").read_text() == "mine"
 
 
-def test_a_candidate_with_another_tokenizer_is_refused_with_2(project: Path) -> None:
+def test_a_candidate_with_another_tokenizer_exits_with_2(project: Path) -> None:
     path = project / "other" / "tokenizer.json"
     data: dict[str, Any] = json.loads(path.read_text())
     vocabulary = data["model"]["vocab"]
@@ -208,29 +207,29 @@ def test_a_candidate_with_another_tokenizer_is_refused_with_2(project: Path) -> 
     assert run_gate("run")[0] == 0
 
 
-def test_a_candidate_without_tokenizer_takes_the_baselines(project: Path) -> None:
-    whole = run_gate("run")
+def test_a_candidate_without_a_tokenizer_uses_the_baselines(project: Path) -> None:
+    complete = run_gate("run")
     for file in (project / "other").glob("*token*"):
         file.unlink()
-    assert run_gate("run")[:2] == whole[:2]
+    assert run_gate("run")[:2] == complete[:2]
 
 
-def test_a_candidate_of_nan_ends_with_4_names_the_task_and_loses_nothing(project: Path) -> None:
+def test_nan_weights_exit_with_4_name_the_task_and_change_no_file(project: Path) -> None:
     run_gate("run")
-    kept = {path: path.read_bytes() for path in stored(project)}
+    before = {path: path.read_bytes() for path in stored_files(project)}
     result = (project / "gate-result.json").read_bytes()
-    nan_weights(project / "other")
+    write_nan_weights(project / "other")
     code, out, err = run_gate("run")
     assert code == 4
     assert "task animals" in err
     assert "not finite numbers" in err
     assert out == ""
     assert (project / "gate-result.json").read_bytes() == result
-    assert {path: path.read_bytes() for path in stored(project)} == kept
+    assert {path: path.read_bytes() for path in stored_files(project)} == before
 
 
-def stored(project: Path) -> list[Path]:
-    """All files of the store but locks, and the mark of a run that was stopped."""
+def stored_files(project: Path) -> list[Path]:
+    """Return all files of the store except locks and the marker of a running evaluation."""
     return [
         path
         for path in (project / ".gate").rglob("*")
@@ -240,36 +239,36 @@ def stored(project: Path) -> list[Path]:
 
 def test_a_damaged_baseline_set_is_refused_before_the_candidate_is_evaluated(project: Path) -> None:
     run_gate("baseline")
-    (shard,) = (project / ".gate").rglob("*.parquet")
-    shard.write_bytes(shard.read_bytes()[:-1])
+    (data_file,) = (project / ".gate").rglob("*.parquet")
+    data_file.write_bytes(data_file.read_bytes()[:-1])
     code, _, err = run_gate("run")
     assert code == 2
-    assert shard.name in err
+    assert data_file.name in err
     assert "gate baseline --force" in err
     assert "candidate other: evaluating" not in err
     assert run_gate("run", "--force-baseline")[0] == 0
 
 
 @pytest.mark.parametrize(
-    ("sections", "words"),
+    ("sections", "message"),
     [
         ({"candidate": {"model": "./missing"}}, "does not exist"),
         ({"tasks": []}, "tasks"),
         ({"taks": []}, "did you mean tasks?"),
     ],
 )
-def test_a_wrong_gate_yml_ends_with_2_before_anything_is_evaluated(
-    project: Path, sections: dict[str, Any], words: str
+def test_an_invalid_gate_yml_exits_with_2_before_anything_is_evaluated(
+    project: Path, sections: dict[str, Any], message: str
 ) -> None:
     edit_gate_yml(project, **sections)
     code, out, err = run_gate("run")
     assert code == 2
-    assert words in err
+    assert message in err
     assert out == ""
     assert not (project / ".gate").exists()
 
 
-def test_a_store_of_another_version_ends_with_2(project: Path) -> None:
+def test_a_store_of_another_version_exits_with_2(project: Path) -> None:
     (project / ".gate").mkdir()
     (project / ".gate" / "store.json").write_text('{"schema_version": 99}')
     code, _, err = run_gate("run")
@@ -277,14 +276,13 @@ def test_a_store_of_another_version_ends_with_2(project: Path) -> None:
     assert "schema version 99" in err
 
 
-def test_an_advisory_task_of_gate_yml_does_not_fail_the_run(project: Path) -> None:
+def test_an_advisory_task_does_not_fail_the_run(project: Path) -> None:
     make_baseline_right(project)
     shutil.copy(project / "items.jsonl", project / "hard.jsonl")
     write_tiny_task(project / "easy.jsonl", 6)
-    shared = {"prompt": "Q: {{ question }}\nA:", "choices": "{{ choices }}", "answer": "{{ gold }}"}
     tasks = [
-        {"name": "hard", "file": "hard.jsonl", "role": "advisory", **shared},
-        {"name": "easy", "file": "easy.jsonl", **shared},
+        {**TINY_TASK, "name": "hard", "file": "hard.jsonl", "role": "advisory"},
+        {**TINY_TASK, "name": "easy", "file": "easy.jsonl"},
     ]
     write_gate_yml(project, "base", "other", tasks=tasks)
     code, out, _ = run_gate("run")
@@ -292,7 +290,7 @@ def test_an_advisory_task_of_gate_yml_does_not_fail_the_run(project: Path) -> No
     assert "hard (advisory)" in out
 
 
-def test_notices_quoting_a_model_name_are_no_commands_to_the_runner(project: Path) -> None:
+def test_a_quoted_model_name_is_not_a_workflow_command(project: Path) -> None:
     name = "odd\n::error::pwned"
     (project / "base").rename(project / name)
     write_gate_yml(project, f"./{name}", "other")

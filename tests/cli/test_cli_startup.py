@@ -8,72 +8,53 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.commands import imported_packages, run_python
 
 from gate.workflow_commands import disarm
 
-_LIST_MODULES = """
-import sys
-from gate.cli.main import main
-try:
-    main(sys.argv[1:])
-finally:
-    print("loaded:", *sorted({name.partition(".")[0] for name in sys.modules}), file=sys.stderr)
-"""
 
-
-def loaded(*arguments: str) -> tuple[int, set[str]]:
-    """Exit code, and the top-level packages that a command imports."""
-    done = subprocess.run(
-        [sys.executable, "-c", _LIST_MODULES, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    return done.returncode, set(done.stderr.rpartition("loaded:")[2].split())
-
-
-def files(folder: Path) -> list[str]:
+@pytest.fixture
+def files(tmp_path: Path) -> list[Path]:
+    """Samples of a baseline with every item correct, and of a candidate with none."""
     paths = []
-    for name, right in (("a", "1"), ("b", "0")):
-        rows = "".join(f"arc,i{number},x,y,{right}\n" for number in range(50))
-        (folder / f"{name}.csv").write_text("task,item_id,output,target,correct\n" + rows)
-        paths.append(str(folder / f"{name}.csv"))
+    for name, correct in (("a", 1), ("b", 0)):
+        rows = "".join(f"arc,i{number},x,y,{correct}\n" for number in range(50))
+        paths.append(tmp_path / f"{name}.csv")
+        paths[-1].write_text("task,item_id,output,target,correct\n" + rows)
     return paths
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["compare", "--help"]], ids=" ".join)
-def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
-    code, modules = loaded(*arguments)
+def test_help_imports_no_heavy_package(arguments: list[str]) -> None:
+    code, packages = imported_packages(*arguments)
     assert code == 0
-    assert "gate" in modules
-    assert (
-        not {"torch", "transformers", "scipy", "numpy", "pyarrow", "pandas", "pydantic", "lm_eval"} & modules
-    )
+    assert "gate" in packages
+    heavy = {"torch", "transformers", "scipy", "numpy", "pyarrow", "pandas", "pydantic", "lm_eval"}
+    assert not heavy & packages
 
 
-def test_compare_on_files_needs_no_model_library(tmp_path: Path) -> None:
-    code, modules = loaded("compare", *files(tmp_path))
+def test_compare_imports_no_model_library(files: list[Path]) -> None:
+    code, packages = imported_packages("compare", *files)
     assert code == 1
-    assert "pyarrow" in modules
-    assert not {"torch", "transformers", "accelerate", "safetensors", "lm_eval", "pandas"} & modules
+    assert "pyarrow" in packages
+    assert not {"torch", "transformers", "accelerate", "safetensors", "lm_eval", "pandas"} & packages
 
 
-def test_plan_needs_no_model_library() -> None:
-    code, modules = loaded("plan", "--n", "100", "--flip-rate", "0.1")
+def test_plan_imports_no_model_library() -> None:
+    code, packages = imported_packages("plan", "--n", 100, "--flip-rate", 0.1)
     assert code == 0
-    assert not {"torch", "transformers", "lm_eval", "pandas"} & modules
+    assert not {"torch", "transformers", "lm_eval", "pandas"} & packages
 
 
 @pytest.mark.parametrize("output", ["terminal", "json"])
-def test_a_reader_that_goes_away_is_no_verdict(tmp_path: Path, output: str) -> None:
-    """Exit code 1 means degradation; `gate compare A B | head -1` must not say so."""
+def test_a_closed_standard_output_exits_with_4(files: list[Path], output: str) -> None:
+    """Exit code 1 means degradation, so `gate compare A B | head -1` must not exit with it."""
     options = ["--json", "-"] if output == "json" else []
     reader, writer = os.pipe()
     os.close(reader)
     try:
-        done = subprocess.run(
-            [sys.executable, "-m", "gate", "compare", *files(tmp_path), *options],
+        process = subprocess.run(
+            [sys.executable, "-m", "gate", "compare", *files, *options],
             stdout=writer,
             stderr=subprocess.PIPE,
             timeout=60,
@@ -81,12 +62,12 @@ def test_a_reader_that_goes_away_is_no_verdict(tmp_path: Path, output: str) -> N
         )
     finally:
         os.close(writer)
-    assert done.returncode == 4, done.stderr
+    assert process.returncode == 4, process.stderr
 
 
-_FOREIGN = """
+_HOSTILE_TEXT = """
 import importlib, logging, sys
-line = importlib.import_module("gate.cli.main")
+module = importlib.import_module("gate.cli.main")
 text = "\\n::add-mask::x\\n\\r##[error]x ::set-env::"
 def broken(**_):
     try:
@@ -95,22 +76,22 @@ def broken(**_):
         logging.getLogger("some.library").warning("it said %s", text, exc_info=True)
     raise ValueError(text)
 if sys.argv[1] == "bug":
-    line.cli.main = broken
-    line.main([])
-line.main(["compare", text, f"--{text}"])
+    module.cli.main = broken
+    module.main([])
+module.main(["compare", text, f"--{text}"])
 """
 
 
-@pytest.mark.parametrize(("kind", "code", "said"), [("bug", 4, "ValueError"), ("usage", 2, "No such option")])
-def test_no_foreign_text_is_a_command_to_the_workflow_runner(kind: str, code: int, said: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", _FOREIGN, kind], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.returncode == code, done.stderr
-    assert said in done.stderr
-    assert ": :add-mask: :x" in done.stderr
-    assert "::" not in done.stderr + done.stdout
-    assert "##[" not in done.stderr + done.stdout
+@pytest.mark.parametrize(
+    ("kind", "exit_code", "message"), [("bug", 4, "ValueError"), ("usage", 2, "No such option")]
+)
+def test_text_in_logs_and_errors_is_not_a_workflow_command(kind: str, exit_code: int, message: str) -> None:
+    code, out, err = run_python(_HOSTILE_TEXT, kind)
+    assert code == exit_code, err
+    assert message in err
+    assert ": :add-mask: :x" in err
+    assert "::" not in err + out
+    assert "##[" not in err + out
 
 
 def test_disarmed_text_keeps_its_lines() -> None:
