@@ -109,7 +109,8 @@ class Inputs(BaseModel):
         "list of tasks as in gate.yml.",
     )
     limit: Annotated[int | None, OrNone] = _overrides(
-        "samples.limit", "Evaluate only the first N documents of each task; none removes the limit."
+        "samples.limit",
+        "Evaluate only the first N documents of each task; the value `none` removes the limit.",
     )
     store: str | None = _overrides(
         "samples.store", "Where sample sets are stored: a folder, or a URL such as s3://bucket/prefix."
@@ -126,16 +127,17 @@ class Inputs(BaseModel):
     )
     certify: Annotated[float | None, OrNone] = _overrides(
         "decision.certify",
-        "PASS requires proof that the drop is below this (a proportion); none disables it.",
+        "PASS also requires proof that the mean drop is below this proportion; the value `none` disables it.",
     )
     on_inconclusive: str | None = _overrides(
         "decision.on_inconclusive", "What INCONCLUSIVE does to the job: pass or fail."
     )
     max_flip_rate: Annotated[float | None, OrNone] = _overrides(
-        "distance.max_flip_rate", "FAIL if a larger share of items flips (a proportion); none disables it."
+        "distance.max_flip_rate",
+        "FAIL if a larger share of items flips (a proportion); the value `none` disables it.",
     )
     max_kl: Annotated[float | None, OrNone] = _overrides(
-        "distance.max_kl", "FAIL if the mean KL divergence is larger (in nats); none disables it."
+        "distance.max_kl", "FAIL if the mean KL divergence is larger (in nats); the value `none` disables it."
     )
     report_path: str | None = _overrides("report.markdown", "Path of the Markdown report.")
     result_path: str | None = _overrides("report.json", "Path of result.json.")
