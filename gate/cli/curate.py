@@ -27,10 +27,11 @@ from gate.cli import options
 def command(
     config_path: Path, out: Path, runs: int, temperature: float, tasks: tuple[str, ...], quiet: bool
 ) -> int:
-    """Keep the items that carry signal: those the baseline gets neither always right nor always wrong.
+    """Keep the items that the baseline gets right sometimes but not always.
 
     The baseline answers each item several times. One file per task is written to --out, for `items:` of the task in
-    gate.yml. No candidate is evaluated. Multiple-choice items are scored once and sampled; texts are generated again.
+    gate.yml. No candidate is evaluated. For multiple choice, the answers are sampled from log-likelihoods computed
+    once; for generated text, the model runs once per answer.
     """
     from rich.table import Table
 

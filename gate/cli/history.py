@@ -17,7 +17,13 @@ from gate.cli import options
 @click.option("--series", help="Only runs of this series; a prefix of its id is enough.")
 @click.option("--last", type=click.IntRange(1), help="Only the last N runs.")
 @click.option(
-    "-f", "--format", "form", type=click.Choice(["terminal", "jsonl", "html", "badge"]), default="terminal"
+    "-f",
+    "--format",
+    "form",
+    type=click.Choice(["terminal", "jsonl", "html", "badge"]),
+    default="terminal",
+    show_default=True,
+    help="Output format.",
 )
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="File to write; default: standard output.")
 def command(

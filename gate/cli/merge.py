@@ -25,7 +25,7 @@ def command(
     """Merge the SHARDS that `gate evaluate --shard i/n` wrote into one complete set per task.
 
     Each of SHARDS is the --out folder of one shard. All shards of a task must be given, each once, and all must be of
-    the same model and settings. `gate compare` reads --out.
+    the same model and settings. Give either --out or --into-store. `gate compare` reads --out.
     """
     from gate.app.merge import merge_into_folder, merge_into_store
     from gate.cli.console import Terminal

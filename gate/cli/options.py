@@ -29,7 +29,7 @@ config = click.option(
     show_default=True,
     help="The configuration file.",
 )
-quiet = click.option("-q", "--quiet", is_flag=True, help="Print errors and the verdict only.")
+quiet = click.option("-q", "--quiet", is_flag=True, help="Print no progress messages.")
 alpha = click.option(
     "--alpha",
     type=Number(0, 1, min_open=True, max_open=True),

@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     "form",
     type=click.Choice(["terminal", "markdown", "json", "html", "junit", "attestation"]),
     default="terminal",
+    show_default=True,
+    help="Output format.",
 )
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="File to write; default: standard output.")
 def command(result: Path, form: str, out: Path | None) -> int:
-    """Render RESULT (a result.json) in another format. Exits with 0 regardless of the verdict.
+    """Render RESULT (a result.json) in another format. Exits with 0 for every verdict.
 
     HTML rendered from a result has the worst flips only; `gate run` and `gate compare` write it with all flips. An
     attestation is an unsigned in-toto Statement.

@@ -15,11 +15,11 @@ from gate.cli import options
 @click.option(
     "--json",
     "json_path",
-    help="Also write result.json here; - prints it to standard output and nothing else.",
+    help="Also write result.json to this path; with -, print only the JSON to standard output.",
 )
-@options.quiet
+@click.option("-q", "--quiet", is_flag=True, help="Print no progress messages and no flips.")
 def command(config_path: Path, force_baseline: bool, json_path: str | None, quiet: bool) -> int:
-    """Judge the candidate against the baseline (cached, or evaluated now).
+    """Evaluate the candidate, and the baseline unless it is cached, and compare them.
 
     Writes the report files that gate.yml names, and exits with the verdict's code.
     """
