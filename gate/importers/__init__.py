@@ -38,26 +38,22 @@ def read_foreign(path: Path, *, metric: str | None = None, filter_name: str | No
     """
     path = Path(path)
     try:
-        return _read(path, metric, filter_name)
+        kind = kind_of(path)
+        if kind is Kind.HARNESS:
+            from gate.importers.harness import read_harness
+
+            return read_harness(path, metric=metric, filter_name=filter_name)
+        if kind is Kind.INSPECT:
+            from gate.importers.inspect_logs import read_inspect
+
+            return read_inspect(path, metric=metric)
+        if kind is Kind.NEMO:
+            from gate.importers.nemo import read_nemo
+
+            return read_nemo(path, metric=metric)
+        from gate.importers.tabular import read_tabular
+
+        return read_tabular(path, metric=metric)
     except (OSError, UnicodeError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise SampleError(f"{path} cannot be read: {reason}.", READABLE) from None
-
-
-def _read(path: Path, metric: str | None, filter_name: str | None) -> ModelSamples:
-    kind = kind_of(path)
-    if kind is Kind.HARNESS:
-        from gate.importers.harness import read_harness
-
-        return read_harness(path, metric=metric, filter_name=filter_name)
-    if kind is Kind.INSPECT:
-        from gate.importers.inspect_logs import read_inspect
-
-        return read_inspect(path, metric=metric)
-    if kind is Kind.NEMO:
-        from gate.importers.nemo import read_nemo
-
-        return read_nemo(path, metric=metric)
-    from gate.importers.tabular import read_tabular
-
-    return read_tabular(path, metric=metric)

@@ -21,16 +21,10 @@ NO_SCORE = ("", "none", "null", "nan", "na", "n/a")
 def task_samples(
     task: str, metric: str, columns: Mapping[str, Any], facets: Mapping[str, str] | None = None
 ) -> TaskSamples:
-    """Build the samples of one task.
+    """Build the samples of one task from arrays or lists.
 
-    Parameters
-    ----------
-    task, metric : str
-    columns : mapping of str to array or list
-        At least `item_id` and `score` (finite). Other columns of `SAMPLE_SCHEMA` default to null, `repeat` to 0.
-        `correct` is derived from the scores: null unless every score of the task is 0 or 1.
-    facets : mapping, optional
-        See `TaskSamples`.
+    At least `item_id` and `score` (finite) are needed. Other columns of `SAMPLE_SCHEMA` default to null, `repeat` to 0.
+    `correct` is derived from the scores: null unless every score of the task is 0 or 1.
     """
     scores = np.asarray(columns["score"], dtype=np.float64)
     rows = len(scores)
@@ -59,16 +53,9 @@ def _column(values: Any, kind: pa.DataType, rows: int) -> pa.Array | pa.ChunkedA
 def refuse_unscored(
     unscored: Sequence[str], total: int, where: str, reason: str = "have no score (null, NaN or an error)"
 ) -> None:
-    """Raise SampleError if any sample has no score: such a sample is neither right nor wrong.
+    """Raise SampleError if any of `total` samples has no score: such a sample is neither right nor wrong.
 
-    Parameters
-    ----------
-    unscored : sequence of str
-        Names of these samples.
-    total : int
-        Number of all samples.
-    where, reason : str
-        For the message.
+    `unscored` are the names of these samples; `where` and `reason` are for the message.
     """
     if unscored:
         raise SampleError(
@@ -80,14 +67,9 @@ def refuse_unscored(
 def parse_score(
     value: object, metric: str, where: str, expected: str = "a finite number or true/false"
 ) -> float | None:
-    """Return a logged value as a score, or None if it is absent or NaN.
+    """Return a logged value (a number, a boolean, or either as text) as a score; None if it is absent or NaN.
 
-    Parameters
-    ----------
-    value : object
-        A number, a boolean, or either as text.
-    metric, where, expected : str
-        For the message.
+    `metric`, `where` and `expected` are for the message.
 
     Raises
     ------

@@ -30,12 +30,7 @@ class Selection:
     def choose(self, task: str, candidates: Collection[str], where: str | None = None) -> str:
         """Return the wanted candidate, else the only one, else the first default.
 
-        Parameters
-        ----------
-        task : str
-        candidates : collection of str
-        where : str, optional
-            What error messages name; default: the task.
+        Error messages name `where` instead of the task if it is given.
 
         Raises
         ------
@@ -43,10 +38,9 @@ class Selection:
             There are several candidates, but neither the wanted one nor a default is among them.
         """
         names = tuple(sorted(candidates))
-        if self.wanted is not None and self.wanted in names:
-            name: str | None = self.wanted
-        else:
-            name = names[0] if len(names) == 1 else preferred(names, self.defaults)
+        name = self.wanted if self.wanted in names else preferred(names, self.defaults)
+        if len(names) == 1:
+            name = names[0]
         if name is None:
             wanted = "" if self.wanted is None else f" and no {self.wanted!r}"
             raise SampleError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from gate.errors import SampleError
@@ -18,13 +18,12 @@ READABLE = (
 _STOPPED = "Check whether the evaluation stopped before it wrote its samples."
 
 
-def files_in(folder: Path, suffixes: Iterable[str]) -> list[Path]:
+def files_in(folder: Path, suffixes: Collection[str]) -> list[Path]:
     """Return the files of a folder with one of the suffixes, by name, without hidden files."""
-    wanted = tuple(suffixes)
     return sorted(
         path
         for path in folder.iterdir()
-        if path.is_file() and path.suffix.lower() in wanted and not path.name.startswith(".")
+        if path.is_file() and path.suffix.lower() in suffixes and not path.name.startswith(".")
     )
 
 

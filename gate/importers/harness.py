@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from gate.canonical import canonical_json
 from gate.errors import SampleError
@@ -83,13 +82,11 @@ def _scalar_metrics(rows: Sequence[HarnessRow], wanted: str | None, where: str) 
             (lists if isinstance(value, list | dict) else scalars)[name] = None
     names = [name for name in scalars if name not in lists]
     if wanted is not None and wanted in lists:
-        advice = (
-            f"Use one of: {', '.join(sorted(names))}."
-            if names
-            else "Log a metric with one number per sample."
-        )
+        advice = "Log a metric with one number per sample."
         if wanted.startswith("inst_level"):
             advice = "Use prompt_level_strict_acc or prompt_level_loose_acc, which score the whole answer."
+        elif names:
+            advice = f"Use one of: {', '.join(sorted(names))}."
         raise SampleError(f"{where}: the metric {wanted} is a list in each sample, not one score.", advice)
     if not names:
         raise SampleError(
@@ -127,7 +124,7 @@ def _samples(
     delimiter = file.settings("configs").get("target_delimiter")
     if not isinstance(delimiter, str):
         delimiter = DEFAULT_TARGET_DELIMITER
-    columns: Mapping[str, Any] = {
+    columns = {
         "item_id": ids,
         "score": scores,
         "prompt_hash": [row.prompt_hash for row in rows],
@@ -157,7 +154,8 @@ def _facets(file: TaskFile, rows: Sequence[HarnessRow]) -> dict[str, str]:
     facets = {"filter": rows[0].filter_name}
     config = file.settings("configs")
     fewshot = file.of_task("n-shot")
-    fewshot = config.get("num_fewshot") if fewshot is None else fewshot
+    if fewshot is None:
+        fewshot = config.get("num_fewshot")
     if fewshot is not None or config:
         facets["num_fewshot"] = str(fewshot or 0)
     version = file.of_task("versions")

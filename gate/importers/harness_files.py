@@ -12,7 +12,7 @@ from gate.errors import SampleError
 from gate.harness import results_name, split_samples_name
 from gate.importers.detect import harness_files
 from gate.importers.files import LINES, files_in, shorten, subfolders
-from gate.importers.jsonlines import read_json
+from gate.importers.jsonlines import mapping, read_json
 
 _MODEL = ("model", "model_args", "model_dtype")
 
@@ -28,19 +28,16 @@ class TaskFile:
 
     def of_task(self, key: str) -> Any:
         """Return the entry of this task in the results file's section `key`, or None."""
-        section = self.results.get(key)
-        return section.get(self.task) if isinstance(section, Mapping) else None
+        return mapping(self.results.get(key)).get(self.task)
 
     def settings(self, key: str) -> Mapping[str, Any]:
         """Return the entry of this task in the results file's section `key` if it is a mapping, else an empty one."""
-        entry = self.of_task(key)
-        return entry if isinstance(entry, Mapping) else {}
+        return mapping(self.of_task(key))
 
     @property
     def config(self) -> Mapping[str, Any]:
         """The settings of the run; empty if the results file is missing."""
-        config = self.results.get("config")
-        return config if isinstance(config, Mapping) else {}
+        return mapping(self.results.get("config"))
 
     @property
     def model(self) -> str | None:

@@ -33,13 +33,10 @@ class HarnessRow(NamedTuple):  # built 100,000 times per file; three times as fa
 
     Attributes
     ----------
-    line : int
-    filter_name : str
     doc_id : int
         Position of the document in its dataset.
     doc_hash, prompt_hash : str
         SHA-256; computed as lm-eval does for old versions, which did not log them.
-    target : str
     metrics : mapping
         Logged values, by metric.
     answer : str
@@ -48,7 +45,6 @@ class HarnessRow(NamedTuple):  # built 100,000 times per file; three times as fa
         Nats, one per choice; empty for a generation.
     unconditioned : tuple of float
         The same without the context, where `acc_mutual_info` was logged.
-    prompt : str
     choices : tuple of str
         Continuations that were scored, with the target delimiter before them; empty for a generation.
     generation : str
@@ -107,7 +103,8 @@ def _row(line: int, row: Mapping[str, Any]) -> HarnessRow:
         doc_hash = text_digest(json.dumps(row["doc"], indent=2, ensure_ascii=False))
     prompt_hash = row.get("prompt_hash")
     if not isinstance(prompt_hash, str):
-        prompt_hash = text_digest(_plain(requests[0][0])) if requests else text_digest("")
+        context = requests[0][0] if requests else ""
+        prompt_hash = text_digest(context if isinstance(context, str) else canonical_json(context))
     settings = requests[0][1] if requests and len(requests[0]) > 1 else None
     metrics = row.get("metrics")
     if not isinstance(metrics, list):  # before 0.4.4
@@ -172,7 +169,3 @@ def _answer(responses: Sequence[Any], scored: Sequence[float]) -> str:
     while isinstance(value, list) and len(value) == 1:
         value = value[0]
     return as_text(value)
-
-
-def _plain(value: object) -> str:
-    return value if isinstance(value, str) else canonical_json(value)

@@ -43,7 +43,8 @@ def read_inspect(path: Path, *, metric: str | None = None) -> ModelSamples:
         scorers and none is chosen. See also `read_foreign`.
     """
     library = _library()
-    headers = {file: _read(library, file, header_only=True) for file in _files(path)}
+    logs = [path] if path.is_file() else files_in(path, (".eval",)) or files_in(path, (".json",))
+    headers = {file: _read(library, file, header_only=True) for file in logs}
     refuse_models(path, (header.eval.model for header in headers.values()))
     files, notes = _newest(path, headers)
     metrics = Selection("metric", metric, ())
@@ -69,12 +70,6 @@ def _library() -> Any:
             f"Reading Inspect logs needs the package inspect-ai, which cannot be imported: {error}.",
             'Install it: pip install "quantgate[inspect]"',
         ) from None
-
-
-def _files(path: Path) -> list[Path]:
-    if path.is_file():
-        return [path]
-    return files_in(path, (".eval",)) or files_in(path, (".json",))
 
 
 def _read(library: Any, path: Path, **options: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,11 @@ def read_json(path: Path) -> dict[str, Any]:
         str(path),
         "The file must be one JSON object in UTF-8. Check whether it was cut.",
     )
+
+
+def mapping(value: object) -> Mapping[str, Any]:
+    """Return a JSON object as it is, and an empty mapping for any other value."""
+    return value if isinstance(value, Mapping) else {}
 
 
 def as_text(value: object) -> str:

@@ -17,7 +17,7 @@ from gate.importers.build import parse_score, refuse_unscored, task_samples
 from gate.importers.choose import Selection
 from gate.importers.detect import nemo_bundles
 from gate.importers.files import no_rows, refuse_models, shorten, source_files, subfolders
-from gate.importers.jsonlines import as_text, json_lines, read_json
+from gate.importers.jsonlines import as_text, json_lines, mapping, read_json
 from gate.samples.record import ModelSamples, TaskSamples
 
 _REWARD = "reward"
@@ -36,8 +36,7 @@ class _Run:
     @property
     def config(self) -> Mapping[str, Any]:
         """The settings of the evaluation; empty if the bundle has none."""
-        config = self.bundle.get("config")
-        return config if isinstance(config, Mapping) else {}
+        return mapping(self.bundle.get("config"))
 
 
 def read_nemo(path: Path, *, metric: str | None = None) -> ModelSamples:
@@ -55,12 +54,13 @@ def read_nemo(path: Path, *, metric: str | None = None) -> ModelSamples:
         rows = list(json_lines(run.results))
         if not rows:
             raise no_rows(run.results)
-        names = {_REWARD, *(name for _, row in rows for name in _scorer_rewards(row))}
+        names = {_REWARD, *(name for _, row in rows for name in mapping(row.get("scorer_rewards")))}
         tasks[run.task] = _samples(run, rows, metrics.choose(run.task, names), notes)
     bundle, config = runs[0].bundle, runs[0].config
     about: dict[str, object] = {"format": "NeMo Evaluator"}
     about |= {key: bundle[key] for key in ("sdk_version", "timestamp", "run_id") if key in bundle}
-    about |= {key: config[key] for key in ("model",) if key in config}
+    if "model" in config:
+        about["model"] = config["model"]
     about["files"] = source_files([run.results for run in runs])
     label = path.name if path.is_dir() else path.parent.name or path.stem
     return ModelSamples(label, tasks, about, (*metrics.notes(), *notes))
@@ -108,8 +108,7 @@ def _beside(results: Path) -> tuple[_Run, list[str]]:
 
 def _run(results: Path, bundle: Path) -> _Run:
     content = read_json(bundle)
-    benchmark = content.get("benchmark")
-    name = benchmark.get("name") if isinstance(benchmark, Mapping) else None
+    name = mapping(content.get("benchmark")).get("name")
     if not isinstance(name, str) or not name:
         raise SampleError(f"{bundle} has no benchmark.name.", "Expected a bundle that `nel eval run` wrote.")
     return _Run(results, name, content)
@@ -123,17 +122,17 @@ def _samples(
     for line, row in rows:
         where = f"{run.results}:{line}"
         item_id, repeat = _identity(row, where)
-        value = row.get(_REWARD) if metric == _REWARD else _scorer_rewards(row).get(metric)
+        value = row.get(_REWARD) if metric == _REWARD else mapping(row.get("scorer_rewards")).get(metric)
         score = parse_score(value, metric, where)
-        details = row.get("scoring_details")
-        category = details.get("error_category") if isinstance(details, Mapping) else None
+        category = mapping(row.get("scoring_details")).get("error_category")
         graceful += category == "graceful"
         if score is None:
             unscored.append(item_id)
         if category in _FAILED:
             failed.append(item_id)
         answer = row.get("extracted_answer")
-        answer = row.get("model_response") if answer is None else answer
+        if answer is None:
+            answer = row.get("model_response")
         values = (item_id, repeat, score, _text(answer), _text(row.get("expected_answer")))
         for name, cell in zip(columns, values, strict=True):
             columns[name].append(cell)
@@ -170,12 +169,6 @@ def _facets(config: Mapping[str, Any]) -> dict[str, str]:
         "generation": canonical_json(settings),
         "system_prompt": str(config.get("system_prompt") or ""),
     }
-
-
-def _scorer_rewards(row: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the rewards of additional scorers, by name."""
-    rewards = row.get("scorer_rewards")
-    return rewards if isinstance(rewards, Mapping) else {}
 
 
 def _text(value: object) -> str | None:

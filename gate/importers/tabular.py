@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from gate.harness import DEFAULT_METRICS
 from gate.importers.build import NO_SCORE, SCORE_WORDS, refuse_unscored, task_samples
 from gate.importers.choose import Selection
 from gate.importers.files import TABLES, files_in, label_of, shorten, source_files
-from gate.importers.tabular_read import NUMBERS, TEXT, read_table
+from gate.importers.tabular_read import TEXT, read_table
 from gate.samples.record import SAMPLE_SCHEMA, ModelSamples, TaskSamples
 
 
@@ -43,9 +43,7 @@ def read_tabular(path: Path, *, metric: str | None = None) -> ModelSamples:
         column, notes = _score_column(table, metric)
     _refuse_nameless(table, path)
     _refuse_odd_repeats(table, path)
-    _refuse_unscored(table, column, path)
-    if column == "correct":
-        _refuse_graded(table, path)
+    _refuse_scores(table, column, path)
     tasks = {task: _samples(task, rows, column) for task, rows in _by_task(table).items()}
     about = {"format": "table", "files": source_files(files)}
     return ModelSamples(label_of(path), tasks, about, tuple(notes))
@@ -54,10 +52,11 @@ def read_tabular(path: Path, *, metric: str | None = None) -> ModelSamples:
 def _typed(table: pa.Table, path: Path) -> pa.Table:
     columns: dict[str, Any] = {}
     for name in table.column_names:
-        if name in TEXT:
-            columns[name] = _as_text(table.column(name), name, path)
-        elif name in NUMBERS:
-            columns[name] = _as_number(table.column(name), name, path)
+        column = table.column(name)
+        if pa.types.is_dictionary(column.type):
+            column = column.cast(column.type.value_type)
+        convert = _as_text if name in TEXT else _as_number
+        columns[name] = convert(column, name, path)
     if "prompt" in columns and "prompt_hash" not in columns:
         columns["prompt_hash"] = _hashes(columns["prompt"])
     return pa.table(columns)
@@ -67,8 +66,6 @@ def _as_text(column: pa.ChunkedArray, name: str, path: Path) -> pa.ChunkedArray:
     kind = column.type
     if pa.types.is_string(kind):
         return column
-    if pa.types.is_dictionary(kind):
-        return _as_text(column.cast(kind.value_type), name, path)
     try:
         if pa.types.is_floating(kind) and pc.all(pc.equal(pc.floor(column), column), min_count=0).as_py():
             column = column.cast(pa.int64())  # pandas turns a column of integers into floats for one null
@@ -81,8 +78,6 @@ def _as_text(column: pa.ChunkedArray, name: str, path: Path) -> pa.ChunkedArray:
 
 def _as_number(column: pa.ChunkedArray, name: str, path: Path) -> pa.ChunkedArray:
     kind = column.type
-    if pa.types.is_dictionary(kind):
-        return _as_number(column.cast(kind.value_type), name, path)
     try:
         if pa.types.is_boolean(kind):
             return column.cast(pa.int8()).cast(pa.float64())
@@ -183,46 +178,36 @@ def _refuse_odd_repeats(table: pa.Table, path: Path) -> None:
     whole = pc.and_(
         pc.equal(pc.floor(values), values), pc.and_(pc.greater_equal(values, 0), pc.less(values, 2**31))
     )
-    odd = table.filter(pc.invert(pc.fill_null(whole, False)))
-    if odd.num_rows:
-        raise SampleError(
-            f"{path}: repeat is not a non-negative integer in {odd.num_rows} of {table.num_rows} rows, e.g. "
-            f"{odd.column('repeat')[0].as_py()} at {_names(odd)[0]}.",
-            "Number the answers to the same item 0, 1, 2, ..., or leave the column out.",
-        )
+    odd = pc.invert(pc.fill_null(whole, False))
+    hint = "Number the answers to the same item 0, 1, 2, ..., or leave the column out."
+    _refuse(table, odd, "repeat", "not a non-negative integer", path, hint)
 
 
-def _refuse_unscored(table: pa.Table, column: str, path: Path) -> None:
+def _refuse_scores(table: pa.Table, column: str, path: Path) -> None:
     scores = table.column(column)
     unscored = table.filter(pc.is_null(scores, nan_is_null=True))
     refuse_unscored(_names(unscored), table.num_rows, f"{path}: column {column}")
-    infinite = table.filter(pc.is_inf(scores))
-    if infinite.num_rows:
-        raise SampleError(
-            f"{path}: {infinite.num_rows} scores are infinite, the first: {shorten(_names(infinite))}.",
-            "Scores must be finite.",
-        )
+    _refuse(table, pc.is_inf(scores), column, "infinite", path, "Scores must be finite.")
+    if column == "correct":
+        graded = pc.and_(pc.not_equal(scores, 0.0), pc.not_equal(scores, 1.0))
+        hint = "Name the column `score` if scores are not binary."
+        _refuse(table, graded, column, "neither 0 nor 1", path, hint)
 
 
-def _refuse_graded(table: pa.Table, path: Path) -> None:
-    values = table.column("correct")
-    graded = table.filter(pc.and_(pc.not_equal(values, 0.0), pc.not_equal(values, 1.0)))
-    if graded.num_rows:
+def _refuse(table: pa.Table, wrong: pa.ChunkedArray, column: str, fault: str, path: Path, hint: str) -> None:
+    """Raise SampleError if any row is wrong, with the number of such rows and the first of them."""
+    rows = table.filter(wrong)
+    if rows.num_rows:
         raise SampleError(
-            f"{path}: correct is neither 0 nor 1 in {graded.num_rows} of {table.num_rows} rows, e.g. "
-            f"{graded.column('correct')[0].as_py()} at {_names(graded)[0]}.",
-            "Name the column `score` if scores are not binary.",
+            f"{path}: {column} is {fault} in {rows.num_rows} of {table.num_rows} rows, e.g. "
+            f"{rows.column(column)[0].as_py()} at {_names(rows)[0]}.",
+            hint,
         )
 
 
 def _names(table: pa.Table) -> Sequence[str]:
     """Return task/item_id of each row."""
-    return [
-        f"{task}/{item_id}"
-        for task, item_id in zip(
-            table.column("task").to_pylist(), table.column("item_id").to_pylist(), strict=True
-        )
-    ]
+    return [f"{row['task']}/{row['item_id']}" for row in table.select(["task", "item_id"]).to_pylist()]
 
 
 def _by_task(table: pa.Table) -> dict[str, pa.Table]:
@@ -242,7 +227,5 @@ def _by_task(table: pa.Table) -> dict[str, pa.Table]:
 
 def _samples(task: str, table: pa.Table, column: str) -> TaskSamples:
     metric = str(table.column("metric")[0].as_py()) if "metric" in table.column_names else column
-    columns: Mapping[str, Any] = {
-        name: table.column(name) for name in table.column_names if name in SAMPLE_SCHEMA.names
-    }
+    columns = {name: table.column(name) for name in table.column_names if name in SAMPLE_SCHEMA.names}
     return task_samples(task, metric, {**columns, "score": table.column(column).to_numpy()})
