@@ -1,9 +1,10 @@
-"""Take the pictures of docs/images again, from the samples that `gate demo` left in its folder.
+"""Take the screenshots of docs/images from the samples in the folder of `gate demo`.
 
     python tests/browser/shots.py gate-demo docs/images
 
-They are the report of a damaged, of an 8-bit, and of the same 8-bit model where the policy asks for a proof, at the widths
-of a phone, a tablet and a desk, and the history of a simulated year. Needs Playwright, Chromium and pngquant.
+They show three reports at the widths of a phone, a tablet and a desktop: the damaged model, the 8-bit model, and the
+8-bit model under a policy with `certify`. One more shows the history of a simulated year. Needs Playwright, Chromium and
+pngquant.
 """
 
 from __future__ import annotations
@@ -42,10 +43,10 @@ def page_of(demo: Path, candidate: str, certify: float | None) -> tuple[str, str
     sides = []
     for role, name in (("baseline", "baseline"), ("candidate", candidate)):
         (folder,) = (store / role).glob(f"models-{name}-*")
-        found = read_sets(folder)
-        if found is None:
-            raise SystemExit(f"{folder} holds no samples: run `gate demo` first.")
-        sides.append(found)
+        sample_sets = read_sets(folder)
+        if sample_sets is None:
+            raise SystemExit(f"{folder} has no samples: run `gate demo` first.")
+        sides.append(sample_sets)
     pairing = pair(*sides)
     settings = DecisionSettings(certify=certify)
     decision = decide(pairing.tasks, settings)
@@ -54,8 +55,8 @@ def page_of(demo: Path, candidate: str, certify: float | None) -> tuple[str, str
     return result.verdict, render_html(result, build_detail(pairing))
 
 
-def nights() -> str:
-    """Return the history page of a simulated year: equal models, then a damaged one for a week."""
+def history_page() -> str:
+    """Return the history page of a simulated year with one run per night; the candidate is damaged for a week."""
     draw = np.random.default_rng(0)
     records = []
     for night in range(365):
@@ -84,12 +85,12 @@ def nights() -> str:
 
 
 def shoot(browser: Browser, html: str, path: Path, width: int, scheme: Literal["light", "dark"]) -> None:
-    """Write the picture of a whole page, in few colours."""
+    """Write a screenshot of a whole page with 64 colours."""
     page = browser.new_page(viewport={"width": width, "height": 1000}, color_scheme=scheme)
     page.set_content(html)
     if "<script" in html:
         page.wait_for_selector("html.ready")
-    # a year's table is long
+    # the history's table is too long for a whole page
     page.screenshot(path=path, full_page=not path.name.startswith("history"))
     page.close()
     subprocess.run(
@@ -99,7 +100,7 @@ def shoot(browser: Browser, html: str, path: Path, width: int, scheme: Literal["
 
 
 def main() -> None:
-    """Make the pages, open them at each width, and write the pictures."""
+    """Write a screenshot of each page at each width."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -109,7 +110,7 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
-        shoot(browser, nights(), options.out / "history-820.png", 820, "light")
+        shoot(browser, history_page(), options.out / "history-820.png", 820, "light")
         for candidate, certify, scheme in (
             ("damaged", None, "light"),
             ("int8", None, "light"),

@@ -1,4 +1,4 @@
-"""The HTML report in a real browser, as its readers use it."""
+"""The HTML report in a real browser: sorting, filters, keyboard, phone, dark mode, print, accessibility."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.html_samples import choices_task, compared, texts_task
+from support.html_samples import choice_samples, compare_samples, text_samples
 
 from gate.report.detail import build_detail
 from gate.report.html import render_html
@@ -20,27 +20,29 @@ HOSTILE = "<img src=x onerror=alert(1)></script><script>alert(2)</script>\u202e 
 
 
 def search(page: Any, words: str, shown: int) -> None:
+    """Filter the flips by text; `shown` of them must be left."""
     box = page.get_by_label("Text")
     box.fill(words)
-    box.press("Tab")  # leaving the box filters at once, typing after a moment
+    box.press("Tab")  # leaving the box filters immediately, typing with a delay
     assert count(page).startswith(f"{shown} of ")
 
 
 def tasks(page: Any) -> list[str]:
-    found: list[str] = page.locator(".tasks tbody .c-task b").all_inner_texts()
-    return found
+    names: list[str] = page.locator(".tasks tbody .c-task b").all_inner_texts()
+    return names
 
 
 def count(page: Any) -> str:
     return str(page.locator("#f-count").inner_text())
 
 
-def pick(page: Any, **kinds: bool) -> None:
-    for name, wanted in kinds.items():
-        page.get_by_role("checkbox", name=re.compile(name, re.I)).set_checked(wanted)
+def set_kinds(page: Any, **kinds: bool) -> None:
+    """Show or hide the kinds of flips."""
+    for name, checked in kinds.items():
+        page.get_by_role("checkbox", name=re.compile(name, re.I)).set_checked(checked)
 
 
-def test_the_table_sorts_by_every_column_both_ways(
+def test_the_table_sorts_by_every_column_in_both_directions(
     visit: Callable[..., Any], reports: dict[str, Path]
 ) -> None:
     page = visit(reports["FAIL"])
@@ -55,7 +57,7 @@ def test_the_table_sorts_by_every_column_both_ways(
         assert page.locator("[aria-sort]").get_attribute("aria-sort") == "ascending"
     page.get_by_role("button", name="Task", exact=True).click()
     assert tasks(page) == ["sums", "tides", "winds"]
-    # every header but that of the plot
+    # every header except the plot's
     assert page.locator(".tasks thead button").count() == page.locator(".tasks thead th").count() - 1
 
 
@@ -66,24 +68,24 @@ def test_flips_are_filtered_by_task_direction_and_text(
     assert count(page) == "102 flips"
     page.locator("#f-task").select_option("tides")
     assert count(page) == "9 of 102 flips"
-    pick(page, better=False, other=False)
+    set_kinds(page, better=False, other=False)
     assert count(page) == "4 of 102 flips"
     page.locator("#f-task").select_option("All tasks")
     assert count(page) == "67 of 102 flips"
-    search(page, "BLOW winds-00017 where", shown=1)  # any case, words in any order, the item's name too
+    search(page, "BLOW winds-00017 where", shown=1)  # any case, words in any order, and the item's name
     assert page.locator("#list [role=option]").count() == 1
     assert "day 17 " in page.locator("#list [role=option]").inner_text()
     search(page, "no such words", shown=0)
     assert "No flip matches." in page.locator("#flip").inner_text()
 
 
-def test_typing_filters_after_a_moment(visit: Callable[..., Any], reports: dict[str, Path]) -> None:
+def test_typing_filters_after_a_delay(visit: Callable[..., Any], reports: dict[str, Path]) -> None:
     page = visit(reports["FAIL"])
     page.get_by_label("Text").press_sequentially("tides-00001")
     page.locator("#f-count", has_text="1 of 102 flips").wait_for()
 
 
-def test_a_flip_shows_both_answers_their_difference_and_the_choices(
+def test_a_flip_shows_both_outputs_their_difference_and_the_choices(
     visit: Callable[..., Any], reports: dict[str, Path]
 ) -> None:
     page = visit(reports["FAIL"])
@@ -108,7 +110,7 @@ def test_a_flip_shows_both_answers_their_difference_and_the_choices(
     assert flip.locator("del").all_inner_texts() == ["eight", "eight"]
 
 
-def test_the_list_is_worked_with_the_keyboard_alone(
+def test_the_list_can_be_used_with_the_keyboard_alone(
     visit: Callable[..., Any], reports: dict[str, Path]
 ) -> None:
     page = visit(reports["FAIL"])
@@ -122,7 +124,7 @@ def test_the_list_is_worked_with_the_keyboard_alone(
     active = page.locator("#" + flips.get_attribute("aria-activedescendant"))
     assert active.get_attribute("aria-selected") == "true"
     assert (active.get_attribute("aria-posinset"), active.get_attribute("aria-setsize")) == ("102", "102")
-    assert page.locator("#list [role=option]").count() < 40  # only what is in sight
+    assert page.locator("#list [role=option]").count() < 40  # only visible rows
     page.keyboard.press("Home")
     assert page.locator("#flip .prose").first.inner_text() == first
 
@@ -132,55 +134,55 @@ def test_on_a_phone_a_flip_opens_in_a_sheet(visit: Callable[..., Any], reports: 
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.locator("#list [role=option]").nth(1).tap()
     sheet = page.get_by_role("dialog")
-    question = sheet.locator(".prose").first.inner_text()
+    prompt = sheet.locator(".prose").first.inner_text()
     sheet.get_by_role("button", name="Next").tap()
-    assert sheet.locator(".prose").first.inner_text() != question
+    assert sheet.locator(".prose").first.inner_text() != prompt
     sheet.get_by_role("button", name="Previous").tap()
-    assert sheet.locator(".prose").first.inner_text() == question
+    assert sheet.locator(".prose").first.inner_text() == prompt
     page.keyboard.press("Escape")
     assert not sheet.is_visible()
 
 
-def test_dark_is_a_button_and_follows_the_system_until_then(
+def test_dark_mode_follows_the_system_until_its_button_is_used(
     visit: Callable[..., Any], reports: dict[str, Path]
 ) -> None:
-    def ground(page: Any) -> str:
+    def background(page: Any) -> str:
         return str(page.evaluate("getComputedStyle(document.body).backgroundColor"))
 
     light, dark = visit(reports["PASS"]), visit(reports["PASS"], color_scheme="dark")
-    assert ground(light) != ground(dark)
+    assert background(light) != background(dark)
     button = light.get_by_role("button", name="Dark")
     assert button.get_attribute("aria-pressed") == "false"
     assert dark.get_by_role("button", name="Dark").get_attribute("aria-pressed") == "true"
     button.click()
-    assert ground(light) == ground(dark)
+    assert background(light) == background(dark)
     light.reload()
     light.wait_for_selector("html.ready")
-    assert ground(light) == ground(dark)
+    assert background(light) == background(dark)
     light.get_by_role("button", name="Dark").click()
-    assert ground(light) != ground(dark)
+    assert background(light) != background(dark)
 
 
-def test_the_power_curve_is_probed_and_the_histogram_drawn_by_task(
+def test_power_curve_and_divergence_histogram_can_be_shown_per_task(
     visit: Callable[..., Any], reports: dict[str, Path]
 ) -> None:
     page = visit(reports["FAIL"])
     slider = page.get_by_role("slider")
     slider.fill("0")
     assert page.locator("#probe-drop").inner_text() == "0.00 points"
-    at_none = int(page.locator("#probe-chance").inner_text().split("%")[0])
+    power_of_no_drop = int(page.locator("#probe-chance").inner_text().split("%")[0])
     slider.fill("200")
-    at_most = int(page.locator("#probe-chance").inner_text().split("%")[0])
-    assert at_none <= 6 < 95 <= at_most
+    power_of_largest_drop = int(page.locator("#probe-chance").inner_text().split("%")[0])
+    assert power_of_no_drop <= 6 < 95 <= power_of_largest_drop
     page.locator("#power-task").select_option("tides")
-    assert int(page.locator("#probe-chance").inner_text().split("%")[0]) <= at_most
+    assert int(page.locator("#probe-chance").inner_text().split("%")[0]) <= power_of_largest_drop
     heights = "[...document.querySelectorAll('#kl-plot .all title')].map(t => +t.textContent.match(/: ([\\d,]+)/)[1])"
     assert sum(page.evaluate(heights)) == 700
     page.locator("#kl-task").select_option("tides")
     assert sum(page.evaluate(heights)) == 300
 
 
-def test_it_prints_light_with_the_worst_flips_and_without_controls(
+def test_the_printed_report_is_light_lists_the_worst_flips_and_has_no_controls(
     visit: Callable[..., Any], reports: dict[str, Path], tmp_path: Path
 ) -> None:
     page = visit(reports["FAIL"], color_scheme="dark")
@@ -194,7 +196,9 @@ def test_it_prints_light_with_the_worst_flips_and_without_controls(
     assert len(re.findall(rb"/Type\s*/Page\b", pdf)) >= 2
 
 
-def test_it_reads_without_javascript(visit: Callable[..., Any], reports: dict[str, Path]) -> None:
+def test_the_report_is_readable_without_javascript(
+    visit: Callable[..., Any], reports: dict[str, Path]
+) -> None:
     page = visit(reports["INCONCLUSIVE"], java_script_enabled=False)
     assert page.get_by_role("heading", name="INCONCLUSIVE").is_visible()
     assert page.locator(".why").inner_text().strip()
@@ -205,18 +209,16 @@ def test_it_reads_without_javascript(visit: Callable[..., Any], reports: dict[st
         assert not page.locator(control).is_visible()
 
 
-def test_hostile_text_stays_text_everywhere(
-    visit: Callable[..., Any], write: Callable[[str, str], Path]
-) -> None:
-    result, pairing = compared(
-        choices_task(HOSTILE, 60, 20, 2, 2, 0, write=lambda text: f"{text} {HOSTILE}"),
-        texts_task("x" + HOSTILE, 40, 12, write=lambda text: f"{text} {HOSTILE}"),
+def test_hostile_text_is_shown_as_text(visit: Callable[..., Any], write: Callable[[str, str], Path]) -> None:
+    result, pairing = compare_samples(
+        choice_samples(HOSTILE, 60, 20, 2, 2, 0, write=lambda text: f"{text} {HOSTILE}"),
+        text_samples("x" + HOSTILE, 40, 12, write=lambda text: f"{text} {HOSTILE}"),
         labels=(HOSTILE, "b " + HOSTILE),
     )
     page = visit(write("hostile", render_html(result, build_detail(pairing))))
     rows = page.locator("#list [role=option]")
-    for place in range(4):
-        rows.nth(place).click()
+    for index in range(4):
+        rows.nth(index).click()
         assert "<img src=x onerror=alert(1)>" in page.locator("#flip").inner_text()
     search(page, "SUM 3?", shown=1)
     assert "[U+202E]" in page.locator("#flip .answer").first.inner_text()
@@ -232,37 +234,37 @@ def test_axe_finds_no_violation(
     visit: Callable[..., Any], reports: dict[str, Path], axe: str, verdict: str, width: int, scheme: str
 ) -> None:
     page = visit(reports[verdict], width=width, color_scheme=scheme)
-    page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
+    page.evaluate("for (const details of document.querySelectorAll('details')) details.open = true")
     if width < 900:
         page.locator("#list [role=option]").first.click()
     page.evaluate(axe)
-    found = page.evaluate("axe.run(document, {resultTypes: ['violations', 'incomplete']})")
-    said = [
+    report = page.evaluate("axe.run(document, {resultTypes: ['violations', 'incomplete']})")
+    violations = [
         (rule["id"], [node["html"][:160] for node in rule["nodes"][:3]], rule["nodes"][0]["failureSummary"])
-        for rule in found["violations"]
+        for rule in report["violations"]
     ]
-    assert not said, json.dumps(said, indent=1)
+    assert not violations, json.dumps(violations, indent=1)
 
 
 @pytest.mark.parametrize("width", [390, 820, 1440])
-def test_nothing_is_wider_than_the_screen(
+def test_no_element_is_wider_than_the_screen(
     visit: Callable[..., Any], reports: dict[str, Path], width: int
 ) -> None:
     for path in reports.values():
         page = visit(path, width=width)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         edges = "[...document.querySelectorAll('main section.hero, main > section, .pair > section')]"
-        rights = page.evaluate(edges + ".map(one => Math.round(one.getBoundingClientRect().right))")
-        assert max(rights) == rights[0]  # no card sticks out
-        cut = "[...document.querySelectorAll('.hero *, .tasks td, .tasks th')].filter(one => one.clientWidth > 1 && one.scrollWidth > one.clientWidth + 1)"
-        assert page.evaluate(cut + ".map(one => one.outerHTML.slice(0, 120))") == []
+        rights = page.evaluate(edges + ".map(element => Math.round(element.getBoundingClientRect().right))")
+        assert max(rights) == rights[0]  # no card is wider than the others
+        clipped = "[...document.querySelectorAll('.hero *, .tasks td, .tasks th')].filter(element => element.clientWidth > 1 && element.scrollWidth > element.clientWidth + 1)"
+        assert page.evaluate(clipped + ".map(element => element.outerHTML.slice(0, 120))") == []
 
 
 def test_ten_thousand_flips_stay_usable(visit: Callable[..., Any], write: Callable[[str, str], Path]) -> None:
-    long = " ".join(f"word{number}" for number in range(150))
-    result, pairing = compared(
-        choices_task("winds", 30_000, 6_000, 5_000, 1_000, 0, write=lambda text: f"{text} {long}"),
-        choices_task("tides", 70_000, 1_000, 900, 300, 1),
+    long_text = " ".join(f"word{number}" for number in range(150))
+    result, pairing = compare_samples(
+        choice_samples("winds", 30_000, 6_000, 5_000, 1_000, 0, write=lambda text: f"{text} {long_text}"),
+        choice_samples("tides", 70_000, 1_000, 900, 300, 1),
     )
     html = render_html(result, build_detail(pairing))
     assert len(html.encode()) < 15_000_000
@@ -276,24 +278,26 @@ def test_ten_thousand_flips_stay_usable(visit: Callable[..., Any], write: Callab
     assert "day 4321 " in page.locator("#flip").inner_text()
 
 
-def test_the_table_of_a_groups_parts_sorts_by_itself(
+def test_the_table_of_subtasks_sorts_independently(
     visit: Callable[..., Any], write: Callable[[str, str], Path], axe: str
 ) -> None:
-    result, pairing = compared(choices_task("winds", 200, 9, 2, 1, 0), choices_task("tides", 90, 1, 2, 1, 1))
+    result, pairing = compare_samples(
+        choice_samples("winds", 200, 9, 2, 1, 0), choice_samples("tides", 90, 1, 2, 1, 1)
+    )
     first, second = result.tasks
-    parts = [
+    subtasks = [
         first.model_copy(update={"task": name, "role": "advisory", "n": n, "p_holm": None})
         for name, n in (("land", 20), ("sea", 180))
     ]
-    grouped = result.model_copy(update={"tasks": [first.model_copy(update={"subtasks": parts}), second]})
-    page = visit(write("parts", render_html(grouped, build_detail(pairing))))
-    below = page.get_by_role("table", name="Subtasks of winds")
-    assert not below.is_visible()
+    grouped = result.model_copy(update={"tasks": [first.model_copy(update={"subtasks": subtasks}), second]})
+    page = visit(write("subtasks", render_html(grouped, build_detail(pairing))))
+    table = page.get_by_role("table", name="Subtasks of winds")
+    assert not table.is_visible()
     page.get_by_text("The 2 subtasks of winds").click()
-    names = below.locator("tbody .c-task b")
+    names = table.locator("tbody .c-task b")
     assert names.all_inner_texts() == ["land", "sea"]
-    below.get_by_role("button", name="n", exact=True).click()
+    table.get_by_role("button", name="n", exact=True).click()
     assert names.all_inner_texts() == ["sea", "land"]
     assert page.locator(".tasks").first.locator("tbody .c-task b").all_inner_texts() == ["winds", "tides"]
     page.evaluate(axe)
-    assert page.evaluate("axe.run(document).then(found => found.violations.map(one => one.id))") == []
+    assert page.evaluate("axe.run(document).then(report => report.violations.map(rule => rule.id))") == []

@@ -1,4 +1,4 @@
-"""Docker where there is a daemon, else buildah, which needs none: build an image, run a command in it."""
+"""Build an image and run commands in it, with Docker if its daemon runs, or else with buildah."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from typing import Protocol
 ROOT = Path(__file__).resolve().parents[2]
 MOUNTS = {"workspace": "/github/workspace", "home": "/github/home", "file_commands": "/github/file_commands",
           "workflow": "/github/workflow"}  # fmt: skip
-"""Where the runner mounts its folders."""
+"""The runner's folders and where it mounts them."""
 
 
 @dataclass(frozen=True)
-class Done:
-    """A finished container."""
+class Finished:
+    """A finished container: exit code, output, and seconds that it ran."""
 
     code: int
     out: str
@@ -30,7 +30,7 @@ class Done:
 
 
 class Engine(Protocol):
-    """What builds and runs."""
+    """Builds and runs images."""
 
     def build(self, tag: str, arguments: Sequence[str]) -> None: ...
 
@@ -40,23 +40,25 @@ class Engine(Protocol):
 
     def run(
         self, tag: str, folders: Path, environment: Mapping[str, str], arguments: Sequence[str] = ()
-    ) -> Done: ...
+    ) -> Finished: ...
 
 
 def _checked(command: Sequence[str], **options: object) -> str:
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, **options)  # type: ignore[call-overload]
-    assert done.returncode == 0, f"{shlex.join(command)}: exit code {done.returncode}\n{done.stdout[-3000:]}"
-    return str(done.stdout).strip()
+    process = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, **options)  # type: ignore[call-overload]
+    assert process.returncode == 0, (
+        f"{shlex.join(command)}: exit code {process.returncode}\n{process.stdout[-3000:]}"
+    )
+    return str(process.stdout).strip()
 
 
-def _timed(command: Sequence[str]) -> Done:
-    started = time.monotonic()
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return Done(done.returncode, done.stdout, done.stderr, time.monotonic() - started)
+def _timed(command: Sequence[str]) -> Finished:
+    start = time.monotonic()
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    return Finished(process.returncode, process.stdout, process.stderr, time.monotonic() - start)
 
 
 class Docker:
-    """The real thing."""
+    """Docker with a running daemon."""
 
     def build(self, tag: str, arguments: Sequence[str]) -> None:
         _checked(["docker", "build", "--tag", tag, *arguments, str(ROOT)])
@@ -70,10 +72,10 @@ class Docker:
 
     def run(
         self, tag: str, folders: Path, environment: Mapping[str, str], arguments: Sequence[str] = ()
-    ) -> Done:
+    ) -> Finished:
         variables = [part for name, text in environment.items() for part in ("--env", f"{name}={text}")]
         volumes = [
-            part for name, place in MOUNTS.items() for part in ("--volume", f"{folders / name}:{place}")
+            part for name, target in MOUNTS.items() for part in ("--volume", f"{folders / name}:{target}")
         ]
         # the fake GitHub listens on this machine
         start = ["docker", "run", "--rm", "--network", "host", "--workdir", MOUNTS["workspace"]]
@@ -81,10 +83,10 @@ class Docker:
 
 
 class Buildah:
-    """No daemon, no namespaces: containers are folders (vfs) and chroot."""
+    """buildah without a daemon or namespaces: containers are folders (vfs) entered with chroot."""
 
     def __init__(self, storage: Path) -> None:
-        # options, and not variables: STORAGE_DRIVER in the environment would win over neither
+        # options override STORAGE_DRIVER of the environment
         self._start = ["buildah", "--root", str(storage / "root"), "--runroot", str(storage / "run"),
                        "--storage-driver", "vfs"]  # fmt: skip
 
@@ -92,7 +94,7 @@ class Buildah:
         return _checked([*self._start, *arguments])
 
     def base(self, tag: str, folder: Path) -> None:
-        """Make a Debian with Python, where no registry can be reached."""
+        """Build a Debian base image with Python, for machines that cannot reach an image registry."""
         if self._has(tag):
             return
         subprocess.run(
@@ -123,13 +125,13 @@ class Buildah:
         )
 
     def build(self, tag: str, arguments: Sequence[str]) -> None:
-        # with vfs each layer is a copy of the whole: 30 GB
+        # vfs copies the whole image for every layer: 30 GB
         self._image("build", "--isolation", "chroot", "--layers=false", "--tag", tag, *arguments, str(ROOT))
 
     def size(self, tag: str) -> int:
-        (one,) = json.loads(self._image("images", "--json", tag))
+        (image,) = json.loads(self._image("images", "--json", tag))
         unit = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
-        number, name = str(one["size"]).split()
+        number, name = str(image["size"]).split()
         return int(float(number) * unit[name.upper()])
 
     def _config(self, tag: str) -> dict[str, object]:
@@ -142,13 +144,13 @@ class Buildah:
 
     def run(
         self, tag: str, folders: Path, environment: Mapping[str, str], arguments: Sequence[str] = ()
-    ) -> Done:
+    ) -> Finished:
         config = self._config(tag)
-        # `buildah run` knows no entry point: this is what Docker makes of it
+        # `buildah run` ignores the entry point; Docker runs it with the arguments
         command = [*config["Entrypoint"], *(arguments or config["Cmd"])]  # type: ignore[misc]
         variables = [part for name, text in environment.items() for part in ("--env", f"{name}={text}")]
         volumes = [
-            part for name, place in MOUNTS.items() for part in ("--volume", f"{folders / name}:{place}")
+            part for name, target in MOUNTS.items() for part in ("--volume", f"{folders / name}:{target}")
         ]
         container = self._image("from", tag)
         try:
@@ -159,7 +161,7 @@ class Buildah:
 
 
 def find_engine(storage: Path) -> Engine | None:
-    """Return what this machine has."""
+    """Return the engine that this machine has, or None."""
     if (
         shutil.which("docker")
         and subprocess.run(["docker", "info"], capture_output=True, check=False).returncode == 0

@@ -1,15 +1,15 @@
-"""The image, really built and run as GitHub's runner runs a container action, on real models.
+"""The image, built and run as GitHub's runner runs a container action, on real models.
 
     pytest tests/container -m container -s
 
 Variables:
 
-GATE_TEST_IMAGE          an image that is there already, instead of a build
-GATE_TEST_STORAGE        buildah's storage, kept with the base image and the result; default: a temporary folder
-GATE_TEST_BASE_IMAGE     for BASE_IMAGE; default: the Dockerfile's with Docker, a debootstrap with buildah
-GATE_TEST_BUILD_OPTIONS  more options for the build, such as --volume of a package mirror's settings
+GATE_TEST_IMAGE          an existing image to test instead of building one
+GATE_TEST_STORAGE        folder in which buildah keeps its images between runs; default: a temporary folder
+GATE_TEST_BASE_IMAGE     value of BASE_IMAGE; default: the Dockerfile's with Docker, a debootstrap with buildah
+GATE_TEST_BUILD_OPTIONS  further options of the build, such as --volume for the settings of a package mirror
 GATE_TEST_MODELS         folder with the demo's models (baseline, int8, damaged); default: tiny random ones
-GATE_TEST_REPORT         a file for the figures: times, size, exit codes, outputs
+GATE_TEST_REPORT         file for the measurements: times, size, exit codes, outputs
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import json
 import os
 import shlex
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -26,13 +25,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-
-sys.path += [str(Path(__file__).parent), str(Path(__file__).parents[1] / "github")]
-from engines import MOUNTS, ROOT, Buildah, Done, Engine, find_engine
+from engines import MOUNTS, Buildah, Engine, Finished, find_engine
 from support.fake_github import HOME, TOKEN, FakeGitHub
-from support.tiny import write_gate_yml, write_tiny_model, write_tiny_task
-from test_outputs import read_back
+from support.runner import PAYLOADS, as_runner, read_outputs
+from support.tiny import use_outputs_as_targets, write_tiny_project, write_tiny_task
 
 from gate.store import read_sets
 
@@ -45,14 +41,14 @@ RUNNER = 1001
 
 @pytest.fixture(scope="module")
 def note() -> Iterator[Callable[[str, object], None]]:
-    """Keeps a figure, and shows it."""
+    """Return a function that prints a measurement and writes it to GATE_TEST_REPORT."""
     notes: list[str] = []
 
-    def keep(what: str, value: object) -> None:
-        notes.append(f"| {what} | {value} |")
-        print(f"\n{what}: {value}")
+    def add(name: str, value: object) -> None:
+        notes.append(f"| {name} | {value} |")
+        print(f"\n{name}: {value}")
 
-    yield keep
+    yield add
     if "GATE_TEST_REPORT" in os.environ:
         Path(os.environ["GATE_TEST_REPORT"]).write_text("\n".join(notes) + "\n", encoding="utf-8")
 
@@ -74,7 +70,7 @@ def image(
     kept = os.environ.get("GATE_TEST_STORAGE")
     storage = Path(kept) if kept else tmp_path_factory.mktemp("storage")
     engine = find_engine(storage)
-    assert engine is not None, "neither a Docker daemon nor buildah (as root) is here"
+    assert engine is not None, "these tests need a Docker daemon, or buildah and root"
     tag = os.environ.get("GATE_TEST_IMAGE", "localhost/quantgate:test")
     if "GATE_TEST_IMAGE" not in os.environ:
         options = [*CPU, *CPU_INDEX, *shlex.split(os.environ.get("GATE_TEST_BUILD_OPTIONS", ""))]
@@ -82,9 +78,9 @@ def image(
         if base is None and isinstance(engine, Buildah):
             base = "localhost/quantgate-base"
             engine.base(base, storage / "debian")
-        started = time.monotonic()
+        start = time.monotonic()
         engine.build(tag, options + (["--build-arg", f"BASE_IMAGE={base}"] if base else []))
-        note("build", f"{time.monotonic() - started:.0f} s")
+        note("build", f"{time.monotonic() - start:.0f} s")
     note("size of the image (CPU build)", f"{engine.size(tag) / 1e9:.2f} GB")
     yield Image(engine, tag)
     if not kept and isinstance(engine, Buildah):
@@ -92,14 +88,14 @@ def image(
 
 
 class Step:
-    """A step of a job on a pull request, as the runner starts it."""
+    """A step of a pull request's job, with the runner's folders and variables."""
 
     def __init__(self, folders: Path, image: Image, github: FakeGitHub) -> None:
         self.folders, self._image = folders, image
         for name in MOUNTS:
             (folders / name).mkdir()
         self.workspace = folders / "workspace"
-        shutil.copy(ROOT / "tests/github/payloads/pull_request.json", folders / "workflow" / "event.json")
+        shutil.copy(PAYLOADS / "pull_request.json", folders / "workflow" / "event.json")
         commands = "/github/file_commands"
         self.environment = {
             "HOME": "/github/home",
@@ -118,30 +114,21 @@ class Step:
             "HF_HUB_OFFLINE": "1",
         }
 
-    def run(self, *arguments: str, env: dict[str, str] | None = None, **inputs: str) -> Done:
-        action = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
-        given = {name: entry["default"] for name, entry in action["inputs"].items()} | {"github-token": TOKEN}
-        given |= {name.replace("_", "-"): text for name, text in inputs.items()}
+    def run(self, *arguments: str, env: dict[str, str] | None = None, **inputs: str) -> Finished:
         for name in ("set_output", "step_summary"):
             (self.folders / "file_commands" / name).write_text("")
         for path in [self.workspace, *self.workspace.rglob("*")]:
             os.chown(path, RUNNER, RUNNER)
-        variables = self.environment | {f"INPUT_{name.upper()}": text for name, text in given.items()}
+        variables = self.environment | as_runner(**{"github_token": TOKEN} | inputs)
         return self._image.engine.run(self._image.tag, self.folders, variables | (env or {}), arguments)
 
     @property
     def outputs(self) -> dict[str, str]:
-        return read_back(self.folders / "file_commands" / "set_output")
+        return read_outputs(self.folders / "file_commands" / "set_output")
 
     @property
     def summary(self) -> str:
         return (self.folders / "file_commands" / "step_summary").read_text(encoding="utf-8")
-
-
-@pytest.fixture
-def github() -> Iterator[FakeGitHub]:
-    with FakeGitHub() as server:
-        yield server
 
 
 @pytest.fixture
@@ -150,19 +137,17 @@ def step(tmp_path: Path, image: Image, github: FakeGitHub) -> Step:
 
 
 @pytest.fixture
-def tiny(step: Step) -> Step:
-    """A workspace with two tiny models, 60 questions and a gate.yml."""
-    write_tiny_model(step.workspace / "base")
-    write_tiny_model(step.workspace / "other", seed=1)
+def tiny(step: Step, tiny_model: Path, other_tiny_model: Path) -> Step:
+    """A step whose workspace has two tiny models, 60 items and a gate.yml."""
+    write_tiny_project(step.workspace, tiny_model, other_tiny_model)
     write_tiny_task(step.workspace / "items.jsonl", 60)
-    write_gate_yml(step.workspace, "base", "other")
     return step
 
 
-def check(step: Step, github: FakeGitHub, done: Done, verdict: str, code: int) -> None:
-    """The verdict is in every place, and the token in none."""
-    shown = done.out + done.err
-    assert done.code == code, shown
+def check(step: Step, github: FakeGitHub, finished: Finished, verdict: str, code: int) -> None:
+    """Assert that every output has the verdict, and that none has the token."""
+    shown = finished.out + finished.err
+    assert finished.code == code, shown
     assert step.outputs["verdict"] == verdict, shown
     assert step.outputs["exit-code"] == str(code)
     result = json.loads((step.workspace / step.outputs["result-path"]).read_text(encoding="utf-8"))
@@ -179,67 +164,62 @@ def check(step: Step, github: FakeGitHub, done: Done, verdict: str, code: int) -
 def test_pass_and_fail_on_tiny_models(
     tiny: Step, github: FakeGitHub, note: Callable[[str, object], None]
 ) -> None:
-    done = tiny.run(candidate="base")
-    check(tiny, github, done, "PASS", 0)
-    note("tiny models, baseline built, PASS", f"exit code {done.code}, {done.seconds:.1f} s")
-    # the baseline's own answers become the right ones
+    finished = tiny.run(candidate="base")
+    check(tiny, github, finished, "PASS", 0)
+    note("tiny models, baseline built, PASS", f"exit code {finished.code}, {finished.seconds:.1f} s")
     (stored,) = (tiny.workspace / ".gate" / "baseline").iterdir()
     samples = read_sets(stored)
     assert samples is not None
-    path = tiny.workspace / "items.jsonl"
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
-    for row, answer in zip(rows, samples.tasks["animals"].table.column("output").to_pylist(), strict=True):
-        row["gold"] = int(answer)
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    done = tiny.run(certify="0.1")
-    check(tiny, github, done, "FAIL", 1)
-    note("tiny models, FAIL", f"exit code {done.code}, {done.seconds:.1f} s")
+    use_outputs_as_targets(tiny.workspace / "items.jsonl", samples.tasks["animals"].table)
+    finished = tiny.run(certify="0.1")
+    check(tiny, github, finished, "FAIL", 1)
+    note("tiny models, FAIL", f"exit code {finished.code}, {finished.seconds:.1f} s")
     note("outputs of FAIL", json.dumps(tiny.outputs))
-    assert "::error " in done.out
+    assert "::error " in finished.out
 
 
-def test_an_input_with_a_dash_arrives(tiny: Step, github: FakeGitHub) -> None:
-    """A shell as entry point would lose them: bash drops variables whose names it cannot hold."""
-    done = tiny.run(candidate="base", report_path="reports/r.md", certify="0.001", on_inconclusive="fail")
-    check(tiny, github, done, "INCONCLUSIVE", 3)
+def test_an_input_with_a_dash_in_its_name_reaches_the_command(tiny: Step, github: FakeGitHub) -> None:
+    """A shell as entry point would lose it: bash drops variables with invalid names."""
+    finished = tiny.run(candidate="base", report_path="reports/r.md", certify="0.001", on_inconclusive="fail")
+    check(tiny, github, finished, "INCONCLUSIVE", 3)
     assert (tiny.workspace / "reports" / "r.md").is_file()
 
 
-def test_wrong_inputs_are_exit_code_2(tiny: Step, github: FakeGitHub) -> None:
-    done = tiny.run(candidat="base", alpha="")
-    assert done.code == 2
-    assert "did you mean candidate?" in done.err
-    assert "input alpha: empty" in done.err
+def test_invalid_inputs_exit_with_2(tiny: Step, github: FakeGitHub) -> None:
+    finished = tiny.run(candidat="base", alpha="")
+    assert finished.code == 2
+    assert "did you mean candidate?" in finished.err
+    assert "input alpha: empty" in finished.err
     assert tiny.outputs["verdict"] == "ERROR"
     assert "no verdict" in tiny.summary
     assert github.requests == []
 
 
-def test_cuda_without_a_gpu_stops_at_once_with_both_remedies(
+def test_cuda_without_a_gpu_exits_with_4_before_the_items_are_read(
     tiny: Step, image: Image, note: Callable[[str, object], None]
 ) -> None:
     assert image.engine.environment(image.tag)["NVIDIA_VISIBLE_DEVICES"] == "all"
-    (tiny.workspace / "items.jsonl").unlink()  # would be the first thing to be read
-    done = tiny.run(device="cuda")
-    assert done.code == 4
-    assert "default-runtime" in done.err
-    assert "--gpus all" in done.err
-    note("device: cuda without a GPU", f"exit code {done.code}, {done.seconds:.1f} s")
+    (tiny.workspace / "items.jsonl").unlink()
+    finished = tiny.run(device="cuda")
+    assert finished.code == 4
+    assert "default-runtime" in finished.err
+    assert "--gpus all" in finished.err
+    note("device: cuda without a GPU", f"exit code {finished.code}, {finished.seconds:.1f} s")
 
 
-def test_doctor_says_why_there_is_no_gpu(tiny: Step, note: Callable[[str, object], None]) -> None:
-    done = tiny.run("doctor", "--config", "gate.yml", "--json")
-    found: dict[str, Any] = {one["what"]: one for one in json.loads(done.out)["findings"]}
-    assert done.code == 0, done.out
-    assert found["GPU"]["state"] == "warn"
-    assert "NVIDIA_VISIBLE_DEVICES is all" in found["GPU"]["text"]
-    assert "default-runtime" in found["GPU"]["remedy"]
-    assert found["event"]["text"].startswith("pull_request of pull request 2")
-    assert TOKEN not in done.out + done.err
-    note("gate doctor", f"exit code {done.code}, {done.seconds:.1f} s")
+def test_doctor_explains_the_missing_gpu(tiny: Step, note: Callable[[str, object], None]) -> None:
+    finished = tiny.run("doctor", "--config", "gate.yml", "--json")
+    findings: dict[str, Any] = {finding["what"]: finding for finding in json.loads(finished.out)["findings"]}
+    assert finished.code == 0, finished.out
+    assert findings["GPU"]["state"] == "warn"
+    assert "NVIDIA_VISIBLE_DEVICES is all" in findings["GPU"]["text"]
+    assert "default-runtime" in findings["GPU"]["remedy"]
+    assert findings["event"]["text"].startswith("pull_request of pull request 2")
+    assert TOKEN not in finished.out + finished.err
+    note("gate doctor", f"exit code {finished.code}, {finished.seconds:.1f} s")
 
 
-def test_another_command_as_args(tiny: Step) -> None:
+def test_arguments_replace_the_default_command(tiny: Step) -> None:
     assert tiny.run("--version").out.startswith("quantgate")
 
 
@@ -247,16 +227,16 @@ def test_another_command_as_args(tiny: Step) -> None:
 def test_pass_and_fail_on_the_demo_model(
     step: Step, github: FakeGitHub, note: Callable[[str, object], None]
 ) -> None:
-    """The demo, whole: 8-bit weights pass, 3-bit weights fail; the second run takes the baseline from the cache."""
+    """8-bit weights pass and 3-bit weights fail; the second run takes the baseline from the cache."""
     from gate.demo.setup import write_configs
 
     shutil.copytree(os.environ["GATE_TEST_MODELS"], step.workspace / "models")
     write_configs(step.workspace)
-    done = step.run(config="gate-int8.yml")
-    check(step, github, done, "PASS", 0)
-    note("SmolLM2-135M int8, baseline built, PASS", f"exit code {done.code}, {done.seconds:.0f} s")
-    done = step.run(config="gate-damaged.yml")
-    check(step, github, done, "FAIL", 1)
-    assert "from the cache" in done.err
-    note("SmolLM2-135M 3 bits, baseline cached, FAIL", f"exit code {done.code}, {done.seconds:.0f} s")
+    finished = step.run(config="gate-int8.yml")
+    check(step, github, finished, "PASS", 0)
+    note("SmolLM2-135M int8, baseline built, PASS", f"exit code {finished.code}, {finished.seconds:.0f} s")
+    finished = step.run(config="gate-damaged.yml")
+    check(step, github, finished, "FAIL", 1)
+    assert "from the cache" in finished.err
+    note("SmolLM2-135M 3 bits, baseline cached, FAIL", f"exit code {finished.code}, {finished.seconds:.0f} s")
     note("first line of the summary", step.summary.strip().splitlines()[0])

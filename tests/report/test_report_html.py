@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from support.hostile import HOSTILE, naming
 from support.hostile_result import result_with
-from support.html_samples import choices_task, compared, texts_task
+from support.html_samples import choice_samples, compare_samples, text_samples
 
 from gate.report import read_result, to_json
 from gate.report.curves import power_curves
@@ -58,7 +58,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def failing() -> tuple[object, Pairing]:
-    return compared(choices_task("winds", 400, 60, 20, 10, 0), texts_task("sums", 200, 12), certify=0.01)
+    return compare_samples(choice_samples("winds", 400, 60, 20, 10, 0), text_samples("sums", 200, 12), certify=0.01)
 
 
 def test_first_screen_shows_the_result(failing) -> None:
@@ -165,7 +165,7 @@ def test_limit_keeps_the_worst_flips_and_names_the_number_omitted(failing) -> No
 
 
 def test_tasks_without_shifts_take_turns() -> None:
-    _, pairing = compared(texts_task("sums", 50, 10), texts_task("differences", 50, 10))
+    _, pairing = compare_samples(text_samples("sums", 50, 10), text_samples("differences", 50, 10))
     flips = build_detail(pairing, most_flips=6).flips
     assert [flip.task for flip in flips] == ["sums", "differences"] * 3
 
@@ -192,7 +192,7 @@ def test_result_alone_shows_its_flips_and_says_what_is_missing(failing, tmp_path
 
 
 def test_report_without_flips_has_no_explorer() -> None:
-    result, pairing = compared(texts_task("sums", 50, 0))
+    result, pairing = compare_samples(text_samples("sums", 50, 0))
     html = render_html(result, build_detail(pairing))
     assert 'id="explorer"' not in html
     assert "0 answers became worse" in html
@@ -225,7 +225,7 @@ def test_json_cannot_end_its_script_element() -> None:
 
 
 def test_power_curve_of_one_task_is_exact() -> None:
-    result, _ = compared(choices_task("winds", 400, 30, 25, 0, 0))
+    result, _ = compare_samples(choice_samples("winds", 400, 30, 25, 0, 0))
     curves = power_curves(result)
     assert curves.exact
     assert curves.decision[0] == pytest.approx(power(400, 55 / 400, 0.0), abs=1e-12)
@@ -249,7 +249,7 @@ def test_power_curve_of_several_tasks_agrees_with_the_detectable_drop(failing) -
 
 @pytest.mark.parametrize("policy", [{"margin": 0.02}, {}])
 def test_no_power_curve_without_an_exact_test(policy: dict[str, float]) -> None:
-    a, b = texts_task("sums", 60, 6)
+    a, b = text_samples("sums", 60, 6)
     if not policy:  # scores between right and wrong
         a, b = (
             type(side)(side.task, side.metric, side.table.set_column(
@@ -257,7 +257,7 @@ def test_no_power_curve_without_an_exact_test(policy: dict[str, float]) -> None:
             ))
             for side in (a, b)
         )  # fmt: skip
-    result, pairing = compared((a, b), **policy)
+    result, pairing = compare_samples((a, b), **policy)
     assert power_curves(result) is None
     html = render_html(result, build_detail(pairing))
     assert 'id="power-plot"' not in html
@@ -298,7 +298,7 @@ def test_labels_of_decades() -> None:
 
 
 def test_subtasks_have_their_own_table() -> None:
-    result, _ = compared(choices_task("winds", 100, 10, 2, 1, 0), choices_task("tides", 90, 1, 2, 1, 0))
+    result, _ = compare_samples(choice_samples("winds", 100, 10, 2, 1, 0), choice_samples("tides", 90, 1, 2, 1, 0))
     assert 'class="subtasks"' not in render_html(result)
     row = result.tasks[0]
     subtasks = [row.model_copy(update={"task": f"<{name}>", "role": "advisory"}) for name in ("land", "sea")]

@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 from support.binary_results import answers, result_of
-from support.html_samples import choices_task, compared
+from support.html_samples import choice_samples, compare_samples
 
 from gate.report import Result, render, to_json
 from gate.report.redact import redact, secrets_of
@@ -80,8 +80,8 @@ def test_secret_with_quotes_and_line_breaks_is_redacted() -> None:
 
 def test_no_output_format_shows_a_secret() -> None:
     secret = "ghs0123456789abcdef"
-    result, pairing = compared(
-        choices_task("winds", 60, 9, 2, 1, 0, lambda text: f"{text} {secret}"),
+    result, pairing = compare_samples(
+        choice_samples("winds", 60, 9, 2, 1, 0, lambda text: f"{text} {secret}"),
         labels=("base", f"https://user:{secret}@example.com/model"),
     )
     about = {"weights": "1" * 64, "sets": {"winds": {"task_fingerprint": "2" * 64}}}

@@ -1,4 +1,4 @@
-"""Two models' samples with as many flips of each kind as a test asks for, and the result over them."""
+"""Samples of two models with a given number of flips of each kind, and the result of comparing them."""
 
 from __future__ import annotations
 
@@ -16,29 +16,32 @@ from gate.samples import ModelSamples, Pairing, TaskSamples, pair
 LETTERS = ["north", "east", "south", "west"]
 
 
-def choices_task(
+def choice_samples(
     name: str, n: int, worse: int, better: int, other: int, seed: int, write: Callable[[str], str] = str
 ) -> tuple[TaskSamples, TaskSamples]:
-    """One multiple-choice task: item i asks where the wind of day i blows from; the right answer is i modulo 4."""
+    """Return both models' samples of a multiple-choice task; item i asks for the wind of day i, its target is i modulo 4.
+
+    `worse`, `better` and `other` count the flips; `write` changes every text.
+    """
     generator = np.random.default_rng(seed)
-    right = np.arange(n) % 4
+    target = np.arange(n) % 4
     kind = np.array(
         ["worse"] * worse + ["better"] * better + ["other"] * other + ["same"] * (n - worse - better - other)
     )
-    base = np.where(np.isin(kind, ("better", "other")), (right + 1) % 4, right)
+    base = np.where(np.isin(kind, ("better", "other")), (target + 1) % 4, target)
     new = base.copy()
-    new[kind == "worse"] = (right[kind == "worse"] + 2) % 4
-    new[kind == "better"] = right[kind == "better"]
-    new[kind == "other"] = (right[kind == "other"] + 3) % 4
+    new[kind == "worse"] = (target[kind == "worse"] + 2) % 4
+    new[kind == "better"] = target[kind == "better"]
+    new[kind == "other"] = (target[kind == "other"] + 3) % 4
     sides = []
     for picked in (base, new):
         logprobs = generator.normal(-6, 1, (n, 4)).astype(np.float32)
         logprobs[np.arange(n), picked] = -1.0 - generator.random(n, dtype=np.float32)
         columns: dict[str, Any] = {
             "item_id": [f"{name}-{item:05d}" for item in range(n)],
-            "score": (picked == right).astype(float),
+            "score": (picked == target).astype(float),
             "output": picked.astype(str).tolist(),
-            "target": right.astype(str).tolist(),
+            "target": target.astype(str).tolist(),
             "prompt": [write(f"{name}: where does the wind of day {item} blow from?") for item in range(n)],
             "choices": [[write(letter) for letter in LETTERS]] * n,
             "choice_logprobs": logprobs.tolist(),
@@ -46,14 +49,14 @@ def choices_task(
             "same_top": kind == "same",
         }
         sides.append(task_samples(name, "acc", columns))
-    # measured against the baseline, whose fingerprint the sides carry
+    # the divergence was measured against the model with the fingerprint "base"
     return sides[0], TaskSamples(sides[1].task, sides[1].metric, sides[1].table, reference="base")
 
 
-def texts_task(
+def text_samples(
     name: str, n: int, worse: int, write: Callable[[str], str] = str
 ) -> tuple[TaskSamples, TaskSamples]:
-    """One task of generated text: the first items' answers end wrong with the candidate."""
+    """Return both models' samples of a generation task; the candidate is wrong on the first `worse` items."""
     sides = []
     for wrong in (0, worse):
         endings = ["seven" if item < wrong else "eight" for item in range(n)]
@@ -71,20 +74,20 @@ def texts_task(
     return sides[0], sides[1]
 
 
-def compared(
+def compare_samples(
     *tasks: tuple[TaskSamples, TaskSamples],
     labels: tuple[str, str] = ("models/base", "models/candidate"),
     advisory: tuple[str, ...] = (),
     **policy: Any,
 ) -> tuple[Result, Pairing]:
-    """Pair the tasks and judge them, as `gate compare` does."""
+    """Pair and compare the samples of the tasks, as `gate compare` does."""
     sides = [
         ModelSamples(
             label,
-            {both[place].task: both[place] for both in tasks},
-            {"fingerprint": "base" if place == 0 else "other", "engine": "none", "versions": {"numpy": "2"}},
+            {samples[side].task: samples[side] for samples in tasks},
+            {"fingerprint": "base" if side == 0 else "other", "engine": "none", "versions": {"numpy": "2"}},
         )
-        for place, label in enumerate(labels)
+        for side, label in enumerate(labels)
     ]
     pairing = pair(*sides)
     settings = DecisionSettings(draws=2_000, **policy)
