@@ -1,4 +1,4 @@
-"""What the HTTP clients of GitHub and of model servers share: the secret, headers, retries, and error texts."""
+"""What the HTTP clients of GitHub and of model servers share: the secret, headers, retries and error messages."""
 
 from __future__ import annotations
 
@@ -21,15 +21,12 @@ _SHOWN = 300  # characters of a server's explanation
 class Secret:
     """A key or token, which is sent in a header and never shown. An empty one sends no header.
 
-    Parameters
-    ----------
-    value : str
-        Surrounding white space is removed: secrets often end with a line break.
+    Surrounding white space is removed: secrets often end with a line break.
 
     Raises
     ------
     ValueError
-        A character that an Authorization header cannot carry. The message does not show the value.
+        An Authorization header cannot carry a character. The message does not show the value.
     """
 
     def __init__(self, value: str) -> None:
@@ -56,13 +53,6 @@ class Budget:
 
     seconds: float
 
-    def spend(self, seconds: float) -> bool:
-        """Take seconds from the budget; return False, and take nothing, if fewer are left."""
-        if seconds > self.seconds:
-            return False
-        self.seconds -= seconds
-        return True
-
 
 @dataclass
 class RetryPolicy:
@@ -72,7 +62,6 @@ class RetryPolicy:
     ----------
     attempts : int
         Attempts in total, including the first.
-    budget : Budget
     wait : callable
         Given an error and the number of retries so far, returns the seconds to wait, or None for a final error.
     on_wait : callable
@@ -90,8 +79,9 @@ class RetryPolicy:
         if self._retries == self.attempts - 1:  # stamina also asks after the last attempt
             return False
         seconds = self.wait(error, self._retries)
-        if seconds is None or not self.budget.spend(seconds):
+        if seconds is None or seconds > self.budget.seconds:
             return False
+        self.budget.seconds -= seconds
         self._retries += 1
         self.on_wait(seconds, error)
         return seconds

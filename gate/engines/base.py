@@ -58,7 +58,6 @@ class Runtime:
 
     Attributes
     ----------
-    device, hardware, dtype : str
     tokenizer : str
         SHA-256 of the tokenizer's behaviour. Baseline and candidate must agree.
     end_tokens : tuple of int

@@ -15,7 +15,7 @@ _STORE = 256 * 2**20  # bytes of a local cluster's object store; requests and an
 
 
 class _Connection:
-    """The connection of this process to Ray, and how many engines use it."""
+    """The connection to Ray: whether this process opened it, and how many engines use it."""
 
     opened = False
     users = 0
@@ -43,15 +43,15 @@ def connect(settings: EngineSettings) -> Any:
         raise ConfigError(f"engine.replicas needs Ray: {error}", "pip install 'quantgate[ray]'") from None
     if not ray.is_initialized():
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-        if settings.address is None:
-            options |= {"include_dashboard": False, "object_store_memory": _STORE}
         try:
-            if settings.address is not None:
+            if settings.address is None:
+                ray.init(address="local", include_dashboard=False, object_store_memory=_STORE, **options)
+            else:
                 _check_reachable(settings.address)
-            ray.init(address=settings.address or "local", **options)
+                ray.init(address=settings.address, **options)
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-            name = f"the Ray cluster {settings.address}" if settings.address else "Ray on this machine"
-            raise EvaluationError(f"{name} cannot be reached or started: {first_line(error)}") from None
+            cluster = f"the Ray cluster {settings.address}" if settings.address else "Ray on this machine"
+            raise EvaluationError(f"{cluster} cannot be reached or started: {first_line(error)}") from None
         _Connection.opened = True
     _Connection.users += 1
     return ray

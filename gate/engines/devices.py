@@ -35,7 +35,7 @@ def require_devices(config: GateConfig) -> None:
 
 
 def resolve_device(device: str) -> str:
-    """Return `cpu`, `cuda:N` or `balanced` for the setting `engine.device`.
+    """Return the device that `engine.device` means: `cpu`, `cuda:N` or `balanced`.
 
     Raises
     ------

@@ -47,18 +47,16 @@ def check_weights(folder: Path, settings: ModelSettings) -> None:
     weights = _safetensors(folder, name)
     for file in weights:
         _check_safetensors(file, name)
-    if weights:
-        return
     pickles = _names(file for file in folder.iterdir() if file.suffix in _PICKLE)
-    if pickles and not settings.allow_pickle:
-        raise ModelError(
-            f"model {name}: {folder} has only pickled weights ({', '.join(pickles[:3])}), which can run code.",
-            "Convert them (save_pretrained writes safetensors), or set allow_pickle: true if you trust the source.",
-        )
-    if not pickles:
+    if not weights and not pickles:
         raise ModelError(
             f"model {name}: no weights in {folder}.",
             "Expected model.safetensors, or model.safetensors.index.json with its shards.",
+        )
+    if not weights and not settings.allow_pickle:
+        raise ModelError(
+            f"model {name}: {folder} has only pickled weights ({', '.join(pickles[:3])}), which can run code.",
+            "Convert them (save_pretrained writes safetensors), or set allow_pickle: true if you trust the source.",
         )
 
 
@@ -71,16 +69,16 @@ def _safetensors(folder: Path, name: str) -> list[Path]:
     if not index.is_file():
         return sorted(folder.glob("*.safetensors"))
     try:
-        shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        files = sorted(_indexed(index))
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise ModelError(f"model {name}: {index} is not a valid index of shards: {error}.") from None
-    missing = [shard for shard in shards if not (folder / shard).is_file()]
+    missing = _names(file for file in files if not file.is_file())
     if missing:
         raise ModelError(
-            f"model {name}: {len(missing)} of {len(shards)} weight files are missing: {', '.join(missing[:3])}.",
+            f"model {name}: {len(missing)} of {len(files)} weight files are missing: {', '.join(missing[:3])}.",
             "Copy or download the model again.",
         )
-    return [folder / shard for shard in shards]
+    return files
 
 
 def _check_safetensors(file: Path, name: str) -> None:
@@ -107,24 +105,27 @@ def model_files(folder: Path, settings: ModelSettings, engine: EngineSettings) -
     if settings.gguf_file is not None:
         return [folder / settings.gguf_file]
     suffixes = _suffixes(settings) + ((".py",) if engine.trust_remote_code else ())
-    files = {file for file in folder.iterdir() if file.suffix in suffixes} | set(_indexed(folder, suffixes))
-    return [file for file in sorted(files) if file.is_file() and not _TOKENIZER.fullmatch(file.name)]
+    files = set(folder.iterdir())
+    for index in folder.glob("*.index.json"):
+        try:
+            files |= _indexed(index)  # may be in subfolders
+        except (ValueError, KeyError, AttributeError, TypeError, OSError):
+            continue  # not an index of weights; the file itself is hashed
+    return [
+        file
+        for file in sorted(files)
+        if file.suffix in suffixes and file.is_file() and not _TOKENIZER.fullmatch(file.name)
+    ]
 
 
 def _suffixes(settings: ModelSettings) -> tuple[str, ...]:
     return _SAFE + (_PICKLE if settings.allow_pickle else ())
 
 
-def _indexed(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
-    """Return the weight files that an index names; they may be in subfolders."""
-    files: list[Path] = []
-    for index in folder.glob("*.index.json"):
-        try:
-            shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        except (ValueError, KeyError, AttributeError, TypeError, OSError):
-            continue  # not an index of weights; the file itself is hashed
-        files += [folder / shard for shard in shards if isinstance(shard, str) and shard.endswith(suffixes)]
-    return files
+def _indexed(index: Path) -> set[Path]:
+    """Return the weight files that an index names."""
+    names = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+    return {index.parent / name for name in names}
 
 
 def hash_files(folder: Path, files: list[Path]) -> str:

@@ -7,6 +7,7 @@ module; `lm_eval.simple_evaluate(model="quantgate", ...)` then knows the name.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from lm_eval.api.registry import register_model
 from gate.config import EngineSettings, ModelSettings
 from gate.engines import Engine, fetch, locate, open_engine
 from gate.tasks import Message
-from gate.tasks.harness.generation import Generation, generation
+from gate.tasks.harness.generation import generation
 from gate.tasks.requests import GenerateRequest, LoglikelihoodRequest, RollingRequest, draw_seed
 
 _LOG = logging.getLogger(__name__)
@@ -34,9 +35,9 @@ class QuantgateLM(LM):  # type: ignore[misc]  # lm_eval is untyped
     pretrained : str
         A folder, or a name on the hub.
     device : str, optional
-        auto, cpu, cuda, ...; default auto.
-    batch_size, max_batch_size : ignored
-        `max_batch_tokens` bounds the batches.
+        auto (default), cpu, cuda, ...
+    batch_size, max_batch_size
+        Ignored: `max_batch_tokens` bounds the batches.
     seed : int
         Seed of sampled texts.
     **arguments
@@ -91,13 +92,13 @@ class QuantgateLM(LM):  # type: ignore[misc]  # lm_eval is untyped
             LoglikelihoodRequest(context, tuple(requests[index].args[1] for index in indices))
             for context, indices in by_context.items()
         ]
-        answers = self.engine.loglikelihood(grouped, _no_progress)
+        answers = self.engine.loglikelihood(grouped, lambda _: None)
+        if not all(answer.greedy for answer in answers):
+            _LOG.warning(
+                "the engine does not report greedy texts: metrics that use them (LAMBADA's acc) are 0"
+            )
         results: dict[int, tuple[float, bool]] = {}
         for indices, answer in zip(by_context.values(), answers, strict=True):
-            if not answer.greedy and not results:  # once per call
-                _LOG.warning(
-                    "the engine does not report greedy texts: metrics that use them (LAMBADA's acc) are 0"
-                )
             greedy = answer.greedy or (False,) * len(indices)
             results |= zip(indices, zip(answer.loglikelihoods, greedy, strict=True), strict=True)
         return self._cached("loglikelihood", requests, [results[index] for index in range(len(requests))])
@@ -105,39 +106,29 @@ class QuantgateLM(LM):  # type: ignore[misc]  # lm_eval is untyped
     def loglikelihood_rolling(self, requests: list[Instance]) -> list[float]:
         """Return the log-likelihood (nats) of each text."""
         texts = [RollingRequest(request.args[0]) for request in requests]
-        answers = self.engine.loglikelihood_rolling(texts, _no_progress)
+        answers = self.engine.loglikelihood_rolling(texts, lambda _: None)
         return self._cached("loglikelihood_rolling", requests, [answer.loglikelihood for answer in answers])
 
     def generate_until(self, requests: list[Instance]) -> list[str]:
         """Return a text for each context. Repeats of a request have different seeds."""
-        groups: dict[Generation, list[int]] = {}
-        for index, request in enumerate(requests):
+        repeats: Counter[str] = Counter()
+        converted = []
+        for request in requests:
+            context = request.args[0]
             settings = generation(request.args[1], f"task {request.task_name}")
-            groups.setdefault(settings, []).append(index)
-        repeats: dict[str, int] = {}
-        texts: dict[int, str] = {}
-        for settings, indices in groups.items():
-            group = []
-            for index in indices:
-                context = requests[index].args[0]
-                repeat = repeats[context] = repeats.get(context, -1) + 1
-                seed = draw_seed(self._seed, context, repeat) if settings.temperature > 0 else 0
-                group.append(
-                    GenerateRequest(context, settings.stop, settings.max_tokens, settings.temperature, seed)
-                )
-            answers = self.engine.generate_until(group, _no_progress)
-            texts |= zip(indices, (answer.text for answer in answers), strict=True)
-        return self._cached("generate_until", requests, [texts[index] for index in range(len(requests))])
+            seed = draw_seed(self._seed, context, repeats[context]) if settings.temperature > 0 else 0
+            repeats[context] += 1
+            converted.append(
+                GenerateRequest(context, settings.stop, settings.max_tokens, settings.temperature, seed)
+            )
+        answers = self.engine.generate_until(converted, lambda _: None)
+        return self._cached("generate_until", requests, [answer.text for answer in answers])
 
     def _cached(self, kind: str, requests: Sequence[Instance], results: list[Any]) -> list[Any]:
         """Add results to lm-eval's cache (`use_cache`) and return them."""
         for request, result in zip(requests, results, strict=True):
             self.cache_hook.add_partial(kind, request.args, result)
         return results
-
-
-def _no_progress(_: int) -> None:
-    """Ignore progress."""
 
 
 if __name__ == "__main__":

@@ -25,19 +25,16 @@ def commit(settings: ModelSettings) -> str:
         from huggingface_hub import HfApi, snapshot_download
         from huggingface_hub.errors import HfHubHTTPError, HTTPError  # type: ignore[attr-defined]
 
+        name, revision = settings.model, settings.revision
         try:
-            return str(HfApi().model_info(settings.model, revision=settings.revision).sha)
-        except (OSError, HTTPError) as error:  # connection errors of httpx are not OSErrors
-            if isinstance(error, HfHubHTTPError):
-                raise
-            # the folder of a cached snapshot is named by its commit
+            return str(HfApi().model_info(name, revision=revision).sha)
+        except HfHubHTTPError:
+            raise
+        except (OSError, HTTPError):  # connection errors are not OSErrors
             snapshot = snapshot_download(
-                settings.model,
-                revision=settings.revision,
-                allow_patterns=["config.json"],
-                local_files_only=True,
+                name, revision=revision, allow_patterns=["config.json"], local_files_only=True
             )
-            return Path(snapshot).name
+            return Path(snapshot).name  # the commit
 
 
 def download(settings: ModelSettings, revision: str | None, patterns: Sequence[str]) -> Path:

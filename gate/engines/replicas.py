@@ -45,9 +45,10 @@ class Chunk:
 class Worker:
     """A Ray actor with one copy of the model. It returns GateErrors, because Ray would wrap raised ones."""
 
+    _engine: Engine  # set by `open`
+
     def __init__(self, source: ModelSource, settings: EngineSettings, threads: int | None) -> None:
         self._source, self._settings, self._threads = source, settings, threads
-        self._engine: Engine | None = None
 
     def open(self) -> Runtime | GateError:
         """Load the model."""
@@ -73,25 +74,14 @@ class Worker:
         except GateError as error:
             return error
 
-    def render_chat(self, messages: Sequence[Message]) -> str | GateError:
-        """See `Engine.render_chat`."""
-        try:
-            return self._opened().render_chat(messages)
-        except GateError as error:
-            return error
-
     def answer(self, method: str, requests: Sequence[Any]) -> tuple[list[Any], Runtime] | GateError:
         """Answer requests with a method of the engine; also return the runtime, which the first answers complete."""
         try:
-            engine = self._opened()
-            return list(getattr(engine, method)(requests, lambda _: None)), engine.runtime
+            if method == "render_chat":
+                return [self._engine.render_chat(messages) for messages in requests], self._engine.runtime
+            return list(getattr(self._engine, method)(requests, lambda _: None)), self._engine.runtime
         except GateError as error:
             return error
-
-    def _opened(self) -> Engine:
-        if self._engine is None:
-            raise RuntimeError("the worker has not loaded its model")
-        return self._engine
 
 
 class ReplicaEngine:
@@ -104,6 +94,11 @@ class ReplicaEngine:
         `replicas` is the number of copies; `address` is that of a running cluster. Without it, a cluster is started on
         this machine and stopped with the engine. Each copy has its own GPU, or an equal share of the processors.
 
+    Attributes
+    ----------
+    close : callable
+        Stops the workers, and the cluster if it was started here. Garbage collection does the same.
+
     Raises
     ------
     ConfigError
@@ -113,28 +108,27 @@ class ReplicaEngine:
     """
 
     def __init__(self, source: ModelSource, settings: EngineSettings) -> None:
-        self._count = settings.replicas
         self._ray = connect(settings)
         self._workers: list[Any] = []
         # registered before the workers start, so that an error below stops them
-        self._close = weakref.finalize(self, stop, self._ray, self._workers)
+        self.close = weakref.finalize(self, stop, self._ray, self._workers)
         try:
             self._start(source, settings)
         except GateError:
-            self._close()
+            self.close()
             raise
 
     def _start(self, source: ModelSource, settings: EngineSettings) -> None:
         gpus = gpus_per_replica(self._ray, settings)
         device = "cuda" if gpus else "cpu"
         single = settings.model_copy(update={"replicas": 1, "address": None, "device": device})
-        threads = None if gpus or settings.address else max(1, (os.cpu_count() or 1) // self._count)
+        threads = None if gpus or settings.address else max(1, (os.cpu_count() or 1) // settings.replicas)
         # on this machine the threads divide the processors, and an engine that is not yet closed must not block another
         cpus = 0 if settings.address is None else 1
         self._actor = self._ray.remote(num_cpus=cpus, num_gpus=gpus, max_restarts=0)(Worker)
         self._arguments = (source, single, threads)
         try:
-            self._workers += [self._actor.remote(*self._arguments) for _ in range(self._count)]
+            self._workers += [self._actor.remote(*self._arguments) for _ in range(settings.replicas)]
             results = self._wait_for_all([worker.open.remote() for worker in self._workers])
         except self._ray.exceptions.RayError as error:
             raise EvaluationError(
@@ -164,24 +158,14 @@ class ReplicaEngine:
         runtime = max(self._runtimes, key=lambda runtime: len(runtime.versions))
         return replace(
             runtime,
-            hardware=f"{self._count} replicas, each {runtime.hardware}",
+            hardware=f"{len(self._workers)} replicas, each {runtime.hardware}",
             versions={**runtime.versions, "ray": self._ray.__version__},
         )
 
-    def close(self) -> None:
-        """Stop the workers, and the cluster if it was started here. Garbage collection does the same."""
-        self._close()
-
     def render_chat(self, messages: Sequence[Message]) -> str:
         """Return the prompt that the tokenizer's chat template renders."""
-        for _ in range(_MAX_LOSSES):
-            try:
-                return str(_raise_error(self._ray.get(self._workers[0].render_chat.remote(messages))))
-            except self._ray.exceptions.RayActorError:
-                self._await_replacement(0, self._replace(0))
-        raise EvaluationError(
-            f"{_MAX_LOSSES} Ray workers stopped in succession while they rendered a chat.", "See Ray's log."
-        )
+        (prompt,) = self._distribute("render_chat", [messages], lambda _: None)
+        return str(prompt)
 
     def loglikelihood(
         self, requests: Sequence[LoglikelihoodRequest], progress: Progress
@@ -201,13 +185,12 @@ class ReplicaEngine:
 
     def _distribute(self, method: str, requests: Sequence[Any], progress: Progress) -> list[Any]:
         """Give chunks to idle workers until all are answered. Replacements of lost workers load concurrently."""
-        waiting = deque(split(len(requests), self._count))
+        waiting = deque(split(len(requests), len(self._workers)))
         answers: list[Any] = [None] * len(requests)
-        running: dict[
-            Any, tuple[int, Chunk | None]
-        ] = {}  # worker and chunk; None while the worker loads the model
-        idle = list(range(self._count))
-        while waiting or any(chunk is not None for _, chunk in running.values()):
+        # worker and chunk, by future; no chunk while the worker loads the model
+        running: dict[Any, tuple[int, Chunk | None]] = {}
+        idle = list(range(len(self._workers)))
+        while waiting or running:
             while waiting and idle:
                 worker, next_chunk = idle.pop(0), waiting.popleft()
                 batch = list(requests[next_chunk.start : next_chunk.stop])
@@ -220,9 +203,14 @@ class ReplicaEngine:
                 raise  # a bug in quantgate, not a lost worker
             except self._ray.exceptions.RayError as error:
                 if chunk is None:
-                    raise _replacement_lost(error) from None
+                    raise EvaluationError(
+                        "a Ray worker stopped, and so did its replacement while it loaded the model: "
+                        f"{first_line(error)}",
+                        "See Ray's log on that machine.",
+                    ) from None
                 waiting.appendleft(_retry(chunk, requests, error))
-                running[self._replace(worker)] = worker, None
+                self._workers[worker] = self._actor.remote(*self._arguments)
+                running[self._workers[worker].open.remote()] = worker, None
                 continue
             if chunk is None:
                 self._runtimes[worker] = result
@@ -230,20 +218,7 @@ class ReplicaEngine:
                 answers[chunk.start : chunk.stop], self._runtimes[worker] = result
                 progress(chunk.stop - chunk.start)
             idle.append(worker)
-        for future, (worker, _) in running.items():  # replacements that are still loading
-            self._await_replacement(worker, future)
         return answers
-
-    def _replace(self, worker: int) -> Any:
-        """Start a worker in place of a lost one, and return the future of its `open`."""
-        self._workers[worker] = self._actor.remote(*self._arguments)
-        return self._workers[worker].open.remote()
-
-    def _await_replacement(self, worker: int, future: Any) -> None:
-        try:
-            self._runtimes[worker] = _raise_error(self._ray.get(future))
-        except self._ray.exceptions.RayError as error:
-            raise _replacement_lost(error) from None
 
 
 def _raise_error(result: Any) -> Any:
@@ -257,23 +232,17 @@ def _retry(chunk: Chunk, requests: Sequence[Any], error: Exception) -> Chunk:
     """Return a lost worker's chunk to be answered again; raise an error after `_MAX_LOSSES` lost workers."""
     reason, losses = first_line(error), chunk.losses + 1
     if losses >= _MAX_LOSSES:
-        first = getattr(requests[chunk.start], "context", getattr(requests[chunk.start], "text", ""))
+        first = requests[chunk.start]
+        text = str(getattr(first, "context", getattr(first, "text", first)))
         raise EvaluationError(
             f"{losses} Ray workers in succession stopped over the requests {chunk.start + 1} to {chunk.stop} of "
-            f"{len(requests)}, the first of which begins {first[:60]!r}. The last error: {reason}",
+            f"{len(requests)}, the first of which begins {text[:60]!r}. The last error: {reason}",
             "A request may need more memory than a worker has: lower engine.max_batch_tokens, and see Ray's log.",
         )
     _LOG.warning(
         "a Ray worker stopped (%s); requests %d to %d are repeated", reason, chunk.start + 1, chunk.stop
     )
     return replace(chunk, losses=losses)
-
-
-def _replacement_lost(error: Exception) -> EvaluationError:
-    return EvaluationError(
-        f"a Ray worker stopped, and so did its replacement while it loaded the model: {first_line(error)}",
-        "See Ray's log on that machine.",
-    )
 
 
 def split(count: int, replicas: int) -> list[Chunk]:

@@ -21,7 +21,7 @@ from gate.engines.hf import SCORING
 from gate.errors import ModelError
 from gate.packages import installed_version
 
-# the libraries that compute the numbers; quantisation libraries count if they are installed
+# the libraries that compute the numbers, in the order of the fingerprint; those that are not installed are left out
 _LIBRARIES = (
     "transformers",
     "torch",
@@ -40,15 +40,14 @@ class ModelSource:
 
     Attributes
     ----------
-    settings : ModelSettings
     folder : Path or None
         The model's files; None for a hub model before `fetch`, and for a served model.
     revision : str or None
-        Commit on the hub.
+        The model's commit on the hub.
     tokenizer_folder : Path or None
         The tokenizer's files, set by `fetch`: the model's own folder or another. None if the server tokenises.
     tokenizer_revision : str or None
-        Commit on the hub, if `tokenizer:` names a tokenizer there.
+        The tokenizer's commit on the hub, if `tokenizer:` names one there.
     served : bool
         Whether a server holds the model.
     """
@@ -60,18 +59,12 @@ class ModelSource:
     tokenizer_revision: str | None = None
     served: bool = False
 
-    @property
-    def gguf_tokenizer(self) -> bool:
-        """Whether the tokenizer is inside the GGUF file."""
-        return self.settings.gguf_file is not None and self.tokenizer_folder == self.folder
-
 
 def locate(settings: ModelSettings, base: Path, engine: EngineSettings | None = None) -> ModelSource:
     """Locate a model without downloading it, and check that a local one is complete.
 
     Parameters
     ----------
-    settings : ModelSettings
     base : Path
         Folder that relative model paths start from.
     engine : EngineSettings, optional
@@ -83,10 +76,9 @@ def locate(settings: ModelSettings, base: Path, engine: EngineSettings | None = 
         The model does not exist; its weights are missing, truncated, or pickled without `allow_pickle`; `revision` is
         set for a local folder.
     """
-    tokenizer = _tokenizer_model(settings)
-    commit = (
-        None if tokenizer is None or _local_folder(tokenizer, base) is not None else hub.commit(tokenizer)
-    )
+    tokenizer, commit = _tokenizer_model(settings), None
+    if tokenizer is not None and _local_folder(tokenizer, base) is None:
+        commit = hub.commit(tokenizer)
     if engine is not None and engine.kind == "openai":
         return ModelSource(settings, None, None, None, commit, served=True)
     folder = _local_folder(settings, base)
@@ -109,9 +101,8 @@ def fetch(
 
     Parameters
     ----------
-    source : ModelSource
     engine : EngineSettings
-        Decides whether remote code is downloaded (`trust_remote_code`).
+        `trust_remote_code` decides whether code is downloaded.
     base : Path
         Folder that relative paths start from.
     baseline : ModelSource or None
@@ -122,8 +113,7 @@ def fetch(
     ModelError
         As for `locate`; or there is no tokenizer.
     """
-    settings = source.settings
-    folder = source.folder
+    settings, folder = source.settings, source.folder
     if folder is None and not source.served:
         folder = hub.download(settings, source.revision, download_patterns(settings, engine))
         check_weights(folder, settings)
@@ -230,11 +220,9 @@ def _local_folder(settings: ModelSettings, base: Path) -> Path | None:
     if local.is_dir():
         return local
     if local.is_file():
+        hint = f"Write model: {Path(name).parent} and gguf_file: {Path(name).name}."
         raise ModelError(
-            f"model {name}: this is a file; expected its folder.",
-            f"Write model: {Path(name).parent} and gguf_file: {Path(name).name}."
-            if local.suffix == ".gguf"
-            else None,
+            f"model {name}: this is a file; expected its folder.", hint if local.suffix == ".gguf" else None
         )
     if name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name:
         raise ModelError(f"model {name}: the folder {local} does not exist.")

@@ -58,7 +58,8 @@ def test_every_sequence_finishes_within_the_page_budget(
         scheduler.finish([s for s in scheduler.running if s.length == s.max_length])
     assert all(sequence.length == sequence.max_length for sequence in sequences)
     kv.free_prefix()
-    assert kv.num_free_pages == budget.total
+    assert kv.num_pages == budget.total
+    assert kv.num_used_pages == 0
 
 
 def test_forked_sequences_share_full_pages_and_copy_a_partly_filled_one() -> None:
@@ -67,8 +68,8 @@ def test_forked_sequences_share_full_pages_and_copy_a_partly_filled_one() -> Non
     assert kv.num_used_pages == 3
     copy = kv.fork({1: 50, 2: 90}, 40)
     (first, second) = kv.page_tables([1, 2])
-    assert first[:2] == second[:2] == kv.prefix_table(full_only=True)
-    assert copy == PageCopy(kv.prefix_table()[2], [first[2], second[2]])
+    assert first[:2] == second[:2] == kv.full_prefix_pages
+    assert copy == PageCopy(kv.prefix_pages[2], [first[2], second[2]])
     assert (kv.pages_held(1), kv.pages_held(2), kv.num_used_pages) == (4, 6, 3 + 2 + 4)
     assert kv.fork({3: 33}, 32, source=1) is None
     assert kv.shared_pages([1, 2, 3]) == 2
@@ -76,7 +77,7 @@ def test_forked_sequences_share_full_pages_and_copy_a_partly_filled_one() -> Non
     assert kv.num_used_pages == 2 + 2 + 4 + 1
     for sequence in (1, 2, 3):
         kv.free(sequence)
-    assert kv.num_free_pages == 20
+    assert kv.num_used_pages == 0
 
 
 def test_a_preempted_sequence_keeps_its_tokens_and_runs_again() -> None:

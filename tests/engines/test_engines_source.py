@@ -284,7 +284,8 @@ def test_without_any_tokenizer_is_an_error_with_both_remedies(model: Path, tmp_p
 
 def test_a_gguf_file_contains_its_tokenizer(tmp_path: Path) -> None:
     (tmp_path / "q8.gguf").write_bytes(b"GGUF")
-    assert fetch(locate_folder(tmp_path, gguf_file="q8.gguf"), ENGINE, tmp_path, None).gguf_tokenizer
+    source = fetch(locate_folder(tmp_path, gguf_file="q8.gguf"), ENGINE, tmp_path, None)
+    assert source.tokenizer_folder == source.folder == tmp_path
 
 
 # optional packages

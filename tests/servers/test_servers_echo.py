@@ -181,6 +181,12 @@ def test_a_served_baseline_stores_the_servers_list(url: str, weights: Path, plai
     assert theirs.distribution.tail == pytest.approx(ours.distribution.tail, abs=1e-3)
 
 
+def test_a_short_list_does_not_shorten_later_ones(url: str, weights: Path) -> None:
+    requests = [dataclasses.replace(REQUESTS[0], top=top) for top in (2, 128, 9)]
+    answers = open_served(url, NAME, weights, {"concurrency": 1}).loglikelihood(requests, silent)
+    assert [len(a.distribution.tokens) for a in answers if a.distribution is not None] == [2, 20, 9]
+
+
 def test_divergence_is_left_out_if_the_server_reports_no_token_ids(
     url: str, fake: FakeVllm, weights: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from types import TracebackType
 from typing import Any, Self
 
 import httpx
@@ -36,18 +35,18 @@ class RefusedError(EvaluationError):
 class _BusyError(Exception):
     """The server is temporarily unable to answer."""
 
-    def __init__(self, status: int, wait: float | None, words: str) -> None:
+    def __init__(self, status: int, wait: float | None, cause: str) -> None:
         super().__init__(status)
-        self.status, self.wait, self.words = status, wait, words
+        self.status, self.wait, self.cause = status, wait, cause
 
 
 class Client:
     """Requests to one server. Use it with `async with`.
 
-    Parameters
+    Attributes
     ----------
-    settings : EngineSettings
-        Gives the address, the variable that holds the key, the timeout and the concurrency.
+    address : str
+        The server's address for messages, without user, password and query.
 
     Raises
     ------
@@ -64,32 +63,23 @@ class Client:
         self._base = url.copy_with(path=path, query=None, fragment=None)
         # a server's own routes are one level above OpenAI's
         self._root = self._base.copy_with(path=path.removesuffix("/v1") or "/")
-        self._variable = settings.api_key_env
+        self._settings = settings
         self._key = _read_key(settings.api_key_env)
-        self._timeout = settings.timeout
         self._http = httpx.AsyncClient(
-            timeout=httpx.Timeout(
-                None, connect=min(settings.timeout, 30.0)
-            ),  # asyncio bounds the whole request
+            # asyncio bounds the whole request
+            timeout=httpx.Timeout(None, connect=min(settings.timeout, 30.0)),
             limits=httpx.Limits(max_connections=settings.concurrency + 1, keepalive_expiry=60.0),
             headers=self._key.headers(),
             follow_redirects=False,  # another host must not receive the key
         )
         self._has_warned = False
-
-    @property
-    def address(self) -> str:
-        """The server's address for messages, without user, password and query."""
-        return str(self._base.copy_with(userinfo=b""))
+        self.address = str(self._base.copy_with(userinfo=b""))
 
     async def __aenter__(self) -> Self:
-        await self._http.__aenter__()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._http.__aexit__(kind, error, trace)
+    async def __aexit__(self, *_: object) -> None:
+        await self._http.aclose()
 
     async def get(self, route: str, attempts: int = ATTEMPTS) -> Any:
         """Return the JSON of a route; `v1/...` is below `base_url`, other routes are beside it.
@@ -110,25 +100,26 @@ class Client:
     async def _request(self, method: str, route: str, body: dict[str, Any] | None, attempts: int) -> Any:
         start = self._base if route.startswith("v1/") else self._root
         url = start.copy_with(path=f"{start.path.rstrip('/')}/{route.removeprefix('v1/')}")
+        timeout = self._settings.timeout
         policy = RetryPolicy(attempts, Budget(_MAX_WAIT), _Waits(), self._warn)
         number = 0
         try:
             async for attempt in stamina.retry_context(on=policy, attempts=attempts, timeout=_LAST_START):
                 with attempt:
                     number = attempt.num
-                    async with asyncio.timeout(self._timeout):
+                    async with asyncio.timeout(timeout):
                         reply = await self._http.request(method, url, json=body)
                     self._check(reply, route)
         except _BusyError as busy:
             wait = f" and asks to wait {busy.wait:.0f} s" if busy.wait is not None else ""
             raise EvaluationError(
                 f"the server {self.address} answers /{route} with status {busy.status}{wait} "
-                f"(attempts: {number}): {busy.words}",
+                f"(attempts: {number}): {busy.cause}",
                 "Lower engine.concurrency, or check the server's log.",
             ) from None
         except TimeoutError:
             raise EvaluationError(
-                f"the server {self.address} took more than {self._timeout:g} s to answer /{route} "
+                f"the server {self.address} took more than {timeout:g} s to answer /{route} "
                 f"(attempts: {number}).",
                 "Raise engine.timeout, or lower engine.concurrency.",
             ) from None
@@ -161,7 +152,7 @@ class Client:
             hint = None
             if status in (401, 403):
                 state = "was sent" if self._key else "is not set"
-                hint = f"The key is read from the variable {self._variable}, which {state}."
+                hint = f"The key is read from the variable {self._settings.api_key_env}, which {state}."
             raise RefusedError(
                 status,
                 f"the server {self.address} rejects /{route} with status {status}: {self._explanation(reply)}",
@@ -182,18 +173,17 @@ class Client:
 class _Waits:
     """The `wait` of one request's `RetryPolicy`."""
 
-    def __init__(self) -> None:
-        self._late = 0
+    late = 0  # attempts that took too long
 
     def __call__(self, error: Exception, retries: int) -> float | None:
-        asked = error.wait if isinstance(error, _BusyError) else None
+        if isinstance(error, _BusyError) and error.wait is not None:
+            return error.wait
         if isinstance(error, TimeoutError | httpx.TimeoutException):
-            self._late += 1
-            if self._late == _LATE_ATTEMPTS:
-                return None
-        elif not (isinstance(error, _BusyError) or is_transient(error)):
-            return None
-        return backoff(retries, first=0.5) if asked is None else asked
+            self.late += 1
+            is_final = self.late == _LATE_ATTEMPTS
+        else:
+            is_final = not (isinstance(error, _BusyError) or is_transient(error))
+        return None if is_final else backoff(retries, first=0.5)
 
 
 def _read_key(variable: str | None) -> Secret:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from gate.engines.openai.client import ATTEMPTS, Client, RefusedError
@@ -17,18 +18,13 @@ _TOP_LENGTHS = (20, 5, 1)  # common upper bounds of `logprobs`
 class Completions:
     """The completions that scoring and generation request.
 
-    Parameters
-    ----------
-    client : Client
-    server : Server
-    tokens : TokenSource or None
-        Prompts are sent as token ids from this source; with None, they are sent as text.
+    Prompts are sent as the token ids that `tokens` gives; if it is None, as text.
     """
 
     def __init__(self, client: Client, server: Server, tokens: TokenSource | None) -> None:
-        self._client, self._server = client, server
-        self.tokens = tokens
-        self._max_top: int | None = None
+        self._client = client
+        self.server, self.tokens = server, tokens
+        self._max_top = sys.maxsize  # longest list of likely tokens that the server may accept
 
     async def prompt(self, text: str) -> list[int] | str:
         """Return a text in the form in which prompts are sent."""
@@ -45,17 +41,16 @@ class Completions:
             The request fails, or the reply holds no choice.
         """
         # vLLM: name tokens by id, so that they can be compared with the baseline's
-        by_id = self._server.kind == "vllm" and self.tokens is not None and "logprobs" in options
+        by_id = self.server.kind == "vllm" and self.tokens is not None and "logprobs" in options
         body = {
-            "model": self._server.model,
+            "model": self.server.model,
             "prompt": prompt,
             "max_tokens": 1,
             "temperature": 1,
             "top_p": 1,
             "seed": 0,
-            **({"return_tokens_as_token_ids": True} if by_id else {}),
-            **options,
         }
+        body |= {"return_tokens_as_token_ids": True, **options} if by_id else options
         completion = read(Completion, await self._client.post(_ROUTE, body, attempts), _ROUTE)
         if not completion.choices:
             raise EvaluationError(f"the server answers /{_ROUTE} without a choice.")
@@ -72,9 +67,8 @@ class Completions:
     async def echo(self, prompt: list[int] | str, attempts: int = ATTEMPTS) -> list[Position]:
         """Return the prompt's tokens with their log-probabilities, or nothing if the server does not echo them."""
         completion = await self.complete(prompt, attempts, echo=True, logprobs=1)
-        usage = completion.usage
+        usage, positions = completion.usage, completion.choices[0].positions
         count = len(prompt) if isinstance(prompt, list) else usage and usage.prompt_tokens
-        positions = completion.choices[0].positions
         return positions[:count] if count and len(positions) >= count else []
 
     async def likeliest(
@@ -84,16 +78,15 @@ class Completions:
 
         If the server rejects a list of that length, shorter ones are requested.
         """
-        longest = min(count, self._max_top or count)
-        for length in dict.fromkeys([longest, *(length for length in _TOP_LENGTHS if length < count)]):
-            try:
-                completion = await self.complete(prompt, attempts, logprobs=length)
-            except RefusedError as error:
-                if error.status not in (400, 422) or length == _TOP_LENGTHS[-1]:
-                    raise
-                continue
-            self._max_top = length
-            positions = completion.choices[0].positions
-            usage = completion.usage
-            return (positions[0].top if positions else ()), None if usage is None else usage.prompt_tokens
-        return (), None
+        length = min(count, self._max_top)
+        try:
+            completion = await self.complete(prompt, attempts, logprobs=length)
+        except RefusedError as error:
+            shorter = next((each for each in _TOP_LENGTHS if each < length), None)
+            if error.status not in (400, 422) or shorter is None:
+                raise
+            result = await self.likeliest(prompt, shorter, attempts)
+            self._max_top = min(shorter, self._max_top)
+            return result
+        positions, usage = completion.choices[0].positions, completion.usage
+        return (positions[0].top if positions else ()), None if usage is None else usage.prompt_tokens

@@ -28,8 +28,7 @@ class EchoScorer:
         sequences = await request_sequences(self._completions.tokens, request, self._max_length)
         first: tuple[Likely, ...] = ()
         if top and sequences:
-            context = sequences[0].ids[: sequences[0].start]
-            first, _ = await self._completions.likeliest(list(context), top)
+            first, _ = await self._completions.likeliest(list(sequences[0].ids[: sequences[0].start]), top)
         scores = [await self._score_sequence(sequence) for sequence in sequences]
         return request_scores(sequences, scores, first)
 
@@ -56,10 +55,7 @@ class EchoScorer:
         return _score(positions[sequence.start :])
 
     async def _score_texts(self, request: LoglikelihoodRequest, top: int) -> Scores:
-        """Score with prompts sent as text.
-
-        The continuation's tokens are those of the joined text after as many tokens as the context has.
-        """
+        """Score with prompts sent as text. A continuation's tokens follow as many tokens as the context has."""
         context, joined = joined_texts(request)
         if not context:
             raise EvaluationError(

@@ -16,7 +16,7 @@ from gate.engines.openai.completions import Completions
 from gate.engines.openai.generate import generate
 from gate.engines.openai.lanes import in_lanes, run
 from gate.engines.openai.method import Method, find_method, make_scorer
-from gate.engines.openai.partial import distribution, divergence
+from gate.engines.openai.partial import distribution, divergence, has_ids
 from gate.engines.openai.scoring import Scorer
 from gate.engines.openai.server import Server, find_server
 from gate.engines.openai.tokens import LocalTokens, RemoteTokens, check_same_tokenizer
@@ -38,9 +38,8 @@ from gate.tasks.requests import (
 
 _LOG = logging.getLogger(__name__)
 _MAX_TOP = 4096  # a list of the whole vocabulary would be megabytes of JSON per item
-_EMPTY_LISTS = (
-    8  # empty lists of first tokens before requests for them stop; a text that ends at once may have none
-)
+# useless lists of first tokens before requests for them stop; a text that ends at once may have an empty list
+_MAX_USELESS_LISTS = 8
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -53,8 +52,8 @@ class OpenAIEngine:
     Parameters
     ----------
     source : ModelSource
-        A served model. If it has a tokenizer folder, that must hold the served model's tokenizer: prompts are then
-        tokenised on this machine and sent as token ids if the server accepts them.
+        A served model. A tokenizer folder must hold the served model's tokenizer: prompts are then tokenised on this
+        machine, and sent as token ids if the server accepts them.
     settings : EngineSettings
 
     Raises
@@ -69,13 +68,12 @@ class OpenAIEngine:
         self._name = source.settings.model
         self._settings = settings
         self._local: LocalTokens | None = None
-        self._digest = ""
         if source.tokenizer_folder is not None:
-            tokenizer = load_tokenizer(source, settings)
-            self._local, self._digest = LocalTokens(tokenizer), tokenizer_digest(tokenizer)
+            self._local = LocalTokens(load_tokenizer(source, settings))
+        self._digest = "" if self._local is None else tokenizer_digest(self._local.tokenizer)
         self._accepts_ids = False
         self._method: Method | None = None  # found at the first log-likelihood request
-        self._lists_left: float = _EMPTY_LISTS
+        self._lists_left: float = _MAX_USELESS_LISTS
         self._warned: set[str] = set()
         self._server = run(self._open())
 
@@ -158,11 +156,7 @@ class OpenAIEngine:
         self, requests: Sequence[RollingRequest], progress: Progress
     ) -> list[RollingAnswer]:
         """Answer rolling requests, in their order."""
-
-        async def answer(scorer: Scorer, request: RollingRequest, lane: int) -> RollingAnswer:
-            return await scorer.rolling(request, lane)
-
-        return self._score_each(requests, answer, progress)
+        return self._score_each(requests, lambda scorer, *arguments: scorer.rolling(*arguments), progress)
 
     def generate_until(self, requests: Sequence[GenerateRequest], progress: Progress) -> list[GenerateAnswer]:
         """Answer generation requests, in their order."""
@@ -175,7 +169,7 @@ class OpenAIEngine:
 
                 async def answer(index: int, _: int) -> GenerateAnswer:
                     request, prompt = requests[index], prompts[index]
-                    answer = await generate(completions, self._server.kind, prompt, request)
+                    answer = await generate(completions, prompt, request)
                     if self._lists_left > 0 and (request.top or request.reference is not None):
                         first = await self._first_tokens(completions, prompt, request)
                         answer = self._with_distribution(answer, request, first)
@@ -201,22 +195,21 @@ class OpenAIEngine:
                 tokens = self._local or await RemoteTokens.open(client, self._server)
                 if self._method is None:
                     self._method = await find_method(client, self._server, tokens)
-                concurrency = self._settings.concurrency
-                scorer = make_scorer(self._method, client, self._server, tokens, concurrency)
+                scorer = make_scorer(self._method, client, self._server, tokens, self._settings.concurrency)
 
-                async def numbered(index: int, lane: int) -> R:
+                async def answer_one(index: int, lane: int) -> R:
                     result = await answer(scorer, requests[index], lane)
                     progress(1)
                     return result
 
-                return await in_lanes(len(requests), scorer.lanes, numbered)
+                return await in_lanes(len(requests), scorer.lanes, answer_one)
 
         return run(work()) if requests else []
 
     async def _first_tokens(
         self, completions: Completions, prompt: list[int] | str, request: GenerateRequest
     ) -> tuple[Likely, ...]:
-        """Return the likeliest first tokens of a text, by a request of their own; empty if unavailable."""
+        """Request the likeliest first tokens of a text; return nothing if they are unavailable."""
         tokens: tuple[Likely, ...] = ()
         # without a tokenizer on this machine, ids cannot be compared with the reference
         if request.reference is None or self._local is not None:
@@ -225,27 +218,27 @@ class OpenAIEngine:
             except EvaluationError as error:
                 # the text was generated; a missing distribution must not fail the request
                 _LOG.debug("%s: no likely tokens: %s", self._name, error.message)
-        has_ids = bool(tokens) and all(token.id is not None for token in tokens)
-        self._lists_left = math.inf if has_ids else self._lists_left - 1
+        self._lists_left = math.inf if has_ids(tokens) else self._lists_left - 1
         return tokens
 
     def _with_distribution(
         self, answer: Measured, request: LoglikelihoodRequest | GenerateRequest, first: tuple[Likely, ...]
     ) -> Measured:
         """Add the requested distribution or divergence of the first token, if the server's list allows it."""
-        if request.reference is not None:
-            cause = "set `tokenizer:`, so that token ids can be compared"
-            if self._local is not None:
-                answer = replace(answer, divergence=divergence(request.reference, first))
-                cause = ""
-        elif request.top:
-            answer = replace(answer, distribution=distribution(first))
-            cause = ""
-        else:
+        if request.reference is None and not request.top:
             return answer
+        if request.reference is None:
+            answer = replace(answer, distribution=distribution(first))
+        elif self._local is not None:
+            answer = replace(answer, divergence=divergence(request.reference, first))
         if answer.distribution is None and answer.divergence is None:
-            by_text = "the server names likely tokens by text only"
-            cause = cause or (by_text if first else "the server lists no likely tokens")
+            cause = (
+                "the server names likely tokens by text only"
+                if first
+                else "the server lists no likely tokens"
+            )
+            if request.reference is not None and self._local is None:
+                cause = "set `tokenizer:`, so that token ids can be compared"
             self._warn(f"KL divergence is left out: {cause}")
         return answer
 

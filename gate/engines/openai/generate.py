@@ -18,25 +18,19 @@ _FINISH_REASONS = (None, "stop", "length", "eos", "eos_token", "stop_sequence")
 
 
 async def generate(
-    completions: Completions, kind: str, prompt: list[int] | str, request: GenerateRequest
+    completions: Completions, prompt: list[int] | str, request: GenerateRequest
 ) -> GenerateAnswer:
     """Return the text that the server generates, cut before the first stop string.
 
-    Parameters
-    ----------
-    completions : Completions
-    kind : str
-        See `gate.engines.openai.server.Server`.
-    prompt : list of int or str
-        The request's context, as ids or as text.
-    request : GenerateRequest
+    `prompt` is the request's context, as ids or as text.
 
     Raises
     ------
     EvaluationError
         The text ended for a reason other than end of text, length, or stop string.
     """
-    options = {**_NEUTRAL.get(kind, {}), **({"stop": list(request.stop)} if request.stop else {})}
+    options: dict[str, Any] = {"stop": list(request.stop)} if request.stop else {}
+    options |= _NEUTRAL.get(completions.server.kind, {})
     completion = await completions.complete(
         prompt,
         max_tokens=request.max_tokens,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from gate.canonical import digest
 from gate.config import EngineSettings, ModelSettings
 from gate.engines.base import ModelIdentity
@@ -25,8 +23,6 @@ def identify_served(settings: ModelSettings, engine: EngineSettings, tokenizer: 
 
     Parameters
     ----------
-    settings : ModelSettings
-    engine : EngineSettings
     tokenizer : str
         Identity of the tokenizer on this machine; empty for none.
 
@@ -41,8 +37,13 @@ def identify_served(settings: ModelSettings, engine: EngineSettings, tokenizer: 
             server = await find_server(client, settings.model)
             if settings.revision is not None:
                 return server, []
-            completions = Completions(client, server, None)
-            return server, [await _continuation(completions, server, prompt) for prompt in PROMPTS]
+            completions, texts = Completions(client, server, None), []
+            # llama.cpp's cache changes the order of sums, and with it the outcome of ties
+            options = {"cache_prompt": False} if server.kind == "llama.cpp" else {}
+            for prompt in PROMPTS:
+                completion = await completions.complete(prompt, max_tokens=_LENGTH, temperature=0, **options)
+                texts.append(completion.choices[0].text)
+            return server, texts
 
     server, texts = run(query())
     return ModelIdentity(
@@ -53,10 +54,3 @@ def identify_served(settings: ModelSettings, engine: EngineSettings, tokenizer: 
         dtype=settings.dtype,
         engine=f"openai({server.kind} {server.version})",
     )
-
-
-async def _continuation(completions: Completions, server: Server, prompt: str) -> str:
-    # the cache changes the order of sums, and with it the outcome of ties
-    options: dict[str, Any] = {"cache_prompt": False} if server.kind == "llama.cpp" else {}
-    completion = await completions.complete(prompt, max_tokens=_LENGTH, temperature=0, **options)
-    return completion.choices[0].text

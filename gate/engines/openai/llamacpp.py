@@ -26,10 +26,9 @@ class LlamaCppScorer:
     """Scores continuations token by token; see the module."""
 
     def __init__(self, client: Client, server: Server, tokens: TokenSource, concurrency: int) -> None:
-        self._slots = server.slots or 1
-        self.lanes = min(concurrency, self._slots)
+        self.lanes = min(concurrency, server.slots)
         self._client, self._tokens = client, tokens
-        self._max_length = server.max_input
+        self._slots, self._max_length = server.slots, server.max_input
 
     async def score(self, request: LoglikelihoodRequest, top: int, lane: int) -> Scores:
         """Score a request's continuations."""

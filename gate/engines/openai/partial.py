@@ -11,9 +11,14 @@ from gate.engines.openai.wire import Likely
 from gate.tasks.requests import Distribution, Divergence
 
 
+def has_ids(top: Sequence[Likely]) -> bool:
+    """Return whether a server's list names its tokens by id, and is not empty."""
+    return bool(top) and all(token.id is not None for token in top)
+
+
 def distribution(top: Sequence[Likely]) -> Distribution | None:
-    """Return a server's list as a distribution, or None if it has tokens without ids."""
-    if not top or any(token.id is None for token in top):
+    """Return a server's list as a distribution, or None without ids."""
+    if not has_ids(top):
         return None
     logprobs = tuple(float(np.float16(token.logprob)) for token in top)
     tail = max(0.0, 1.0 - sum(map(math.exp, logprobs)))
@@ -21,15 +26,15 @@ def distribution(top: Sequence[Likely]) -> Distribution | None:
 
 
 def divergence(reference: Distribution, top: Sequence[Likely]) -> Divergence | None:
-    """Return the divergence of a server's list from a reference, or None if the list has tokens without ids.
+    """Return the divergence of a server's list from a reference, or None without ids.
 
     Tokens of the reference that the list lacks join the tail on both sides. A coarser partition never increases the
     divergence (data processing inequality), so the result is still a lower bound, as `Divergence` states.
     """
-    if not top or any(token.id is None for token in top):
+    if not has_ids(top):
         return None
     listed = {token.id: token.logprob for token in top}
-    total, p_listed, q_listed = 0.0, 0.0, 0.0
+    total = p_listed = q_listed = 0.0
     for token, logprob in zip(reference.tokens, reference.logprobs, strict=True):
         if token in listed:
             p = math.exp(logprob)

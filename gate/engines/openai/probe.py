@@ -8,8 +8,6 @@ model may repeat one word, which hides a shift.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from gate.engines.openai.client import RefusedError
 from gate.engines.openai.completions import Completions
 from gate.engines.openai.wire import Position
@@ -29,62 +27,52 @@ _MIN_INFORMATIVE = 4  # of them, tokens for which a shift would be visible
 _TOLERANCE = 0.25
 
 
-@dataclass(frozen=True)
-class _Alignment:
-    """Comparison of echo and generation.
-
-    Attributes
-    ----------
-    tokens : int
-        Number of tokens compared.
-    difference : float
-        Mean absolute difference of their log-probabilities (nats).
-    shifted : float
-        Share of the informative tokens whose echoed likeliest token is that of the next position (proportion).
-    """
-
-    tokens: int
-    difference: float
-    shifted: float
-
-
 async def check_alignment(completions: Completions, address: str) -> bool:
-    """Check the server's echo; return False if it does not echo log-probabilities.
+    """Check the server's echo for prompts in the form that `completions` sends.
 
-    Parameters
-    ----------
-    completions : Completions
-        Its form of prompts (ids or text) is checked.
-    address : str
-        Names the server in errors.
+    Returns
+    -------
+    bool
+        False if the server does not echo log-probabilities.
 
     Raises
     ------
     EvaluationError
-        The echo is wrong, or no generated text could be compared.
+        The echo is wrong, or no generated text could be compared. The error names the server by `address`.
     """
-    alignment = await _compare(completions)
-    if alignment is None:
+    comparison = await _compare(completions)
+    if comparison is None:
         return False
-    if alignment.difference > _TOLERANCE:
-        cause = (
-            "they are shifted by one token: each token gets the log-probability at the next position"
-            if alignment.shifted > 0.5
-            else "they belong to something else"
+    pairs, shifts = comparison
+    if len(shifts) < _MIN_INFORMATIVE:
+        raise EvaluationError(
+            "the server echoes log-probabilities, but they cannot be checked: of the tokens that it generated itself, "
+            f"its echo has {len(pairs)} unchanged, and a shift would be visible for {len(shifts)} of them "
+            f"(expected at least {_MIN_INFORMATIVE}).",
+            "Set `tokenizer:` to a folder or hub name with the served model's tokenizer.",
         )
+    difference = sum(abs(generated - echoed) for generated, echoed in pairs) / len(pairs)
+    if difference > _TOLERANCE:
+        cause = "they belong to something else"
+        if sum(shifts) > len(shifts) / 2:
+            cause = "they are shifted by one token: each token gets the log-probability at the next position"
         raise EvaluationError(
             f"the server {address} echoes log-probabilities that are not those of the prompt's tokens: {cause}. "
-            f"For {alignment.tokens} tokens that it generated itself, echo and generation differ by "
-            f"{alignment.difference:.2f} nats per token on average (expected at most {_TOLERANCE:g}).",
+            f"For {len(pairs)} tokens that it generated itself, echo and generation differ by "
+            f"{difference:.2f} nats per token on average (expected at most {_TOLERANCE:g}).",
             "Choices cannot be scored on it (llama-cpp-python is known for this): serve the model with llama.cpp's own "
             "server, vLLM or SGLang, or use generate_until tasks.",
         )
     return True
 
 
-async def _compare(completions: Completions) -> _Alignment | None:
-    """Compare echo and generation on fixed prompts; return None if the server does not echo."""
-    pairs: list[tuple[Position, Position]] = []
+async def _compare(completions: Completions) -> tuple[list[tuple[float, float]], list[bool]] | None:
+    """Compare echo and generation on fixed prompts; return None if the server does not echo.
+
+    Returns each token's log-probability as generated and as echoed (nats), and, for each token with which a shift
+    would be visible, whether the echo has the next position's likeliest token.
+    """
+    pairs: list[tuple[float, float]] = []
     shifts: list[bool] = []
     for text in PROMPTS:
         prompt = await completions.prompt(text)
@@ -107,7 +95,8 @@ async def _compare(completions: Completions) -> _Alignment | None:
         same = [a.text == b.text for a, b in zip(generated, tail, strict=False)]
         if not same or not all(same):
             continue  # the text is tokenised differently from how it was generated
-        pairs += zip(generated, tail, strict=False)
+        tokens = [(a.token, b.token) for a, b in zip(generated, tail, strict=False)]
+        pairs += [(a.logprob, b.logprob) for a, b in tokens if a and b]
         shifts += [
             _likeliest(here) == _likeliest(after)
             for here, before, after in zip(tail, generated, generated[1:], strict=False)
@@ -115,16 +104,7 @@ async def _compare(completions: Completions) -> _Alignment | None:
         ]
         if len(pairs) >= _ENOUGH:
             break
-    logprobs = [(a.token.logprob, b.token.logprob) for a, b in pairs if a.token and b.token]
-    if len(shifts) < _MIN_INFORMATIVE:
-        raise EvaluationError(
-            "the server echoes log-probabilities, but they cannot be checked: of the tokens that it generated itself, "
-            f"its echo has {len(logprobs)} unchanged, and a shift would be visible for {len(shifts)} of them "
-            f"(expected at least {_MIN_INFORMATIVE}).",
-            "Set `tokenizer:` to a folder or hub name with the served model's tokenizer.",
-        )
-    difference = sum(abs(a - b) for a, b in logprobs) / len(logprobs)
-    return _Alignment(len(logprobs), difference, sum(shifts) / len(shifts))
+    return pairs, shifts
 
 
 def _likeliest(position: Position) -> str:

@@ -25,7 +25,6 @@ class Scores:
 
     Attributes
     ----------
-    scores : tuple of TextScore
     tokens_in, tokens_out : int
         Tokens of the contexts and of the continuations, summed over the continuations.
     first : tuple of Likely

@@ -30,21 +30,21 @@ class Server:
         The model's name in requests.
     max_length : int or None
         Longest prompt and generated text together, in tokens, if reported.
-    slots : int or None
+    facts : dict
+        What the server reports about the model, without what changes from start to start.
+    slots : int
         llama.cpp: number of sequences that it processes at a time.
     bos : str or None
         llama.cpp: text of the BOS token.
-    facts : dict
-        What the server reports about the model, without what changes from start to start.
     """
 
     kind: Kind
     version: str
     model: str
     max_length: int | None
-    slots: int | None
-    bos: str | None
     facts: dict[str, Any]
+    slots: int = 1
+    bos: str | None = None
 
     @property
     def max_input(self) -> int | None:
@@ -71,38 +71,28 @@ async def find_server(client: Client, name: str) -> Server:
     entries = models.get("data") if isinstance(models, dict) else None
     entry = _find_entry(client, name, [each for each in entries or [] if isinstance(each, dict)])
     model = str(entry.get("id", name))
+    facts = {key: value for key, value in entry.items() if key not in _VOLATILE}
     props = await _get_optional(client, "props")
     if "default_generation_settings" in props and "total_slots" in props:
-        return _llama_cpp(model, entry, props)
-    facts = _stable(entry)
+        facts |= {"chat_template": props.get("chat_template"), "ftype": props.get("model_ftype")}
+        length = _positive(props["default_generation_settings"].get("n_ctx"))
+        slots, bos = _positive(props["total_slots"]) or 1, props.get("bos_token") or None
+        return Server("llama.cpp", str(props.get("build_info", "")), model, length, facts, slots, bos)
     length = _positive(entry.get("max_model_len"))
     version = await _get_optional(client, "version")
     if "version" in version:
-        return Server("vllm", str(version["version"]), model, length, None, None, facts)
+        return Server("vllm", str(version["version"]), model, length, facts)
     info = await _get_optional(client, "get_server_info")
     if "version" in info:
         facts |= {key: info[key] for key in ("model_path", "dtype", "quantization") if key in info}
         length = length or _positive(info.get("context_length"))
-        return Server("sglang", str(info["version"]), model, length, None, None, facts)
+        return Server("sglang", str(info["version"]), model, length, facts)
     info = await _get_optional(client, "info")
     if "max_total_tokens" in info:
         facts |= {key: info[key] for key in ("model_id", "model_sha", "model_dtype") if key in info}
         length = _positive(info["max_total_tokens"])
-        return Server("tgi", str(info.get("version", "")), model, length, None, None, facts)
-    return Server("unknown", "", model, length, None, None, facts)
-
-
-def _llama_cpp(model: str, entry: dict[str, Any], props: dict[str, Any]) -> Server:
-    template = props.get("chat_template")
-    return Server(
-        kind="llama.cpp",
-        version=str(props.get("build_info", "")),
-        model=model,
-        max_length=_positive(props["default_generation_settings"].get("n_ctx")),
-        slots=_positive(props["total_slots"]) or 1,
-        bos=props.get("bos_token") or None,
-        facts=_stable(entry) | {"chat_template": template, "ftype": props.get("model_ftype")},
-    )
+        return Server("tgi", str(info.get("version", "")), model, length, facts)
+    return Server("unknown", "", model, length, facts)
 
 
 def _find_entry(client: Client, name: str, entries: list[dict[str, Any]]) -> dict[str, Any]:
@@ -129,10 +119,6 @@ async def _get_optional(client: Client, route: str) -> dict[str, Any]:
     except EvaluationError:
         return {}
     return reply if isinstance(reply, dict) else {}
-
-
-def _stable(entry: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in entry.items() if key not in _VOLATILE}
 
 
 def _positive(value: Any) -> int | None:

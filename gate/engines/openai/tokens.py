@@ -21,18 +21,13 @@ _SAMPLES = (  # different tokenizers give different ids for at least one of thes
 
 
 class TokenSource(Protocol):
-    """Encodes texts.
-
-    Attributes
-    ----------
-    prefix : int or None
-        See `gate.engines.tokens.prefix_token`.
-    """
+    """Encodes texts."""
 
     prefix: int | None
+    """See `gate.engines.tokens.tokenizer.prefix_token`."""
 
     async def encode(self, texts: Sequence[str], special: bool = True) -> list[list[int]]:
-        """Return the token ids of each text; see `gate.engines.tokens.encode`."""
+        """Return the token ids of each text; see `gate.engines.tokens.tokenizer.encode`."""
 
 
 class LocalTokens:
@@ -102,7 +97,7 @@ class RemoteTokens:
 async def request_sequences(
     tokens: TokenSource, request: LoglikelihoodRequest, max_length: int | None
 ) -> list[ScoredSequence]:
-    """Return a log-likelihood request as token ids; see `gate.engines.tokens.scored_sequences`."""
+    """Return a log-likelihood request as token ids; see `gate.engines.tokens.sequences.scored_sequences`."""
     texts = texts_to_encode([request])
     encoded = dict(zip(texts, await tokens.encode(texts), strict=True))
     return scored_sequences(request, encoded, tokens.prefix, max_length)
@@ -111,7 +106,7 @@ async def request_sequences(
 async def request_windows(
     tokens: TokenSource, request: RollingRequest, max_length: int | None
 ) -> list[ScoredSequence]:
-    """Return a rolling request as token ids; see `gate.engines.tokens.rolling_sequences`."""
+    """Return a rolling request as token ids; see `gate.engines.tokens.sequences.rolling_sequences`."""
     (ids,) = await tokens.encode([request.text], special=False)
     return rolling_sequences(ids, tokens.prefix, max_length)
 

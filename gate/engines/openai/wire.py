@@ -24,16 +24,9 @@ class Likely:
 
 @dataclass(frozen=True)
 class Position:
-    """One position of a text.
+    """One position of a text: its token, and the likeliest tokens, likeliest first.
 
-    Attributes
-    ----------
-    token : Likely or None
-        The token with its log-probability; None for the first token of a text, which has none.
-    text : str
-        The token's text.
-    top : tuple of Likely
-        The likeliest tokens at this position, likeliest first.
+    `token` is None for the first token of a text, which has no log-probability.
     """
 
     token: Likely | None

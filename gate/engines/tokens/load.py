@@ -21,8 +21,9 @@ def load_tokenizer(source: ModelSource, engine: EngineSettings) -> Any:
     """
     from transformers import AutoTokenizer
 
-    options = {"gguf_file": source.settings.gguf_file} if source.gguf_tokenizer else {}
-    folder = source.tokenizer_folder
+    folder, gguf_file = source.tokenizer_folder, source.settings.gguf_file
+    # a GGUF file contains its tokenizer; `tokenizer:` may name another folder
+    options = {"gguf_file": gguf_file} if gguf_file is not None and folder == source.folder else {}
     try:
         tokenizer = AutoTokenizer.from_pretrained(
             folder, trust_remote_code=engine.trust_remote_code, local_files_only=True, **options
@@ -40,7 +41,7 @@ def load_tokenizer(source: ModelSource, engine: EngineSettings) -> Any:
 
 def tokenizer_digest(tokenizer: Any) -> str:
     """Return a SHA-256 of the tokenizer's behaviour: vocabulary, pipeline and added tokens, not the files' layout."""
-    backend = getattr(tokenizer, "backend_tokenizer", None)
+    backend = getattr(tokenizer, "backend_tokenizer", None)  # None: a tokenizer written in Python
     if backend is None:
         return digest([type(tokenizer).__name__, sorted(tokenizer.get_vocab().items())])
     pipeline = json.loads(backend.to_str())

@@ -36,8 +36,8 @@ class Target:
 class Row:
     """Input tokens of a forward pass, and the continuations that are scored in it.
 
-    In a causal model the logits of a prefix do not depend on later tokens. A continuation whose tokens are a prefix of
-    another row therefore needs no row of its own: all single-token choices of an item share one.
+    In a causal model the logits of a prefix do not depend on later tokens, so a continuation whose tokens are a prefix
+    of another row is scored in that row. All single-token choices of an item share one.
     """
 
     tokens: tuple[int, ...]
@@ -68,14 +68,9 @@ def common_length(a: Sequence[int], b: Sequence[int]) -> int:
 def scoring_rows(
     tokenizer: Tokenizer, requests: Sequence[LoglikelihoodRequest], max_length: int
 ) -> list[Row]:
-    """Return the rows of a batch of log-likelihood requests; see `scored_sequences`.
+    """Return the rows of a batch of log-likelihood requests. Errors are those of `scored_sequences`.
 
     Rows over `max_length` tokens lose tokens on the left, with a warning.
-
-    Raises
-    ------
-    EvaluationError
-        A continuation has no tokens, or more than `max_length`.
     """
     texts = texts_to_encode(requests)
     encoded = dict(zip(texts, encode(tokenizer, texts), strict=True))
@@ -100,13 +95,7 @@ def scoring_rows(
 
 
 def rolling_rows(tokenizer: Tokenizer, requests: Sequence[RollingRequest], max_length: int) -> list[Row]:
-    """Return rows that score each token of each text once; see `rolling_sequences`.
-
-    Raises
-    ------
-    EvaluationError
-        The tokenizer has neither BOS nor EOS.
-    """
+    """Return rows that score each token of each text once. Errors are those of `rolling_sequences`."""
     prefix = prefix_token(tokenizer)
     encoded = encode(tokenizer, [request.text for request in requests], special=False)
     rows = []
@@ -119,11 +108,9 @@ def rolling_rows(tokenizer: Tokenizer, requests: Sequence[RollingRequest], max_l
 
 def _merge_prefixes(targets: dict[tuple[int, ...], list[Target]]) -> list[Row]:
     """Merge each row that is a prefix of another row into that row."""
-    if not targets:
-        return []
     rows: list[Row] = []
     # the rows of a few-shot task share a long prefix: comparing only what follows it is much faster
-    shared = common_length(min(targets), max(targets))
+    shared = common_length(min(targets, default=()), max(targets, default=()))
     # in reverse order, a row's extensions come directly before it
     for tokens in sorted(targets, key=lambda row: row[shared:], reverse=True):
         if rows and rows[-1].tokens[: len(tokens)] == tokens:

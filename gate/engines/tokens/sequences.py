@@ -22,7 +22,6 @@ class ScoredSequence:
 
     Attributes
     ----------
-    ids : tuple of int
     start : int
         Index of the first scored token.
     truncated : bool
@@ -47,9 +46,7 @@ def texts_to_encode(requests: Iterable[LoglikelihoodRequest]) -> list[str]:
     texts: dict[str, None] = {}
     for request in requests:
         context, joined = joined_texts(request)
-        if context:
-            texts[context] = None
-        texts.update(dict.fromkeys(joined))
+        texts |= dict.fromkeys([context, *joined] if context else joined)
     return list(texts)
 
 
@@ -66,11 +63,10 @@ def scored_sequences(
 
     Parameters
     ----------
-    request : LoglikelihoodRequest
     encoded : mapping
         Token ids of each text that `texts_to_encode` returns.
     prefix : int or None
-        See `gate.engines.tokens.prefix_token`.
+        See `prefix_token`.
     max_length : int or None
         Longest input in tokens. The last token of a sequence is scored but not an input. Longer sequences lose tokens
         on the left.
@@ -116,7 +112,7 @@ def rolling_sequences(ids: Sequence[int], prefix: int | None, max_length: int | 
     ids : sequence of int
         The text's tokens, without special tokens.
     prefix : int or None
-        See `gate.engines.tokens.prefix_token`.
+        See `prefix_token`.
     max_length : int or None
         Longest input in tokens, and the most tokens that a window scores.
 
@@ -147,16 +143,13 @@ def generation_prompts(
 
     A prompt that leaves no room for `max_tokens` within `max_length` tokens loses tokens on the left, with a warning.
     """
-    prefix = [prefix_token(tokenizer) or 0]
-    prompts = [ids or prefix for ids in encode(tokenizer, [request.context for request in requests])]
-    if max_length is None:
-        return prompts
-    lengths = [max(1, max_length - request.max_tokens) for request in requests]
-    truncated = [
-        request.max_tokens
-        for request, ids, length in zip(requests, prompts, lengths, strict=True)
-        if len(ids) > length
-    ]
+    encoded = encode(tokenizer, [request.context for request in requests])
+    prompts, truncated = [], []
+    for request, ids in zip(requests, encoded, strict=True):
+        length = len(ids) if max_length is None else max(1, max_length - request.max_tokens)
+        if len(ids) > length:
+            truncated.append(request.max_tokens)
+        prompts.append(ids[-length:] or [prefix_token(tokenizer) or 0])
     if truncated:
         _LOG.warning(
             "%d of %d prompts are truncated on the left: the model reads at most %d tokens, and up to %d are generated",
@@ -165,4 +158,4 @@ def generation_prompts(
             max_length,
             max(truncated),
         )
-    return [ids[-length:] for ids, length in zip(prompts, lengths, strict=True)]
+    return prompts

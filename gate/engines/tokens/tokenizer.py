@@ -31,26 +31,16 @@ def prefix_token(tokenizer: Tokenizer) -> int | None:
 def encode(tokenizer: Tokenizer, texts: Sequence[str], special: bool = True) -> list[list[int]]:
     """Return the token ids of each text.
 
-    Parameters
-    ----------
-    tokenizer : Tokenizer
-    texts : sequence of str
-    special : bool
-        Add the tokenizer's special tokens to each text that does not already start with the BOS text.
+    If `special`, the tokenizer's special tokens are added to each text that does not already start with the BOS text.
     """
-    if not texts:
-        return []
-    if not special:
-        return [list(ids) for ids in tokenizer(list(texts), add_special_tokens=False)["input_ids"]]
     bos = tokenizer.bos_token
-    has_bos = [bool(bos) and text.startswith(bos or "") for text in texts]
+    add_special = [special and not (bos and text.startswith(bos)) for text in texts]
     encoded: list[list[int]] = [[]] * len(texts)
-    for flag in (False, True):
-        indices = [index for index, has in enumerate(has_bos) if has is flag]
-        if indices:
-            batch = tokenizer([texts[index] for index in indices], add_special_tokens=not flag)["input_ids"]
-            for index, ids in zip(indices, batch, strict=True):
-                encoded[index] = list(ids)
+    for flag in set(add_special):
+        indices = [index for index, add in enumerate(add_special) if add is flag]
+        batch = tokenizer([texts[index] for index in indices], add_special_tokens=flag)["input_ids"]
+        for index, ids in zip(indices, batch, strict=True):
+            encoded[index] = list(ids)
     return encoded
 
 

@@ -23,19 +23,13 @@ _PAGE_SIZE = 16  # tokens; on average half of a sequence's last page is unused
 def generate_continuous(
     loaded: LoadedModel,
     sequences: Sequence[TokenSequence],
-    num_layers: int,
     limit: BatchLimit,
     on_finished: Callable[[TokenSequence], None],
 ) -> None:
-    """Generate every sequence to its end.
+    """Generate every sequence to its end. The model has no `gate.engines.hf.generation.paged.paging_obstacle`.
 
     Parameters
     ----------
-    loaded : LoadedModel
-        A model that `gate.engines.hf.generation.paged.paging_obstacle` returns None for.
-    sequences : sequence of TokenSequence
-        At least one; nothing is generated yet.
-    num_layers : int
     limit : BatchLimit
         Upper bound of the tokens in the KV cache; it shrinks when memory runs out. What a pass copies takes at most
         half as much again.
@@ -47,7 +41,7 @@ def generate_continuous(
     EvaluationError
         A single sequence does not fit into memory, or the logits are NaN.
     """
-    generation = _Generation(loaded, sequences, num_layers, limit)
+    generation = _Generation(loaded, sequences, limit)
     while generation.scheduler.has_work:
         started = time.perf_counter()
         try:
@@ -69,11 +63,9 @@ def generate_continuous(
 class _Generation:
     """The scheduler and the paged model of one call."""
 
-    def __init__(
-        self, loaded: LoadedModel, sequences: Sequence[TokenSequence], num_layers: int, limit: BatchLimit
-    ) -> None:
-        self._loaded, self._num_layers, self._limit = loaded, num_layers, limit
-        self.scheduler = Scheduler(sequences, num_layers)
+    def __init__(self, loaded: LoadedModel, sequences: Sequence[TokenSequence], limit: BatchLimit) -> None:
+        self._loaded, self._limit = loaded, limit
+        self.scheduler = Scheduler(sequences, loaded.capabilities.cache_layers)
         long = self.scheduler.longest_prefix >= MIN_SHARED_TOKENS
         self._can_share = long and supports_shared_prefix(loaded)
         self._start()
@@ -82,8 +74,9 @@ class _Generation:
         """Generate one token of each running sequence; return the finished sequences."""
         admission = self.scheduler.schedule()
         if admission is not None:
-            copied = max(1, self._budget.limit // 2) * _PAGE_SIZE
-            prefill(self._paged, admission, self._limit.tokens, copied * self._num_layers)
+            copied = max(1, self._budget.limit // 2) * _PAGE_SIZE  # tokens per layer
+            num_layers = self._loaded.capabilities.cache_layers
+            prefill(self._paged, admission, self._limit.tokens, copied * num_layers)
         running = self.scheduler.running
         logits = self._paged.decode(
             [sequence.index for sequence in running],
@@ -119,7 +112,5 @@ class _Generation:
     def _start(self) -> None:
         """Make a cache for the waiting sequences."""
         self._budget = self.scheduler.page_budget(self._limit.tokens, _PAGE_SIZE)
-        self._paged = PagedModel(
-            self._loaded.model, self._loaded.device, self._num_layers, self._budget.total, _PAGE_SIZE
-        )
+        self._paged = PagedModel(self._loaded, self._budget.total, _PAGE_SIZE)
         self.scheduler.start(self._paged.kv, self._budget, self._can_share)

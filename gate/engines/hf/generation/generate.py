@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 
 from gate.engines.base import Progress
@@ -27,18 +28,13 @@ def generate(
 ) -> list[GenerateAnswer]:
     """Answer generation requests, in their order.
 
-    Prompts that leave fewer than `max_tokens` tokens are truncated on the left, with a warning.
-
     Parameters
     ----------
-    loaded : LoadedModel
-    requests : sequence of GenerateRequest
     limit : BatchLimit
         Upper bound of the tokens of the running sequences.
     max_length : int
-        Longest input of the model, in tokens.
-    progress : callable
-        Called with 1 per finished request.
+        Longest input of the model, in tokens. Prompts that leave no room for `max_tokens` are truncated on the left,
+        with a warning.
 
     Raises
     ------
@@ -55,29 +51,21 @@ def generate(
         answers[sequence.index] = sequence.answer(loaded.tokenizer)
         progress(1)
 
-    continuous, static, reason = _divide(loaded, sequences)
+    reason, window = paging_obstacle(loaded), loaded.capabilities.window
+    if reason is not None:
+        longest = 0.0
+    else:
+        longest = math.inf if window is None else window
+        reason = (
+            f"they may become longer than the {window} tokens of the attention window or rotary embedding"
+        )
+    static = [sequence for sequence in sequences if sequence.max_length > longest]
+    continuous = [sequence for sequence in sequences if sequence.max_length <= longest]
     if static:
         _LOG.info(
             "%d of %d sequences are generated in static batches: %s", len(static), len(sequences), reason
         )
         generate_static(loaded, static, limit, on_finished)
     if continuous:
-        generate_continuous(loaded, continuous, loaded.capabilities.cache_layers, limit, on_finished)
+        generate_continuous(loaded, continuous, limit, on_finished)
     return [answers[index] for index in range(len(requests))]
-
-
-def _divide(
-    loaded: LoadedModel, sequences: Sequence[TokenSequence]
-) -> tuple[list[TokenSequence], list[TokenSequence], str]:
-    """Return the sequences for continuous batching, those for static batches, and the reason for the latter."""
-    reason = paging_obstacle(loaded)
-    if reason is not None:
-        return [], list(sequences), reason
-    bound = loaded.capabilities.window
-    if bound is None:
-        return list(sequences), [], ""
-    return (
-        [sequence for sequence in sequences if sequence.max_length <= bound],
-        [sequence for sequence in sequences if sequence.max_length > bound],
-        f"they may become longer than the {bound} tokens of the attention window or rotary embedding",
-    )

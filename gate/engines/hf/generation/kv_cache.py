@@ -21,24 +21,21 @@ class KVCacheManager:
 
     The keys and values are in `gate.engines.hf.generation.paged_cache`.
 
-    Parameters
+    Attributes
     ----------
-    num_pages : int
     page_size : int
         Tokens per page.
+    prefix : tuple of int
+        Tokens of the shared prefix; empty for none.
+    prefix_pages : list of int
     """
 
     def __init__(self, num_pages: int, page_size: int) -> None:
         self.num_pages, self.page_size = num_pages, page_size
+        self.prefix: tuple[int, ...] = ()
+        self.prefix_pages: list[int] = []
         self._pool = PagePool(num_pages)
         self._tables: dict[int, list[int]] = {}
-        self._prefix: tuple[int, ...] = ()
-        self._prefix_pages: list[int] = []
-
-    @property
-    def num_free_pages(self) -> int:
-        """Number of pages that can be allocated."""
-        return self._pool.num_free
 
     @property
     def num_used_pages(self) -> int:
@@ -72,7 +69,7 @@ class KVCacheManager:
         PageCopy or None
             The page that the caller has to copy.
         """
-        pages = self._prefix_pages if source is None else self._tables[source]
+        pages = self.prefix_pages if source is None else self._tables[source]
         full, rest = divmod(length, self.page_size)
         for sequence, capacity in capacities.items():
             shared = self._pool.share(pages[:full])
@@ -89,40 +86,32 @@ class KVCacheManager:
         """Free a sequence's pages."""
         self._pool.free(self._tables.pop(sequence))
 
-    @property
-    def prefix(self) -> tuple[int, ...]:
-        """Tokens of the shared prefix."""
-        return self._prefix
-
     def allocate_prefix(self, tokens: tuple[int, ...]) -> None:
         """Allocate pages to a shared prefix, which replaces the previous one."""
         self.free_prefix()
-        self._prefix, self._prefix_pages = tokens, self._pool.allocate(self.pages_for(len(tokens)))
+        self.prefix, self.prefix_pages = tokens, self._pool.allocate(self.pages_for(len(tokens)))
 
     def free_prefix(self) -> None:
         """Free the prefix. Sequences that were forked from it keep their shared pages."""
-        self._pool.free(self._prefix_pages)
-        self._prefix, self._prefix_pages = (), []
+        self._pool.free(self.prefix_pages)
+        self.prefix, self.prefix_pages = (), []
 
     @property
     def prefix_in_use(self) -> bool:
         """Whether a sequence shares pages with the prefix."""
-        return any(table[0] in self._prefix_pages for table in self._tables.values())
+        return any(table[0] in self.prefix_pages for table in self._tables.values())
 
     def shared_pages(self, sequences: Collection[int]) -> int:
         """Return the number of full prefix pages if all these sequences share them, else 0."""
-        pages = self._full_prefix_pages
+        pages = self.full_prefix_pages
         shared = all(self._tables[sequence][: len(pages)] == pages for sequence in sequences)
         return len(pages) if shared else 0
 
     def page_tables(self, sequences: Sequence[int]) -> list[list[int]]:
-        """Return the pages of sequences; for `gate.engines.hf.generation.paged_model`."""
+        """Return the pages of sequences."""
         return [self._tables[sequence] for sequence in sequences]
 
-    def prefix_table(self, full_only: bool = False) -> list[int]:
-        """Return the pages of the prefix; for `gate.engines.hf.generation.paged_model`."""
-        return self._full_prefix_pages if full_only else self._prefix_pages
-
     @property
-    def _full_prefix_pages(self) -> list[int]:
-        return self._prefix_pages[: len(self._prefix) // self.page_size]
+    def full_prefix_pages(self) -> list[int]:
+        """The pages of the prefix without a partly filled last one."""
+        return self.prefix_pages[: len(self.prefix) // self.page_size]

@@ -50,9 +50,8 @@ def paging_obstacle(loaded: LoadedModel) -> str | None:
 def supports_shared_prefix(loaded: LoadedModel) -> bool:
     """Tell whether `gate.engines.hf.generation.shared_prefix_attention` can replace the model's attention."""
     # models with other attention need it: capped scores, sinks
-    if loaded.capabilities.attention != "sdpa":
-        reason: str | None = "its attention is not sdpa"
-    else:
+    reason: str | None = "its attention is not sdpa"
+    if loaded.capabilities.attention == "sdpa":
         reason = _probe_pages(loaded, shared_prefix=True)
     if reason is not None:
         _LOG.info("shared-prefix attention is disabled: %s", reason)
@@ -91,7 +90,7 @@ def _probe_pages(loaded: LoadedModel, shared_prefix: bool) -> str | None:
                 for tokens in sequences
             ]
         num_pages = len(ids) * (len(sequences) + 1)
-        paged = PagedModel(model, device, loaded.capabilities.cache_layers, num_pages, _PAGE_SIZE)
+        paged = PagedModel(loaded, num_pages, _PAGE_SIZE)
         if shared:
             paged.prefill_prefix(tuple(ids[:shared]))
         paged.fork(dict.fromkeys(indices, len(ids)), shared)
@@ -99,11 +98,11 @@ def _probe_pages(loaded: LoadedModel, shared_prefix: bool) -> str | None:
         steps = [
             paged.decode(
                 indices,
-                [tokens[-2 + step] for tokens in sequences],
-                [len(tokens) - 2 + step for tokens in sequences],
-                shared_prefix=shared_prefix,
+                [tokens[step] for tokens in sequences],
+                [len(tokens) + step for tokens in sequences],
+                shared_prefix,
             )
-            for step in range(2)
+            for step in (-2, -1)
         ]
     except Exception as error:  # models fail in many ways; this one generates in static batches
         if is_out_of_memory(error):

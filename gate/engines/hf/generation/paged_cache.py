@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,44 +10,40 @@ from transformers.cache_utils import Cache, CacheLayerMixin
 
 from gate.engines.hf.generation.shared_prefix_attention import PrefixKV
 
-_NO_SLOTS = torch.empty(2, 0, dtype=torch.int64)
 
+class CurrentPass:
+    """Where the current forward pass writes keys and values, and what it attends to; shared by all layers.
 
-class PassMetadata:
-    """Where a forward pass writes keys and values, and what it attends to; the same for all layers.
-
-    Parameters
-    ----------
-    cached_length : int
-        Tokens that the longest sequence has in the cache before the pass.
-    attended_length : int
-        Positions that each sequence attends to.
-    slots : int64 tensor of shape (2, rows x new tokens)
-        Page of each new token, and its offset in the page.
-    page_table : int64 tensor of shape (rows, pages), optional
-        Pages that each sequence attends to. None: it attends to the new tokens only.
+    Layers refer to this object, because a reference to the cache would be a cycle, which delays freeing the cache.
     """
 
-    def __init__(
-        self,
-        cached_length: int = 0,
-        attended_length: int = 0,
-        slots: torch.Tensor = _NO_SLOTS,
-        page_table: torch.Tensor | None = None,
+    cached_length = 0
+    attended_length = 0
+
+    def begin(
+        self, cached_length: int, attended_length: int, slots: torch.Tensor, page_table: torch.Tensor | None
     ) -> None:
+        """Set what the next forward pass needs.
+
+        Parameters
+        ----------
+        cached_length : int
+            Tokens that the longest sequence has in the cache before the pass.
+        attended_length : int
+            Positions that each sequence attends to.
+        slots : int64 tensor of shape (2, rows x new tokens)
+            Page of each new token, and its offset in the page.
+        page_table : int64 tensor of shape (rows, pages), or None
+            Pages that each sequence attends to. None: it attends to the new tokens only.
+        """
         self.cached_length, self.attended_length = cached_length, attended_length
         self._slots, self._page_table = slots, page_table
         self._on_device: dict[tuple[torch.device, int], tuple[torch.Tensor, torch.Tensor | None]] = {}
 
     def on(self, device: torch.device, heads: int) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Return the slots and the gather index on the device of a layer. Layers may be on several devices.
+        """Return the slots, and the gather index, on the device of a layer. Layers may be on several devices.
 
-        Returns
-        -------
-        int64 tensor of shape (2, rows x new tokens)
-            The slots.
-        int64 tensor of shape (rows x heads x pages,), or None
-            page x heads + head, or None without a `page_table`.
+        The index has shape (rows x heads x pages,) and holds page x heads + head; None without a `page_table`.
         """
         tensors = self._on_device.get((device, heads))
         if tensors is None:
@@ -60,13 +55,6 @@ class PassMetadata:
         return tensors
 
 
-@dataclass
-class _CurrentPass:
-    """The metadata that layers share. A reference to the cache itself would be a cycle, which delays freeing it."""
-
-    metadata: PassMetadata
-
-
 class PagedLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is not typed
     """Keys and values of one layer, each of shape (pages, heads, page size, head size).
 
@@ -75,7 +63,7 @@ class PagedLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is not 
 
     is_sliding = False
 
-    def __init__(self, current: _CurrentPass, num_pages: int, page_size: int) -> None:
+    def __init__(self, current: CurrentPass, num_pages: int, page_size: int) -> None:
         super().__init__()
         self._current = current
         self.num_pages, self.page_size = num_pages, page_size
@@ -96,26 +84,24 @@ class PagedLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is not 
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         rows, heads = key_states.shape[:2]
-        (pages, offsets), index = self._current.metadata.on(key_states.device, heads)
+        (pages, offsets), index = self._current.on(key_states.device, heads)
         for stored, states in ((self.keys, key_states), (self.values, value_states)):
             stored[pages, :, offsets] = states.transpose(1, 2).flatten(0, 1)
         if index is None:
             return key_states, value_states
         keys, values = (
-            stored.flatten(0, 1).flatten(1).index_select(0, index) for stored in (self.keys, self.values)
+            stored.flatten(0, 1).flatten(1).index_select(0, index).view(rows, heads, -1, stored.shape[-1])
+            for stored in (self.keys, self.values)
         )
-        return (
-            keys.view(rows, heads, -1, self.keys.shape[-1]),
-            values.view(rows, heads, -1, self.values.shape[-1]),
-        )
+        return keys, values
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:  # noqa: ARG002 - required by the base class
         """Return the number of positions attended to, and their offset."""
-        return self._current.metadata.attended_length, 0
+        return self._current.attended_length, 0
 
     def get_seq_length(self) -> int:
         """Return the number of cached tokens of the longest sequence."""
-        return self._current.metadata.cached_length
+        return self._current.cached_length
 
     def get_max_length(self) -> int:
         """Return -1: the length is not limited."""
@@ -127,7 +113,6 @@ class PagedCache(Cache):  # type: ignore[misc]  # transformers is not typed
 
     Parameters
     ----------
-    num_layers : int
     num_pages : int
         Pages that can be allocated; the padding page (`gate.engines.hf.generation.page_pool`) is added.
     page_size : int
@@ -135,14 +120,10 @@ class PagedCache(Cache):  # type: ignore[misc]  # transformers is not typed
     """
 
     def __init__(self, num_layers: int, num_pages: int, page_size: int) -> None:
-        self._current = _CurrentPass(PassMetadata())
+        self.current = CurrentPass()
         super().__init__(
-            layers=[PagedLayer(self._current, num_pages + 1, page_size) for _ in range(num_layers)]
+            layers=[PagedLayer(self.current, num_pages + 1, page_size) for _ in range(num_layers)]
         )
-
-    def begin_pass(self, metadata: PassMetadata) -> None:
-        """Set the metadata of the next forward pass."""
-        self._current.metadata = metadata
 
     def copy_page(self, source: int, targets: Sequence[int]) -> None:
         """Copy one page to others."""

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 
 from gate.engines.hf.generation.kv_cache import KVCacheManager
 from gate.engines.hf.generation.page_pool import PADDING_PAGE
-from gate.engines.hf.generation.paged_cache import PagedCache, PassMetadata
+from gate.engines.hf.generation.paged_cache import PagedCache
 from gate.engines.hf.generation.shared_prefix_attention import ATTENTION_NAME, PrefixKV
 from gate.engines.hf.model.capabilities import accepts
+from gate.engines.hf.model.load import LoadedModel
 
 
 class PagedModel:
@@ -23,24 +23,19 @@ class PagedModel:
 
     Parameters
     ----------
-    model : transformers model
+    loaded : LoadedModel
         Its cache must hold plain keys and values of every token in every layer, and its forward must accept a 4-D mask
         and position ids; see `gate.engines.hf.generation.paged.paging_obstacle`.
-    device : torch.device
-    num_layers, num_pages : int
     page_size : int
         Tokens per page.
     """
 
-    def __init__(
-        self, model: Any, device: torch.device, num_layers: int, num_pages: int, page_size: int
-    ) -> None:
+    def __init__(self, loaded: LoadedModel, num_pages: int, page_size: int) -> None:
         self.kv = KVCacheManager(num_pages, page_size)
-        self._cache = PagedCache(num_layers, num_pages, page_size)
-        self._model, self._device, self._page_size = model, device, page_size
-        self._config = model.config.get_text_config(decoder=True)
-        self._eager = self._config._attn_implementation == "eager"
-        self._options = {"logits_to_keep": 1} if accepts(model, "logits_to_keep") else {}
+        self._cache = PagedCache(loaded.capabilities.cache_layers, num_pages, page_size)
+        self._model, self._device, self._page_size = loaded.model, loaded.device, page_size
+        self._config = self._model.config.get_text_config(decoder=True)
+        self._options = {"logits_to_keep": 1} if accepts(self._model, "logits_to_keep") else {}
         self._gathered: tuple[tuple[int, ...], PrefixKV] | None = None
 
     @property
@@ -51,7 +46,7 @@ class PagedModel:
     def prefill_prefix(self, tokens: tuple[int, ...]) -> None:
         """Prefill a shared prefix, which replaces the previous one."""
         self.kv.allocate_prefix(tokens)
-        self._prefill([tokens], [self.kv.prefix_table()], 0)
+        self._prefill([tokens], [self.kv.prefix_pages], 0)
 
     def fork(self, capacities: Mapping[int, int], length: int, source: int | None = None) -> None:
         """Add sequences that start with cached tokens; see `KVCacheManager.fork`."""
@@ -60,34 +55,19 @@ class PagedModel:
             self._cache.copy_page(copy.source, copy.targets)
 
     def prefill(self, sequences: Sequence[int], tokens: Sequence[Sequence[int]], start: int) -> None:
-        """Compute the keys and values of new tokens.
+        """Compute the keys and values of each sequence's new `tokens`, for which it has pages.
 
-        Parameters
-        ----------
-        sequences : sequence of int
-            They have pages for the new tokens.
-        tokens : sequence of sequences of int
-            The new tokens of each sequence; shorter rows are padded on the right.
-        start : int
-            Tokens of each sequence in the cache. The new tokens attend to them.
+        `start` is the number of tokens that each sequence has in the cache. The new tokens attend to them.
         """
         self._prefill(tokens, self.kv.page_tables(sequences), start)
 
     def decode(
-        self,
-        sequences: Sequence[int],
-        tokens: Sequence[int],
-        lengths: Sequence[int],
-        shared_prefix: bool = False,
+        self, sequences: Sequence[int], tokens: Sequence[int], lengths: Sequence[int], shared_prefix: bool
     ) -> torch.Tensor:
-        """Append one token to each sequence and return the logits of the next.
+        """Append one token to each sequence, which has a page for it, and return the logits of the next.
 
         Parameters
         ----------
-        sequences : sequence of int
-            They have pages for the new token.
-        tokens : sequence of int
-            The token to append to each sequence.
         lengths : sequence of int
             Tokens of each sequence in the cache.
         shared_prefix : bool
@@ -98,7 +78,7 @@ class PagedModel:
         float32 tensor of shape (sequences, vocabulary)
         """
         size = self._page_size
-        prefix = self.kv.prefix_table(full_only=True) if shared_prefix else []
+        prefix = self.kv.full_prefix_pages if shared_prefix else []
         start = len(prefix) * size
         tables = self.kv.page_tables(sequences)
         slots = [
@@ -106,7 +86,7 @@ class PagedModel:
         ]
         page_table = self._padded([pages[len(prefix) :] for pages in tables], max(lengths) + 1 - start)
         attended = page_table.shape[1] * size
-        self._cache.begin_pass(PassMetadata(max(lengths), attended, torch.tensor(slots).T, page_table))
+        self._cache.current.begin(max(lengths), attended, torch.tensor(slots).T, page_table)
         inputs, positions = torch.tensor([tokens, lengths]).to(self._device)
         mask = torch.arange(start, start + attended, device=self._device) <= positions[:, None]
         arguments = inputs[:, None], positions[:, None], mask[:, None, None]
@@ -129,7 +109,7 @@ class PagedModel:
         pages = page_table[:, positions // size].where(real, PADDING_PAGE)
         slots = torch.stack((pages, (positions % size).expand_as(pages))).flatten(1)
         attended = page_table.shape[1] * size if start else width
-        self._cache.begin_pass(PassMetadata(start, attended, slots, page_table if start else None))
+        self._cache.current.begin(start, attended, slots, page_table if start else None)
         positions = positions.to(self._device)
         mask = torch.arange(attended, device=self._device) <= positions[:, None]
         # the logits are not used: `decode` appends the last token of each prompt
@@ -161,7 +141,7 @@ class PagedModel:
     def _forward(
         self, inputs: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor, **options: PrefixKV
     ) -> torch.Tensor:
-        if self._eager:  # eager attention adds its mask to the scores
+        if self._config._attn_implementation == "eager":  # which adds the mask to the scores
             dtype = self._model.dtype
             mask = torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(
                 ~mask, torch.finfo(dtype).min

@@ -13,12 +13,10 @@ def prefill(paged: PagedModel, admission: Admission, max_tokens: int, max_attend
 
     Parameters
     ----------
-    paged : PagedModel
-    admission : Admission
     max_tokens : int
         Upper bound of the new tokens of a pass, including padding.
     max_attended : int
-        Upper bound of the tokens that a pass attends to: new tokens and prefix, per row.
+        Upper bound of the tokens that a pass attends to: new tokens and prefix, summed over the rows.
     """
     prefix, sequences = admission.prefix, admission.prefills
     if prefix and sequences and paged.kv.prefix != prefix:
@@ -26,7 +24,7 @@ def prefill(paged: PagedModel, admission: Admission, max_tokens: int, max_attend
     start = len(prefix)
     paged.fork({sequence.index: sequence.length for sequence in sequences}, start)
     lengths = [sequence.length - 1 - start for sequence in sequences]
-    for batch in prefill_batches(lengths, start, max_tokens, max_attended):
+    for batch in _batches(lengths, start, max_tokens, max_attended):
         tokens = [sequence.tokens[start:-1] for sequence in sequences[batch]]
         if any(tokens):
             paged.prefill([sequence.index for sequence in sequences[batch]], tokens, start)
@@ -34,18 +32,8 @@ def prefill(paged: PagedModel, admission: Admission, max_tokens: int, max_attend
         paged.fork({sequence.index: sequence.length}, sequence.length - 1, source.index)
 
 
-def prefill_batches(lengths: Sequence[int], start: int, max_tokens: int, max_attended: int) -> list[slice]:
-    """Split rows into batches of adjacent rows of similar length.
-
-    Parameters
-    ----------
-    lengths : sequence of int
-        New tokens of each row.
-    start : int
-        Tokens of each row in the cache.
-    max_tokens, max_attended : int
-        As for `prefill`.
-    """
+def _batches(lengths: Sequence[int], start: int, max_tokens: int, max_attended: int) -> list[slice]:
+    """Split rows with `lengths` new tokens, and `start` tokens in the cache, into batches of similar length."""
     batches: list[slice] = []
     first = 0
     for row, length in enumerate(lengths):

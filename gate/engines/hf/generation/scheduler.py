@@ -55,12 +55,12 @@ class Admission:
 
     Attributes
     ----------
-    prefix : tuple of int
+    prefix
         Tokens that all of them start with; possibly empty.
-    prefills : list of TokenSequence
+    prefills
         Sequences that need a prefill after the prefix.
-    forks : list of (TokenSequence, TokenSequence)
-        A sequence, and the running sequence that already has all tokens of its prompt but the last in the cache.
+    forks
+        Pairs of a sequence and the running sequence that has all tokens of its prompt but the last in the cache.
     """
 
     prefix: tuple[int, ...]
@@ -69,14 +69,7 @@ class Admission:
 
 
 class Scheduler:
-    """Admits, preempts and finishes sequences.
-
-    Parameters
-    ----------
-    sequences : sequence of TokenSequence
-        At least one.
-    num_layers : int
-    """
+    """Admits, preempts and finishes sequences, of which there is at least one."""
 
     def __init__(self, sequences: Sequence[TokenSequence], num_layers: int) -> None:
         self.running: list[TokenSequence] = []
@@ -112,15 +105,7 @@ class Scheduler:
         return PageBudget(limit, usable, max(max(lengths) + 1, usable))
 
     def start(self, kv: KVCacheManager, budget: PageBudget, can_share: bool) -> None:
-        """Start with an empty cache.
-
-        Parameters
-        ----------
-        kv : KVCacheManager
-        budget : PageBudget
-        can_share : bool
-            Whether the model supports shared-prefix attention.
-        """
+        """Start with an empty cache. `can_share` tells whether the model supports shared-prefix attention."""
         self._kv, self._budget, self._can_share = kv, budget, can_share
 
     def preempt_all(self) -> None:
@@ -130,12 +115,9 @@ class Scheduler:
         self.running = []
 
     def schedule(self) -> Admission | None:
-        """Allocate a page to each running sequence that needs one, then admit waiting sequences.
+        """Allocate a page to each running sequence that needs one, then admit waiting sequences to `running`.
 
-        Returns
-        -------
-        Admission or None
-            Sequences that are now in `running`. The caller allocates and prefills them.
+        The caller allocates and prefills the admitted sequences.
         """
         self._append_pages()
         self._free_unused_prefix()
@@ -177,7 +159,7 @@ class Scheduler:
             if len(self.running) <= 1 or len(full) <= self._budget.usable - kv.num_used_pages:
                 break
             self._preempt(min(reversed(self.running), key=lambda sequence: len(sequence.generated)))
-        if len(full) > kv.num_free_pages:
+        if kv.num_used_pages + len(full) > kv.num_pages:
             kv.free_prefix()
         for sequence in full:
             kv.append_page(sequence.index)
@@ -218,10 +200,13 @@ class Scheduler:
             now, end = kv.pages_for(sequence.length), self._expected_pages(sequence)
             used, growth, longest = used + now - prefix_pages, growth + end - now, max(longest, end)
             rows = len(self.running) + count + 1
+            # Pages that a decode step copies, averaged over the layers: it gathers one layer at a time, but a shared
+            # prefix once for all layers, with keys in float32.
+            copied = rows * (longest - shared) // self._num_layers + 2 * shared
             full = rows > 1 and (
                 rows > _MAX_SEQUENCES
                 or used + _WATERMARK * growth > budget.usable
-                or self._gathered_pages(rows, longest, shared) > budget.limit // 2
+                or copied > budget.limit // 2
             )
             if full:
                 break
@@ -233,14 +218,6 @@ class Scheduler:
         mean = self._finished_tokens // self._finished if self._finished else _EXPECTED_OUTPUT
         more = max(self._kv.page_size, mean - len(sequence.generated))
         return self._kv.pages_for(min(sequence.max_length, sequence.length + more))
-
-    def _gathered_pages(self, rows: int, pages: int, shared: int) -> int:
-        """Return the pages that a decode step copies, averaged over the layers.
-
-        It gathers `pages` pages per sequence, one layer at a time. The pages of a shared prefix are copied once for all
-        layers, with keys in float32.
-        """
-        return rows * (pages - shared) // self._num_layers + 2 * shared
 
     def _worth_sharing(self, pages: int) -> bool:
         return self._can_share and pages * self._kv.page_size >= MIN_SHARED_TOKENS

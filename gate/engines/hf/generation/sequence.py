@@ -99,15 +99,7 @@ def make_sequences(
 def sample_next(sequences: Sequence[TokenSequence], logits: torch.Tensor) -> list[int]:
     """Return the next token of each sequence; record the distribution of a first token where a request needs it.
 
-    Parameters
-    ----------
-    sequences : sequence of TokenSequence
-    logits : float32 tensor of shape (sequences, vocabulary)
-
-    Raises
-    ------
-    EvaluationError
-        A logit is NaN.
+    `logits` is a float32 tensor of shape (sequences, vocabulary). A NaN in it is an EvaluationError.
     """
     tokens = sample(
         logits,

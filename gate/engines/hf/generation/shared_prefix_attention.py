@@ -51,7 +51,6 @@ def attend(
     key, value : tensors of shape (rows, heads, positions, head size)
         Of the sequences' own tokens, which follow the prefix.
     attention_mask : bool tensor of shape (rows, 1, 1, positions)
-    shared_prefix : PrefixKV, optional
 
     Raises
     ------

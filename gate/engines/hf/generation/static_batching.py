@@ -29,9 +29,6 @@ def generate_static(
 
     Parameters
     ----------
-    loaded : LoadedModel
-    sequences : sequence of TokenSequence
-        Nothing is generated yet.
     limit : BatchLimit
         Upper bound of sequences x padded length, in tokens.
     on_finished : callable
