@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Literal
 
 from gate.app.evaluate import baseline_sets, cached_baseline, candidate_sets
-from gate.app.models import LocatedModel, locate_model
+from gate.app.models import locate_model
 from gate.app.reporter import Reporter, SilentReporter
-from gate.app.suite import Suite, as_loaded, open_suite
+from gate.app.suite import as_loaded, open_suite
 from gate.config import LoadedConfig, ModelSettings
-from gate.errors import SampleError
 from gate.samples import ModelSamples
 from gate.store import SampleSet, as_samples
 
@@ -64,7 +63,6 @@ def model_settings(
 
     Parameters
     ----------
-    loaded : LoadedConfig
     model : path or hub name, optional
         A path is relative to the current folder. Default: the model of gate.yml in the role `default`.
     **overrides
@@ -94,7 +92,7 @@ def evaluate_model(
         locate_model(loaded, loaded.config.baseline) if kl or settings.tokenizer == "baseline" else None
     )
     model = locate_model(loaded, settings)
-    reference = _cached_reference(suite, baseline) if kl and baseline is not None else []
+    reference = cached_baseline(suite, baseline) if kl and baseline is not None else []
     return candidate_sets(
         suite, model, reporter, baseline=baseline, reference=reference, folder=out, shard=shard
     ).sets
@@ -104,14 +102,3 @@ def evaluate_baseline(loaded: LoadedConfig, reporter: Reporter, force: bool = Fa
     """Return the sample sets of the baseline of a gate.yml, evaluated now if they are not cached."""
     suite = open_suite(loaded, reporter)
     return baseline_sets(suite, locate_model(loaded, loaded.config.baseline), reporter, force)
-
-
-def _cached_reference(suite: Suite, baseline: LocatedModel) -> list[SampleSet]:
-    cached = cached_baseline(suite, baseline)
-    if isinstance(cached, list):
-        return cached
-    raise SampleError(
-        f"--kl: the store {suite.store.root} has no samples of the baseline {baseline.identity.name} for task "
-        f"{cached.name}.",
-        "Run `gate baseline` first, or restore the store that holds them.",
-    )

@@ -9,7 +9,7 @@ from typing import Unpack
 
 from gate.app.policy import DecisionKeywords, decision_settings
 from gate.app.samples import load_samples
-from gate.config import DecisionSettings, DistanceSettings
+from gate.config import DistanceSettings
 from gate.decision import decide
 from gate.errors import ConfigError
 from gate.report import Result, build_result
@@ -63,10 +63,6 @@ def compare(
     **decision
         Keys of gate.yml's `decision` section: alpha, rule, margin, certify, power, on_inconclusive, draws.
 
-    Returns
-    -------
-    Result
-
     Raises
     ------
     SampleError
@@ -91,22 +87,21 @@ def compare(
     return compare_samples(
         baseline,
         candidate,
-        decision_settings(decision),
-        DistanceSettings(max_flip_rate=max_flip_rate, max_kl=max_kl),
         metric=metric,
         filter_name=filter_name,
         tasks=tasks,
         advisory=advisory,
         allow_partial=allow_partial,
         seed=seed,
+        max_flip_rate=max_flip_rate,
+        max_kl=max_kl,
+        **decision,
     ).result
 
 
 def compare_samples(
     baseline: Samples,
     candidate: Samples,
-    decision: DecisionSettings,
-    distance: DistanceSettings,
     *,
     metric: str | None = None,
     filter_name: str | None = None,
@@ -114,9 +109,14 @@ def compare_samples(
     advisory: Sequence[str] = (),
     allow_partial: bool = False,
     seed: int = 0,
+    max_flip_rate: float | None = None,
+    max_kl: float | None = None,
     command: str | None = None,
+    **decision: Unpack[DecisionKeywords],
 ) -> Comparison:
     """Do what `compare` does, and return the paired samples too; `command` reproduces the result."""
+    settings = decision_settings(decision)
+    distance = DistanceSettings(max_flip_rate=max_flip_rate, max_kl=max_kl)
     sides = [
         side if isinstance(side, ModelSamples) else load_samples(side, metric=metric, filter_name=filter_name)
         for side in (baseline, candidate)
@@ -127,6 +127,6 @@ def compare_samples(
             f"no such task in the files: {', '.join(unknown)}; they have: {', '.join(sorted(sides[0].tasks))}."
         )
     pairing = pair(sides[0], sides[1], list(tasks) or None, allow_partial)
-    verdict = decide(pairing.tasks, decision, distance, dict.fromkeys(advisory, "advisory"), seed)
+    verdict = decide(pairing.tasks, settings, distance, dict.fromkeys(advisory, "advisory"), seed)
     commands = [] if command is None else [command]
-    return Comparison(build_result(verdict, pairing, sides[0], sides[1], decision, seed, commands), pairing)
+    return Comparison(build_result(verdict, pairing, sides[0], sides[1], settings, seed, commands), pairing)

@@ -12,7 +12,8 @@ from gate.app.reporter import Reporter
 from gate.app.suite import as_loaded, open_suite
 from gate.config import LoadedConfig, SampleSettings, TaskSettings
 from gate.errors import ConfigError
-from gate.evaluation.curate import average_repeats, keep_informative, sample_choices
+from gate.evaluation.curate import keep_informative, sample_choices
+from gate.samples.record import mean_scores
 from gate.tasks import Curation
 
 
@@ -30,8 +31,6 @@ def curate(
 
     Parameters
     ----------
-    config : path or LoadedConfig
-    reporter : Reporter
     tasks : sequence of str
         Curate only these tasks. Default: all.
     runs : int
@@ -67,33 +66,25 @@ def curate(
             f"neither multiple choice with one right answer nor generated text: {', '.join(untargeted)}.",
             "Name the tasks to curate with --task.",
         )
-    curated = {}
+    means = {}  # of the scores of each item, by task
     if choices:
         sets = baseline_sets(replace(suite, tasks=choices), baseline, reporter)
         for task, sample_set in zip(choices, sets, strict=True):
-            means = sample_choices(task, sample_set.read(), runs, temperature, seed)
-            curated[task.name] = keep_informative(
-                task, baseline.identity.fingerprint, means, runs, temperature, seed
-            )
-    generated = {task.name: task for task in suite.tasks if task.name not in curated}
+            means[task.name] = sample_choices(task, sample_set.read(), runs, temperature, seed)
+    generated = [task.settings for task in suite.tasks if task.generates]
     if generated:
         samples = SampleSettings(
             **{**loaded.config.samples.model_dump(), "repeats": runs, "temperature": temperature}
         )
-        settings = [task.settings for task in generated.values()]
-        repeated = open_suite(_with(loaded, settings, samples), reporter)
+        repeated = open_suite(_with(loaded, generated, samples), reporter)
         sets = baseline_sets(repeated, baseline, reporter)
         for task, sample_set in zip(repeated.tasks, sets, strict=True):
-            # the selection belongs to the task as the gate evaluates it, not to the repeated one
-            curated[task.name] = keep_informative(
-                generated[task.name],
-                baseline.identity.fingerprint,
-                average_repeats(sample_set.read()),
-                runs,
-                temperature,
-                seed,
-            )
-    return [curated[task.name] for task in suite.tasks]
+            means[task.name] = mean_scores(sample_set.read().table)
+    # the selection belongs to the task as the gate evaluates it, not to the repeated one
+    fingerprint = baseline.identity.fingerprint
+    return [
+        keep_informative(task, fingerprint, means[task.name], runs, temperature, seed) for task in suite.tasks
+    ]
 
 
 def _with(

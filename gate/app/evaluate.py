@@ -13,12 +13,14 @@ from gate.app.models import LocatedModel, check_comparable, load_model
 from gate.app.reporter import Reporter
 from gate.app.suite import Suite
 from gate.canonical import digest
+from gate.errors import SampleError
 from gate.evaluation.evaluate import TaskEvaluation
 from gate.files import write_text
 from gate.store import SampleSet
 from gate.tasks import Task
 
 if TYPE_CHECKING:
+    from gate.config import EarlyStop
     from gate.decision import EarlyStopping
 
 
@@ -35,21 +37,17 @@ def baseline_sets(
 ) -> list[SampleSet]:
     """Return the baseline's sample set of every task: cached sets from the store, the others evaluated now.
 
-    Parameters
-    ----------
-    suite, model, reporter
-    force : bool
-        Evaluate every task, cached or not.
+    `force` evaluates every task, cached or not.
 
     Raises
     ------
     ModelError, EvaluationError, SampleError
         The model cannot be loaded or evaluated, or a stored set is damaged.
     """
-    folders = {task.name: _stored_at(suite, "baseline", model, task) for task in suite.tasks}
+    name = model.identity.name
     sets: dict[str, SampleSet] = {}
     for task in suite.tasks if not force else ():
-        cached = suite.store.find(folders[task.name], model.identity.fingerprint, task.fingerprint)
+        cached = _find_baseline(suite, model, task)
         if cached is None:
             continue
         if _too_few_tokens(suite, task, cached):
@@ -61,40 +59,42 @@ def baseline_sets(
     missing = [task for task in suite.tasks if task.name not in sets]
     if sets:
         oldest = min(cached.manifest.created for cached in sets.values())
-        reporter.message(
-            f"baseline {model.identity.name}: {len(sets)} task(s) from the cache (oldest: {oldest})"
-        )
+        reporter.message(f"baseline {name}: {len(sets)} task(s) from the cache (oldest: {oldest})")
     if missing:
-        reporter.message(
-            f"baseline {model.identity.name}: evaluating {', '.join(task.name for task in missing)}"
-        )
+        reporter.message(f"baseline {name}: evaluating {', '.join(task.name for task in missing)}")
         engine = load_model(suite, model)
         for task in missing:
-            sets[task.name] = _run(
-                TaskEvaluation(
-                    task,
-                    engine,
-                    model.identity,
-                    folders[task.name],
-                    top_tokens=_top_tokens(suite),
-                    message=_indented(reporter),
-                ),
-                reporter,
+            evaluation = TaskEvaluation(
+                task,
+                engine,
+                model.identity,
+                _stored_at(suite, "baseline", model, task),
+                top_tokens=_top_tokens(suite),
+                message=_indented(reporter),
             )
+            sets[task.name] = _run(evaluation, reporter)
             suite.store.publish(sets[task.name])  # at once: a later task may be interrupted
     return [sets[task.name] for task in suite.tasks]
 
 
-def cached_baseline(suite: Suite, model: LocatedModel) -> list[SampleSet] | Task:
-    """Return the cached sample set of every task, or the first task that has none."""
+def cached_baseline(suite: Suite, model: LocatedModel) -> list[SampleSet]:
+    """Return the baseline's sample set of every task from the store; raise a SampleError if one is missing."""
     sets = []
     for task in suite.tasks:
-        folder = _stored_at(suite, "baseline", model, task)
-        cached = suite.store.find(folder, model.identity.fingerprint, task.fingerprint)
+        cached = _find_baseline(suite, model, task)
         if cached is None:
-            return task
+            raise SampleError(
+                f"--kl: the store {suite.store.root} has no samples of the baseline {model.identity.name} for task "
+                f"{task.name}.",
+                "Run `gate baseline` first, or restore the store that holds them.",
+            )
         sets.append(cached)
     return sets
+
+
+def _find_baseline(suite: Suite, model: LocatedModel, task: Task) -> SampleSet | None:
+    folder = _stored_at(suite, "baseline", model, task)
+    return suite.store.find(folder, model.identity.fingerprint, task.fingerprint)
 
 
 def candidate_sets(
@@ -112,7 +112,6 @@ def candidate_sets(
 
     Parameters
     ----------
-    suite, model, reporter
     baseline : LocatedModel, optional
         Provides the tokenizer if the candidate ships none.
     reference : sequence of SampleSet
@@ -141,28 +140,28 @@ def candidate_sets(
         # token ids of the stored distributions may belong to another vocabulary
         reporter.message("  KL divergence is not measured: it needs both tokenizers to be known")
         measure_kl = False
-    marker = (
-        folder or suite.store.root / "candidate"
-    ) / f".{_run_id(suite, model, reference, shard)}.running"
+    run_id = _run_id(suite, model, reference, shard)
+    marker = (folder or suite.store.root / "candidate") / f".{run_id}.running"
     since = _started_at(marker)
-    evaluations = [
-        TaskEvaluation(
+    evaluations = []
+    for index, task in enumerate(suite.tasks):
+        # shards of one task may share a parent folder
+        name = task.name if shard is None else f"{task.name}.{shard[0]}-of-{shard[1]}"
+        evaluation = TaskEvaluation(
             task,
             engine,
             model.identity,
-            _stored_at(suite, "candidate", model, task)
-            if folder is None
-            else folder / _set_name(task, shard),
+            _stored_at(suite, "candidate", model, task) if folder is None else folder / name,
             reference[index] if measure_kl else None,
             shard,
             _top_tokens(suite),
             _indented(reporter),
             since,
         )
-        for index, task in enumerate(suite.tasks)
-    ]
-    if early_stop and suite.loaded.config.decision.early_stop is not None:
-        evaluated = _run_monitored(suite, evaluations, reference, reporter)
+        evaluations.append(evaluation)
+    policy = suite.loaded.config.decision.early_stop
+    if early_stop and policy is not None:
+        evaluated = _run_monitored(suite, evaluations, reference, policy, reporter)
     else:
         evaluated = Evaluated([_run(evaluation, reporter) for evaluation in evaluations])
     marker.unlink(missing_ok=True)
@@ -183,16 +182,17 @@ def _run(evaluation: TaskEvaluation, reporter: Reporter) -> SampleSet:
 
 
 def _run_monitored(
-    suite: Suite, evaluations: Sequence[TaskEvaluation], reference: Sequence[SampleSet], reporter: Reporter
+    suite: Suite,
+    evaluations: Sequence[TaskEvaluation],
+    reference: Sequence[SampleSet],
+    policy: EarlyStop,
+    reporter: Reporter,
 ) -> Evaluated:
     """Evaluate the gating tasks side by side with early stopping, then the advisory tasks unless the run stopped."""
     # imports scipy, which an evaluation alone does not need
     from gate.decision import EarlyStopping
     from gate.evaluation.early_stop import evaluate_monitored
 
-    config = suite.loaded.config
-    if config.decision.early_stop is None:
-        raise ValueError("early_stop is not configured")
     gating = [index for index, task in enumerate(suite.tasks) if task.settings.role == "gating"]
     with ExitStack() as stack:
         progress = [
@@ -203,8 +203,8 @@ def _run_monitored(
             [evaluations[index] for index in gating],
             [reference[index] for index in gating],
             progress,
-            config.decision.early_stop,
-            config.samples.seed,
+            policy,
+            suite.loaded.config.samples.seed,
         )
     sets = dict(zip(gating, finished, strict=True))
     early = EarlyStopping(
@@ -234,11 +234,6 @@ def _stored_at(suite: Suite, role: str, model: LocatedModel, task: Task) -> Path
     return suite.store.folder(role, identity.name, identity.fingerprint, task.name, task.fingerprint)
 
 
-def _set_name(task: Task, shard: tuple[int, int] | None) -> str:
-    """Return the folder name of a task's set; shards of one task may share a parent folder."""
-    return task.name if shard is None else f"{task.name}.{shard[0]}-of-{shard[1]}"
-
-
 def _top_tokens(suite: Suite) -> int | Literal["whole"]:
     distance = suite.loaded.config.distance
     return distance.kl_top if distance.kl else 0
@@ -256,7 +251,7 @@ def _run_id(
     suite: Suite, model: LocatedModel, reference: Sequence[SampleSet], shard: tuple[int, int] | None
 ) -> str:
     """Return an id that is the same whenever the same command evaluates the same model."""
-    baseline = [[file.sha256 for file in one.manifest.data_files] for one in reference]
+    baseline = [[file.sha256 for file in sample_set.manifest.data_files] for sample_set in reference]
     tasks = [task.fingerprint for task in suite.tasks]
     return digest([model.identity.fingerprint, tasks, baseline, list(shard or ())])[:16]
 
@@ -265,6 +260,7 @@ def _started_at(marker: Path) -> str:
     """Return when the run of a marker file started: now, or earlier if an interrupted run is being resumed."""
     if marker.is_file():
         return marker.read_text(encoding="utf-8").strip()
-    now = datetime.now(UTC).isoformat(timespec="seconds")
+    # as precise as `Manifest.created`, with which it is compared: two runs may fit into one second
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
     write_text(marker, now)
     return now

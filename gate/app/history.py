@@ -26,7 +26,6 @@ def past_runs(
         gate.yml that names the store, where `store` does not.
     store : str, optional
         A folder, or a URL such as s3://bucket/path.
-    reporter : Reporter
     series : str, optional
         Only series whose id starts with this.
     last : int, optional

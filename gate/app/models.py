@@ -39,11 +39,7 @@ def locate_model(loaded: LoadedConfig, settings: ModelSettings) -> LocatedModel:
 def load_model(suite: Suite, model: LocatedModel, baseline: LocatedModel | None = None) -> Engine:
     """Load a model, or connect to its server.
 
-    Parameters
-    ----------
-    suite, model
-    baseline : LocatedModel, optional
-        Provides the tokenizer if the model ships none.
+    `baseline` provides the tokenizer if the model ships none.
 
     Raises
     ------
@@ -52,9 +48,8 @@ def load_model(suite: Suite, model: LocatedModel, baseline: LocatedModel | None 
     """
     suite.store.prepare()
     gc.collect()  # free the previous model, which a reference cycle may keep: both together need not fit
-    source = fetch(
-        model.source, model.engine, suite.loaded.folder, None if baseline is None else baseline.source
-    )
+    tokenizer_source = None if baseline is None else baseline.source
+    source = fetch(model.source, model.engine, suite.loaded.folder, tokenizer_source)
     return open_engine(source, model.engine)
 
 
@@ -81,12 +76,8 @@ def check_comparable(
             "Set candidate.tokenizer: baseline, or copy the baseline's tokenizer files into the candidate's folder.",
         )
     ends = list(runtime.end_tokens)
-    if (
-        any(task.generates for task in suite.tasks)
-        and ends
-        and record.end_tokens
-        and ends != record.end_tokens
-    ):
+    generates = any(task.generates for task in suite.tasks)
+    if generates and ends and record.end_tokens and ends != record.end_tokens:
         raise ModelError(
             f"candidate {model.identity.name}: its generated text ends at the tokens {ends}, the baseline's at "
             f"{record.end_tokens}. One would continue where the other stops.",

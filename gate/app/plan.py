@@ -71,15 +71,16 @@ def plan(
                 "gate plan has too little to plan with.", "Give BASELINE, or --n, or --flip-rate and --drop."
             )
         sizes = {"suite": n or _needed(drop or 0.0, flip_rate or 0.0, settings)}
-        rates = _assumed(sizes, flip_rate)
+    elif second is None:
+        sizes = _items_per_task(_samples(baseline))
     else:
-        first = _samples(baseline)
-        sizes = _items_per_task(first)
-        rates = _assumed(sizes, flip_rate)
-        if second is not None:
-            sizes, observed = _observed(first, _samples(second))
-            rates = {"flip rates as observed": observed} if flip_rate is None else _assumed(sizes, flip_rate)
-    return {label: plan_suite(sizes, per_task, settings, drop) for label, per_task in rates.items()}
+        sizes, observed = _observed(_samples(baseline), _samples(second))
+        if flip_rate is None:
+            return {"flip rates as observed": plan_suite(sizes, observed, settings, drop)}
+    return {
+        f"flip rate {rate:g}": plan_suite(sizes, dict.fromkeys(sizes, rate), settings, drop)
+        for rate in (_TYPICAL_FLIP_RATES if flip_rate is None else (flip_rate,))
+    }
 
 
 def _samples(samples: Samples) -> ModelSamples:
@@ -97,12 +98,6 @@ def _items_per_task(samples: ModelSamples) -> dict[str, int]:
     return {
         name: pc.count_distinct(task.table.column("item_id")).as_py() for name, task in samples.tasks.items()
     }
-
-
-def _assumed(sizes: dict[str, int], flip_rate: float | None) -> dict[str, dict[str, float]]:
-    """Return the given flip rate, or typical ones, for every task."""
-    rates = _TYPICAL_FLIP_RATES if flip_rate is None else (flip_rate,)
-    return {f"flip rate {rate:g}": dict.fromkeys(sizes, rate) for rate in rates}
 
 
 def _observed(first: ModelSamples, second: ModelSamples) -> tuple[dict[str, int], dict[str, float]]:

@@ -14,7 +14,7 @@ from gate.app.reporter import Reporter, SilentReporter
 from gate.app.suite import Suite, as_loaded, open_suite
 from gate.canonical import digest
 from gate.config import LoadedConfig
-from gate.decision import EarlyStopping, decide, spend
+from gate.decision import Decision, EarlyStopping, decide, spend
 from gate.engines import require_devices
 from gate.files import write_text
 from gate.report import Result, build_result, render
@@ -67,39 +67,42 @@ def run(
     started = time.monotonic()
     reporter = reporter or SilentReporter()
     loaded = as_loaded(config)
-    require_devices(loaded.config)
+    settings = loaded.config
+    require_devices(settings)
     suite = open_suite(loaded, reporter)
+    history, series = open_history(suite.store), _series(suite)
     # both models are located before the first is evaluated: a misspelt candidate must not cost GPU time
-    baseline, candidate = (
-        locate_model(loaded, settings) for settings in (loaded.config.baseline, loaded.config.candidate)
-    )
+    baseline, candidate = (locate_model(loaded, model) for model in (settings.baseline, settings.candidate))
     reference = baseline_sets(suite, baseline, reporter, force_baseline)
     # read before the candidate is evaluated, so that a damaged set or history shows early
     baseline_samples = as_samples(reference)
-    _earlier_runs(suite)
+    spends = settings.decision.alpha_spending is not None
+    if spends:
+        history.read(series)
     evaluated = candidate_sets(
         suite, candidate, reporter, baseline=baseline, reference=reference, early_stop=True
     )
     candidate_samples = as_samples(evaluated.sets)
-    with open_history(suite.store).lock():
-        earlier = _earlier_runs(suite)
-        command = command or ["gate", "run", "--config", str(loaded.path)]
-        result, pairing = _judge(
-            suite,
+    with history.lock():
+        earlier = history.read(series) if spends else []
+        pairing, decision = _judge(suite, baseline_samples, candidate_samples, earlier, evaluated.early)
+        result = build_result(
+            decision,
+            pairing,
             baseline_samples,
             candidate_samples,
-            earlier,
-            command,
+            settings.decision,
+            settings.samples.seed,
+            [shlex.join(command or ["gate", "run", "--config", str(loaded.path)])],
             time.monotonic() - started,
-            evaluated.early,
         )
         secrets = _secrets(loaded)
         shown = redact(result, secrets)
         reporter.result(shown)
-        for form, name in loaded.config.report.files.items():
+        for form, name in settings.report.files.items():
             write_text(loaded.folder / name, render(form, result, pairing, secrets))
             reporter.message(f"wrote {loaded.folder / name}")
-        _append_history(suite, result, len(earlier))
+        history.append(_record(result, series), after=len(earlier) if spends else None)
     return shown
 
 
@@ -108,10 +111,8 @@ def _judge(
     baseline: ModelSamples,
     candidate: ModelSamples,
     earlier: Sequence[Record],
-    command: Sequence[str],
-    seconds: float,
     early: EarlyStopping | None,
-) -> tuple[Result, Pairing]:
+) -> tuple[Pairing, Decision]:
     """Pair the samples, test, and decide by the policy of gate.yml and the earlier runs of its series."""
     config = suite.loaded.config
     stopped = early is not None and early.stopped  # advisory tasks come last and were then not evaluated
@@ -122,17 +123,7 @@ def _judge(
     decision = decide(
         pairing.tasks, config.decision, config.distance, roles, config.samples.seed, spending, early
     )
-    result = build_result(
-        decision,
-        pairing,
-        baseline,
-        candidate,
-        config.decision,
-        config.samples.seed,
-        [shlex.join(command)],
-        seconds,
-    )
-    return result, pairing
+    return pairing, decision
 
 
 def _secrets(loaded: LoadedConfig) -> list[str]:
@@ -149,17 +140,10 @@ def _series(suite: Suite) -> str:
     return digest([gating, policy])[:16]
 
 
-def _earlier_runs(suite: Suite) -> list[Record]:
-    """Return the earlier runs of the series if alpha is spent over them, else none."""
-    spends = suite.loaded.config.decision.alpha_spending is not None
-    return open_history(suite.store).read(_series(suite)) if spends else []
-
-
-def _append_history(suite: Suite, result: Result, earlier: int) -> None:
-    """Append the run to the store's history, from which alpha is spent."""
-    record = Record(
+def _record(result: Result, series: str) -> Record:
+    return Record(
         time=datetime.now(UTC).isoformat(timespec="seconds"),
-        series=_series(suite),
+        series=series,
         verdict=result.verdict,
         p_value=result.p_value,
         alpha=result.alpha,
@@ -168,5 +152,3 @@ def _append_history(suite: Suite, result: Result, earlier: int) -> None:
         baseline=str(result.baseline["fingerprint"]),
         candidate=str(result.candidate["fingerprint"]),
     )
-    spends = suite.loaded.config.decision.alpha_spending is not None
-    open_history(suite.store).append(record, after=earlier if spends else None)

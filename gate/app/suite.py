@@ -24,7 +24,7 @@ class Suite:
 
 
 def as_loaded(config: LoadedConfig | str | os.PathLike[str]) -> LoadedConfig:
-    """Return a configuration that is loaded; a path is read."""
+    """Return a configuration as it is, or read the file at a path."""
     return config if isinstance(config, LoadedConfig) else load_config(Path(config))
 
 

@@ -23,10 +23,10 @@ def command(config_path: Path, as_json: bool) -> int:
     from gate.app.fingerprint import fingerprint
     from gate.config import load_config
 
-    found = fingerprint(load_config(config_path))
+    result = fingerprint(load_config(config_path))
     if as_json:
-        about = {"key": found.key, **found.parts, "baseline": found.baseline, "engine": found.engine}
+        about = {"key": result.key, **result.parts, "baseline": result.baseline, "engine": result.engine}
         click.echo(json.dumps(about, indent=1))
     else:
-        click.echo(found.key)
+        click.echo(result.key)
     return 0

@@ -17,23 +17,23 @@ from gate import __version__
 from gate.errors import ExitCode, GateError
 from gate.workflow_commands import disarm
 
-# name: (module that defines `command`, line in `gate --help`); a module is imported when its command is used
+# by name, the line in `gate --help`; the module gate.cli.NAME is imported when its command is used
 _COMMANDS = {
-    "run": ("gate.cli.run", "Judge a candidate against its baseline: evaluate, compare, report."),
-    "baseline": ("gate.cli.baseline", "Evaluate the baseline and store its samples."),
-    "evaluate": ("gate.cli.evaluate", "Evaluate any model and write its samples."),
-    "compare": ("gate.cli.compare", "Compare two sample sets, or files of other tools. Needs no model."),
-    "plan": ("gate.cli.plan", "Print the detectable drop, or the number of items that a drop needs."),
-    "report": ("gate.cli.report", "Render a result.json as Markdown, HTML, JUnit XML or JSON."),
-    "demo": ("gate.cli.demo", "Run the whole job on a small real model, on a laptop CPU."),
-    "comment": ("gate.cli.comment", "Post or update the pull-request comment for a result.json."),
-    "fingerprint": ("gate.cli.fingerprint", "Print the cache key of the baseline."),
-    "merge": ("gate.cli.merge", "Merge the shards of a workflow matrix."),
-    "curate": ("gate.cli.curate", "Choose the items that carry signal, using the baseline only."),
-    "history": ("gate.cli.history", "List past runs: drops, flips, p-values, alpha spent."),
-    "doctor": ("gate.cli.doctor", "Check this machine: GPU, packages, memory, disk, network, token."),
-    "action": ("gate.cli.action", "Entry point of the GitHub Action."),
-    "schema": ("gate.cli.schema", "Print the JSON Schema of gate.yml."),
+    "run": "Evaluate the candidate (and the baseline unless it is cached), compare, report.",
+    "baseline": "Evaluate the baseline and store its samples.",
+    "evaluate": "Evaluate any model and write its samples.",
+    "compare": "Compare two sample sets, or files of other tools. Needs no model.",
+    "plan": "Print which drop a suite can detect, or how many items are needed to detect a given drop.",
+    "report": "Render a result.json in another format.",
+    "demo": "Run the gate end to end on a small real model, on a laptop CPU.",
+    "comment": "Post or update the pull-request comment for a result.json.",
+    "fingerprint": "Print the cache key of the baseline.",
+    "merge": "Merge the shards of a workflow matrix.",
+    "curate": "Keep the items that the baseline gets right sometimes but not always.",
+    "history": "List past runs: drops, flips, p-values, alpha spent.",
+    "doctor": "Check this machine: GPU, packages, memory, disk, network, token.",
+    "action": "Entry point of the GitHub Action.",
+    "schema": "Print the JSON Schema of gate.yml.",
 }
 
 
@@ -44,7 +44,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        command = importlib.import_module(_COMMANDS[cmd_name][0]).command
+        command = importlib.import_module(f"gate.cli.{cmd_name}").command
         assert isinstance(command, click.Command)  # noqa: S101 - for the type checker
         command.name = cmd_name
         return command
@@ -61,7 +61,7 @@ class _Commands(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+            formatter.write_dl(list(_COMMANDS.items()))
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -69,7 +69,7 @@ class _Commands(click.Group):
 def cli() -> None:
     """Tell whether an optimised LLM is worse than the model it replaces, or only different by noise.
 
-    Exit codes: 0 PASS, 1 FAIL (significant degradation or an exceeded budget), 2 wrong usage or input, 3 INCONCLUSIVE if
+    Exit codes: 0 PASS, 1 FAIL (significant degradation or an exceeded limit), 2 wrong usage or input, 3 INCONCLUSIVE if
     the policy blocks it, 4 the evaluation could not be completed, 130 interrupted.
     """
 
@@ -85,10 +85,8 @@ def main(arguments: list[str] | None = None) -> None:
     handler.setFormatter(_Formatter("%(levelname)s: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.captureWarnings(True)  # to the same handler
-    for noisy in (
-        "torchao",
-        "torch.utils._pytree",
-    ):  # imported by transformers; their warnings are irrelevant here
+    # imported by transformers; their warnings are irrelevant here
+    for noisy in ("torchao", "torch.utils._pytree"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     try:
         # commands return their exit code
@@ -100,9 +98,9 @@ def main(arguments: list[str] | None = None) -> None:
         _say("interrupted; completed work is kept, and the same command resumes")
         code = ExitCode.INTERRUPTED
     except click.ClickException as error:
-        said = io.StringIO()
-        error.show(file=said)
-        _say(said.getvalue().rstrip("\n"))
+        message = io.StringIO()
+        error.show(file=message)
+        _say(message.getvalue().rstrip("\n"))
         code = ExitCode.USAGE
     except SystemExit:  # click and rich exit with 1 if the reader of standard output went away
         code = ExitCode.EVALUATION

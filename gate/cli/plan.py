@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gate.cli import options
 
 if TYPE_CHECKING:
-    from gate.cli.console import Terminal
-    from gate.decision.plan import SuitePlan
-    from gate.stats import Rule
+    from rich.table import Table
+
+    from gate.decision.plan import SuitePlan, TaskPlan
 
 
 @click.command()
 @click.argument("baseline", type=click.Path(path_type=Path), required=False)
 @click.argument("second", type=click.Path(path_type=Path), required=False)
 @click.option(
-    "--n", "items", type=click.IntRange(1), help="Number of items of a single task, if no samples are given."
+    "--n", type=click.IntRange(1), help="Number of items of a single task, if no samples are given."
 )
 @click.option(
     "--flip-rate",
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     help="Expected proportion of flips. Default: as in SECOND, else 0.02, 0.05 and 0.1 in turn.",
 )
 @click.option(
-    "--drop", type=options.Number(0, 1, min_open=True), help="Also print how many items this drop needs."
+    "--drop",
+    type=options.Number(0, 1, min_open=True),
+    help="Also print how many items are needed to detect this drop.",
 )
 @options.alpha
 @options.power
@@ -36,19 +38,16 @@ if TYPE_CHECKING:
 def command(
     baseline: Path | None,
     second: Path | None,
-    items: int | None,
-    flip_rate: float | None,
     drop: float | None,
-    alpha: float,
     power: float,
-    rule: Rule,
     as_json: bool,
+    **options: Any,
 ) -> int:
-    """Print which drop a suite can detect, and how many items a given drop needs.
+    """Print which drop a suite can detect, and how many items are needed to detect a given drop.
 
     BASELINE is a stored baseline, or any file that `gate compare` reads; it gives the number of items per task.
-    SECOND is a second run of it, or an earlier candidate; it gives the flip rates. Without them, give --flip-rate and
-    --n or --drop. Drops and rates are proportions: 0.01 is one point.
+    SECOND is a second run of it, or an earlier candidate; it gives the flip rates. Without samples, give --n, or
+    --flip-rate and --drop. Drops and rates are proportions: 0.01 is one percentage point.
     """
     import json
     from dataclasses import asdict
@@ -56,9 +55,8 @@ def command(
     from gate.app.plan import plan
     from gate.cli.console import Terminal
 
-    plans = plan(
-        baseline, second, n=items, flip_rate=flip_rate, drop=drop, alpha=alpha, power=power, rule=rule
-    )
+    # the other options have the names of the keyword arguments of `gate.plan`
+    plans = plan(baseline, second, drop=drop, power=power, **options)
     if as_json:
         # the key of the JSON output is older than the name of the field
         printed = {label: asdict(suite, dict_factory=_with_json_keys) for label, suite in plans.items()}
@@ -66,31 +64,35 @@ def command(
         return 0
     terminal = Terminal()
     for label, suite in plans.items():
-        _print(terminal, label, suite, power, drop)
+        terminal.out.print(_table(label, suite, power, drop))
     return 0
 
 
-def _print(terminal: Terminal, label: str, plan: SuitePlan, power: float, drop: float | None) -> None:
+def _table(label: str, plan: SuitePlan, power: float, drop: float | None) -> Table:
     from rich.table import Table
     from rich.text import Text
 
     from gate.report.escape import log_line
 
+    def needed(row: TaskPlan | SuitePlan) -> list[str]:
+        if drop is None:
+            return []
+        return ["impossible: drop above flip rate" if row.needed is None else f"{row.needed:,}"]
+
     table = Table(title=label, title_justify="left")
     table.add_column("task", overflow="fold")
-    heads = ["n", "flip rate", f"drop detected {10 * power:g} times in 10, points"]
-    heads += [f"n needed for {100 * drop:g} points"] if drop is not None else []
+    heads = ["n", "flip rate", f"drop detected with {100 * power:g}% power, points"]
+    if drop is not None:
+        heads.append(f"n needed for {100 * drop:g} points")
     for head in heads:
         table.add_column(head, justify="right")
     for task in plan.tasks:
         row = [f"{task.n:,}", f"{100 * task.flip_rate:.2f} %", _points(task.detectable_drop)]
-        row += [_count(task.needed)] if drop is not None else []
-        table.add_row(Text(log_line(task.task)), *row)
+        table.add_row(Text(log_line(task.task)), *row, *needed(task))
     table.add_section()
     total = [f"{sum(task.n for task in plan.tasks):,}", "", _points(plan.detectable_drop)]
-    total += [_count(plan.needed)] if drop is not None else []
-    table.add_row("whole decision", *total)
-    terminal.out.print(table)
+    table.add_row("whole decision", *total, *needed(plan))
+    return table
 
 
 def _with_json_keys(fields: list[tuple[str, object]]) -> dict[str, object]:
@@ -99,7 +101,3 @@ def _with_json_keys(fields: list[tuple[str, object]]) -> dict[str, object]:
 
 def _points(drop: float | None) -> str:
     return "none" if drop is None else f"{100 * drop:.2f}"
-
-
-def _count(items: int | None) -> str:
-    return "impossible: drop above flip rate" if items is None else f"{items:,}"

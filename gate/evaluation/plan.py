@@ -124,7 +124,7 @@ class Plan:
                 tokens_in=sum(file.tokens_in for file in finished),
                 tokens_out=sum(file.tokens_out for file in finished),
             ),
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            created=datetime.now(UTC).isoformat(timespec="milliseconds"),
             quantgate=__version__,
             shard=self.shard,
             top_tokens=self.top_tokens if self.baseline is None and self.task.measures_kl else 0,

@@ -22,7 +22,7 @@ from support.hostile_result import result_with
 
 from gate.errors import SampleError
 from gate.report import Result, to_json
-from gate.report.attestation import build_statement, render_statement
+from gate.report.attestation import render_statement
 from gate.report.junit import render_junit
 
 XSD = (
@@ -146,9 +146,9 @@ def test_subject_is_the_candidate_and_configuration_is_everything_else() -> None
 )
 def test_each_verdict_maps_to_a_result(verdict: str, code: int, expected: str) -> None:
     result = judged(arc=SAME).model_copy(update={"verdict": verdict, "exit_code": code})
-    built = build_statement(result).predicate
-    assert built.result == expected
-    everywhere = [*built.passed_tests, *built.warned_tests, *built.failed_tests]
+    built = statement(result)["predicate"]
+    assert built["result"] == expected
+    everywhere = [*built["passedTests"], *built["warnedTests"], *built["failedTests"]]
     assert sorted(everywhere) == ["arc", "decision"]
 
 
@@ -164,4 +164,4 @@ def test_result_without_hashes_is_not_attested(lost: str) -> None:
     result = judged(arc=SAME)
     baseline = {key: value for key, value in result.baseline.items() if key != lost}
     with pytest.raises(SampleError, match="cannot be attested"):
-        build_statement(result.model_copy(update={"baseline": baseline}))
+        render_statement(result.model_copy(update={"baseline": baseline}))
