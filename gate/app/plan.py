@@ -1,4 +1,4 @@
-"""Which drop a suite can detect, and how many items a given drop needs."""
+"""Which drop a suite can detect, and how many items are needed to detect a given drop."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def plan(
     drop: float | None = None,
     **decision: Unpack[DecisionKeywords],
 ) -> dict[str, SuitePlan]:
-    """Return the detectable drop of a suite, and the number of items that a given drop needs; what `gate plan` does.
+    """Return the detectable drop of a suite, and the number of items needed to detect a given drop; what `gate plan` does.
 
     Parameters
     ----------

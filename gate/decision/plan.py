@@ -1,4 +1,4 @@
-"""Planning: which drop a suite can detect, and how many items a given drop needs."""
+"""Planning: which drop a suite can detect, and how many items are needed to detect a given drop."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def plan_suite(
     settings: DecisionSettings,
     drop: float | None = None,
 ) -> SuitePlan:
-    """Return the detectable drops of a suite, and the items that a given drop needs.
+    """Return the detectable drops of a suite, and the number of items needed to detect a given drop.
 
     Parameters
     ----------
