@@ -13,7 +13,7 @@ from gate.doctor.hub import examine_hub, inspect_hub
 from gate.doctor.machine import examine_downloads, examine_memory, examine_store
 from gate.doctor.models import Weights, examine_models
 from gate.doctor.scoring import examine_scoring
-from gate.doctor.software import examine_software
+from gate.doctor.software import examine_software, missing_packages
 from gate.engines.devices import local_engines
 from gate.errors import GateError
 from gate.memory import available_memory
@@ -26,25 +26,24 @@ def examine(config: Path | None, environment: Mapping[str, str], scoring: bool =
     ----------
     config : Path or None
         gate.yml; None checks the machine only.
-    environment : mapping of str to str
     scoring : bool
         Also load the candidate, downloading it if necessary, and check its scores.
     """
-    torch, hub = inspect_torch(), inspect_hub()
+    torch, hub, missing = inspect_torch(), inspect_hub(), missing_packages()
     loaded, config_finding = _load(config)
     devices = [] if loaded is None else [engine.device for engine in local_engines(loaded.config)]
-    yield from examine_software(torch, None if loaded is None else bool(devices))
+    yield from examine_software(torch, missing, None if loaded is None else bool(devices))
     yield config_finding
     if torch is not None:
         yield examine_gpu(inspect_driver(environment), torch, devices)
     models: list[Finding] = []
     weights: list[Weights] = []
     if loaded is not None:
-        models, weights = examine_models(loaded)
+        models, weights = examine_models(loaded, readable=missing is None)
     from_hub = any(model.from_hub for model in weights) or any(model.state == "problem" for model in models)
     yield examine_hub(hub, needed=from_hub)
     yield from models
-    if scoring and loaded is not None:
+    if scoring and loaded is not None and missing is None:
         yield examine_scoring(loaded)
     yield from examine_memory(weights, available_memory(), torch.memory if torch else ())
     yield examine_downloads(weights, hub.cache)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from gate.doctor.finding import Finding
 from gate.errors import GateError
@@ -28,15 +27,9 @@ def examine_github(environment: Mapping[str, str]) -> list[Finding]:
     findings = [_event(context)]
     token = raw_input(environment, "github-token") or environment.get("GITHUB_TOKEN")
     if not token:
-        findings.append(
-            Finding(
-                "token",
-                "warn",
-                "none: no comment and no status can be written. The verdict does not need a token.",
-                "Set the input github-token, or GITHUB_TOKEN where `gate` runs in a job's container.",
-            )
-        )
-        return findings
+        text = "none: no comment and no status can be written. The verdict does not need a token."
+        remedy = "Set the input github-token, or GITHUB_TOKEN where `gate` runs in a job's container."
+        return [*findings, Finding("token", "warn", text, remedy)]
     try:
         with Client(context.api_url, token, budget=5.0, timeout=10.0) as client:
             findings += _permissions(context, client)
@@ -52,12 +45,9 @@ def _event(context: Context) -> Finding:
         return Finding("event", "ok", f"{context.event_name or 'unknown event'} in {where}.")
     text = f"{context.event_name} of pull request {pull.number} in {where}"
     if pull.from_fork and context.event_name == "pull_request":
-        return Finding(
-            "event",
-            "warn",
-            f"{text}, from a fork: the token is read-only, so this job cannot comment.",
-            "Use the two stages in examples/fork-safe-*.yml. The verdict still decides the job.",
-        )
+        text += ", from a fork: the token is read-only, so this job cannot comment."
+        remedy = "Use the two stages in examples/fork-safe-*.yml. The verdict still decides the job."
+        return Finding("event", "warn", text, remedy)
     return Finding("event", "ok", f"{text}.")
 
 
@@ -79,16 +69,14 @@ def _probe_write(client: Client, path: str, what: str, permission: str) -> Findi
 
     No API lists a job's permissions. The request changes nothing, because its required field is missing.
     """
-    empty: dict[str, Any] = {}
     try:
-        client.post(path, empty, dict, repeatable=False)
+        client.post(path, {}, dict, repeatable=False)
     except GitHubError as error:
         if error.status == 422:
             return Finding(what, "ok", f"the token may write it ({permission}).")
         if error.status in (403, 404):
-            return Finding(
-                what, "warn", f"the token may not write it: {permission} is missing.", _ADD_PERMISSION
-            )
+            text = f"the token may not write it: {permission} is missing."
+            return Finding(what, "warn", text, _ADD_PERMISSION)
         text = f"it is unknown whether the token may write it: {error.message}"
         return Finding(what, "warn", text, error.hint)
     return Finding(what, "warn", "GitHub accepted an invalid request, so the token's permission is unknown.")

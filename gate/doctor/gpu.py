@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import re
 import shutil
 import subprocess  # nosec - nvidia-smi with fixed arguments
@@ -90,9 +89,8 @@ def inspect_driver(environment: Mapping[str, str], root: Path = Path("/")) -> Dr
                 timeout=20,
                 check=True,
             )
-            for name, memory, driver, capability in csv.reader(
-                io.StringIO(process.stdout), skipinitialspace=True
-            ):
+            rows = csv.reader(process.stdout.splitlines(), skipinitialspace=True)
+            for name, memory, driver, capability in rows:
                 gpus.append(f"{name} ({memory}, compute capability {capability})")
                 version = driver
         except (OSError, ValueError, subprocess.SubprocessError):
@@ -129,19 +127,13 @@ def inspect_torch() -> Torch | None:
 def examine_gpu(driver: Driver, torch: Torch, wanted: Iterable[str]) -> Finding:
     """Check whether the GPUs that the engines ask for are usable.
 
-    Parameters
-    ----------
-    driver, torch
-        From `inspect_driver` and `inspect_torch`.
-    wanted : iterable of str
-        `engine.device` of every model that is loaded on this machine.
+    `wanted` has the `engine.device` of every model that is loaded on this machine.
     """
     required = sorted({device for device in wanted if device not in ("auto", "cpu")})
     state: State = "problem" if required else "warn"
+    consequence = "engine.device auto means the CPU here"
     if required:
         consequence = f"engine.device {', '.join(required)} is unavailable"
-    else:
-        consequence = "engine.device auto means the CPU here"
     listed = "; ".join(driver.gpus or driver.devices)
     version = driver.version or "of unknown version"
     if torch.count:
@@ -150,37 +142,30 @@ def examine_gpu(driver: Driver, torch: Torch, wanted: Iterable[str]) -> Finding:
             text = f"torch sees {torch.count} GPU(s), but not {', '.join(missing)}."
             return Finding("GPU", "problem", text, "Numbers start at 0.")
         if torch.error is not None:
-            return Finding(
-                "GPU",
-                state,
-                f"torch sees {torch.count} GPU(s), but cannot use all of them: {torch.error}.",
-                "Check with nvidia-smi whether another process holds it; CUDA_VISIBLE_DEVICES can exclude it.",
+            text = f"torch sees {torch.count} GPU(s), but cannot use all of them: {torch.error}."
+            remedy = (
+                "Check with nvidia-smi whether another process holds it; CUDA_VISIBLE_DEVICES can exclude it."
             )
+            return Finding("GPU", state, text, remedy)
         name = listed or f"{torch.count} GPU(s)"
         return Finding("GPU", "ok", f"{name}; driver {version}; torch sees {torch.count}.")
     if driver.has_gpu and torch.cuda is None:
-        return Finding(
-            "GPU",
-            state,
-            f"{listed} is installed, but torch {torch.version} is a build without CUDA: {consequence}.",
-            "Install torch from PyPI (its Linux wheels include CUDA), or use the image without -cpu in its tag.",
-        )
+        text = f"{listed} is installed, but torch {torch.version} is a build without CUDA: {consequence}."
+        remedy = "Install torch from PyPI (its Linux wheels include CUDA), or use the image without -cpu in its tag."
+        return Finding("GPU", state, text, remedy)
     if driver.has_gpu:
-        return Finding(
-            "GPU",
-            state,
+        text = (
             f"{listed} is installed (driver {version}), but torch {torch.version} (CUDA {torch.cuda}) cannot use it: "
-            f"{torch.error}: {consequence}.",
-            "Update the driver on the runner, or install a torch build for an older CUDA version.",
+            f"{torch.error}: {consequence}."
         )
+        remedy = "Update the driver on the runner, or install a torch build for an older CUDA version."
+        return Finding("GPU", state, text, remedy)
     if driver.requested is not None:
-        return Finding(
-            "GPU",
-            state,
+        text = (
             f"NVIDIA_VISIBLE_DEVICES is {driver.requested}, but no GPU is visible: the container's Docker runtime "
-            f"provides none: {consequence}.",
-            NO_GPU,
+            f"provides none: {consequence}."
         )
+        return Finding("GPU", state, text, NO_GPU)
     if required:
         return Finding("GPU", "problem", f"no GPU is visible: {consequence}.", NO_GPU)
     return Finding("GPU", "ok", "none is visible; the CPU is used.")

@@ -10,17 +10,7 @@ from gate.doctor.finding import Finding
 
 @dataclass(frozen=True)
 class Hub:
-    """Settings of huggingface_hub.
-
-    Attributes
-    ----------
-    endpoint : str
-    offline : bool
-        `HF_HUB_OFFLINE`.
-    cache : Path
-        Folder of downloaded models.
-    has_token : bool
-    """
+    """Settings of huggingface_hub; `cache` is the folder of downloaded models."""
 
     endpoint: str
     offline: bool

@@ -20,7 +20,6 @@ def examine_memory(
 
     Parameters
     ----------
-    weights : sequence of Weights
     free : int
         Free bytes of main memory.
     gpus : sequence of (int, int)
@@ -34,28 +33,16 @@ def examine_memory(
         available, where = device
         what = f"{model.role} in memory"
         if model.loaded > available:
-            findings.append(
-                Finding(
-                    what,
-                    "problem",
-                    f"its weights take {size(model.loaded)}, but {where} has {size(available)} free.",
-                    "Use a larger runner, engine.device: balanced over several GPUs, or a smaller dtype.",
-                )
-            )
-        elif model.loaded > 0.8 * available:
-            findings.append(
-                Finding(
-                    what,
-                    "warn",
-                    f"its weights take {size(model.loaded)} of {size(available)} free in {where}; "
-                    "batches need memory too.",
-                    "Lower engine.max_batch_tokens, or use a larger runner.",
-                )
-            )
+            text = f"its weights take {size(model.loaded)}, but {where} has {size(available)} free."
+            remedy = "Use a larger runner, engine.device: balanced over several GPUs, or a smaller dtype."
+            findings.append(Finding(what, "problem", text, remedy))
+            continue
+        text = f"its weights take {size(model.loaded)} of {size(available)} free in {where}"
+        if model.loaded > 0.8 * available:
+            remedy = "Lower engine.max_batch_tokens, or use a larger runner."
+            findings.append(Finding(what, "warn", f"{text}; batches need memory too.", remedy))
         else:
-            findings.append(
-                Finding(what, "ok", f"{size(model.loaded)} of {size(available)} free in {where}.")
-            )
+            findings.append(Finding(what, "ok", f"{text}."))
     return findings
 
 
@@ -76,12 +63,8 @@ def examine_downloads(weights: Sequence[Weights], cache: Path) -> Finding:
     missing = sum(model.to_download or 0 for model in weights)
     free = shutil.disk_usage(_nearest_existing(cache)).free
     if missing > free:
-        return Finding(
-            "disk",
-            "problem",
-            f"{size(missing)} must be downloaded to {cache}, but only {size(free)} are free there.",
-            "Free some space, or set HF_HOME to a larger disk.",
-        )
+        text = f"{size(missing)} must be downloaded to {cache}, but only {size(free)} are free there."
+        return Finding("disk", "problem", text, "Free some space, or set HF_HOME to a larger disk.")
     text = f"{size(free)} free at {cache}"
     return Finding("disk", "ok", f"{text}; {size(missing)} must be downloaded." if missing else f"{text}.")
 
@@ -91,16 +74,11 @@ def examine_store(store: Path) -> Finding:
     folder = _nearest_existing(store)
     free = shutil.disk_usage(folder).free
     if not os.access(folder, os.W_OK):
-        return Finding(
-            "store", "problem", f"{folder} is not writable.", "Set samples.store to another folder."
-        )
+        text = f"{folder} is not writable."
+        return Finding("store", "problem", text, "Set samples.store to another folder.")
     if free < _LOW_DISK:
-        return Finding(
-            "store",
-            "warn",
-            f"{size(free)} are free at {folder}.",
-            "A task of 10,000 items takes up to 10 MiB.",
-        )
+        text = f"{size(free)} are free at {folder}."
+        return Finding("store", "warn", text, "A task of 10,000 items takes up to 10 MiB.")
     sets = list((store / "baseline").glob("*/*/manifest.json"))
     if not sets:
         text = f"{store} contains no baseline, so the first run evaluates it; {size(free)} free."

@@ -21,12 +21,10 @@ class Weights:
 
     Attributes
     ----------
-    role : {"baseline", "candidate"}
     device : str
         `engine.device`.
     loaded : int or None
         Bytes of the weights in memory; None if unknown.
-    from_hub : bool
     to_download : int or None
         Bytes that are not in the local cache; None if unknown or not from the hub.
     """
@@ -38,8 +36,11 @@ class Weights:
     to_download: int | None = None
 
 
-def examine_models(loaded: LoadedConfig) -> tuple[list[Finding], list[Weights]]:
-    """Locate both models as `gate run` does, without downloading or hashing them."""
+def examine_models(loaded: LoadedConfig, readable: bool = True) -> tuple[list[Finding], list[Weights]]:
+    """Locate both models as `gate run` does, without downloading or hashing them.
+
+    Unless checkpoints are `readable`, because packages are missing, only served models are examined.
+    """
     from gate.engines import locate
 
     findings, weights = [], []
@@ -49,6 +50,9 @@ def examine_models(loaded: LoadedConfig) -> tuple[list[Finding], list[Weights]]:
         if engine.kind != "transformers":
             findings.append(Finding(role, "ok", f"{settings.model}, served at {engine.base_url}."))
             continue
+        if not readable:
+            findings.append(Finding(role, "warn", f"{settings.model} is not checked: packages are missing."))
+            continue
         try:
             source = locate(settings, loaded.folder, engine)
         except GateError as error:
@@ -57,14 +61,13 @@ def examine_models(loaded: LoadedConfig) -> tuple[list[Finding], list[Weights]]:
         if source.folder is not None:
             stored = _stored_bytes(source.folder, settings)
             text = f"{settings.model}, {size(stored)} of weights in {source.folder}."
-            findings.append(Finding(role, "ok", text))
             weights.append(Weights(role, engine.device, _loaded_bytes(stored, source.folder, settings)))
-            continue
-        total, missing = _hub_bytes(settings, source.revision)
-        text = f"{settings.model} at commit {(source.revision or '')[:12]} of the hub"
-        text += f", {size(total)} of weights." if total is not None else "; its size is unknown."
+        else:
+            total, missing = _hub_bytes(settings, source.revision)
+            text = f"{settings.model} at commit {(source.revision or '')[:12]} of the hub"
+            text += f", {size(total)} of weights." if total is not None else "; its size is unknown."
+            weights.append(Weights(role, engine.device, total, True, missing))
         findings.append(Finding(role, "ok", text))
-        weights.append(Weights(role, engine.device, total, True, missing))
     return findings, weights
 
 
@@ -104,15 +107,13 @@ def _hub_bytes(settings: ModelSettings, revision: str | None) -> tuple[int | Non
         return None, None
     sizes = {sibling.rfilename: sibling.size or 0 for sibling in info.siblings or []}
     if settings.gguf_file is not None:
-        chosen = {name: count for name, count in sizes.items() if name == settings.gguf_file}
+        names = [name for name in sizes if name == settings.gguf_file]
     else:
-        by_suffix = (
-            {name: count for name, count in sizes.items() if name.endswith(suffix)} for suffix in _WEIGHTS
-        )
-        chosen = next((files for files in by_suffix if files), {})
-    missing = {
-        name: count
-        for name, count in chosen.items()
+        by_suffix = ([name for name in sizes if name.endswith(suffix)] for suffix in _WEIGHTS)
+        names = next((names for names in by_suffix if names), [])
+    missing = [
+        name
+        for name in names
         if not isinstance(try_to_load_from_cache(settings.model, name, revision=revision), str)
-    }
-    return sum(chosen.values()), sum(missing.values())
+    ]
+    return sum(sizes[name] for name in names), sum(sizes[name] for name in missing)

@@ -24,13 +24,10 @@ def examine_scoring(loaded: LoadedConfig) -> Finding:
     if settings.tokenizer == "baseline":
         settings = settings.model_copy(update={"tokenizer": loaded.config.baseline.model})
     from gate.engines import fetch, locate
-    from gate.engines.extra import LOCAL_ENGINE, require_packages
+    from gate.engines.hf.engine import TransformersEngine
+    from gate.engines.hf.scoring.check import self_check
 
     try:
-        require_packages(*LOCAL_ENGINE)
-        from gate.engines.hf.engine import TransformersEngine
-        from gate.engines.hf.scoring.check import self_check
-
         source = fetch(locate(settings, loaded.folder, engine), engine, loaded.folder, None)
         report = self_check(TransformersEngine(source, engine).scorer)
     except GateError as error:

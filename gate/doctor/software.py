@@ -15,16 +15,19 @@ from gate.packages import installed_version
 _FORMATS = ("torchao", "bitsandbytes", "compressed-tensors", "gptqmodel", "gguf")
 
 
-def examine_software(torch: Torch | None, loads_models: bool | None) -> list[Finding]:
-    """List the installed versions.
+def missing_packages() -> ModelError | None:
+    """Return the error that names the missing packages of the transformers engine; None if all are installed."""
+    try:
+        require_packages(*LOCAL_ENGINE)
+    except ModelError as error:
+        return error
+    return None
 
-    Parameters
-    ----------
-    torch : Torch or None
-        None if torch is not installed.
-    loads_models : bool or None
-        Whether a model of gate.yml is loaded on this machine; None without a gate.yml.
-    """
+
+def examine_software(
+    torch: Torch | None, missing: ModelError | None, loads_models: bool | None
+) -> list[Finding]:
+    """List the installed versions; `loads_models`: whether gate.yml needs the `missing` packages, None without one."""
     system = f"{platform.system()} {platform.machine()}"
     findings = [
         Finding("quantgate", "ok", __version__),
@@ -33,11 +36,9 @@ def examine_software(torch: Torch | None, loads_models: bool | None) -> list[Fin
     if torch is not None:
         build = "a CPU build" if torch.cuda is None else f"built for CUDA {torch.cuda}"
         findings.append(Finding("torch", "ok", f"{torch.version}, {build}"))
-    try:
-        require_packages(*LOCAL_ENGINE)
-    except ModelError as error:
+    if missing is not None:
         states: dict[bool | None, State] = {True: "problem", None: "warn", False: "ok"}
-        findings.append(Finding("packages", states[loads_models], error.message, error.hint))
+        findings.append(Finding("packages", states[loads_models], missing.message, missing.hint))
     names = ("transformers", *_FORMATS)
     installed = [f"{name} {version}" for name in names if (version := installed_version(name))]
     text = f"{', '.join(installed) or 'none'} (packages that read checkpoints)"

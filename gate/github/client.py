@@ -26,6 +26,7 @@ _SECONDARY_WAIT = 60.0  # GitHub: without a header, wait at least a minute, then
 T = TypeVar("T")
 Query = Mapping[str, str | int]
 
+
 class GitHubError(GateError):
     """GitHub refused a request or could not be reached.
 

@@ -99,17 +99,19 @@ def test_without_torch_it_names_the_extra_to_install(
     code: int,
     state: str,
 ) -> None:
-    for name in [name for name in sys.modules if name.split(".")[0] in ("torch", "transformers")]:
+    absent = ("torch", "transformers", "safetensors")
+    for name in [name for name in sys.modules if name.split(".")[0] in absent]:
         monkeypatch.delitem(sys.modules, name)
-    for name in ("torch", "transformers"):
+    for name in absent:
         monkeypatch.setitem(sys.modules, name, None)  # as if it were not installed
     edit_gate_yml(project, engine=engine)
     exit_code, out, _ = run_gate("doctor", "--json")
     assert exit_code == code
     findings = {finding["what"]: finding for finding in json.loads(out)["findings"]}
     assert findings["packages"]["state"] == state
-    assert "not installed: torch, transformers." in findings["packages"]["text"]
+    assert "not installed: torch, transformers, safetensors." in findings["packages"]["text"]
     assert findings["packages"]["remedy"] == "pip install 'quantgate[transformers]'"
+    assert out.count("not installed") == 1
     assert not {"torch", "GPU"} & findings.keys()
 
 
