@@ -43,21 +43,14 @@ def preferred(names: Collection[str], defaults: Sequence[str]) -> str | None:
 def lower_is_better(metric: str, declared: bool | None = None) -> bool:
     """Return whether a smaller value of a metric is better.
 
-    Parameters
-    ----------
-    metric : str
-    declared : bool or None
-        `higher_is_better` of the task; None where the task does not declare it. Undeclared metrics are looked up by
-        name, and unknown names count as higher is better.
+    `declared` is `higher_is_better` of the task; None where the task does not declare it. Undeclared metrics are looked
+    up by name, and unknown names count as higher is better.
     """
     return metric in _LOWER_IS_BETTER if declared is None else not declared
 
 
 def pick_choice(
-    loglikelihoods: Sequence[float],
-    choices: Sequence[str],
-    metric: str,
-    unconditioned: Sequence[float] = (),
+    loglikelihoods: Sequence[float], choices: Sequence[str], metric: str, unconditioned: Sequence[float] = ()
 ) -> int:
     """Return the 0-based index of the model's choice, as in lm-eval's `ConfigurableTask.process_results`.
 
@@ -71,7 +64,6 @@ def pick_choice(
         Log-likelihood of each choice given the context, in nats.
     choices : sequence of str
         Texts of the choices, without the target delimiter.
-    metric : str
     unconditioned : sequence of float
         Log-likelihood of each choice without context, in nats; only for `acc_mutual_info`.
     """

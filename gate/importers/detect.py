@@ -8,7 +8,7 @@ from pathlib import Path
 from gate.errors import SampleError
 from gate.harness import SAMPLES_PREFIX, is_results_name
 from gate.importers.files import LINES, READABLE, TABLES, files_in, no_rows, refuse_empty, subfolders
-from gate.importers.jsonlines import first_object, read_json
+from gate.jsonlines import first_object, read_json
 
 
 class Kind(Enum):

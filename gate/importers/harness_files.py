@@ -12,7 +12,7 @@ from gate.errors import SampleError
 from gate.harness import results_name, split_samples_name
 from gate.importers.detect import harness_files
 from gate.importers.files import LINES, files_in, shorten, subfolders
-from gate.importers.jsonlines import mapping, read_json
+from gate.jsonlines import mapping, read_json
 
 _MODEL = ("model", "model_args", "model_dtype")
 

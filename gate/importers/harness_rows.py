@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from gate.canonical import canonical_json, text_digest
 from gate.errors import SampleError
-from gate.importers.jsonlines import as_text, clean_text, json_lines
+from gate.jsonlines import as_text, clean_text, json_lines
 
 _FIELDS = frozenset(
     [

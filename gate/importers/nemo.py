@@ -17,7 +17,7 @@ from gate.importers.build import parse_score, refuse_unscored, task_samples
 from gate.importers.choose import Selection
 from gate.importers.detect import nemo_bundles
 from gate.importers.files import no_rows, refuse_models, shorten, source_files, subfolders
-from gate.importers.jsonlines import as_text, json_lines, mapping, read_json
+from gate.jsonlines import as_text, json_lines, mapping, read_json
 from gate.samples.record import ModelSamples, TaskSamples
 
 _REWARD = "reward"
@@ -165,10 +165,7 @@ def _facets(config: Mapping[str, Any]) -> dict[str, str]:
     if not config:
         return {}
     settings = {key: config[key] for key in _GENERATION if config.get(key) is not None}
-    return {
-        "generation": canonical_json(settings),
-        "system_prompt": str(config.get("system_prompt") or ""),
-    }
+    return {"generation": canonical_json(settings), "system_prompt": str(config.get("system_prompt") or "")}
 
 
 def _text(value: object) -> str | None:

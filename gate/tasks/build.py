@@ -1,4 +1,4 @@
-"""Builds a `Task` from its settings and its file."""
+"""Builds the tasks of a gate.yml from their settings and files."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gate.canonical import canonical_json, digest
-from gate.config import SampleSettings, TaskSettings
-from gate.errors import TaskError
+from gate.config import GateConfig, SampleSettings, TaskSettings
+from gate.errors import ConfigError, TaskError
 from gate.tasks.curation import select_items
 from gate.tasks.documents import Document, read_documents
 from gate.tasks.file_task import FileTask
-from gate.tasks.harness import build_harness_task
+from gate.tasks.harness import HarnessItem, build_harness_task
 from gate.tasks.requests import Message
 from gate.tasks.scoring import SCORING_VERSION, normalise
 from gate.tasks.task import Item, Sampling, Task
@@ -31,6 +31,30 @@ class _Rendered:
     targets: tuple[str, ...]
 
 
+def build_suite(config: GateConfig, folder: Path) -> tuple[Task, ...]:
+    """Build every task of a gate.yml in `folder`.
+
+    Raises
+    ------
+    TaskError
+        See `build_task`.
+    ConfigError
+        Two gating registry tasks share a document: the tests assume independent items.
+    """
+    tasks = tuple(build_task(task, config.samples, folder, config.include_path) for task in config.tasks)
+    owners: dict[str, str] = {}
+    for task in tasks:
+        for item in task.items if task.role == "gating" else ():
+            if isinstance(item, HarnessItem):
+                owner = owners.setdefault(digest(item.document), task.name)
+                if owner != task.name:
+                    raise ConfigError(
+                        f"tasks {owner} and {task.name} share documents, whose flips would count twice.",
+                        "Make one of them advisory, or name only the group.",
+                    )
+    return tasks
+
+
 def build_task(
     settings: TaskSettings, samples: SampleSettings, folder: Path, include_path: Sequence[str | Path] = ()
 ) -> Task:
@@ -38,7 +62,6 @@ def build_task(
 
     Parameters
     ----------
-    settings : TaskSettings
     samples : SampleSettings
         For `limit`, `repeats`, `temperature` and `seed`.
     folder : Path

@@ -19,15 +19,12 @@ class Curation(BaseModel):
 
     Attributes
     ----------
-    task, task_fingerprint : str
     baseline : str
         Fingerprint of the model that answered.
     runs, temperature, seed
         Number of answers per item, and how they were sampled.
-    total : int
-        Items of the task.
-    always_right, always_wrong : int
-        Items that were dropped because every answer was right, or wrong.
+    total, always_right, always_wrong : int
+        Items of the task, and those dropped because every answer was right, or wrong.
     kept : list of str
         `item_id` of the other items.
     """

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gate.canonical import canonical_json, digest
-from gate.errors import TaskError
+from gate.errors import SampleError, TaskError
+from gate.jsonlines import json_lines
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,6 @@ class Document:
 
     Attributes
     ----------
-    fields : mapping
-        Values of the row, by column or key.
     line : int
         1-based line (JSONL, CSV) or row (Parquet), for messages.
     item_id : str
@@ -40,15 +38,16 @@ def read_documents(path: Path) -> list[Document]:
     TaskError
         The file is missing, empty or unreadable, a line is invalid, or documents are duplicated.
     """
-    readers = {".jsonl": _jsonl, ".ndjson": _jsonl, ".csv": _csv, ".parquet": _parquet}
+    readers = {".jsonl": json_lines, ".ndjson": json_lines, ".csv": _csv, ".parquet": _parquet}
     reader = readers.get(path.suffix.lower())
     if reader is None:
         raise TaskError(
-            f"{path.name} has the suffix {path.suffix or '(none)'!r}.",
-            "Use a .jsonl, .csv or .parquet file.",
+            f"{path.name} has the suffix {path.suffix or '(none)'!r}.", "Use a .jsonl, .csv or .parquet file."
         )
     try:
         rows = list(reader(path))
+    except SampleError as error:
+        raise TaskError(error.message, error.hint) from None
     except FileNotFoundError:
         raise TaskError(f"the file {path} does not exist.", "Check `file:` in gate.yml.") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -81,28 +80,6 @@ def _refuse_duplicates(documents: list[Document], path: Path) -> None:
             "Items are paired by content, so each may occur once. Remove the copies, or add a field that distinguishes "
             "them (an id).",
         )
-
-
-def _jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    with path.open(encoding="utf-8-sig") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line.rstrip())  # with its line break, an error would name the next line
-            except json.JSONDecodeError as error:
-                raise TaskError(
-                    f"{path}:{number}: not valid JSON: {error.msg} at column {error.colno}.",
-                    "Each line must be one JSON object.",
-                ) from None
-            except (ValueError, RecursionError) as error:  # 5,000 digits, or 5,000 nested brackets
-                raise TaskError(f"{path}:{number}: not readable JSON: {error}.") from None
-            if not isinstance(row, dict):
-                raise TaskError(
-                    f"{path}:{number}: expected a JSON object, found a {type(row).__name__}.",
-                    'Each line must look like {"question": ..., "answer": ...}.',
-                )
-            yield number, row
 
 
 def _csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -61,8 +61,6 @@ class LoglikelihoodRequest:
 
     Attributes
     ----------
-    context : str
-    continuations : tuple of str
     top : int
         Number of tokens to return of the distribution after the context (at most the vocabulary); 0 returns none.
     reference : Distribution or None
@@ -118,9 +116,6 @@ class GenerateRequest:
 
     Attributes
     ----------
-    context : str
-    stop : tuple of str
-    max_tokens : int
     temperature : float
         0 decodes greedily; otherwise tokens are sampled from the whole vocabulary.
     seed : int

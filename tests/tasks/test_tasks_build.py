@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.jsonl import write_jsonl
 from support.tiny import write_tiny_task
 
 from gate.config import SampleSettings, TaskSettings
@@ -31,7 +32,7 @@ GENERATE: dict[str, Any] = {
 
 
 def write(folder: Path, *rows: dict[str, Any], name: str = "items.jsonl") -> None:
-    (folder / name).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    write_jsonl(folder / name, rows)
 
 
 def build(folder: Path, settings: dict[str, Any], samples: dict[str, Any] | None = None) -> Task:

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.jsonl import write_jsonl
 
 from gate.canonical import canonical_json, digest, text_digest
 from gate.config import SampleSettings, TaskSettings
@@ -28,7 +29,7 @@ ROWS: list[dict[str, Any]] = [
 
 def write(path: Path, rows: list[dict[str, Any]]) -> Path:
     if path.suffix in (".jsonl", ".ndjson"):
-        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        write_jsonl(path, rows)
     elif path.suffix == ".csv":
         with path.open("w", newline="", encoding="utf-8") as handle:
             writer = csv.DictWriter(handle, list(rows[0]))
@@ -86,7 +87,7 @@ def test_blank_lines_are_skipped_but_counted(tmp_path: Path) -> None:
         ("a.jsonl", b'{"a": 1}\n{"a": \n', "a.jsonl:2: not valid JSON: Expecting value at column 6"),
         ("a.jsonl", b'{"a": 1}\n\n[1]\n', "a.jsonl:3: expected a JSON object, found a list"),
         ("a.jsonl", b'{"a": 1} {"a": 2}\n', "a.jsonl:1: not valid JSON: Extra data"),
-        ("a.jsonl", b'{"a": "\xff"}\n', "cannot be read: 'utf-8' codec"),
+        ("a.jsonl", b'{"a": "\xff"}\n', "a.jsonl:1: not valid JSON: byte 8 is not UTF-8"),
         ("a.jsonl", b"", "holds no documents"),
         ("a.jsonl", b"\n \n", "holds no documents"),
         ("a.csv", b"", "holds no documents"),

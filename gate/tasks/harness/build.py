@@ -38,7 +38,6 @@ def build_harness_task(
 
     Parameters
     ----------
-    settings : TaskSettings
     samples : SampleSettings
         For `limit`, and for `repeats`, `temperature` and `seed` if texts are generated.
     include_path : sequence of Path

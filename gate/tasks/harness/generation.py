@@ -26,13 +26,7 @@ class Generation:
 def generation(settings: Mapping[str, Any], where: str, temperature: float = 0.0) -> Generation:
     """Read the `generation_kwargs` of a request, with the defaults of lm-eval 0.4.
 
-    Parameters
-    ----------
-    settings : mapping
-    where : str
-        The task, for messages.
-    temperature : float
-        Overrides the temperature of the settings if above 0.
+    A `temperature` above 0 overrides that of the settings. `where` names the task in messages.
 
     Raises
     ------

@@ -57,13 +57,8 @@ class Metric:
 def metrics_of(task: Any, values: Mapping[str, Any] | None, where: str) -> dict[str, Metric]:
     """Return the metrics of an lm-eval task with one score per document, by name.
 
-    Parameters
-    ----------
-    task : lm_eval.api.task.Task
-    values : mapping or None
-        Output of the task's `process_results` for a made-up answer to the first document; None if that failed.
-    where : str
-        The task, for messages.
+    `values` is the output of the task's `process_results` for a made-up answer to the first document; None if that
+    failed. `where` names the task in messages.
 
     Raises
     ------

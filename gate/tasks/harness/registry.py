@@ -21,13 +21,7 @@ _DEFINITION = re.compile(rb"^(?:task|group|tag):[ \t]*([\w.+:\-]+)[ \t]*$", re.M
 
 
 def load(name: str, include_path: Sequence[Path]) -> dict[str, Any]:
-    """Return lm-eval's task objects of a task, group or tag, by name.
-
-    Parameters
-    ----------
-    name : str
-    include_path : sequence of Path
-        Folders with task files of the user; they override lm-eval's.
+    """Return lm-eval's task objects of a task, group or tag, by name. Files in `include_path` override lm-eval's.
 
     Raises
     ------

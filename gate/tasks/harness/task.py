@@ -54,7 +54,6 @@ class HarnessTask(Task):
 
     Attributes
     ----------
-    subtasks : mapping of str to lm_eval.api.task.Task
     score_by : Metric
         The metric that is read; every subtask has it.
     filter_name : str

@@ -29,7 +29,8 @@ def json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         for number, raw in enumerate(lines, start=1):
             line = raw.removeprefix(_BOM) if number == 1 else raw
             if line and not line.isspace():
-                yield number, _object(line, f"{path}:{number}", _LINE_HINT)
+                # with its line break, an error would name a column of the next line
+                yield number, _object(line.rstrip(), f"{path}:{number}", _LINE_HINT)
 
 
 def first_object(path: Path) -> dict[str, Any] | None:
@@ -45,11 +46,8 @@ def read_json(path: Path) -> dict[str, Any]:
     SampleError
         The file is not JSON, or not an object.
     """
-    return _object(
-        path.read_bytes().removeprefix(_BOM),
-        str(path),
-        "The file must be one JSON object in UTF-8. Check whether it was cut.",
-    )
+    hint = "The file must be one JSON object in UTF-8. Check whether it was cut."
+    return _object(path.read_bytes().removeprefix(_BOM), str(path), hint)
 
 
 def mapping(value: object) -> Mapping[str, Any]:
@@ -73,15 +71,12 @@ def _object(content: bytes, where: str, hint: str) -> dict[str, Any]:
     try:
         value = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise SampleError(f"{where}: not valid JSON: {_reason(error)}.", hint) from None
+        reason = str(error) or type(error).__name__
+        if isinstance(error, json.JSONDecodeError):
+            reason = f"{error.msg} at column {error.colno}"
+        elif isinstance(error, UnicodeDecodeError):
+            reason = f"byte {error.start + 1} is not UTF-8"
+        raise SampleError(f"{where}: not valid JSON: {reason}.", hint) from None
     if not isinstance(value, dict):
         raise SampleError(f"{where}: expected a JSON object, found a {type(value).__name__}.", hint)
     return value
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, json.JSONDecodeError):
-        return f"{error.msg} at column {error.colno}"
-    if isinstance(error, UnicodeDecodeError):
-        return f"byte {error.start + 1} is not UTF-8"
-    return str(error) or type(error).__name__
