@@ -27,7 +27,9 @@ def plan(
     drop: float | None = None,
     **decision: Unpack[DecisionKeywords],
 ) -> dict[str, SuitePlan]:
-    """Return the detectable drop of a suite, and the number of items needed to detect a given drop; what `gate plan` does.
+    """Return the detectable drop of a suite, and the number of items needed to detect a given drop.
+
+    The command `gate plan` calls it.
 
     Parameters
     ----------

@@ -69,8 +69,8 @@ _FORMS: tuple[Form, ...] = ("json", "markdown", "html", "junit")
 def command(context: click.Context, /, baseline: Path, candidate: Path, quiet: bool, **options: Any) -> int:
     """Test whether the samples in CANDIDATE are worse than those in BASELINE.
 
-    Each is a folder that `gate evaluate` wrote, a file or folder of LM Evaluation Harness samples_*.jsonl, an
-    Inspect log, NeMo Evaluator's results.jsonl, or a CSV, JSONL or Parquet file with the columns task, item_id,
+    Each of the two is a folder that `gate evaluate` wrote, a file or folder of LM Evaluation Harness samples_*.jsonl,
+    an Inspect log, NeMo Evaluator's results.jsonl, or a CSV, JSONL or Parquet file with the columns task, item_id,
     output, target, correct (or score).
     """
     from gate.app.compare import compare_samples

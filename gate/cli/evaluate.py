@@ -33,10 +33,14 @@ class Shard(click.ParamType):  # type: ignore[type-arg]
     "-o", "--out", type=click.Path(path_type=Path), required=True, help="Folder for the sample sets."
 )
 @click.option("--baseline", "as_baseline", is_flag=True, help="Evaluate the baseline of gate.yml instead.")
-@click.option("--dtype", type=click.Choice(["auto", "bfloat16", "float16", "float32"]), help="Number format.")
-@click.option("--revision", help="Hub revision.")
+@click.option(
+    "--dtype",
+    type=click.Choice(["auto", "bfloat16", "float16", "float32"]),
+    help="Number format of the weights.",
+)
+@click.option("--revision", help="Hub revision of MODEL.")
 @click.option("--gguf-file", help="File name of a GGUF checkpoint inside the model folder.")
-@click.option("--tokenizer", help="Folder or hub name of the tokenizer, or `baseline`.")
+@click.option("--tokenizer", help="Folder or hub name of the tokenizer; `baseline` uses the baseline's.")
 @click.option("--kl", is_flag=True, help="Measure KL divergence from the baseline's samples in the store.")
 @click.option(
     "--shard",
