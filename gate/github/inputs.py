@@ -130,7 +130,7 @@ class Inputs(BaseModel):
         "PASS also requires proof that the mean drop is below this proportion; the value `none` disables it.",
     )
     on_inconclusive: str | None = _overrides(
-        "decision.on_inconclusive", "What INCONCLUSIVE does to the job: pass or fail."
+        "decision.on_inconclusive", "Whether the job passes or fails on INCONCLUSIVE: pass or fail."
     )
     max_flip_rate: Annotated[float | None, OrNone] = _overrides(
         "distance.max_flip_rate",
