@@ -87,12 +87,8 @@ class Worker:
 class ReplicaEngine:
     """Answers requests with copies of the transformers engine on Ray workers; see `gate.engines.base.Engine`.
 
-    Parameters
-    ----------
-    source : ModelSource
-    settings : EngineSettings
-        `replicas` is the number of copies; `address` is that of a running cluster. Without it, a cluster is started on
-        this machine and stopped with the engine. Each copy has its own GPU, or an equal share of the processors.
+    `engine.replicas` is the number of copies, `engine.address` a running cluster. Without an address, a cluster is
+    started on this machine and stopped with the engine. Each copy has its own GPU or an equal share of the processors.
 
     Attributes
     ----------

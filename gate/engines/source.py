@@ -133,9 +133,7 @@ def fetch(
 
 
 def identify(source: ModelSource, engine: EngineSettings, base: Path) -> ModelIdentity:
-    """Identify a model by its hub commit or by the contents of its files.
-
-    For a served model, see `gate.engines.openai.identity`.
+    """Identify a model by its hub commit, the contents of its files, or its server (`gate.engines.openai.identity`).
 
     Raises
     ------

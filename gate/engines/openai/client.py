@@ -81,8 +81,10 @@ class Client:
     async def __aexit__(self, *_: object) -> None:
         await self._http.aclose()
 
-    async def get(self, route: str, attempts: int = ATTEMPTS) -> Any:
-        """Return the JSON of a route; `v1/...` is below `base_url`, other routes are beside it.
+    async def request(self, route: str, body: dict[str, Any] | None = None, attempts: int = ATTEMPTS) -> Any:
+        """Return the JSON reply of a route, after a POST if there is a body, else a GET.
+
+        `v1/...` is below `base_url`, other routes are beside it.
 
         Raises
         ------
@@ -91,13 +93,6 @@ class Client:
         EvaluationError
             There is no reply in time, or it is not JSON.
         """
-        return await self._request("GET", route, None, attempts)
-
-    async def post(self, route: str, body: dict[str, Any], attempts: int = ATTEMPTS) -> Any:
-        """Return the JSON reply to a body; see `get`."""
-        return await self._request("POST", route, body, attempts)
-
-    async def _request(self, method: str, route: str, body: dict[str, Any] | None, attempts: int) -> Any:
         start = self._base if route.startswith("v1/") else self._root
         url = start.copy_with(path=f"{start.path.rstrip('/')}/{route.removeprefix('v1/')}")
         timeout = self._settings.timeout
@@ -108,7 +103,7 @@ class Client:
                 with attempt:
                     number = attempt.num
                     async with asyncio.timeout(timeout):
-                        reply = await self._http.request(method, url, json=body)
+                        reply = await self._http.request("POST" if body else "GET", url, json=body)
                     self._check(reply, route)
         except _BusyError as busy:
             wait = f" and asks to wait {busy.wait:.0f} s" if busy.wait is not None else ""

@@ -51,7 +51,7 @@ class Completions:
             "seed": 0,
         }
         body |= {"return_tokens_as_token_ids": True, **options} if by_id else options
-        completion = read(Completion, await self._client.post(_ROUTE, body, attempts), _ROUTE)
+        completion = read(Completion, await self._client.request(_ROUTE, body, attempts), _ROUTE)
         if not completion.choices:
             raise EvaluationError(f"the server answers /{_ROUTE} without a choice.")
         return completion

@@ -49,12 +49,8 @@ Measured = TypeVar("Measured", LoglikelihoodAnswer, GenerateAnswer)
 class OpenAIEngine:
     """Answers requests through a server; see `gate.engines.base.Engine`.
 
-    Parameters
-    ----------
-    source : ModelSource
-        A served model. A tokenizer folder must hold the served model's tokenizer: prompts are then tokenised on this
-        machine, and sent as token ids if the server accepts them.
-    settings : EngineSettings
+    If the source has a tokenizer folder, it must hold the served model's tokenizer. Prompts are then tokenised on this
+    machine, and sent as token ids if the server accepts them.
 
     Raises
     ------
@@ -103,10 +99,7 @@ class OpenAIEngine:
     def render_chat(self, messages: Sequence[Message]) -> str:
         """Return the prompt that the chat template renders: that of the tokenizer here, else the server's.
 
-        Raises
-        ------
-        TaskError
-            There is no template, or it rejects the messages.
+        A missing template, or one that rejects the messages, is a TaskError.
         """
         if self._local is not None:
             return render_chat(self._local.tokenizer, messages, self._name)
@@ -118,7 +111,7 @@ class OpenAIEngine:
             try:
                 async with Client(self._settings) as client:
                     body = {"messages": [asdict(message) for message in messages]}
-                    reply = await client.post("apply-template", body)
+                    reply = await client.request("apply-template", body)
                 if isinstance(reply, dict) and isinstance(reply.get("prompt"), str):
                     return str(reply["prompt"])
             except RefusedError as error:

@@ -88,7 +88,7 @@ class LlamaCppScorer:
             "id_slot": lane % self._slots,
             **({} if force is None else {"logit_bias": [[force, _FORCE]]}),
         }
-        positions = read(NativeCompletion, await self._client.post(_ROUTE, body), _ROUTE).positions
+        positions = read(NativeCompletion, await self._client.request(_ROUTE, body), _ROUTE).positions
         if not positions or not positions[0].top or positions[0].token is None:
             raise EvaluationError(
                 "the llama.cpp server returned no log-probabilities (n_probs).",

@@ -63,7 +63,7 @@ async def find_server(client: Client, name: str) -> Server:
         It does not serve the model.
     """
     try:
-        models = await client.get("v1/models", _OPENING_ATTEMPTS)
+        models = await client.request("v1/models", attempts=_OPENING_ATTEMPTS)
     except RefusedError as error:
         if error.status != 404:  # some gateways lack the route
             raise
@@ -115,7 +115,7 @@ def _find_entry(client: Client, name: str, entries: list[dict[str, Any]]) -> dic
 async def _get_optional(client: Client, route: str) -> dict[str, Any]:
     """Return the reply of a route that only some servers have, or an empty dict."""
     try:
-        reply = await client.get(route, 1)
+        reply = await client.request(route, attempts=1)
     except EvaluationError:
         return {}
     return reply if isinstance(reply, dict) else {}

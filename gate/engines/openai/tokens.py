@@ -87,7 +87,7 @@ class RemoteTokens:
             body: dict[str, Any] = {"content": text, "add_special": special, "parse_special": True}
         else:
             body = {"model": self._server.model, "prompt": text, "add_special_tokens": special}
-        reply = await self._client.post("tokenize", body)
+        reply = await self._client.request("tokenize", body)
         ids = reply.get("tokens") if isinstance(reply, dict) else None
         if not isinstance(ids, list) or not all(isinstance(token, int) for token in ids):
             raise RefusedError(200, f"the server {self._client.address} answers /tokenize without token ids.")
@@ -128,7 +128,7 @@ async def check_same_tokenizer(client: Client, server: Server, local: LocalToken
             same, difference = remote_ids == ids, f"{remote_ids[:12]}, expected {ids[:12]}"
         else:
             body = {"model": server.model, "prompt": text, "max_tokens": 1, "temperature": 0}
-            reply = await client.post("v1/completions", body)
+            reply = await client.request("v1/completions", body)
             usage = reply.get("usage") if isinstance(reply, dict) else None
             count = usage.get("prompt_tokens") if isinstance(usage, dict) else None
             same, difference = count in (None, len(ids)), f"{count} tokens, expected {len(ids)}"

@@ -53,7 +53,7 @@ class KVCacheManager:
     def fork(self, capacities: Mapping[int, int], length: int, source: int | None = None) -> PageCopy | None:
         """Allocate pages for new sequences that start with tokens already in the cache.
 
-        Full pages are shared. A partly filled page is copied.
+        Full pages are shared. A partly filled page is returned for the caller to copy.
 
         Parameters
         ----------
@@ -63,11 +63,6 @@ class KVCacheManager:
             Number of tokens to share; possibly 0.
         source : int, optional
             The sequence that has these tokens; by default the shared prefix.
-
-        Returns
-        -------
-        PageCopy or None
-            The page that the caller has to copy.
         """
         pages = self.prefix_pages if source is None else self._tables[source]
         full, rest = divmod(length, self.page_size)

@@ -61,8 +61,6 @@ class PagedLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is not 
     Pages are gathered per layer, so only one layer's keys and values are padded in memory at a time.
     """
 
-    is_sliding = False
-
     def __init__(self, current: CurrentPass, num_pages: int, page_size: int) -> None:
         super().__init__()
         self._current = current

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 
 import torch
 
@@ -90,12 +89,14 @@ class PagedModel:
         inputs, positions = torch.tensor([tokens, lengths]).to(self._device)
         mask = torch.arange(start, start + attended, device=self._device) <= positions[:, None]
         arguments = inputs[:, None], positions[:, None], mask[:, None, None]
-        if prefix:
-            with self._shared_prefix_attention():
-                logits = self._forward(*arguments, shared_prefix=self._gather(prefix))
-        else:
-            logits = self._forward(*arguments)
-        return logits[:, -1].float()
+        if not prefix:
+            return self._forward(*arguments)[:, -1].float()
+        original = self._config._attn_implementation
+        self._config._attn_implementation = ATTENTION_NAME
+        try:
+            return self._forward(*arguments, shared_prefix=self._gather(prefix))[:, -1].float()
+        finally:
+            self._config._attn_implementation = original
 
     def _prefill(self, tokens: Sequence[Sequence[int]], tables: Sequence[Sequence[int]], start: int) -> None:
         size = self._page_size
@@ -122,16 +123,6 @@ class PagedModel:
         if self._gathered is None or self._gathered[0] != tuple(pages):
             self._gathered = tuple(pages), self._cache.gather(pages)
         return self._gathered[1]
-
-    @contextmanager
-    def _shared_prefix_attention(self) -> Iterator[None]:
-        """Replace the attention function of the model."""
-        original = self._config._attn_implementation
-        self._config._attn_implementation = ATTENTION_NAME
-        try:
-            yield
-        finally:
-            self._config._attn_implementation = original
 
     def _padded(self, tables: Sequence[Sequence[int]], width: int) -> torch.Tensor:
         """Return the pages of the first `width` positions, padded with the padding page."""

@@ -36,12 +36,8 @@ def sample(
     Parameters
     ----------
     logits : float32 tensor of shape (rows, vocabulary)
-    temperatures : sequence of float
-        Per row; 0 is greedy.
-    keys : sequence of int
-        Per row: the result of `noise_key`.
-    steps : sequence of int
-        Per row: the number of tokens generated so far.
+    temperatures, keys, steps : sequences, one value per row
+        Temperature (0 is greedy), result of `noise_key`, and number of tokens generated so far.
 
     Raises
     ------

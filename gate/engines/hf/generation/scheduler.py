@@ -120,7 +120,9 @@ class Scheduler:
         The caller allocates and prefills the admitted sequences.
         """
         self._append_pages()
-        self._free_unused_prefix()
+        next_prefix = self._waiting[0].prefix if self._waiting else ()
+        if next_prefix != self._kv.prefix and not self._kv.prefix_in_use:
+            self._kv.free_prefix()
         admitted = [self._waiting.popleft() for _ in range(self._admissible())]
         if not admitted:
             return None
@@ -168,12 +170,6 @@ class Scheduler:
         prefix = self._prefixes[sequence.index]
         self._waiting.appendleft(Waiting(sequence, prefix if prefix == self._kv.prefix else ()))
         self._remove(sequence)
-
-    def _free_unused_prefix(self) -> None:
-        """Free the shared prefix unless a running sequence or the next waiting one uses it."""
-        next_prefix = self._waiting[0].prefix if self._waiting else ()
-        if next_prefix != self._kv.prefix and not self._kv.prefix_in_use:
-            self._kv.free_prefix()
 
     def _admissible(self) -> int:
         """Return the number of waiting sequences to admit: with one prefix, and enough of them for a prefill pass."""
@@ -224,11 +220,9 @@ class Scheduler:
 
 
 def _waiting_queue(sequences: Sequence[TokenSequence]) -> deque[Waiting]:
-    """Return the sequences grouped by prefix.
-
-    Groups and their sequences are sorted longest first. If memory is too small, the first batches show it.
-    """
+    """Return the sequences grouped by prefix."""
     groups = []
+    # groups and their sequences longest first: if memory is too small, the first batches show it
     for shared in group_by_prefix([sequence.prompt[:-1] for sequence in sequences], _PREFIX_COST):
         members = [sequences[member] for member in shared.members]
         members.sort(key=lambda sequence: (-sequence.max_length, sequence.prompt))

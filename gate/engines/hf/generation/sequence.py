@@ -107,11 +107,6 @@ def sample_next(sequences: Sequence[TokenSequence], logits: torch.Tensor) -> lis
         [sequence.noise_key for sequence in sequences],
         [len(sequence.generated) for sequence in sequences],
     )
-    _record_first_tokens(sequences, logits)
-    return tokens
-
-
-def _record_first_tokens(sequences: Sequence[TokenSequence], logits: torch.Tensor) -> None:
     pending = [
         row
         for row, sequence in enumerate(sequences)
@@ -123,6 +118,7 @@ def _record_first_tokens(sequences: Sequence[TokenSequence], logits: torch.Tenso
         results = distributions(logprobs, [sequences[row].request for row in rows])
         for row, result in zip(rows, results, strict=True):
             sequences[row].first_token = result
+    return tokens
 
 
 def append_tokens(tokenizer: Any, sequences: Sequence[TokenSequence], tokens: Sequence[int]) -> list[bool]:
