@@ -42,7 +42,8 @@ class DecisionSettings(Section):
     )
     margin: Proportion = Field(0.0, description="Tolerated drop (proportion; 0.01 is one point).")
     certify: OpenProportion | None = Field(
-        None, description="PASS also requires proof that the mean drop is below this proportion (non-inferiority)."
+        None,
+        description="PASS also requires proof that the mean drop is below this proportion (non-inferiority).",
     )
     power: OpenProportion = Field(0.8, description="Power of the detectable drop (proportion).")
     on_inconclusive: Literal["pass", "fail"] = Field(

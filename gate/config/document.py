@@ -13,16 +13,10 @@ from gate.errors import ConfigError
 KeyPath = tuple[str | int, ...]
 
 
-def read_document(path: Path) -> tuple[dict[str, Any], dict[KeyPath, int]]:
-    """Read a gate.yml without validating it; see `parse_document`.
-
-    Raises
-    ------
-    ConfigError
-        The file is missing or unreadable, or its text is invalid.
-    """
+def read_text(path: Path) -> str:
+    """Return the text of a gate.yml; a missing or unreadable file is a ConfigError."""
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ConfigError(
             f"{path} does not exist.",
@@ -32,11 +26,10 @@ def read_document(path: Path) -> tuple[dict[str, Any], dict[KeyPath, int]]:
         raise ConfigError(
             f"{path} cannot be read: {error}", "It must be a readable text file in UTF-8."
         ) from None
-    return parse_document(text, path)
 
 
 def parse_document(text: str, path: Path) -> tuple[dict[str, Any], dict[KeyPath, int]]:
-    """Parse the text of a gate.yml.
+    """Parse the text of a gate.yml without validating its values.
 
     Returns
     -------

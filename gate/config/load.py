@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
-from gate.config.document import KeyPath, parse_document, read_document
+from gate.config.document import KeyPath, parse_document, read_text
 from gate.config.gate_config import GateConfig
 from gate.config.problems import describe
 from gate.errors import ConfigError
@@ -22,7 +21,6 @@ class LoadedConfig:
 
     Attributes
     ----------
-    config : GateConfig
     path : Path
         The file. Relative paths in it are relative to its folder.
     lines : dict
@@ -48,18 +46,14 @@ def load_config(path: Path) -> LoadedConfig:
         The file is missing or unreadable, is not valid YAML, or has duplicate or unknown keys, wrong types or values.
         All validation problems are reported together.
     """
-    return _validate(*read_document(path), path)
+    return parse_config(read_text(path), path)
 
 
 def parse_config(text: str, path: Path) -> LoadedConfig:
     """Validate the text of a gate.yml; see `load_config`."""
-    return _validate(*parse_document(text, path), path)
-
-
-def _validate(data: dict[str, Any], lines: dict[KeyPath, int], path: Path) -> LoadedConfig:
+    data, lines = parse_document(text, path)
     try:
         return LoadedConfig(GateConfig.model_validate(data), path, lines)
     except ValidationError as error:
-        raise ConfigError(
-            "\n".join(f"{path}:{problem}" for problem in describe(error, lines)), SCHEMA_HINT
-        ) from None
+        problems = "\n".join(f"{path}:{problem}" for problem in describe(error, lines))
+        raise ConfigError(problems, SCHEMA_HINT) from None

@@ -24,8 +24,6 @@ class Override:
     ----------
     path : tuple
         The key, e.g. ``("decision", "alpha")``.
-    value : object
-        None means null.
     name : str
         How error messages refer to it, e.g. ``input alpha``.
     """
@@ -43,10 +41,9 @@ def overlay(
     Parameters
     ----------
     data, lines
-        From `gate.config.document.read_document`; both are empty if there is no file. `data` is modified.
+        From `gate.config.document.parse_document`; both are empty if there is no file. `data` is modified.
     path : Path
         The file. Relative paths are relative to its folder, even if it does not exist.
-    overrides : sequence of Override
 
     Raises
     ------

@@ -18,12 +18,10 @@ def describe(error: ValidationError, lines: dict[KeyPath, int]) -> Iterator[str]
     for problem in error.errors():
         # pydantic appends the member of a union to the path; such parts are not keys of the file
         path: KeyPath = tuple(problem["loc"])
-        key = path
-        while key and key not in lines and problem["type"] != "missing":
-            key = key[:-1]
-        nearest = key
+        nearest = path
         while nearest and nearest not in lines:
             nearest = nearest[:-1]
+        key = path if problem["type"] == "missing" else nearest
         name = ".".join(str(part) for part in key) or "the file"
         yield f"{lines.get(nearest, 1)}: {name}: {problem_message(problem, path)}"
 

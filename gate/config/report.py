@@ -21,6 +21,4 @@ class ReportSettings(Section):
     @property
     def files(self) -> dict[Literal["markdown", "html", "json", "junit", "attestation"], str]:
         """Path of each file to write, by format."""
-        names = {"markdown": self.markdown, "html": self.html, "json": self.json_path}
-        names |= {"junit": self.junit, "attestation": self.attestation}
-        return {form: name for form, name in names.items() if name is not None}  # type: ignore[misc]
+        return self.model_dump(by_alias=True, exclude_none=True)  # type: ignore[return-value]

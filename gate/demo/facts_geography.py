@@ -84,11 +84,8 @@ def capital_questions(countries: dict[str, Country]) -> list[Question]:
     questions = []
     for country in countries.values():
         distractors = [other.name for other in countries.values() if _is_distractor(country, other)]
-        if (
-            len(owners[country.capital]) > 1
-            or _reveals(country.capital, country.name)
-            or len(distractors) < N_CHOICES - 1
-        ):
+        ambiguous = len(owners[country.capital]) > 1 or _reveals(country.capital, country.name)
+        if ambiguous or len(distractors) < N_CHOICES - 1:
             continue
         stem = f"{country.capital} is the capital of"
         questions.append(Question(stem, country.name, draw(distractors, stem)))

@@ -152,15 +152,9 @@ def round_to_nearest(weight: torch.Tensor, bits: int, group_size: int) -> torch.
     Parameters
     ----------
     weight : Tensor, shape (out, in)
-        `in` must be a multiple of `group_size`.
+        `in` must be a multiple of `group_size`. The result has the same shape and dtype.
     bits : int
         At least 2, at most 8; the grid has 2^bits - 1 values.
-    group_size : int
-
-    Returns
-    -------
-    Tensor
-        Shape and dtype of `weight`.
 
     Raises
     ------
@@ -187,13 +181,7 @@ def round_to_nearest(weight: torch.Tensor, bits: int, group_size: int) -> torch.
 
 
 def decoder_linears(model: Any) -> dict[str, torch.nn.Linear]:
-    """Return the linear layers of a causal language model, by name and without its output head.
-
-    Raises
-    ------
-    ModelError
-        The model has no `torch.nn.Linear` layers.
-    """
+    """Return the linear layers of a causal language model, by name and without its output head."""
     import torch
 
     head = model.get_output_embeddings()
@@ -238,15 +226,11 @@ def _new_folder(dest: Path) -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix=f".{dest.name}-", dir=dest.parent))
     try:
         yield folder
-        _make_readable(folder)
+        # the usual permissions; mkdtemp and safetensors create private files
+        folder.chmod(0o755)
+        for file in folder.iterdir():
+            file.chmod(0o644)
         folder.rename(dest)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-
-
-def _make_readable(folder: Path) -> None:
-    """Set the usual permissions; mkdtemp and safetensors create private files."""
-    folder.chmod(0o755)
-    for file in folder.iterdir():
-        file.chmod(0o644)

