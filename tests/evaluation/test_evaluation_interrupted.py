@@ -8,20 +8,13 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
-import pytest
-from support.tiny import write_gate_yml, write_tiny_task
+from support.commands import run_gate, run_python
+from support.tiny import TINY_TASK, write_gate_yml, write_tiny_task
 
-from gate.cli.main import main
 from gate.store import open_set
 
-TASK: dict[str, Any] = {
-    "prompt": "Q: {{ question }}\nA:",
-    "choices": "{{ choices }}",
-    "answer": "{{ gold }}",
-}
-ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
+ENVIRONMENT = {**os.environ, "PYTHONUNBUFFERED": "1"}
 
 
 def in_progress(folder: Path) -> list[str]:
@@ -33,7 +26,7 @@ def project(folder: Path, model: Path, *sizes: int) -> Path:
     tasks = []
     for number, size in enumerate(sizes):
         write_tiny_task(folder / f"items{number}.jsonl", size)
-        tasks.append({"name": f"task{number}", "file": f"items{number}.jsonl", **TASK})
+        tasks.append({**TINY_TASK, "name": f"task{number}", "file": f"items{number}.jsonl"})
     return write_gate_yml(folder, str(model), str(model), tasks=tasks)
 
 
@@ -82,16 +75,14 @@ main(sys.argv[1:])
 def test_a_full_disk_exits_with_4_and_keeps_the_older_samples(tmp_path: Path, tiny_model: Path) -> None:
     """A limit on the process's file size simulates the full disk."""
     config = project(tmp_path, tiny_model, 8)
-    with pytest.raises(SystemExit, match="0"):
-        main(["baseline", "--quiet", "--config", str(config)])
+    assert run_gate("baseline", "--quiet", "--config", config).code == 0
     (folder,) = (path.parent for path in (tmp_path / ".gate").rglob("manifest.json"))
     before = {path: path.read_bytes() for path in (tmp_path / ".gate").rglob("*") if path.is_file()}
-    limited = [sys.executable, "-c", _LIMITED, "baseline", "--force", "--config", str(config)]
-    done = subprocess.run(limited, capture_output=True, text=True, env=ENVIRONMENT, timeout=90, check=False)
-    assert done.returncode == 4, done.stderr
-    assert "no space left" in done.stderr
-    assert str(folder.parent) in done.stderr
-    assert "Traceback" not in done.stderr
+    code, _, err = run_python(_LIMITED, "baseline", "--force", "--config", config)
+    assert code == 4, err
+    assert "no space left" in err
+    assert str(folder.parent) in err
+    assert "Traceback" not in err
     assert {path: path.read_bytes() for path in before} == before
     assert in_progress(tmp_path) == []
     assert (

@@ -5,12 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support.commands import run_python
 from support.evaluations import (
     Attempt,
     Opened,
@@ -245,8 +244,7 @@ def test_a_kill_while_the_set_is_put_in_place_leaves_the_older_or_the_newer_set(
     Attempt(task, tiny, tmp_path / "set")
     (tmp_path / "set").rename(tmp_path / ".set.partial-x")
     (tmp_path / "older").rename(tmp_path / "set")
-    done = subprocess.run([sys.executable, "-c", _KILLED_AT, str(tmp_path), *moment], check=False)
-    assert done.returncode == -signal.SIGKILL
+    assert run_python(_KILLED_AT, tmp_path, *moment).code == -signal.SIGKILL
     Attempt(task, tiny, tmp_path / "set", 0)  # the next writer restores the set, then stops
     assert content(tmp_path / "set") == whole
     Attempt(task, tiny, tmp_path / "set")

@@ -54,7 +54,7 @@ class Evaluations:
             stdout=subprocess.PIPE,
             text=True,
             bufsize=1,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])},
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
         )
 
     def run(self, name: str, kill: tuple[int, float] | None = None) -> tuple[int, list[int], list[str]]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import doctest
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.commands import run_python
 
 import gate.harness
 from gate.harness import (
@@ -105,4 +104,4 @@ def test_the_examples_in_the_docstrings() -> None:
 
 def test_the_conventions_import_no_large_package() -> None:
     code = "import sys, gate.harness; assert not {'lm_eval', 'torch', 'scipy', 'numpy', 'pydantic'} & set(sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True)
+    assert run_python(code).code == 0

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import functools
 import logging
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.commands import run_python
 from support.runs import gate_rows, gate_task
 from support.tiny import write_gate_yml
 
@@ -112,20 +111,14 @@ def test_without_lm_eval_the_error_names_the_extra(tmp_path: Path) -> None:
         "from gate.tasks import build_task\n"
         "build_task(TaskSettings(name='arc_challenge'), SampleSettings(), Path('.'))\n"
     )
-    process = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        env={"PYTHONPATH": str(tmp_path)},
-    )
-    assert "pip install 'quantgate[lm-eval]'" in process.stderr
-    assert "arc_challenge" in process.stderr
+    _, _, err = run_python(code, cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)})
+    assert "pip install 'quantgate[lm-eval]'" in err
+    assert "arc_challenge" in err
 
 
 def test_building_tasks_from_files_does_not_import_lm_eval() -> None:
     code = "import sys, gate.tasks, gate.evaluation.answer; assert not {'lm_eval', 'datasets', 'torch'} & set(sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True)
+    assert run_python(code).code == 0
 
 
 def test_items_of_a_group_name_their_subtask_and_are_unique(

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from support.commands import run_python
 
 pytest.importorskip("pandas")
 
@@ -38,7 +37,5 @@ finally:
 def test_reading_and_comparing_do_not_import_pandas(tmp_path: Path, code: str) -> None:
     path = tmp_path / "m.csv"
     path.write_text("task,item_id,output,target,correct\narc,a,x,x,1\narc,b,y,x,0\n", encoding="utf-8")
-    process = subprocess.run(
-        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False
-    )
-    assert process.returncode == 0, process.stderr
+    exit_code, _, err = run_python(code, path)
+    assert exit_code == 0, err

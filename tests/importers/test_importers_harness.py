@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support.importing import message
+from support.jsonl import write_jsonl
 
 from gate.importers import read_foreign
 from gate.samples.record import ModelSamples
@@ -95,7 +96,7 @@ def results(model: str = "m", task: str = "t", **more: Any) -> dict[str, Any]:
 def write(folder: Path, rows: list[dict[str, Any]], task: str = "t", stamp: str = STAMP) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"samples_{task}_{stamp}.jsonl"
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    write_jsonl(path, rows)
     return path
 
 

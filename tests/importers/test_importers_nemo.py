@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from support.importing import message
+from support.jsonl import write_jsonl
 
 from gate.importers import read_foreign
 
@@ -28,7 +29,7 @@ def result(problem: int, reward: Any, **more: Any) -> dict[str, Any]:
 def write(folder: Path, rows: list[dict[str, Any]], benchmark: str = "gsm8k", **config: Any) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "results.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_jsonl(path, rows)
     bundle = {
         "run_id": f"eval-20260402T120000Z-{benchmark}",
         "config": {"benchmark": benchmark, "model": "m", "temperature": 0.0, **config},

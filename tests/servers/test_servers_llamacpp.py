@@ -14,11 +14,12 @@ from typing import Any
 
 import httpx
 import pytest
+from support.commands import run_gate
 from support.evaluations import evaluate
+from support.jsonl import write_jsonl
 from support.opened import open_model, silent
 from support.served import open_served, served_identity
 
-from gate.cli.main import main
 from gate.config import EngineSettings, ModelSettings, SampleSettings, TaskSettings
 from gate.demo.models import find_gguf
 from gate.engines import Engine, fetch, identify, locate, open_engine
@@ -217,7 +218,7 @@ def test_a_served_candidate_is_paired_with_its_unquantised_baseline(
     url: str, smollm2: Path, plain: Engine, tmp_path: Path
 ) -> None:
     rows: list[dict[str, Any]] = [{"q": q, "options": options, "gold": gold} for q, options, gold in FACTS]
-    (tmp_path / "facts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    write_jsonl(tmp_path / "facts.jsonl", rows)
     task = build_task(
         TaskSettings(
             name="facts",
@@ -247,7 +248,7 @@ def test_a_served_candidate_is_paired_with_its_unquantised_baseline(
 
 def test_gate_run_with_a_served_candidate(url: str, smollm2: Path, tmp_path: Path) -> None:
     rows = [{"question": text, "options": options, "gold": gold} for text, options, gold in FACTS]
-    (tmp_path / "facts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    write_jsonl(tmp_path / "facts.jsonl", rows)
     config = {
         "version": 1,
         "baseline": {"model": str(smollm2), "dtype": "float32"},
@@ -264,9 +265,7 @@ def test_gate_run_with_a_served_candidate(url: str, smollm2: Path, tmp_path: Pat
         ],
     }
     (tmp_path / "gate.yml").write_text(json.dumps(config), encoding="utf-8")  # JSON is YAML
-    with pytest.raises(SystemExit) as stopped:
-        main(["run", "-c", str(tmp_path / "gate.yml"), "-q"])
-    assert stopped.value.code == 0
+    assert run_gate("run", "-c", tmp_path / "gate.yml", "-q").code == 0
     result = json.loads((tmp_path / "gate-result.json").read_text(encoding="utf-8"))
     assert result["tasks"][0]["n"] == len(FACTS)
     assert result["candidate"]["label"] == NAME

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from support.commands import run_python
 
 from gate.errors import SampleError
 from gate.store import Store
@@ -61,10 +60,7 @@ def test_a_full_disk_leaves_no_half_line(tmp_path: Path) -> None:
         f"resource.setrlimit(resource.RLIMIT_FSIZE, ({size + 50}, {size + 50}))\n"
         "history = LocalHistory(Path(sys.argv[1])); history.append(history.read()[0])\n"
     )
-    finished = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False, timeout=60
-    )
-    assert "no space left" in finished.stderr
+    assert "no space left" in run_python(code, tmp_path).err
     assert [entry.p_value for entry in history.read()] == [0.1]
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import subprocess
-import sys
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from support.commands import run_python
 from support.sample_sets import SetWriter, table, write_set
 
 from gate.errors import EvaluationError, SampleError
@@ -153,16 +152,11 @@ def test_a_full_disk_keeps_the_older_files_and_is_reported(tmp_path: Path) -> No
     write_set(tmp_path / "set")
     write_text(tmp_path / "result.json", "older result")
     before = paths_under(tmp_path)
-    done = subprocess.run(
-        [sys.executable, "-c", _UNDER_A_LIMIT, str(Path(__file__).parents[1]), str(tmp_path)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    assert done.stdout.count("no space left") == 2, done.stdout + done.stderr
-    assert [line[0] for line in done.stdout.splitlines() if "cannot be written" in line] == ["4", "4"]
-    assert str(tmp_path / "result.json") in done.stdout
+    code, out, err = run_python(_UNDER_A_LIMIT, Path(__file__).parents[1], tmp_path)
+    assert code == 0, err
+    assert out.count("no space left") == 2, out + err
+    assert [line[0] for line in out.splitlines() if "cannot be written" in line] == ["4", "4"]
+    assert str(tmp_path / "result.json") in out
     assert paths_under(tmp_path) == before
     assert set(open_set(tmp_path / "set").read().table.column("score").to_pylist()) == {1.0}
     assert (tmp_path / "result.json").read_text() == "older result"

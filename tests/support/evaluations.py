@@ -15,7 +15,7 @@ from gate.errors import EvaluationError
 from gate.evaluation.evaluate import TaskEvaluation
 from gate.store import SampleSet
 from gate.tasks import Task, build_task
-from support.tiny import write_tiny_task
+from support.tiny import TINY_TASK, write_tiny_task
 
 CPU = EngineSettings(device="cpu")
 Opened = tuple[Engine, ModelIdentity]
@@ -46,14 +46,7 @@ def choice_task(folder: Path, **settings: Any) -> Task:
 
 def choice_task_of(folder: Path, samples: SampleSettings | None = None, **settings: Any) -> Task:
     """Build the multiple-choice task of the `items.jsonl` in a folder."""
-    defaults = {
-        "name": "animals",
-        "file": "items.jsonl",
-        "prompt": "Q: {{ question }}\nA:",
-        "choices": "{{ choices }}",
-        "answer": "{{ gold }}",
-    }
-    return build_task(TaskSettings(**{**defaults, **settings}), samples or SampleSettings(), folder)
+    return build_task(TaskSettings(**{**TINY_TASK, **settings}), samples or SampleSettings(), folder)
 
 
 def text_task(folder: Path, samples: SampleSettings | None = None, **settings: Any) -> Task:

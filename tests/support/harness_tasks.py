@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from support.jsonl import write_jsonl
 
 ANIMALS = ["cat", "dog", "bird", "fish", "big cat", "small dog"]
 COLOURS = ["red", "blue", "green"]
@@ -197,9 +198,7 @@ def _splits(folder: Path, count: int) -> dict[str, Any]:
 
 
 def _lines(folder: Path, name: str, rows: list[dict[str, Any]]) -> str:
-    path = folder / f"{name}.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return str(path)
+    return str(write_jsonl(folder / f"{name}.jsonl", rows))
 
 
 def _write(folder: Path, task: dict[str, Any], name: str | None = None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,15 +13,15 @@ from gate.tasks.templates import Template
 
 
 def document(**fields: Any) -> Document:
-    return Document(fields, 3, "0" * 64)
+    return Document(fields, Path("a.jsonl"), 3, "0" * 64)
 
 
 def text(source: str, **fields: Any) -> str:
-    return Template(source, "prompt").text(document(**fields), "a.jsonl:3")
+    return Template(source, "prompt").text(document(**fields))
 
 
 def value(source: str, **fields: Any) -> Any:
-    return Template(source, "choices").value(document(**fields), "a.jsonl:3")
+    return Template(source, "choices").value(document(**fields))
 
 
 def test_text_is_rendered_without_html_escapes_and_with_its_last_newline() -> None:
