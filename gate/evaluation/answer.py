@@ -21,7 +21,6 @@ from gate.tasks.requests import (
     Distribution,
     GenerateAnswer,
     GenerateRequest,
-    LoglikelihoodAnswer,
     LoglikelihoodRequest,
     Request,
     RollingAnswer,
@@ -183,22 +182,15 @@ def _row(task: Task, item: Item, repeat: int, first: Request, answers: Sequence[
         "choices": list(item.choices) or None,
     }
     for answer in answers:
-        if not isinstance(answer, RollingAnswer):
-            row |= _distribution_columns(answer)
+        if isinstance(answer, RollingAnswer):
+            continue
+        if answer.distribution is not None:
+            row["top_tokens"] = np.asarray(answer.distribution.tokens, np.int32)
+            row["top_logprobs"] = np.asarray(answer.distribution.logprobs, np.float16)
+            row["tail_mass"] = answer.distribution.tail
+        if answer.divergence is not None:
+            row["kl"], row["same_top"] = answer.divergence.kl, answer.divergence.same_top
     return row
-
-
-def _distribution_columns(answer: LoglikelihoodAnswer | GenerateAnswer) -> dict[str, object]:
-    distribution, divergence = answer.distribution, answer.divergence
-    columns: dict[str, object] = {}
-    if distribution is not None:
-        columns["top_tokens"] = np.asarray(distribution.tokens, np.int32)
-        columns["top_logprobs"] = np.asarray(distribution.logprobs, np.float16)
-        columns["tail_mass"] = distribution.tail
-    if divergence is not None:
-        columns["kl"] = divergence.kl
-        columns["same_top"] = divergence.same_top
-    return columns
 
 
 def _refuse_nan(item: Item, answer: Answer) -> None:

@@ -87,9 +87,9 @@ def _file_task(settings: TaskSettings, samples: SampleSettings, folder: Path) ->
         renderer = _Renderer(settings)
         documents = read_documents(path)
         limited = documents[: settings.limit or samples.limit]
-        rendered = [renderer.render(document, f"{path}:{document.line}") for document in limited]
+        rendered = [renderer.render(document) for document in limited]
         examples = _examples(settings, path, documents, folder, renderer)
-        items = tuple(_item(document, examples, settings, path) for document in rendered)
+        items = tuple(_item(document, examples, settings) for document in rendered)
     except TaskError as error:
         raise TaskError(f"task {settings.name}: {error.message}", error.hint) from error
     generates = settings.kind == "generate_until"
@@ -120,35 +120,37 @@ class _Renderer:
             else Template(choices or "", "choices")
         )
 
-    def render(self, document: Document, where: str) -> _Rendered:
-        prompt = self.prompt.text(document, where)
+    def render(self, document: Document) -> _Rendered:
+        prompt = self.prompt.text(document)
         if self.settings.kind == "multiple_choice":
-            choices = self._choices(document, where)
-            index = self._target_index(document, choices, where)
+            choices = self._choices(document)
+            index = self._target_index(document, choices)
             return _Rendered(document, prompt, choices, index, (choices[index],))
-        return _Rendered(document, prompt, (), None, self._targets(document, where))
+        return _Rendered(document, prompt, (), None, self._targets(document))
 
-    def _choices(self, document: Document, where: str) -> tuple[str, ...]:
+    def _choices(self, document: Document) -> tuple[str, ...]:
         if isinstance(self.choices, list):
-            value = [template.text(document, where) for template in self.choices]
+            value = [template.text(document) for template in self.choices]
         else:
-            value = self.choices.value(document, where)
+            value = self.choices.value(document)
         if not isinstance(value, list | tuple) or len(value) < 2:
             raise TaskError(
-                f"{where}: choices gave {_short(value)}; expected a list of at least two.",
+                f"{document.where}: choices gave {_short(value)}; expected a list of at least two.",
                 "For a cell that holds JSON text write {{ field | fromjson }}.",
             )
         choices = tuple(str(choice) for choice in value)
         if "" in choices or len(set(choices)) < len(choices):
-            raise TaskError(f"{where}: choices must be non-empty and distinct; found {_short(value)}.")
+            raise TaskError(
+                f"{document.where}: choices must be non-empty and distinct; found {_short(value)}."
+            )
         return choices
 
-    def _target_index(self, document: Document, choices: tuple[str, ...], where: str) -> int:
+    def _target_index(self, document: Document, choices: tuple[str, ...]) -> int:
         """Return the index of the target, given as a choice's text, an index, or a letter (A is the first choice).
 
         A text that equals a choice is never read as an index or a letter.
         """
-        value = self.answer.value(document, where)
+        value = self.answer.value(document)
         text = str(value).strip()
         if isinstance(value, str) and value in choices:
             return choices.index(value)
@@ -163,21 +165,23 @@ class _Renderer:
             index = ord(text) - ord("A")
         if index is None or not 0 <= index < len(choices):
             raise TaskError(
-                f"{where}: answer gave {_short(value)}; expected an index from 0 to "
+                f"{document.where}: answer gave {_short(value)}; expected an index from 0 to "
                 f"{len(choices) - 1}, a letter from A to {chr(ord('A') + len(choices) - 1)}, or one of the choices.",
                 "Indices start at 0. If yours start at 1, subtract one in the template.",
             )
         return index
 
-    def _targets(self, document: Document, where: str) -> tuple[str, ...]:
-        value = self.answer.value(document, where)
+    def _targets(self, document: Document) -> tuple[str, ...]:
+        value = self.answer.value(document)
         targets = tuple(map(str, value)) if isinstance(value, list | tuple) else (str(value),)
         if value is None or not targets or any(not target.strip() for target in targets):
-            raise TaskError(f"{where}: answer gave {_short(value)}; expected a text or a list of texts.")
+            raise TaskError(
+                f"{document.where}: answer gave {_short(value)}; expected a text or a list of texts."
+            )
         if not all(normalise(target, self.settings.normalise) for target in targets):
             # an empty generation would be right, e.g. for the answer "A" with the step `articles`
             raise TaskError(
-                f"{where}: answer gave {_short(value)}, which normalise reduces to an empty text.",
+                f"{document.where}: answer gave {_short(value)}, which normalise reduces to an empty text.",
                 f"Remove a step from normalise: {', '.join(self.settings.normalise)}.",
             )
         return targets
@@ -198,16 +202,16 @@ def _examples(
         raise TaskError(f"fewshot {settings.fewshot} needs {needed} documents; {path} has {len(documents)}.")
     count = min(settings.fewshot + 1, len(documents))
     drawn = random.Random(settings.fewshot_seed).sample(documents, count)  # noqa: S311 - not for security
-    return [renderer.render(document, f"{path}:{document.line}") for document in drawn]
+    return [renderer.render(document) for document in drawn]
 
 
-def _item(rendered: _Rendered, examples: Sequence[_Rendered], settings: TaskSettings, path: Path) -> Item:
+def _item(rendered: _Rendered, examples: Sequence[_Rendered], settings: TaskSettings) -> Item:
     document = rendered.document
     shots = [example for example in examples if example.document.item_id != document.item_id]
     shots = shots[: settings.fewshot]
     if len(shots) < settings.fewshot:
         raise TaskError(
-            f"{path}:{document.line}: the document is one of the only {settings.fewshot} few-shot examples.",
+            f"{document.where}: the document is one of the only {settings.fewshot} few-shot examples.",
             f"Add an example to {settings.fewshot_file}, or remove this document from it.",
         )
     context = ""
@@ -228,7 +232,7 @@ def _item(rendered: _Rendered, examples: Sequence[_Rendered], settings: TaskSett
         choices=rendered.choices,
         target_index=rendered.target_index,
         targets=rendered.targets,
-        cluster=_cluster(document, settings, f"{path}:{document.line}"),
+        cluster=_cluster(document, settings),
     )
 
 
@@ -240,12 +244,12 @@ def _messages(rendered: _Rendered, shots: Sequence[_Rendered], settings: TaskSet
     return [*messages, Message("user", rendered.prompt)]
 
 
-def _cluster(document: Document, settings: TaskSettings, where: str) -> str | None:
+def _cluster(document: Document, settings: TaskSettings) -> str | None:
     if settings.cluster is None:
         return None
     if settings.cluster not in document.fields:
         raise TaskError(
-            f"{where}: the document lacks the cluster field {settings.cluster!r}.",
+            f"{document.where}: the document lacks the cluster field {settings.cluster!r}.",
             f"The document has: {', '.join(map(str, document.fields))}.",
         )
     return str(document.fields[settings.cluster])

@@ -20,14 +20,20 @@ class Document:
     Attributes
     ----------
     line : int
-        1-based line (JSONL, CSV) or row (Parquet), for messages.
+        1-based line (JSONL, CSV) or row (Parquet).
     item_id : str
         SHA-256 of the canonical JSON of the fields; equal in all formats that preserve types.
     """
 
     fields: Mapping[str, Any]
+    path: Path
     line: int
     item_id: str
+
+    @property
+    def where(self) -> str:
+        """File and line, for messages."""
+        return f"{self.path}:{self.line}"
 
 
 def read_documents(path: Path) -> list[Document]:
@@ -63,7 +69,7 @@ def read_documents(path: Path) -> list[Document]:
                 f"{path}:{line}: the document holds text that is not valid Unicode: {error}.",
                 "It contains half of a surrogate pair, such as \\ud800. Save the file again as UTF-8.",
             ) from None
-        documents.append(Document(fields, line, digest(fields)))
+        documents.append(Document(fields, path, line, digest(fields)))
     _refuse_duplicates(documents, path)
     return documents
 

@@ -48,27 +48,27 @@ class Template:
                 "Fields are written {{ like_this }}.",
             ) from None
 
-    def text(self, document: Document, where: str) -> str:
-        """Return the rendered text; `where` (file:line) is for messages."""
-        return str(self._guard(self._render, document, where))
+    def text(self, document: Document) -> str:
+        """Return the rendered text."""
+        return str(self._guard(self._render, document))
 
-    def value(self, document: Document, where: str) -> Any:
+    def value(self, document: Document) -> Any:
         """Return the value of a template that is a single `{{ expression }}`, else the rendered text."""
-        value = self._guard(self._value, document, where)
+        value = self._guard(self._value, document)
         if isinstance(value, Undefined):
-            self._lacks(str(value._undefined_name), document, where)
+            self._lacks(str(value._undefined_name), document)
         return value
 
-    def _guard(self, evaluate: Evaluate, document: Document, where: str) -> Any:
+    def _guard(self, evaluate: Evaluate, document: Document) -> Any:
         try:
             return evaluate(document.fields)
         except UndefinedError as error:
-            self._lacks(str(error.message), document, where)
+            self._lacks(str(error.message), document)
         except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
-            raise TaskError(f"{where}: {self.key} cannot be rendered: {error}.") from None
+            raise TaskError(f"{document.where}: {self.key} cannot be rendered: {error}.") from None
 
-    def _lacks(self, reason: str, document: Document, where: str) -> None:
+    def _lacks(self, reason: str, document: Document) -> None:
         raise TaskError(
-            f"{where}: {self.key} uses a field that the document lacks ({reason}).",
+            f"{document.where}: {self.key} uses a field that the document lacks ({reason}).",
             f"The document has: {', '.join(map(str, document.fields)) or 'no fields'}.",
         ) from None
