@@ -72,7 +72,7 @@ class Ours:
     @contextmanager
     def measured(self, clock: Callable[[], float]) -> Iterator[None]:
         """Add the time of every forward pass, and of the log-softmax of its logits, to `in_model`."""
-        model, read = self.engine.scorer.model, Positions.read
+        model, read = self.engine.scorer.loaded.model, Positions.read
 
         def timed(function: Callable[..., Any]) -> Callable[..., Any]:
             @functools.wraps(function)  # the engine inspects the signature

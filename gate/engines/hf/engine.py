@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Sequence
+from functools import cached_property
 from importlib.metadata import version
 from typing import Any
 
@@ -14,7 +15,7 @@ from gate.engines.base import Progress, Runtime
 from gate.engines.hf.generation.generate import generate
 from gate.engines.hf.generation.token_budget import automatic_token_budget
 from gate.engines.hf.model.batching import BatchLimit
-from gate.engines.hf.model.load import LoadedModel, load
+from gate.engines.hf.model.load import load
 from gate.engines.hf.scoring.scorer import Scorer
 from gate.engines.source import ModelSource
 from gate.engines.tokens.tokenizer import render_chat
@@ -32,10 +33,10 @@ from gate.tasks.requests import (
 class TransformersEngine:
     """Answers requests with a model that transformers loads; see `gate.engines.base.Engine`.
 
-    Parameters
+    Attributes
     ----------
-    source : ModelSource
-    settings : EngineSettings
+    scorer : Scorer
+        Answers the log-likelihood requests.
 
     Raises
     ------
@@ -45,22 +46,24 @@ class TransformersEngine:
 
     def __init__(self, source: ModelSource, settings: EngineSettings) -> None:
         self._name = source.settings.model
-        self._settings = settings
-        self._loaded: LoadedModel = load(source, settings)
+        self._loaded = load(source, settings)
         tokens = settings.max_batch_tokens
+        self._max_batch_tokens = None if isinstance(tokens, str) else tokens
         self._max_length = _max_length(self._loaded.model, self._loaded.tokenizer)
-        self._scorer = Scorer(self._loaded, None if isinstance(tokens, str) else tokens, self._max_length)
-        self._generation_limit: BatchLimit | None = None
+        self.scorer = Scorer(self._loaded, self._max_batch_tokens, self._max_length)
 
     @property
     def runtime(self) -> Runtime:
         """Device, hardware, number format and library versions, as found after loading."""
         device = self._loaded.device
-        hardware = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
-        names = ("torch", "transformers", "accelerate", "tokenizers", "safetensors", "numpy")
-        versions = {name: version(name) for name in names}
-        if self._scorer.method_name is not None:
-            versions["scoring"] = self._scorer.method_name
+        if device.type == "cuda":
+            hardware = torch.cuda.get_device_name(device)
+        else:
+            hardware = f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
+        packages = ("torch", "transformers", "accelerate", "tokenizers", "safetensors", "numpy")
+        versions = {name: version(name) for name in packages}
+        if self.scorer.method_name is not None:
+            versions["scoring"] = self.scorer.method_name
         return Runtime(
             device=str(device),
             hardware=hardware,
@@ -69,11 +72,6 @@ class TransformersEngine:
             end_tokens=self._loaded.end_tokens,
             versions=versions,
         )
-
-    @property
-    def scorer(self) -> Scorer:
-        """The scorer of log-likelihood requests; for `gate.engines.hf.scoring.check`."""
-        return self._scorer
 
     def render_chat(self, messages: Sequence[Message]) -> str:
         """Return the prompt that the tokenizer's chat template renders.
@@ -89,21 +87,21 @@ class TransformersEngine:
         self, requests: Sequence[LoglikelihoodRequest], progress: Progress
     ) -> list[LoglikelihoodAnswer]:
         """Answer log-likelihood requests, in their order."""
-        return self._scorer.loglikelihood(requests, progress)
+        return self.scorer.loglikelihood(requests, progress)
 
     def loglikelihood_rolling(
         self, requests: Sequence[RollingRequest], progress: Progress
     ) -> list[RollingAnswer]:
         """Answer rolling requests, in their order."""
-        return self._scorer.loglikelihood_rolling(requests, progress)
+        return self.scorer.loglikelihood_rolling(requests, progress)
 
     def generate_until(self, requests: Sequence[GenerateRequest], progress: Progress) -> list[GenerateAnswer]:
         """Answer generation requests, in their order."""
-        if self._generation_limit is None:
-            tokens = self._settings.max_batch_tokens
-            bound = automatic_token_budget(self._loaded) if isinstance(tokens, str) else tokens
-            self._generation_limit = BatchLimit(bound)
         return generate(self._loaded, requests, self._generation_limit, self._max_length, progress)
+
+    @cached_property
+    def _generation_limit(self) -> BatchLimit:
+        return BatchLimit(self._max_batch_tokens or automatic_token_budget(self._loaded))
 
 
 def _max_length(model: Any, tokenizer: Any) -> int:
@@ -115,7 +113,3 @@ def _max_length(model: Any, tokenizer: Any) -> int:
             return value
     limit = tokenizer.model_max_length
     return int(limit) if limit < 10**9 else 2048
-
-
-def _processor() -> str:
-    return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"

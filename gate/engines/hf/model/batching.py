@@ -25,15 +25,8 @@ _LOG = logging.getLogger(__name__)
 class BatchLimit:
     """Upper bound of a batch, rows x padded length, in tokens. It only ever shrinks.
 
-    Attributes
-    ----------
-    tokens : int
-    seconds : float
-        Time spent on all batches so far.
-    wasted : float
-        Seconds spent on batches that ran out of memory.
-    failures : int
-        Number of batches that ran out of memory.
+    `seconds` is the time spent on all batches so far, `wasted` the part of it spent on the `failures` batches that ran
+    out of memory.
     """
 
     tokens: int
@@ -58,11 +51,9 @@ def run_in_batches(
     limit: BatchLimit,
     forward: Callable[[list[int]], None],
     release_memory: Callable[[], None] = release_cached_memory,
-    extra: Sequence[float] = (),
+    extra: Sequence[float] | None = None,
 ) -> None:
     """Call `forward` with lists of row indices until every row is processed, longest rows first.
-
-    If memory is too small, the first batches show it.
 
     Parameters
     ----------
@@ -71,24 +62,29 @@ def run_in_batches(
     limit : BatchLimit
         Shared between calls; shrinks when memory runs out.
     forward : callable
-        Processes the rows with the given indices; must not keep results when it raises.
+        Must not keep results when it raises.
     release_memory : callable
         Called after an out-of-memory error.
-    extra : sequence of float
-        Memory that each row takes in addition to its padded length, in tokens; empty for none.
+    extra : sequence of float, optional
+        Memory that each row takes in addition to its padded length, in tokens.
 
     Raises
     ------
     EvaluationError
         A single row does not fit.
     """
-    order = sorted(range(len(lengths)), key=lambda row: (-lengths[row], row))
+    order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
     start = 0
     while start < len(order):
         width = lengths[order[start]]
-        rows = order[start : start + max(1, limit.tokens // width)]
-        if extra:
-            rows = _fitting(rows, width, extra, limit.tokens)
+        rows: list[int] = []
+        used = 0.0
+        for row in order[start : start + max(1, limit.tokens // width)]:
+            size = width + (extra[row] if extra else 0)
+            if rows and used + size > limit.tokens:
+                break
+            rows.append(row)
+            used += size
         began = time.perf_counter()
         failed = False
         try:
@@ -110,16 +106,5 @@ def run_in_batches(
                 f"out of memory with a single prompt of {width} tokens.",
                 "Use a device with more memory, shorter prompts, or a smaller dtype.",
             )
-        # includes `extra`: the failed batch may have had far fewer tokens than the bound
-        limit.shrink(math.ceil(len(rows) * width + sum(extra[row] for row in rows if extra)))
+        limit.shrink(math.ceil(used))
         _LOG.warning("out of memory: batches are now at most %d tokens", limit.tokens)
-
-
-def _fitting(rows: list[int], width: int, extra: Sequence[float], tokens: int) -> list[int]:
-    """Return the leading rows that fit, at least one."""
-    used = 0.0
-    for count, row in enumerate(rows):
-        used += width + extra[row]
-        if count and used > tokens:
-            return rows[:count]
-    return rows

@@ -1,8 +1,7 @@
 """What a model's configuration says about packed rows and paged caches, and how their probes compare logits.
 
-Scoring packs several continuations into one row and generation keeps keys and values in pages. Both give the model
-attention masks and position ids of their own. The configuration rules out most models that do not support this; a
-probe beside each implementation (`gate.engines.hf.scoring.method`, `gate.engines.hf.generation.paged`) runs the rest.
+Both give the model attention masks and position ids of their own. The configuration rules out most models that do not
+support this; `gate.engines.hf.scoring.method` and `gate.engines.hf.generation.paged` probe the others.
 """
 
 from __future__ import annotations
@@ -24,7 +23,6 @@ _PROBE_TOKENS = 48
 _COMPARED = 32  # tokens per position whose log-probabilities are compared
 # nats. Rounding alone makes up to 0.15 in bfloat16; a wrong mask or wrong positions make 0.4 to 8
 _TOLERANCE = {torch.float64: 1e-3, torch.float32: 1e-3, torch.float16: 0.1}
-_ROUGH_TOLERANCE = 0.3
 _MASKABLE = ("sdpa", "eager")  # attention implementations that accept a 4-D mask
 _ATTENTION_LAYERS = {"full_attention", "sliding_attention", "chunked_attention"}
 
@@ -40,7 +38,7 @@ class Capabilities:
     attention : str
         The attention implementation: sdpa, eager, ...
     remote_code : bool
-        The model's code comes from its repository, so its attention is unknown.
+        Whether the model's code comes from its repository.
     window : int or None
         Number of tokens up to which attention is full and rotary embeddings are those of any shorter input; None for
         no limit.
@@ -79,27 +77,20 @@ def probe_tokens(tokenizer: Any) -> list[int]:
 
 
 def logit_distances(logits: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
-    """Return how far logits are from reference logits at each position.
+    """Return how far logits are from reference logits, both of shape (positions, vocabulary), at each position.
 
-    Parameters
-    ----------
-    logits, reference : tensors of shape (positions, vocabulary)
-
-    Returns
-    -------
-    float32 tensor of shape (positions,)
-        Root mean square difference of the log-probabilities (nats) of the reference's 32 most likely tokens; infinite
-        if either is NaN.
+    The distance is the root mean square difference of the log-probabilities (nats) of the reference's 32 most likely
+    tokens; infinite if either is NaN.
     """
     expected, tokens = reference.float().log_softmax(dim=1).topk(min(_COMPARED, reference.shape[1]), dim=1)
-    found = logits.float().log_softmax(dim=1).gather(1, tokens)
-    distances = (found - expected).square().mean(dim=1).sqrt()
+    actual = logits.float().log_softmax(dim=1).gather(1, tokens)
+    distances = (actual - expected).square().mean(dim=1).sqrt()
     return distances.nan_to_num(nan=math.inf, posinf=math.inf)
 
 
 def tolerance(dtype: torch.dtype) -> float:
     """Return the largest distance (nats) between equal computations in a number format."""
-    return _TOLERANCE.get(dtype, _ROUGH_TOLERANCE)
+    return _TOLERANCE.get(dtype, 0.3)
 
 
 def _obstacle(model: Any, config: Any) -> str:
@@ -120,12 +111,12 @@ def _obstacle(model: Any, config: Any) -> str:
 
 def _window(config: Any) -> int | None:
     """Return the smallest of all attention windows and of the lengths from which rotary embeddings change."""
-    bounds = []
     kinds = set(getattr(config, "layer_types", None) or ())
     unused = kinds == {"full_attention"} if kinds else getattr(config, "use_sliding_window", None) is False
-    for name, value in () if unused else config.to_dict().items():
+    bounds = []
+    for name, value in config.to_dict().items():
         is_size = "window" in name and not name.endswith(("_layers", "_pattern"))
-        if (is_size or name == "attention_chunk_size") and type(value) is int and value > 0:
+        if (is_size or name == "attention_chunk_size") and type(value) is int and value > 0 and not unused:
             bounds.append(value)
     rope = getattr(config, "rope_parameters", None) or {}
     for parameters in [rope, *(value for value in rope.values() if isinstance(value, dict))]:

@@ -22,7 +22,7 @@ def queue_distributions(
     ----------
     logprobs : float32 tensor of shape (rows, vocabulary)
         Normalised, in nats.
-    requests : sequence of requests, one per row
+    requests : one per row
 
     Returns
     -------
@@ -77,15 +77,12 @@ def _queue_top(logprobs: torch.Tensor, k: int) -> Callable[[], list[Distribution
 def _queue_divergences(
     logprobs: torch.Tensor, references: Sequence[Distribution]
 ) -> Callable[[], list[Divergence]]:
-    """Queue each row's divergence from its reference; see `Divergence`.
-
-    All references have the same k. One without a tail is a whole distribution: it is normalised again after its
-    rounding to float16, and the divergence is exact.
-    """
+    """Queue each row's divergence from its reference; all references have the same number of tokens."""
     reference_tokens = torch.tensor([reference.tokens for reference in references])
-    if int(reference_tokens.max()) >= logprobs.shape[1]:
+    largest = int(reference_tokens.max())
+    if largest >= logprobs.shape[1]:
         raise EvaluationError(
-            f"the baseline's distribution contains token {int(reference_tokens.max())}, but the candidate's vocabulary "
+            f"the baseline's distribution contains token {largest}, but the candidate's vocabulary "
             f"has {logprobs.shape[1]} tokens.",
             "Set distance.kl: false, or compare models with the same vocabulary.",
         )
@@ -93,6 +90,7 @@ def _queue_divergences(
     p_log = to_device([reference.logprobs for reference in references], logprobs.device)
     p_tail = to_device([reference.tail for reference in references], logprobs.device)
     q_log = logprobs.gather(1, tokens)
+    # a reference without a tail is a whole distribution: normalised again after its rounding to float16
     p_log = p_log - torch.where(p_tail == 0.0, p_log.logsumexp(dim=1), 0.0)[:, None]
     p = p_log.exp()
     inside = torch.where(p > 0, p * (p_log - q_log), 0.0).sum(dim=1)

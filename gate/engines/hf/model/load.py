@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 import transformers
-from transformers import AutoModelForCausalLM, GenerationConfig
+from transformers import AutoModelForCausalLM, GenerationConfig, GgufConfig
 
 from gate.config import EngineSettings
 from gate.engines.devices import resolve_device
@@ -25,11 +25,8 @@ class LoadedModel:
 
     Attributes
     ----------
-    model, tokenizer : transformers model and tokenizer
     device : torch.device
         Of the model's inputs.
-    tokenizer_digest : str
-        See `tokenizer_digest`.
     end_tokens : tuple of int
         Token ids that end a generated text.
     probes : dict
@@ -77,13 +74,12 @@ def load(source: ModelSource, engine: EngineSettings) -> LoadedModel:
     tokenizer = load_tokenizer(source, engine)
     model = _load_weights(source, engine, device)
     model.eval()
-    input_device = next(model.parameters()).device if device == "balanced" else torch.device(device)
     ends = _end_tokens(model, tokenizer)
     # drops the penalties, beams and sampling of the checkpoint's generation_config.json
     model.generation_config = GenerationConfig(
         eos_token_id=list(ends) or None, pad_token_id=tokenizer.pad_token_id
     )
-    return LoadedModel(model, tokenizer, input_device, tokenizer_digest(tokenizer), ends)
+    return LoadedModel(model, tokenizer, model.device, tokenizer_digest(tokenizer), ends)
 
 
 def _end_tokens(model: Any, tokenizer: Any) -> tuple[int, ...]:
@@ -97,22 +93,20 @@ def _load_weights(source: ModelSource, engine: EngineSettings, device: str) -> A
     settings = source.settings
     options: dict[str, Any] = {}
     if settings.gguf_file is not None:
-        from transformers import GgufConfig
-
         options = {"gguf_file": settings.gguf_file, "quantization_config": GgufConfig(dequantize=True)}
     else:
         # None: pickle only if there is no safetensors file
         options["use_safetensors"] = None if settings.allow_pickle else True
-    if engine.attn_implementation is not None:
+    if engine.attn_implementation is not None:  # None would replace the checkpoint's own
         options["attn_implementation"] = engine.attn_implementation
-    common = {"trust_remote_code": engine.trust_remote_code, "local_files_only": True}
     try:
         model, report = AutoModelForCausalLM.from_pretrained(
             source.folder,
             dtype=settings.dtype if settings.dtype == "auto" else getattr(torch, settings.dtype),
             device_map=device if device == "balanced" else {"": device},
+            trust_remote_code=engine.trust_remote_code,
+            local_files_only=True,
             output_loading_info=True,
-            **common,
             **options,
         )
     except torch.OutOfMemoryError as error:

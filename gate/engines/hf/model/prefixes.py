@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -11,29 +12,16 @@ from gate.engines.tokens.rows import common_length
 
 @dataclass(frozen=True)
 class SharedPrefix:
-    """Sequences whose first `length` tokens are equal and are computed once; `members` are their indices.
-
-    Length 0: the sequences that share too little.
-    """
+    """Indices of sequences whose first `length` tokens are computed once; 0 for those that share too little."""
 
     length: int
     members: tuple[int, ...]
 
 
 def group_by_prefix(sequences: Sequence[Sequence[int]], cost: int) -> list[SharedPrefix]:
-    """Group token sequences by the prefixes that save the most tokens.
+    """Group token sequences, in any order, by the prefixes that save the most tokens; see `plan_prefixes`.
 
-    Parameters
-    ----------
-    sequences : sequence of sequences of int
-        In any order. Equal sequences count once and stay together.
-    cost : int
-        What the extra forward pass of a prefix costs, in tokens.
-
-    Returns
-    -------
-    list of SharedPrefix
-        Every sequence is a member of one. Length 0, if present, comes last.
+    Every sequence is a member of one prefix. Equal sequences count once and stay together.
     """
     equal: dict[tuple[int, ...], list[int]] = {}
     for index, sequence in enumerate(sequences):
@@ -42,12 +30,12 @@ def group_by_prefix(sequences: Sequence[Sequence[int]], cost: int) -> list[Share
     common = [common_length(first, second) for first, second in pairwise(distinct)]
     return [
         SharedPrefix(group.length, tuple(index for row in group.members for index in equal[distinct[row]]))
-        for group in plan_prefixes(common, cost, list(range(len(distinct))))
+        for group in plan_prefixes(common, cost, range(len(distinct)))
     ]
 
 
 def plan_prefixes(
-    common: Sequence[int], cost: int, owners: Sequence[int], long: int | None = None
+    common: Sequence[int], cost: int, owners: Sequence[int], long: float = math.inf
 ) -> list[SharedPrefix]:
     """Choose the prefixes of sorted sequences that save the most tokens.
 
@@ -63,7 +51,7 @@ def plan_prefixes(
         What the extra forward pass of a prefix costs, in tokens.
     owners : sequence of int
         Sequences of one owner share their tokens anyway and count once.
-    long : int, optional
+    long : float
         Prefixes of at least this many tokens are worth computing once even for the sequences of a single owner.
 
     Returns
@@ -73,10 +61,9 @@ def plan_prefixes(
     """
     seen: set[int] = set()
     path: list[_Node] = []  # from the root to the current sequence, by increasing length
-    for row, owner in enumerate(owners):
-        node = _Node(0, rest=_Members([row], int(owner not in seen)))
+    for row, (owner, following) in enumerate(zip(owners, [*common, -1], strict=False)):
+        node = _Node(0, [row], int(owner not in seen))
         seen.add(owner)
-        following = common[row] if row + 1 < len(owners) else -1
         while path and path[-1].length > following:
             parent = path.pop()
             parent.add(node)
@@ -85,66 +72,47 @@ def plan_prefixes(
         if path and path[-1].length == following:
             path[-1].add(node)
         else:
-            path.append(_Node(following, node.prefixes, node.rest))
+            node.length = following
+            path.append(node)
     if not path:
         return []
     (root,) = path
-    groups = [SharedPrefix(prefix.length, tuple(sorted(prefix.members.rows))) for prefix in root.prefixes]
+    groups = [SharedPrefix(prefix.length, tuple(sorted(prefix.rows))) for prefix in root.prefixes]
     groups.sort(key=lambda group: group.members[0])
-    return [*groups, SharedPrefix(0, tuple(sorted(root.rest.rows)))] if root.rest.rows else groups
-
-
-@dataclass
-class _Members:
-    """Sequences, and the number of distinct owners among them."""
-
-    rows: list[int] = field(default_factory=list)
-    owners: int = 0
-
-    def add(self, other: _Members) -> None:
-        self.rows += other.rows
-        self.owners += other.owners
-
-    def count(self, length: int, long: int | None) -> int:
-        """Return how many of them would compute a prefix of this length separately."""
-        return self.owners if long is None or length < long else len(self.rows)
-
-
-@dataclass
-class _Prefix:
-    """A chosen prefix and the tokens that it saves."""
-
-    length: int
-    members: _Members
-    saved: int
+    return [*groups, SharedPrefix(0, tuple(sorted(root.rows)))] if root.rows else groups
 
 
 @dataclass
 class _Node:
-    """A node of the trie: the prefixes chosen below it, and the sequences that belong to none of them."""
+    """A node of the trie: the prefixes chosen below it, and the rows that belong to none of them.
+
+    A chosen prefix is a node without prefixes of its own. `owners` is the number of distinct owners of `rows`.
+    """
 
     length: int
-    prefixes: list[_Prefix] = field(default_factory=list)
-    rest: _Members = field(default_factory=_Members)
+    rows: list[int] = field(default_factory=list)
+    owners: int = 0
+    prefixes: list[_Node] = field(default_factory=list)
+    saved: int = 0
 
-    def add(self, child: _Node) -> None:
-        self.prefixes += child.prefixes
-        self.rest.add(child.rest)
+    def add(self, other: _Node) -> None:
+        self.rows += other.rows
+        self.owners += other.owners
+        self.prefixes += other.prefixes
 
-    def decide(self, cost: int, long: int | None) -> None:
+    def decide(self, cost: int, long: float) -> None:
         """Make this node a prefix if that saves tokens."""
 
-        def joins(prefix: _Prefix) -> bool:
-            return prefix.members.count(self.length, long) * self.length >= prefix.saved
+        def count(node: _Node) -> int:
+            return node.owners if self.length < long else len(node.rows)
 
-        joining = [prefix for prefix in self.prefixes if joins(prefix)]
-        count = self.rest.count(self.length, long)
-        count += sum(prefix.members.count(self.length, long) for prefix in joining)
-        saved = (count - 1) * self.length - cost
-        if saved <= sum(prefix.saved for prefix in joining):
-            return
-        for prefix in joining:
-            self.rest.add(prefix.members)
-        kept = [prefix for prefix in self.prefixes if not joins(prefix)]
-        self.prefixes = [*kept, _Prefix(self.length, self.rest, saved)]
-        self.rest = _Members()
+        joining: list[_Node] = []
+        kept: list[_Node] = []
+        for prefix in self.prefixes:
+            (joining if count(prefix) * self.length >= prefix.saved else kept).append(prefix)
+        saved = (count(self) + sum(map(count, joining)) - 1) * self.length - cost
+        if saved > sum(prefix.saved for prefix in joining):
+            for prefix in joining:
+                self.add(prefix)
+            self.prefixes = [*kept, _Node(self.length, self.rows, self.owners, saved=saved)]
+            self.rows, self.owners = [], 0

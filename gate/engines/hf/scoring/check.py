@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gate.engines.hf.scoring.scorer import Scorer
@@ -18,7 +17,6 @@ _TEXTS = (
     "In 1869 the canal was opened, and ships no longer had to sail around the Cape of Good Hope.",
     "She said that she had not seen the film, but that the book's last chapter had made her laugh aloud.",
 )
-_BLOCK = 400  # characters of the shared block, enough to make it worth a prefix
 
 
 @dataclass(frozen=True)
@@ -28,7 +26,7 @@ class SelfCheck:
     Attributes
     ----------
     method : str
-        How the engine scores this model.
+        See `Method.name`.
     continuations : int
         Number of continuations compared.
     max_difference : float
@@ -46,29 +44,18 @@ class SelfCheck:
     same_choice: float
 
 
-def self_check(scorer: Scorer, texts: Sequence[str] = _TEXTS) -> SelfCheck:
+def self_check(scorer: Scorer) -> SelfCheck:
     """Score the second halves of texts after the first halves, as the engine does and one at a time.
 
     Each context is followed by the rest of its own text and of the next two, so that packed rows have branches. Half
     of the contexts start with the same long block, so that its keys and values are shared.
-
-    Parameters
-    ----------
-    scorer : Scorer
-        `TransformersEngine.scorer`.
-    texts : sequence of str
-        At least three, of at least two words each.
     """
-    halves = [_halve(text) for text in texts]
-    if len(halves) < 3:
-        raise ValueError(f"a self-check needs at least 3 texts, not {len(halves)}")
-    block = "\n\n".join(texts)
-    block = (block * (_BLOCK // len(block) + 1)) + "\n\n"
+    halves = [_halve(text) for text in _TEXTS]
     requests = []
-    for before in ("", block):
+    for block in ("", "\n\n".join(_TEXTS) + "\n\n"):
         for number, (context, _) in enumerate(halves):
-            rests = dict.fromkeys(halves[(number + step) % len(halves)][1] for step in range(3))
-            requests.append(LoglikelihoodRequest(before + context, tuple(rests), top=1))
+            rests = tuple(halves[(number + step) % len(halves)][1] for step in range(3))
+            requests.append(LoglikelihoodRequest(block + context, rests, top=1))
     answers = scorer.loglikelihood(requests, lambda _: None)
     plain = scorer.one_at_a_time().loglikelihood(requests, lambda _: None)
     pairs = list(zip(answers, plain, strict=True))
@@ -88,7 +75,7 @@ def self_check(scorer: Scorer, texts: Sequence[str] = _TEXTS) -> SelfCheck:
 
 def _halve(text: str) -> tuple[str, str]:
     words = text.split(" ")
-    middle = max(1, len(words) // 2)
+    middle = len(words) // 2
     return " ".join(words[:middle]), " " + " ".join(words[middle:])
 
 

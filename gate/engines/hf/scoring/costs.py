@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass
 
 import torch
@@ -39,10 +40,9 @@ class Costs:
 
 
 def automatic_tokens(loaded: LoadedModel) -> tuple[int, Costs]:
-    """Return the bound of a forward pass in tokens, and its other costs.
+    """Return the bound of a forward pass in tokens, and its other costs; on a GPU, measured with one pass.
 
-    The bound is a power of two, so that it does not depend on small changes in free memory. On a GPU, one pass is run
-    to measure the memory per token.
+    The bound is a power of two, so that it does not depend on small changes in free memory.
     """
     if loaded.device.type == "cuda":
         tokens, costs = _gpu_tokens(loaded)
@@ -87,7 +87,8 @@ def cpu_tokens(loaded: LoadedModel, free: int) -> int:
     config = loaded.model.config.get_text_config()
     hidden = getattr(config, "hidden_size", None) or 4096
     inner = getattr(config, "intermediate_size", None) or 4 * hidden
-    inner = max(inner) if isinstance(inner, list | tuple) else inner
+    if isinstance(inner, list | tuple):  # per layer
+        inner = max(inner)
     item = loaded.model.dtype.itemsize
     # activations of one layer, and logits in float32 of every second token
     token = item * (12 * hidden + 4 * inner) + 5 * getattr(config, "vocab_size", 50_000)
@@ -95,7 +96,4 @@ def cpu_tokens(loaded: LoadedModel, free: int) -> int:
 
 
 def _power_of_two(tokens: float) -> int:
-    power = _MIN_TOKENS
-    while power * 2 <= tokens:
-        power *= 2
-    return power
+    return 1 << int(math.log2(max(tokens, _MIN_TOKENS)))

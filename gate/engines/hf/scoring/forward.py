@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -23,32 +21,17 @@ Position = tuple[int, int]
 class Forward:
     """Runs a model over batches of trees.
 
-    Attributes
-    ----------
-    loaded : LoadedModel
-    gathered : bool
-        Whether only the hidden states at the needed positions go through the LM head; otherwise a range of positions
-        of all rows does.
+    If `gathered`, only the hidden states at the needed positions go through the LM head; otherwise a range of positions
+    of all rows does.
     """
 
     loaded: LoadedModel
     gathered: bool
 
-    @cached_property
-    def _keeps_range(self) -> bool:
-        return accepts(self.loaded.model, "logits_to_keep")
-
     def logits(
         self, trees: Sequence[Tree], needed: Sequence[Position], prefix: Cache | None = None
     ) -> torch.Tensor:
-        """Run a batch.
-
-        Parameters
-        ----------
-        trees : sequence of Tree
-        needed : sequence of (row, position)
-        prefix : Cache or None
-            Keys and values of the prefix that every tree continues.
+        """Run a batch of trees that continue the same prefix, if any.
 
         Returns
         -------
@@ -61,45 +44,38 @@ class Forward:
         if masked and self.loaded.device.type == "cuda":  # fast kernels need mask rows at multiples of 8
             width += -(before + width) % 8
         pad = self.loaded.tokenizer.pad_token_id or 0
-        options: dict[str, Any] = {"use_cache": prefix is not None}
-        if prefix is not None:
-            options["past_key_values"] = prefix
-        if masked:
-            options |= self._structure(trees, width, before)
+        structure = self._structure(trees, width, before) if masked else {}
         inputs = self._tensor([tree.tokens + [pad] * (width - len(tree.tokens)) for tree in trees])
-        return self._run(inputs, needed, options)
+        return self._run(inputs, needed, prefix, structure)
 
     def prefill(self, tokens: Sequence[int], cache: Cache) -> None:
         """Fill an empty cache with the keys and values of one sequence."""
-        options: dict[str, Any] = {"use_cache": True, "past_key_values": cache}
-        self._run(self._tensor([list(tokens)]), [(0, len(tokens) - 1)], options)
+        self._run(self._tensor([list(tokens)]), [(0, len(tokens) - 1)], cache, {})
 
-    def _run(self, inputs: torch.Tensor, needed: Sequence[Position], options: dict[str, Any]) -> torch.Tensor:
+    def _run(
+        self, inputs: torch.Tensor, needed: Sequence[Position], cache: Cache | None, options: dict[str, Any]
+    ) -> torch.Tensor:
+        options |= {"input_ids": inputs, "use_cache": cache is not None}
+        if cache is not None:
+            options["past_key_values"] = cache
         model = self.loaded.model
         rows, positions = (self._tensor(list(axis)) for axis in zip(*needed, strict=True))
         with torch.no_grad():
             if self.gathered:
-                with gathered_head(model.get_output_embeddings(), rows, positions) as calls:
-                    logits: torch.Tensor = model(input_ids=inputs, **options).logits
-                if len(calls) != 1:
-                    raise RuntimeError(f"the LM head ran {len(calls)} times in one forward pass, not once")
-                return logits[0]
+                return _gathered_logits(model, rows, positions, options)
             first = 0
-            if self._keeps_range:
+            if accepts(model, "logits_to_keep"):
                 first = min(position for _, position in needed)
                 last = max(position for _, position in needed)
                 options["logits_to_keep"] = torch.arange(first, last + 1, device=inputs.device)
-            logits = model(input_ids=inputs, **options).logits
+            logits: torch.Tensor = model(**options).logits
             return logits[rows.to(logits.device), (positions - first).to(logits.device)]
 
     def _structure(self, trees: Sequence[Tree], width: int, before: int) -> dict[str, torch.Tensor]:
         """Return the 4-D attention mask and the position ids of trees after `before` tokens that all attend to."""
-        gaps = [width - len(tree.tokens) for tree in trees]
         # a padding token attends to itself alone: a fully masked row would make the softmax NaN
         ends = self._tensor([tree.ends + list(range(len(tree.tokens) + 1, width + 1)) for tree in trees])
-        position_ids = self._tensor(
-            [tree.position_ids + [0] * gap for tree, gap in zip(trees, gaps, strict=True)]
-        )
+        position_ids = self._tensor([tree.position_ids + [0] * (width - len(tree.tokens)) for tree in trees])
         index = torch.arange(width, device=ends.device)
         own = (index[:, None] >= index) & (index[:, None] < ends[:, None, :])
         mask = torch.nn.functional.pad(own, (before, 0), value=True)[:, None]
@@ -114,25 +90,24 @@ class Forward:
         return to_device(values, self.loaded.device)
 
 
-@contextmanager
-def gathered_head(
-    head: torch.nn.Module, rows: torch.Tensor, positions: torch.Tensor
-) -> Iterator[list[torch.Size]]:
-    """Pass only the hidden states at the given positions to an LM head, as one row.
+def _gathered_logits(
+    model: Any, rows: torch.Tensor, positions: torch.Tensor, options: dict[str, Any]
+) -> torch.Tensor:
+    """Run the model, but pass only the hidden states at the given positions to its LM head, as one row.
 
-    Anything that the model does to the logits afterwards (soft capping, scaling) then applies to these alone. Yields
-    a list that gets the shape of the hidden states at every call of the head.
+    Anything that the model does to the logits afterwards (soft capping, scaling) then applies to these alone.
     """
-    calls: list[torch.Size] = []
+    calls = 0
 
     def gather(_: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        nonlocal calls
+        calls += 1
         hidden = inputs[0]
-        calls.append(hidden.shape)
         chosen = hidden[rows.to(hidden.device), positions.to(hidden.device)]
         return (chosen[None], *inputs[1:])
 
-    handle = head.register_forward_pre_hook(gather)
-    try:
-        yield calls
-    finally:
-        handle.remove()
+    with model.get_output_embeddings().register_forward_pre_hook(gather):
+        logits: torch.Tensor = model(**options).logits
+    if calls != 1:
+        raise RuntimeError(f"the LM head ran {calls} times in one forward pass, not once")
+    return logits[0]

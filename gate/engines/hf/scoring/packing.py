@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from bisect import bisect_left, insort
 from collections.abc import Sequence
 from itertools import pairwise
@@ -20,7 +21,7 @@ _LONG_CONTEXT = 2048  # tokens from which even a single request's context is com
 _PREFIX_COST = 256  # tokens that a shared prefix must save: it takes forward passes of its own
 
 
-def plan_groups(rows: Sequence[Row], max_tokens: int, window: int | None = None) -> list[Group]:
+def plan_groups(rows: Sequence[Row], max_tokens: int, window: int = sys.maxsize) -> list[Group]:
     """Merge rows into trees, behind shared prefixes where these save enough.
 
     Parameters
@@ -29,13 +30,8 @@ def plan_groups(rows: Sequence[Row], max_tokens: int, window: int | None = None)
         In lexicographic order of their tokens, or its reverse; none is a prefix of another.
     max_tokens : int
         Trees get no branches beyond this many tokens, unless their longest row is nearly as long.
-    window : int or None
+    window : int
         The same bound for a tree with its prefix, without exception.
-
-    Returns
-    -------
-    list of Group
-        Every target is in exactly one.
     """
     # the token that predicts the first scored token stays in the row, because its logits are needed
     common = [
@@ -43,20 +39,16 @@ def plan_groups(rows: Sequence[Row], max_tokens: int, window: int | None = None)
         for row, following in pairwise(rows)
     ]
     requests = [row.targets[0].place[0] for row in rows]
-    groups: list[Group] = []
-    longest = 1 << 30 if window is None else window
+    groups = []
     for shared in plan_prefixes(common, _PREFIX_COST, requests, _LONG_CONTEXT):
         members = [rows[index] for index in shared.members]
-        if shared.length:
-            limit = longest - shared.length
-            trees = _merge_neighbours(members, shared.length, min(_TREE_TOKENS, max_tokens), limit)
-            width = min(max(shared.length, _ROW_WIDTH[0]), _ROW_WIDTH[1], max_tokens, limit)
-            groups.append(Group(members[0].tokens[: shared.length], _pack(trees, width)))
-        else:
-            trees = _merge_neighbours(members, 0, min(_TREE_TOKENS, max_tokens), min(_LARGEST_TREE, longest))
-            if not all(tree.linear for tree in trees):  # linear rows need no mask, and are faster without one
-                trees = _pack(trees, min(_ROW_WIDTH[0], max_tokens, longest))
-            groups.append(Group((), trees))
+        prefix = members[0].tokens[: shared.length]
+        limit = window - len(prefix) if prefix else min(_LARGEST_TREE, window)
+        trees = _merge_neighbours(members, len(prefix), min(_TREE_TOKENS, max_tokens), limit)
+        if prefix or not all(tree.linear for tree in trees):  # linear rows are faster without a mask
+            width = min(max(len(prefix), _ROW_WIDTH[0]), _ROW_WIDTH[1], max_tokens, limit)
+            trees = _pack(trees, width)
+        groups.append(Group(prefix, trees))
     return groups
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +15,7 @@ from gate.engines.hf.scoring.trees import Scored, Tree
 from gate.tasks.requests import Distribution, Divergence, LoglikelihoodRequest
 
 # log-probabilities held in float32 at a time: 8 MiB fit into a CPU's cache, 256 MiB into any GPU's memory
-_CHUNK = {"cpu": 1 << 21}
-_GPU_CHUNK = 1 << 26
+_CPU_CHUNK, _GPU_CHUNK = 1 << 21, 1 << 26
 
 
 @dataclass(frozen=True)
@@ -31,28 +30,22 @@ class Answer:
 class Positions:
     """The positions of a batch whose logits are needed, each once, and what is computed from these.
 
-    Parameters
-    ----------
-    trees : sequence of Tree
-    requests : sequence of LoglikelihoodRequest
-        For `top` and `reference`, which concern the token after a request's context.
+    The `top` and `reference` of a request concern the token after its context. `requests` is empty for rolling texts.
     """
 
-    def __init__(self, trees: Sequence[Tree], requests: Sequence[LoglikelihoodRequest] = ()) -> None:
-        self.targets = [target for tree in trees for target in tree.targets]
+    def __init__(self, trees: Sequence[Tree], requests: Sequence[LoglikelihoodRequest]) -> None:
+        pairs = [(row, target) for row, tree in enumerate(trees) for target in tree.targets]
+        self._targets = [target for _, target in pairs]
         index: dict[Position, int] = {}
         scored: list[tuple[int, int, int]] = []  # index of the position, token, continuation
         distributions: list[tuple[int, int]] = []  # index of the position, request
-        number = 0
-        for row, tree in enumerate(trees):
-            for target in tree.targets:
-                for at, token in zip(target.at, target.ids, strict=True):
-                    scored.append((index.setdefault((row, at), len(index)), token, number))
-                if requests and target.place[1] == 0:
-                    request = requests[target.place[0]]
-                    if request.top or request.reference is not None:
-                        distributions.append((index[row, target.at[0]], target.place[0]))
-                number += 1
+        for number, (row, target) in enumerate(pairs):
+            for at, token in zip(target.at, target.ids, strict=True):
+                scored.append((index.setdefault((row, at), len(index)), token, number))
+            if requests and target.place[1] == 0:
+                request = requests[target.place[0]]
+                if request.top or request.reference is not None:
+                    distributions.append((index[row, target.at[0]], target.place[0]))
         self.needed: list[Position] = list(index)
         scored.sort()
         self._at, self._token, self._continuation = (np.array(column) for column in zip(*scored, strict=True))
@@ -74,8 +67,10 @@ class Positions:
             Waits for the device; returns the answers, and the distribution or divergence per request.
         """
         values, likeliest = [], []
-        waits: list[Callable[[], dict[int, Distribution | Divergence]]] = []
-        for start, logprobs in _chunks(logits):
+        queued: list[tuple[list[int], Callable[[], list[Distribution | Divergence]]]] = []
+        step = max(1, (_CPU_CHUNK if logits.device.type == "cpu" else _GPU_CHUNK) // logits.shape[1])
+        for start in range(0, len(logits), step):
+            logprobs = torch.log_softmax(logits[start : start + step].float(), dim=1)
             low, high = np.searchsorted(self._at, (start, start + len(logprobs)))
             at = to_device(self._at[low:high] - start, logits.device)
             token = to_device(self._token[low:high], logits.device)
@@ -87,54 +82,41 @@ class Positions:
                 for position, request in self._distributions
                 if start <= position < start + len(logprobs)
             ]
-            waits.append(self._queue_distributions(logprobs, inside))
+            if inside:
+                chosen = logprobs[to_device([row for row, _ in inside], logits.device)]
+                numbers = [request for _, request in inside]
+                queued.append(
+                    (numbers, queue_distributions(chosen, [self._requests[number] for number in numbers]))
+                )
         value, greedy = (torch.cat(parts).to("cpu", non_blocking=True) for parts in (values, likeliest))
         event = torch.cuda.current_stream(logits.device).record_event() if logits.is_cuda else None
 
         def wait() -> tuple[list[Answer], dict[int, Distribution | Divergence]]:
             if event is not None:  # not for the whole stream, which has the next batch queued by now
                 event.synchronize()
-            count = len(self.targets)
+            count = len(self._targets)
             sums = np.bincount(self._continuation, weights=value.double().numpy(), minlength=count)
             misses = np.bincount(self._continuation, weights=~greedy.numpy(), minlength=count)
             answers = [
                 Answer(target, float(total), not missed)
-                for target, total, missed in zip(self.targets, sums, misses, strict=True)
+                for target, total, missed in zip(self._targets, sums, misses, strict=True)
             ]
-            return answers, {request: result for part in waits for request, result in part().items()}
+            distributions = {
+                number: result
+                for numbers, wait_for_results in queued
+                for number, result in zip(numbers, wait_for_results(), strict=True)
+            }
+            return answers, distributions
 
         return wait
-
-    def _queue_distributions(
-        self, logprobs: torch.Tensor, positions: Sequence[tuple[int, int]]
-    ) -> Callable[[], dict[int, Distribution | Divergence]]:
-        """Queue the distributions, or divergences, at (row, request) pairs; the results are by request."""
-        if not positions:
-            return dict
-        chosen = logprobs[to_device([row for row, _ in positions], logprobs.device)]
-        requests = [request for _, request in positions]
-        wait = queue_distributions(chosen, [self._requests[request] for request in requests])
-        return lambda: dict(zip(requests, wait(), strict=True))
-
-
-def _chunks(logits: torch.Tensor) -> Iterator[tuple[int, torch.Tensor]]:
-    """Yield (first row, log-probabilities in float32) of a few rows at a time."""
-    step = max(1, _CHUNK.get(logits.device.type, _GPU_CHUNK) // logits.shape[1])
-    for start in range(0, len(logits), step):
-        yield start, torch.log_softmax(logits[start : start + step].float(), dim=1)
 
 
 def is_likeliest(
     logprobs: torch.Tensor, at: torch.Tensor, token: torch.Tensor, picked: torch.Tensor
 ) -> torch.Tensor:
-    """Tell for each (row, token) pair whether the token is the row's likeliest, the first one on a tie.
+    """Tell for each pair of a row (`at`) and a token whether the token is the row's likeliest, the first one on a tie.
 
-    Parameters
-    ----------
-    logprobs : tensor of shape (rows, vocabulary)
-    at, token : int64 tensors of shape (pairs,)
-    picked : tensor of shape (pairs,)
-        Their log-probabilities.
+    `logprobs` has the shape (rows, vocabulary), `picked` the log-probabilities of the pairs.
     """
     if logprobs.device.type != "cpu":
         return logprobs.argmax(dim=1)[at] == token

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -26,11 +25,7 @@ class _SharedLayer(DynamicLayer):  # type: ignore[misc]  # transformers is not t
         self.is_initialized = True
 
     def update(
-        self,
-        key_states: torch.Tensor,
-        value_states: torch.Tensor,
-        *_: Any,
-        **__: Any,
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
         rows = key_states.shape[0]
         return (
@@ -43,26 +38,18 @@ class PrefixCache:
     """The prefixes of one model that were used last, also across calls."""
 
     def __init__(self) -> None:
-        self._caches: OrderedDict[tuple[int, ...], Cache] = OrderedDict()
+        self._caches: dict[tuple[int, ...], Cache] = {}  # the last used is last
 
     def get(self, tokens: tuple[int, ...], prefill: Callable[[Cache], None]) -> Cache:
-        """Return the key-value cache of a prefix.
-
-        Parameters
-        ----------
-        tokens : tuple of int
-        prefill : callable
-            Runs the model over `tokens` with the empty cache that it is given.
-        """
-        cache = self._caches.get(tokens)
+        """Return the key-value cache of a prefix; `prefill` fills an empty cache with it."""
+        cache = self._caches.pop(tokens, None)
         if cache is None:
             while len(self._caches) >= _MAX_PREFIXES:  # before the new one takes memory
-                self._caches.popitem(last=False)
+                del self._caches[next(iter(self._caches))]
             filled = DynamicCache()
             prefill(filled)
             cache = Cache(layers=[_SharedLayer(layer.keys, layer.values) for layer in filled.layers])
-            self._caches[tokens] = cache
-        self._caches.move_to_end(tokens)
+        self._caches[tokens] = cache
         return cache
 
     def clear(self) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any
 
 from gate.engines.base import Progress
 from gate.engines.hf.model.batching import BatchLimit, run_in_batches
@@ -31,7 +32,6 @@ from gate.tasks.requests import (
 _LOG = logging.getLogger(__name__)
 
 _FirstTokens = dict[int, Distribution | Divergence]  # by request
-_Keep = Callable[[Sequence[Answer], _FirstTokens], None]
 
 
 class Scorer:
@@ -39,7 +39,6 @@ class Scorer:
 
     Parameters
     ----------
-    loaded : LoadedModel
     max_batch_tokens : int or None
         Upper bound of rows x padded length in one forward pass; None derives it from the free memory.
     max_length : int
@@ -51,22 +50,17 @@ class Scorer:
     def __init__(
         self, loaded: LoadedModel, max_batch_tokens: int | None, max_length: int, method: Method | None = None
     ) -> None:
-        self._loaded = loaded
+        self.loaded = loaded
         self._max_batch_tokens = max_batch_tokens
         self._max_length = max_length
         self._method = method
         self._prefixes = PrefixCache()
 
     @property
-    def model(self) -> Any:
-        """The transformers model."""
-        return self._loaded.model
-
-    @property
     def method(self) -> Method:
         """How this model is scored; chosen, and logged, on first use."""
         if self._method is None:
-            self._method = choose_method(self._loaded)
+            self._method = choose_method(self.loaded)
         return self._method
 
     @property
@@ -76,13 +70,13 @@ class Scorer:
 
     def one_at_a_time(self) -> Scorer:
         """Return a scorer of the same model that runs one pass per choice: slow, for comparison."""
-        return Scorer(self._loaded, 1, self._max_length, Method(packed=False, gathered=False))
+        return Scorer(self.loaded, 1, self._max_length, Method(packed=False, gathered=False))
 
     @cached_property
     def _bounds(self) -> tuple[BatchLimit, Costs]:
         if self._max_batch_tokens is not None:
             return BatchLimit(self._max_batch_tokens), Costs()
-        tokens, costs = automatic_tokens(self._loaded)
+        tokens, costs = automatic_tokens(self.loaded)
         return BatchLimit(tokens), costs
 
     @property
@@ -96,72 +90,67 @@ class Scorer:
         """Answer log-likelihood requests, in their order."""
         if not requests:
             return []
-        rows = scoring_rows(self._loaded.tokenizer, requests, self._max_length)
-        answers: list[list[Answer | None]] = [[None] * len(request.continuations) for request in requests]
-        pending = [len(request.continuations) for request in requests]
-        first_tokens: _FirstTokens = {}
-
-        def keep(results: Sequence[Answer], first: _FirstTokens) -> None:
-            first_tokens.update(first)
-            finished = 0
-            for answer in results:
-                request, number = answer.target.place
-                answers[request][number] = answer
-                pending[request] -= 1
-                finished += pending[request] == 0
-            progress(finished)
-
-        self._run(self._groups(rows), requests, keep)
-        return [_answer(choices, first_tokens.get(number)) for number, choices in enumerate(answers)]
+        rows = scoring_rows(self.loaded.tokenizer, requests, self._max_length)
+        answers, first_tokens = self._run(self._groups(rows), requests, progress)
+        results = []
+        for index, request in enumerate(requests):
+            scored = [answers[index, number] for number in range(len(request.continuations))]
+            first_token = first_tokens.get(index)
+            results.append(
+                LoglikelihoodAnswer(
+                    tuple(answer.loglikelihood for answer in scored),
+                    tokens_in=sum(answer.target.context for answer in scored),
+                    tokens_out=sum(len(answer.target.ids) for answer in scored),
+                    greedy=tuple(answer.greedy for answer in scored),
+                    distribution=first_token if isinstance(first_token, Distribution) else None,
+                    divergence=first_token if isinstance(first_token, Divergence) else None,
+                )
+            )
+        return results
 
     def loglikelihood_rolling(
         self, requests: Sequence[RollingRequest], progress: Progress
     ) -> list[RollingAnswer]:
         """Answer rolling requests, in their order."""
-        rows = rolling_rows(self._loaded.tokenizer, requests, self._max_length)
+        rows = rolling_rows(self.loaded.tokenizer, requests, self._max_length)
+        progress(len(requests) - len({row.targets[0].place[0] for row in rows}))  # texts without tokens
+        answers = self._run([unpacked(rows)], (), progress)[0] if rows else {}
         totals, tokens = [0.0] * len(requests), [0] * len(requests)
-        pending = [0] * len(requests)
-        for row in rows:
-            for target in row.targets:
-                pending[target.place[0]] += 1
-        progress(pending.count(0))  # texts without tokens
-        windows: dict[tuple[int, int], float] = {}
-
-        def keep(results: Sequence[Answer], _: _FirstTokens) -> None:
-            finished = 0
-            for answer in results:
-                request = answer.target.place[0]
-                windows[answer.target.place] = answer.loglikelihood
-                tokens[request] += len(answer.target.ids)
-                pending[request] -= 1
-                finished += pending[request] == 0
-            progress(finished)
-
-        if rows:
-            self._run([unpacked(rows)], (), keep)
-        for (request, _), value in sorted(windows.items()):  # sums do not depend on the order of batches
-            totals[request] += value
+        for (request, _), answer in sorted(answers.items()):  # sums do not depend on the order of batches
+            totals[request] += answer.loglikelihood
+            tokens[request] += len(answer.target.ids)
         return [RollingAnswer(total, count) for total, count in zip(totals, tokens, strict=True)]
 
     def _groups(self, rows: Sequence[Row]) -> list[Group]:
         if not self.method.packed:
             return [unpacked(rows)]
-        window = self.method.window
-        if window is None:
-            return plan_groups(rows, self.limit.tokens)
+        window = self.method.window or sys.maxsize
         long = [row for row in rows if len(row.tokens) > window]
         groups = plan_groups([row for row in rows if len(row.tokens) <= window], self.limit.tokens, window)
         if long:
             _LOG.info(
-                "%d of %d rows are longer than the model's window of %d tokens: scored without shared contexts",
-                len(long),
-                len(rows),
-                window,
+                "%d of %d rows exceed the window of %d tokens: not packed", len(long), len(rows), window
             )
             groups.append(unpacked(long))
         return groups
 
-    def _run(self, groups: Sequence[Group], requests: Sequence[LoglikelihoodRequest], keep: _Keep) -> None:
+    def _run(
+        self, groups: Sequence[Group], requests: Sequence[LoglikelihoodRequest], progress: Progress
+    ) -> tuple[dict[tuple[int, int], Answer], _FirstTokens]:
+        """Return the answers by request and continuation, and the distributions or divergences by request."""
+        answers: dict[tuple[int, int], Answer] = {}
+        first_tokens: _FirstTokens = {}
+        pending = Counter(
+            target.place[0] for group in groups for tree in group.trees for target in tree.targets
+        )
+
+        def keep(results: Sequence[Answer], first: _FirstTokens) -> None:
+            first_tokens.update(first)
+            answers.update((answer.target.place, answer) for answer in results)
+            counts = Counter(answer.target.place[0] for answer in results)
+            pending.subtract(counts)
+            progress(sum(pending[request] == 0 for request in counts))
+
         for group in groups:
             self._run_group(group, requests, keep)
         if self.limit.costly:
@@ -170,10 +159,16 @@ class Scorer:
                 100 * self.limit.wasted / self.limit.seconds,
                 self.limit.tokens,
             )
+        return answers, first_tokens
 
-    def _run_group(self, group: Group, requests: Sequence[LoglikelihoodRequest], keep: _Keep) -> None:
+    def _run_group(
+        self,
+        group: Group,
+        requests: Sequence[LoglikelihoodRequest],
+        keep: Callable[[list[Answer], _FirstTokens], None],
+    ) -> None:
         limit, costs = self._bounds
-        run = Forward(self._loaded, self.method.gathered)
+        run = Forward(self.loaded, self.method.gathered)
         queued: list[Callable[[], tuple[list[Answer], _FirstTokens]]] = []
 
         def forward(batch: list[int]) -> None:
@@ -183,13 +178,11 @@ class Scorer:
                 cache = self._prefixes.get(group.prefix, lambda empty: run.prefill(group.prefix, empty))
             positions = Positions(trees, requests)
             logits = run.logits(trees, positions.needed, cache)
-            wait = positions.read(logits)
+            queued.append(positions.read(logits))
             del logits
             # the device works on this batch while the answers of the previous one are fetched and the next is prepared
-            previous = queued.copy()
-            queued[:] = [wait]
-            for wait_for_previous in previous:
-                keep(*wait_for_previous())
+            if len(queued) > 1:
+                keep(*queued.pop(0)())
 
         def release_memory() -> None:
             self._prefixes.clear()
@@ -207,17 +200,3 @@ def _extra(tree: Tree, before: int, costs: Costs) -> float:
     masked = before > 0 or not tree.linear
     positions = len({at for target in tree.targets for at in target.at})
     return costs.position * positions + (costs.pair * width * (before + width) + before if masked else 0.0)
-
-
-def _answer(
-    choices: Sequence[Answer | None], first_token: Distribution | Divergence | None
-) -> LoglikelihoodAnswer:
-    answers = [answer for answer in choices if answer is not None]
-    return LoglikelihoodAnswer(
-        tuple(answer.loglikelihood for answer in answers),
-        tokens_in=sum(answer.target.context for answer in answers),
-        tokens_out=sum(len(answer.target.ids) for answer in answers),
-        greedy=tuple(answer.greedy for answer in answers),
-        distribution=first_token if isinstance(first_token, Distribution) else None,
-        divergence=first_token if isinstance(first_token, Divergence) else None,
-    )

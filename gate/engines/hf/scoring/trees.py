@@ -17,9 +17,7 @@ class Scored:
     place : (int, int)
         Request and continuation.
     at : tuple of int
-        Positions in the row whose logits predict its tokens.
-    ids : tuple of int
-        Its tokens.
+        Positions in the row whose logits predict its tokens, `ids`.
     context : int
         Number of tokens before it, including those of a shared prefix.
     """
@@ -36,12 +34,10 @@ class Tree:
 
     Attributes
     ----------
-    tokens : list of int
     position_ids : list of int
         Number of tokens before each token in its own sequence.
     ends : list of int
         End of each token's descendants in the row: only the tokens k, ..., ends[k] - 1 attend to token k.
-    targets : tuple of Scored
     """
 
     tokens: list[int]
