@@ -142,13 +142,24 @@ REAL: list[tuple[str, str, dict[str, Any]]] = [
 ]
 
 
+@pytest.fixture(scope="module")
+def real_engine(smollm2: Path) -> Engine:
+    return open_model(smollm2, dtype="float32")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("data", "metric", "kind"), REAL, ids=[name for name, _, _ in REAL])
 def test_a_real_model_gives_the_answers_that_lm_eval_logs(
-    tmp_path: Path, smollm2: Path, shared_data: Path, data: str, metric: str, kind: dict[str, Any]
+    tmp_path: Path,
+    smollm2: Path,
+    real_engine: Engine,
+    shared_data: Path,
+    data: str,
+    metric: str,
+    kind: dict[str, Any],
 ) -> None:
     path = tmp_path / "items.jsonl"
-    lines = (shared_data / "bigbench" / f"{data}.jsonl").read_text(encoding="utf-8").splitlines()[:16]
+    lines = (shared_data / "bigbench" / f"{data}.jsonl").read_text(encoding="utf-8").splitlines()[:8]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     task = {
         "task": "real",
@@ -161,7 +172,7 @@ def test_a_real_model_gives_the_answers_that_lm_eval_logs(
     }
     (tmp_path / "real.yaml").write_text(yaml.safe_dump(task), encoding="utf-8")
     samples = lm_eval_samples(tmp_path, ["real"], model_folder=smollm2)["real"]
-    rows = gate_rows(gate_task(tmp_path, "real"), open_model(smollm2, dtype="float32"))
+    rows = gate_rows(gate_task(tmp_path, "real"), real_engine)
     assert [row["score"] for row in rows] == [sample[metric] for sample in samples]
     assert [row["prompt_hash"] for row in rows] == [sample["prompt_hash"] for sample in samples]
     if metric == "exact_match":

@@ -101,9 +101,10 @@ def test_plots_are_complete_without_javascript(failing) -> None:
 
 
 def test_hostile_text_leaves_no_markup_but_the_template() -> None:
+    tame = Page(render_html(result_with("PLACEHOLDER")))
     for text in HOSTILE:
         with naming(text):
-            tame, wild = (Page(render_html(result_with(one))) for one in ("PLACEHOLDER", text))
+            wild = Page(render_html(result_with(text)))
             assert [tag for tag, _ in wild.tags] == [tag for tag, _ in tame.tags]
             assert [set(attributes) for _, attributes in wild.tags] == [
                 set(attributes) for _, attributes in tame.tags

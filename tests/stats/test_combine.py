@@ -119,7 +119,7 @@ def test_a_mixture_keeps_the_error_rate() -> None:
         b = int(generator.binomial(m, 0.5))
         evidences = [
             Evidence.from_counts(b, m - b),
-            Evidence.from_differences(generator.laplace(size=50), n_resamples=499, rng=run),
+            Evidence.from_differences(generator.laplace(size=50), n_resamples=199, rng=run),
             Evidence.from_differences(generator.choice([-0.5, -0.25, 0, 0.25, 0.5], 60)),
         ]
         result = combine(evidences, n_resamples=2000, rng=0)
