@@ -17,11 +17,6 @@ from gate.tasks import Task
 
 
 @pytest.fixture(scope="module")
-def tiny(tiny_model: Path) -> Opened:
-    return opened(tiny_model)
-
-
-@pytest.fixture(scope="module")
 def broken(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Opened:
     """The tiny model with NaN in one of its weights."""
     from safetensors.torch import load_file, save_file

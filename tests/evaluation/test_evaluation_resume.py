@@ -29,16 +29,7 @@ from gate.evaluation.evaluate import Steps, TaskEvaluation
 from gate.store import SampleSet, open_set
 from gate.tasks import Sampling
 
-
-@pytest.fixture(scope="module")
-def tiny(tiny_model: Path) -> Opened:
-    return opened(tiny_model)
-
-
-@pytest.fixture(autouse=True)
-def small_data_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Six data files of four items."""
-    monkeypatch.setattr(plan, "ITEMS_PER_DATA_FILE", 4)
+pytestmark = pytest.mark.usefixtures("small_data_files")
 
 
 @pytest.mark.parametrize("stop_at", [0, 3, 4, 9, 23])

@@ -9,16 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.evaluations import Opened, choice_task, evaluate, opened
+from support.evaluations import Opened, choice_task, evaluate
 
 from gate.errors import EvaluationError
 from gate.store.lock import one_writer
-
-
-@pytest.fixture(scope="module")
-def tiny(tiny_model: Path) -> Opened:
-    return opened(tiny_model)
-
 
 _HOLDER = """
 import sys

@@ -12,16 +12,7 @@ from support.evaluations import Attempt, Opened, OtherRuntime, choice_task, name
 from gate.engines import Engine, Runtime
 from gate.evaluation import plan
 
-
-@pytest.fixture(scope="module")
-def tiny(tiny_model: Path) -> Opened:
-    return opened(tiny_model)
-
-
-@pytest.fixture(autouse=True)
-def small_data_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Six data files of four items."""
-    monkeypatch.setattr(plan, "ITEMS_PER_DATA_FILE", 4)
+pytestmark = pytest.mark.usefixtures("small_data_files")
 
 
 @pytest.mark.parametrize(
