@@ -58,3 +58,8 @@ class EvaluationError(GateError):
     """The evaluation could not be completed (NaN, out of memory, no GPU, disk full)."""
 
     exit_code = ExitCode.EVALUATION
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's message, or its type if there is none; the rest is often a traceback."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -8,7 +8,7 @@ import socket
 from typing import Any
 
 from gate.config import EngineSettings
-from gate.errors import ConfigError, EvaluationError
+from gate.errors import ConfigError, EvaluationError, first_line
 
 _CONNECT_TIMEOUT = 10.0  # seconds
 _STORE = 256 * 2**20  # bytes of a local cluster's object store; requests and answers are small
@@ -47,7 +47,11 @@ def connect(settings: EngineSettings) -> Any:
             if settings.address is None:
                 ray.init(address="local", include_dashboard=False, object_store_memory=_STORE, **options)
             else:
-                _check_reachable(settings.address)
+                host, _, port = settings.address.removeprefix("ray://").rpartition(":")
+                if (
+                    host and port.isdigit()
+                ):  # fails immediately if nothing listens; Ray retries for five minutes
+                    socket.create_connection((host.strip("[]"), int(port)), _CONNECT_TIMEOUT).close()
                 ray.init(address=settings.address, **options)
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             cluster = f"the Ray cluster {settings.address}" if settings.address else "Ray on this machine"
@@ -55,13 +59,6 @@ def connect(settings: EngineSettings) -> Any:
         _Connection.opened = True
     _Connection.users += 1
     return ray
-
-
-def _check_reachable(address: str) -> None:
-    """Fail immediately if nothing listens at the address; Ray itself retries for five minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if host and port.isdigit():
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_TIMEOUT).close()
 
 
 def gpus_per_replica(ray: Any, settings: EngineSettings) -> int:
@@ -97,8 +94,3 @@ def stop(ray: Any, workers: list[Any]) -> None:
     if _Connection.opened and _Connection.users == 0:
         _Connection.opened = False
         ray.shutdown()
-
-
-def first_line(error: Exception) -> str:
-    """Return the first line of an error; the rest of Ray's messages is a traceback."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

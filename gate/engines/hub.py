@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gate.config import ModelSettings
-from gate.errors import ModelError
+from gate.errors import ModelError, first_line
 
 
 def commit(settings: ModelSettings) -> str:
@@ -75,8 +75,7 @@ def _as_model_errors(settings: ModelSettings) -> Iterator[None]:
             "Check the name. A private model needs HF_TOKEN. Write a local folder as ./name.",
         ) from None
     except (OSError, HTTPError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ModelError(
-            f"{name} is not on this machine and the hub cannot be reached: {reason}",
+            f"{name} is not on this machine and the hub cannot be reached: {first_line(error)}",
             "Use a local folder, or check the network and HF_HUB_OFFLINE.",
         ) from None

@@ -13,9 +13,9 @@ from typing import Any
 
 from gate.config import EngineSettings
 from gate.engines.base import Engine, Progress, Runtime
-from gate.engines.cluster import connect, first_line, gpus_per_replica, stop
+from gate.engines.cluster import connect, gpus_per_replica, stop
 from gate.engines.source import ModelSource
-from gate.errors import EvaluationError, GateError
+from gate.errors import EvaluationError, GateError, first_line
 from gate.tasks import Message
 from gate.tasks.requests import (
     GenerateAnswer,

@@ -64,7 +64,14 @@ class Client:
         # a server's own routes are one level above OpenAI's
         self._root = self._base.copy_with(path=path.removesuffix("/v1") or "/")
         self._settings = settings
-        self._key = _read_key(settings.api_key_env)
+        variable = settings.api_key_env
+        try:
+            self._key = Secret(os.environ.get(variable, "") if variable else "")
+        except ValueError:
+            raise ConfigError(
+                f"the key in {variable} has characters that no HTTP header can carry.",
+                "Set the variable again, without quotes, spaces or line breaks inside.",
+            ) from None
         self._http = httpx.AsyncClient(
             # asyncio bounds the whole request
             timeout=httpx.Timeout(None, connect=min(settings.timeout, 30.0)),
@@ -179,13 +186,3 @@ class _Waits:
         else:
             is_final = not (isinstance(error, _BusyError) or is_transient(error))
         return None if is_final else backoff(retries, first=0.5)
-
-
-def _read_key(variable: str | None) -> Secret:
-    try:
-        return Secret(os.environ.get(variable, "") if variable else "")
-    except ValueError:
-        raise ConfigError(
-            f"the key in {variable} has characters that no HTTP header can carry.",
-            "Set the variable again, without quotes, spaces or line breaks inside.",
-        ) from None

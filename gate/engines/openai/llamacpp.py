@@ -12,7 +12,7 @@ from gate.engines.openai.client import Client
 from gate.engines.openai.scoring import Scores, TextScore, request_scores, rolling_answer
 from gate.engines.openai.server import Server
 from gate.engines.openai.tokens import TokenSource, request_sequences, request_windows
-from gate.engines.openai.wire import Likely, NativeCompletion, Position, read
+from gate.engines.openai.wire import Likely, NativeCompletion, read
 from gate.engines.tokens.sequences import ScoredSequence
 from gate.errors import EvaluationError
 from gate.tasks.requests import LoglikelihoodRequest, RollingAnswer, RollingRequest
@@ -33,14 +33,14 @@ class LlamaCppScorer:
     async def score(self, request: LoglikelihoodRequest, top: int, lane: int) -> Scores:
         """Score a request's continuations."""
         sequences = await request_sequences(self._tokens, request, self._max_length)
-        known: dict[tuple[int, ...], Position] = {}
+        known: dict[tuple[int, ...], tuple[Likely, ...]] = {}
         first: tuple[Likely, ...] = ()
         if sequences and (top or any(len(each.ids) == each.start + 1 for each in sequences)):
             context = sequences[0].ids[: sequences[0].start]
-            known[context] = await self._next(context, lane, max(top, _TOP))
-            first = known[context].top if top else ()
+            _, first = await self._next(context, lane, max(top, _TOP))
+            known[context] = first
         scores = [await self._score_sequence(sequence, lane, known) for sequence in sequences]
-        return request_scores(sequences, scores, first)
+        return request_scores(sequences, scores, first if top else ())
 
     async def rolling(self, request: RollingRequest, lane: int) -> RollingAnswer:
         """Score a whole text, with one request per token."""
@@ -50,33 +50,31 @@ class LlamaCppScorer:
     async def forced_logprob(self, text: str) -> tuple[float, float]:
         """Return the log-probability of the third likeliest token after a text, as listed and as forced (nats)."""
         (ids,) = await self._tokens.encode([text])
-        listed = (await self._next(tuple(ids), 0, 3)).top[2]
+        _, likeliest = await self._next(tuple(ids), 0, 3)
+        listed = likeliest[2]
         if listed.id is None:
             raise EvaluationError("the server lists likely tokens without their ids.")
-        forced = await self._next(tuple(ids), 0, 1, listed.id)
-        return listed.logprob, forced.token.logprob if forced.token else 0.0
+        forced, _ = await self._next(tuple(ids), 0, 1, listed.id)
+        return listed.logprob, forced.logprob
 
     async def _score_sequence(
-        self, sequence: ScoredSequence, lane: int, known: dict[tuple[int, ...], Position]
+        self, sequence: ScoredSequence, lane: int, known: dict[tuple[int, ...], tuple[Likely, ...]]
     ) -> TextScore:
-        """Score a sequence; `known` holds the positions after some prefixes."""
+        """Score a sequence; `known` holds the likeliest tokens after some prefixes."""
         total, greedy = 0.0, True
         for index in range(sequence.start, len(sequence.ids)):
             prompt, token = sequence.ids[:index], sequence.ids[index]
-            position = known.get(prompt)
-            match = next((each for each in position.top if each.id == token), None) if position else None
-            if match is None or position is None:
-                position = await self._next(prompt, lane, 1, token)
-                match = position.token
+            likeliest = known.get(prompt, ())
+            match = next((each for each in likeliest if each.id == token), None)
             if match is None:
-                raise EvaluationError(
-                    "the server returned no log-probability for the token that it generated."
-                )
+                match, likeliest = await self._next(prompt, lane, 1, token)
             total += match.logprob
-            greedy &= position.top[0].id == token
+            greedy &= likeliest[0].id == token
         return TextScore(total, greedy)
 
-    async def _next(self, prompt: tuple[int, ...], lane: int, top: int, force: int | None = None) -> Position:
+    async def _next(
+        self, prompt: tuple[int, ...], lane: int, top: int, force: int | None = None
+    ) -> tuple[Likely, tuple[Likely, ...]]:
         """Return the next token (the forced one or the likeliest) and the `top` likeliest."""
         body = {
             "prompt": list(prompt),
@@ -88,16 +86,16 @@ class LlamaCppScorer:
             "id_slot": lane % self._slots,
             **({} if force is None else {"logit_bias": [[force, _FORCE]]}),
         }
-        positions = read(NativeCompletion, await self._client.request(_ROUTE, body), _ROUTE).positions
-        if not positions or not positions[0].top or positions[0].token is None:
+        reply = read(NativeCompletion, await self._client.request(_ROUTE, body), _ROUTE)
+        if not reply.completion_probabilities or not reply.completion_probabilities[0].top:
             raise EvaluationError(
                 "the llama.cpp server returned no log-probabilities (n_probs).",
                 "Use a newer build of llama.cpp.",
             )
-        generated = positions[0].token.id
-        if force is not None and generated != force:
+        generated = reply.completion_probabilities[0]
+        if force is not None and generated.id != force:
             raise EvaluationError(
-                f"the llama.cpp server generated token {generated}, although logit_bias forced token {force}.",
+                f"the llama.cpp server generated token {generated.id}, although logit_bias forced token {force}.",
                 "Use a newer build of llama.cpp, without sampling on the device.",
             )
-        return positions[0]
+        return generated.likely, generated.top

@@ -34,11 +34,23 @@ class Position:
     top: tuple[Likely, ...]
 
 
-class _Token(BaseModel):
+class Token(BaseModel):
+    """A token, and the likeliest tokens at its position."""
+
     token: str
     logprob: float
     id: int | None = None
-    top_logprobs: list[_Token] = []
+    top_logprobs: list[Token] = []
+
+    @property
+    def likely(self) -> Likely:
+        """The token itself."""
+        return Likely(self.token, self.id, self.logprob)
+
+    @property
+    def top(self) -> tuple[Likely, ...]:
+        """The likeliest tokens, likeliest first."""
+        return tuple(token.likely for token in self.top_logprobs)
 
 
 class _Logprobs(BaseModel):
@@ -47,7 +59,7 @@ class _Logprobs(BaseModel):
     token_logprobs: list[float | None] = []
     top_logprobs: list[dict[str, float | None] | None] | None = None
     # the newer form, which llama.cpp uses for both
-    content: list[_Token] | None = None
+    content: list[Token] | None = None
 
 
 class Usage(BaseModel):
@@ -71,7 +83,7 @@ class Choice(BaseModel):
         if logprobs is None:
             return []
         if logprobs.content is not None:
-            return [_position(token) for token in logprobs.content]
+            return [Position(token.likely, token.token, token.top) for token in logprobs.content]
         tops = logprobs.top_logprobs or [None] * len(logprobs.tokens)
         if not len(logprobs.tokens) == len(logprobs.token_logprobs) == len(tops):
             raise EvaluationError(
@@ -94,12 +106,7 @@ class Completion(BaseModel):
 class NativeCompletion(BaseModel):
     """Reply of llama.cpp's own `/completion`."""
 
-    completion_probabilities: list[_Token] = []
-
-    @property
-    def positions(self) -> list[Position]:
-        """The generated tokens."""
-        return [_position(token) for token in self.completion_probabilities]
+    completion_probabilities: list[Token] = []
 
 
 M = TypeVar("M", bound=BaseModel)
@@ -122,11 +129,6 @@ def read(model: type[M], reply: Any, route: str) -> M:
             f"the server answers /{route} in an unexpected form: {location}: {first['msg'].lower()}.",
             "The route does not follow OpenAI's protocol, or a proxy changes the reply.",
         ) from None
-
-
-def _position(token: _Token) -> Position:
-    top = tuple(Likely(each.token, each.id, each.logprob) for each in token.top_logprobs)
-    return Position(Likely(token.token, token.id, token.logprob), token.token, top)
 
 
 def _likely(text: str, logprob: float) -> Likely:

@@ -44,7 +44,5 @@ def tokenizer_digest(tokenizer: Any) -> str:
     backend = getattr(tokenizer, "backend_tokenizer", None)  # None: a tokenizer written in Python
     if backend is None:
         return digest([type(tokenizer).__name__, sorted(tokenizer.get_vocab().items())])
-    pipeline = json.loads(backend.to_str())
-    for name in ("version", "truncation", "padding"):  # state of the last call, not behaviour
-        pipeline.pop(name, None)
-    return digest(pipeline)
+    state = ("version", "truncation", "padding")  # of the library and the last call
+    return digest({key: value for key, value in json.loads(backend.to_str()).items() if key not in state})

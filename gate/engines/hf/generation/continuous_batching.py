@@ -28,13 +28,8 @@ def generate_continuous(
 ) -> None:
     """Generate every sequence to its end. The model has no `gate.engines.hf.generation.paged.paging_obstacle`.
 
-    Parameters
-    ----------
-    limit : BatchLimit
-        Upper bound of the tokens in the KV cache; it shrinks when memory runs out. What a pass copies takes at most
-        half as much again.
-    on_finished : callable
-        Called with each finished sequence.
+    `limit` bounds the tokens in the KV cache, and shrinks when memory runs out. What a pass copies takes at most half
+    as much again.
 
     Raises
     ------

@@ -28,13 +28,8 @@ def generate(
 ) -> list[GenerateAnswer]:
     """Answer generation requests, in their order.
 
-    Parameters
-    ----------
-    limit : BatchLimit
-        Upper bound of the tokens of the running sequences.
-    max_length : int
-        Longest input of the model, in tokens. Prompts that leave no room for `max_tokens` are truncated on the left,
-        with a warning.
+    `limit` bounds the tokens of the running sequences. Prompts that leave no room for `max_tokens` within `max_length`
+    tokens are truncated on the left, with a warning.
 
     Raises
     ------

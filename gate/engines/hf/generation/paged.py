@@ -13,6 +13,7 @@ from gate.engines.hf.generation.paged_model import PagedModel
 from gate.engines.hf.model.capabilities import accepts, logit_distances, probe_tokens, tolerance
 from gate.engines.hf.model.load import LoadedModel
 from gate.engines.hf.model.memory import is_out_of_memory
+from gate.errors import first_line
 
 _LOG = logging.getLogger(__name__)
 _PAGE_SIZE = 3  # small, so that the probe fills several pages
@@ -50,9 +51,8 @@ def paging_obstacle(loaded: LoadedModel) -> str | None:
 def supports_shared_prefix(loaded: LoadedModel) -> bool:
     """Tell whether `gate.engines.hf.generation.shared_prefix_attention` can replace the model's attention."""
     # models with other attention need it: capped scores, sinks
-    reason: str | None = "its attention is not sdpa"
-    if loaded.capabilities.attention == "sdpa":
-        reason = _probe_pages(loaded, shared_prefix=True)
+    sdpa = loaded.capabilities.attention == "sdpa"
+    reason = _probe_pages(loaded, shared_prefix=True) if sdpa else "its attention is not sdpa"
     if reason is not None:
         _LOG.info("shared-prefix attention is disabled: %s", reason)
     return reason is None
@@ -107,8 +107,7 @@ def _probe_pages(loaded: LoadedModel, shared_prefix: bool) -> str | None:
     except Exception as error:  # models fail in many ways; this one generates in static batches
         if is_out_of_memory(error):
             raise
-        message = str(error).strip().splitlines() or [""]
-        return f"it fails with a paged cache ({type(error).__name__}: {message[0][:80]})"
+        return f"it fails with a paged cache ({type(error).__name__}: {first_line(error)[:80]})"
     distance = float(logit_distances(torch.stack(steps, dim=1).flatten(0, 1), torch.cat(plain)).max())
     if distance <= tolerance(model.dtype):
         return None

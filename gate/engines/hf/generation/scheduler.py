@@ -51,16 +51,10 @@ class PageBudget:
 
 @dataclass(frozen=True)
 class Admission:
-    """The sequences that start running in a step.
+    """The sequences that start running in a step: all start with `prefix`, which may be empty.
 
-    Attributes
-    ----------
-    prefix
-        Tokens that all of them start with; possibly empty.
-    prefills
-        Sequences that need a prefill after the prefix.
-    forks
-        Pairs of a sequence and the running sequence that has all tokens of its prompt but the last in the cache.
+    `prefills` need a prefill after the prefix. `forks` are pairs of a sequence and the running sequence that has all
+    tokens of its prompt but the last in the cache.
     """
 
     prefix: tuple[int, ...]

@@ -25,14 +25,8 @@ def generate_static(
 ) -> None:
     """Generate every sequence to its end, in batches that wait for their longest sequence.
 
-    Prompts are padded on the left. If padding changes the model's logits, the batch size is 1.
-
-    Parameters
-    ----------
-    limit : BatchLimit
-        Upper bound of sequences x padded length, in tokens.
-    on_finished : callable
-        Called with each finished sequence.
+    Prompts are padded on the left. If padding changes the model's logits, the batch size is 1. `limit` bounds sequences
+    x padded length.
 
     Raises
     ------
