@@ -207,13 +207,7 @@ def _run_monitored(
             suite.loaded.config.samples.seed,
         )
     sets = dict(zip(gating, finished, strict=True))
-    early = EarlyStopping(
-        alpha=evidence.alpha,
-        log_e_value=evidence.log_e_value,
-        stopped=evidence.stopped,
-        items=evidence.items,
-        total=evidence.total,
-    )
+    early = EarlyStopping.model_validate(evidence, from_attributes=True)
     if early.stopped:
         reporter.message(f"  stopped after {early.items:,} of {early.total:,} items: the candidate is worse")
     else:

@@ -26,12 +26,7 @@ def command() -> int:
 
 
 def run_action(environment: Mapping[str, str]) -> int:
-    """Run the action and return its exit code.
-
-    Parameters
-    ----------
-    environment : mapping of str to str
-        The runner's environment.
+    """Run the action in the runner's environment and return its exit code.
 
     Raises
     ------
@@ -54,18 +49,14 @@ def run_action(environment: Mapping[str, str]) -> int:
 
 
 def _run(environment: Mapping[str, str]) -> int:
-    from gate.github.comment import marker
     from gate.github.effective import effective_config
     from gate.github.inputs import read_inputs, reproduce_command, working_folder
     from gate.github.outputs import verdict_outputs, workspace_path, write_outputs
-    from gate.github.status import check_status_context
+    from gate.github.publish import check_names
 
     _mask_token(environment)
     inputs, overrides = read_inputs(environment)
-    # names that publishing would refuse, checked before the evaluation costs time
-    marker(inputs.name)
-    if inputs.status_context is not None:
-        check_status_context(inputs.status_context)
+    check_names(inputs)  # publishing would refuse them only after the evaluation
     with chdir(working_folder(inputs)):
         config = effective_config(inputs, overrides, Path())
         result = _evaluate(config, inputs, reproduce_command(inputs, overrides), environment)
@@ -118,18 +109,7 @@ def _publish(result: Result, config: EffectiveConfig, inputs: Inputs, environmen
     from gate.github.publish import publish
 
     try:
-        published = publish(
-            result,
-            config_path=config.path,
-            task_lines=config.task_lines,
-            name=inputs.name,
-            comment=inputs.comment,
-            status_context=inputs.status_context,
-            summary=inputs.summary,
-            annotations=inputs.annotations,
-            token=inputs.github_token,
-            environment=environment,
-        )
+        published = publish(result, inputs, config.path, config.task_lines, environment)
     except Exception as error:
         warn(f"publishing failed ({type(error).__name__}: {error}). {VERDICT_STANDS}")
         return

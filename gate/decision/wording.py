@@ -189,22 +189,5 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-TEMPLATE_FUNCTIONS = {
-    function.__name__: function
-    for function in (
-        deciding_p,
-        detectable_drop,
-        drop_interval,
-        early_stop,
-        headline,
-        number,
-        p_value,
-        p_values,
-        percent,
-        points,
-        size,
-        spending,
-        test_names,
-    )
-}
-"""The functions that the templates of reports call, by name."""
+TEMPLATE_NAMES = {name: value for name, value in globals().items() if not name.startswith("_")}
+"""Every name of this module, for the templates of reports."""

@@ -165,11 +165,6 @@ def _extra(field: FieldInfo, name: str) -> Any:
 def read_inputs(environment: Mapping[str, str]) -> tuple[Inputs, dict[str, str]]:
     """Read the action's inputs.
 
-    Parameters
-    ----------
-    environment : mapping of str to str
-        Contains the runner's `INPUT_<NAME>`: upper case, dashes kept.
-
     Returns
     -------
     Inputs
@@ -189,8 +184,10 @@ def read_inputs(environment: Mapping[str, str]) -> tuple[Inputs, dict[str, str]]
     try:
         inputs = Inputs.model_validate(values)
     except ValidationError as error:
-        for problem in _first_per_input(error):
-            name = str(problem["loc"][0])
+        first: dict[str, Any] = {}  # a union type reports one problem per member
+        for problem in error.errors(include_url=False):
+            first.setdefault(str(problem["loc"][0]), problem)
+        for name, problem in first.items():
             found = "***" if name == "github-token" else values[name]  # never show the secret
             problems.append(f"input {name}: {_expected(problem['msg'])}; found {found!r}.")
     if problems:
@@ -232,27 +229,13 @@ def _empty(given: Mapping[str, str], fields: Mapping[str, FieldInfo]) -> Iterato
             )
 
 
-def _first_per_input(error: ValidationError) -> Iterator[Any]:
-    seen: set[object] = set()  # a union type reports one problem per member
-    for problem in error.errors(include_url=False):
-        if problem["loc"][0] not in seen:
-            seen.add(problem["loc"][0])
-            yield problem
-
-
 def _expected(message: str) -> str:
     text = message.removeprefix("Value error, ").removeprefix("Input should be ").split(", unable")[0]
     return text if text.startswith(("expected", "not ")) else f"expected {text}"
 
 
 def working_folder(inputs: Inputs) -> Path:
-    """Return the folder that paths in inputs start from.
-
-    Raises
-    ------
-    ConfigError
-        It does not exist.
-    """
+    """Return the folder that paths in inputs start from; a missing folder is a ConfigError."""
     folder = Path(inputs.working_directory)
     if not folder.is_dir():
         raise ConfigError(

@@ -14,6 +14,7 @@ from gate.github.annotations import path_in_repository, verdict_annotations
 from gate.github.client import Client, GitHubError
 from gate.github.comment import comment_body, marker, post_comment
 from gate.github.context import Context, on_github, read_context
+from gate.github.inputs import Inputs
 from gate.github.messages import Messages
 from gate.github.pulls import commit_of, find_pull
 from gate.github.status import check_status_context, post_status, status_description, status_state
@@ -43,31 +44,21 @@ class Published:
 
 def publish(
     result: Result,
-    *,
+    inputs: Inputs,
     config_path: Path | None,
     task_lines: Mapping[str, int],
-    name: str,
-    comment: bool,
-    status_context: str | None,
-    summary: bool,
-    annotations: bool,
-    token: str | None,
     environment: Mapping[str, str],
 ) -> Published:
     """Publish a verdict. Annotations are printed to standard output, problems are printed as warnings.
 
     Parameters
     ----------
+    inputs : Inputs
+        What to publish, and the token. Without a token, comment and status are skipped with a warning.
     config_path : Path or None
         gate.yml, for annotations.
     task_lines : mapping of str to int
         Line of each task in gate.yml, from 1.
-    name : str
-        Name of the gate. Each name has its own comment on a pull request.
-    status_context : str or None
-        Name of the commit status, for branch protection; None for no status.
-    token : str or None
-        Without a token, comment and status are skipped with a warning.
 
     Returns
     -------
@@ -77,31 +68,34 @@ def publish(
     Raises
     ------
     ConfigError
-        `name` or `status_context` is invalid. Nothing has been published then.
+        The name of the gate or of the status is invalid. Nothing has been published then.
     """
-    marker(name)
-    if status_context is not None:
-        status_context = check_status_context(status_context)
+    check_names(inputs)
     if not on_github(environment):
         return Published(notices=("Not a job of GitHub Actions: nothing was published.",))
-    messages = Messages(annotate=annotations)
+    messages = Messages(annotate=inputs.annotations)
     try:
         context = read_context(environment)
     except ConfigError as error:
         messages.warn(f"Nothing was published on GitHub. {error}")
         return Published(warnings=tuple(messages.warnings))
-    result = redact(result, secrets_of(environment, token))
-    if annotations:
+    result = redact(result, secrets_of(environment, inputs.github_token))
+    if inputs.annotations:
         file = path_in_repository(config_path, context.workspace)
         for command in verdict_annotations(result, file, task_lines):
             click.echo(command)
-    if summary:
-        _write_summary(context, result, name, messages)
-    url = None
-    if comment or status_context is not None:
-        url = _send(context, result, name if comment else None, status_context, token, messages)
+    if inputs.summary:
+        _write_summary(context, result, inputs.name, messages)
+    url = _send(context, result, inputs, messages)
     sys.stdout.flush()
     return Published(url, tuple(messages.warnings), tuple(messages.notices))
+
+
+def check_names(inputs: Inputs) -> None:
+    """Raise a ConfigError if the name of the gate or of the commit status is invalid."""
+    marker(inputs.name)
+    if inputs.status_context is not None:
+        check_status_context(inputs.status_context)
 
 
 def _write_summary(context: Context, result: Result, name: str, messages: Messages) -> None:
@@ -115,29 +109,24 @@ def _write_summary(context: Context, result: Result, name: str, messages: Messag
         messages.warn(f"The job summary cannot be written: {error.strerror}.")
 
 
-def _send(
-    context: Context,
-    result: Result,
-    name: str | None,
-    status_context: str | None,
-    token: str | None,
-    messages: Messages,
-) -> str | None:
+def _send(context: Context, result: Result, inputs: Inputs, messages: Messages) -> str | None:
     """Send the commit status and the comment; return the address of the comment."""
-    parts = {"the comment": name, "the commit status": status_context}
-    skipped = " and ".join(part for part, wanted in parts.items() if wanted is not None)
-    if not token:
+    parts = {"the comment": inputs.comment, "the commit status": inputs.status_context is not None}
+    skipped = " and ".join(part for part, wanted in parts.items() if wanted)
+    if not skipped:
+        return None
+    if not inputs.github_token:
         messages.warn(
             f"There is no GitHub token, so {skipped} cannot be written. Pass github-token: ${{{{ github.token }}}}."
         )
         return None
     url = None
     try:
-        with Client(context.api_url, token, waiting=messages.waiting) as client:
-            if status_context is not None:
-                _set_status(client, context, result, status_context, messages)
-            if name is not None:
-                url = _post_comment(client, context, result, name, messages)
+        with Client(context.api_url, inputs.github_token, waiting=messages.waiting) as client:
+            if inputs.status_context is not None:
+                _set_status(client, context, result, inputs.status_context, messages)
+            if inputs.comment:
+                url = _post_comment(client, context, result, inputs.name, messages)
     except GitHubError as error:  # the address or the token is malformed
         messages.warn(f"Not written: {skipped}. {error}")
     return url

@@ -8,7 +8,6 @@ from typing import Any
 
 from markupsafe import Markup
 
-from gate.decision import wording
 from gate.report import figures
 from gate.report.curves import PowerCurves, power_curves
 from gate.report.detail import BINS_PER_DECADE, EDGES, Detail, Histogram, detail_of_result
@@ -49,28 +48,20 @@ def render_html(result: Result, detail: Detail | None = None) -> str:
         detail=shown,
         omitted=_omitted(shown, payload),
         kl=any(task.kl_mean is not None for task in result.tasks),
-        kl_caption=wording.KL_CAPTION,
-        rules=wording.RULES,
         provenance=_provenance(result),
-        **_plots(result, curves, bars),
+        drops=figures.drop_scale(result.tasks, figures.drop_lines(result)),
+        drop_scale=figures.drop_scale,
+        certify=result.certification.margin if result.certification else None,
+        pooled=figures.pooled(result),
+        curves=curves,
+        power=curves and figures.Scale(0.0, curves.drops[-1]),
+        bars=bars,
+        polyline=figures.polyline,
+        edges=EDGES,
+        decade=figures.decade,
+        bins_per_decade=BINS_PER_DECADE,
+        scale=figures.Scale,
     )  # fmt: skip
-
-
-def _plots(result: Result, curves: PowerCurves | None, bars: figures.Bars | None) -> dict[str, Any]:
-    return {
-        "drops": figures.drop_scale(result.tasks, figures.drop_lines(result)),
-        "drop_scale": figures.drop_scale,
-        "certify": result.certification.margin if result.certification else None,
-        "pooled": figures.pooled(result),
-        "curves": curves,
-        "power": curves and figures.Scale(0.0, curves.drops[-1]),
-        "bars": bars,
-        "polyline": figures.polyline,
-        "edges": EDGES,
-        "decade": figures.decade,
-        "bins_per_decade": BINS_PER_DECADE,
-        "scale": figures.Scale,
-    }
 
 
 def _plot_data(

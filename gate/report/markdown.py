@@ -104,7 +104,6 @@ def _render(result: Result, rows: _Rows, available: _Rows, full_report: str | No
         name=name,
         full_report=full_report,
         kl=any(task.kl_mean is not None for task in result.tasks),
-        kl_caption=wording.KL_CAPTION,
         regressions=sum(task.regressions for task in result.tasks),
         tasks=_tasks(result, rows["tasks"]),
         lines=lines,
@@ -127,7 +126,7 @@ def _template() -> Template:
         trim_blocks=False,
         keep_trailing_newline=True,
     )
-    environment.globals.update(wording.TEMPLATE_FUNCTIONS)
+    environment.globals.update(wording.TEMPLATE_NAMES)
     environment.filters["prose"] = prose
     environment.filters["md"] = lambda text, limit=200: "-" if text is None else markdown(str(text), limit)
     return environment.get_template("report.md.j2")

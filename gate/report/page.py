@@ -43,5 +43,5 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     templates.filters["line"] = lambda text, limit=200: one_line(str(text), limit)
-    templates.globals.update(wording.TEMPLATE_FUNCTIONS)
+    templates.globals.update(wording.TEMPLATE_NAMES)
     return templates

@@ -28,6 +28,7 @@ from support.results import example
 from gate.github.client import Client
 from gate.github.comment import Comment, marker
 from gate.github.context import PullRequest
+from gate.github.inputs import Inputs
 from gate.github.publish import publish
 
 NODE = Path(__file__).parent / "node"
@@ -87,18 +88,8 @@ def sent(github: FakeGitHub, event: Callable[..., Path], tmp_path: Path) -> list
         environment.pop("GITHUB_EVENT_PATH", None)
         if payload is not None:
             environment["GITHUB_EVENT_PATH"] = str(payload)
-        publish(
-            example(verdict),
-            config_path=None,
-            task_lines={},
-            name="nightly",
-            comment=True,
-            status_context="quantgate",
-            summary=False,
-            annotations=False,
-            token=TOKEN,
-            environment=environment,
-        )
+        inputs = {"name": "nightly", "status-context": "quantgate", "summary": False, "annotations": False}
+        publish(example(verdict), Inputs(**inputs, **{"github-token": TOKEN}), None, {}, environment)
 
     def fork(data: Any) -> None:
         data["workflow_run"] |= {"pull_requests": [], "head_branch": "fix/a b&c"}

@@ -12,6 +12,7 @@ from support.results import example
 
 from gate.errors import ConfigError
 from gate.github.comment import marker
+from gate.github.inputs import Inputs
 from gate.github.publish import Published, publish
 
 Write = Callable[..., Path]
@@ -38,19 +39,11 @@ def environment(github: FakeGitHub, event: Write, tmp_path: Path) -> dict[str, s
 @pytest.fixture
 def show(environment: dict[str, str], tmp_path: Path) -> Callable[..., Published]:
     def run(verdict: str = "FAIL", **options: Any) -> Published:
-        settings: dict[str, Any] = {
-            "config_path": tmp_path / "ci" / "gate.yml",
-            "task_lines": {"addition": 12, "multiplication": 20},
-            "name": "nightly",
-            "comment": True,
-            "status_context": "quantgate / nightly",
-            "summary": True,
-            "annotations": True,
-            "token": TOKEN,
-            "environment": environment,
-            **options,
-        }
-        return publish(example(verdict), **settings)
+        job = options.pop("environment", environment)
+        given = {"name": "nightly", "status_context": "quantgate / nightly", "github_token": TOKEN, **options}
+        values = {key.replace("_", "-"): value for key, value in given.items()}
+        lines = {"addition": 12, "multiplication": 20}
+        return publish(example(verdict), Inputs(**values), tmp_path / "ci" / "gate.yml", lines, job)
 
     return run
 
@@ -176,15 +169,15 @@ def test_merge_queue_gets_its_status_without_access_to_the_pull_request(
 
 def test_nothing_is_sent_without_a_token(show: Callable[..., Published], github: FakeGitHub) -> None:
     for token in (None, ""):
-        assert "no GitHub token" in show(token=token).warnings[0]
+        assert "no GitHub token" in show(github_token=token).warnings[0]
     assert github.requests == []
 
 
 def test_malformed_token_address_or_event_is_a_warning(
     show: Callable[..., Published], environment: dict[str, str], tmp_path: Path
 ) -> None:
-    assert "spaces, line breaks" in show(token="ghs_secret\nX: y").warnings[0]
-    assert "ghs_secret" not in str(show(token="ghs_secret\nX: y"))
+    assert "spaces, line breaks" in show(github_token="ghs_secret\nX: y").warnings[0]
+    assert "ghs_secret" not in str(show(github_token="ghs_secret\nX: y"))
     environment["GITHUB_API_URL"] = "nonsense"
     assert "GITHUB_API_URL" in show().warnings[0]
     (tmp_path / "event.json").write_text("[", encoding="utf-8")
