@@ -63,10 +63,9 @@ def distributions(logprobs: torch.Tensor, requests: Sequence[Request]) -> list[D
 
 def _queue_top(logprobs: torch.Tensor, k: int) -> Callable[[], list[Distribution]]:
     """Queue the k likeliest tokens of each row; the whole distribution, without a tail, if k >= vocabulary size."""
-    whole = k >= logprobs.shape[1]
     values, tokens = logprobs.topk(min(k, logprobs.shape[1]), dim=1)
     values = values.half().float()
-    tails = (1.0 - values.exp().sum(dim=1)).clamp(min=0.0) * (not whole)
+    tails = (1.0 - values.exp().sum(dim=1)).clamp(min=0.0) * (k < logprobs.shape[1])
     tokens, values, tails = (tensor.to("cpu", non_blocking=True) for tensor in (tokens, values, tails))
     return lambda: [
         Distribution(tuple(ids), tuple(row), tail)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from gate.engines.hf.scoring.scorer import Scorer
 from gate.tasks.requests import LoglikelihoodAnswer, LoglikelihoodRequest
 
@@ -57,19 +59,15 @@ def self_check(scorer: Scorer) -> SelfCheck:
             rests = tuple(halves[(number + step) % len(halves)][1] for step in range(3))
             requests.append(LoglikelihoodRequest(block + context, rests, top=1))
     answers = scorer.loglikelihood(requests, lambda _: None)
-    plain = scorer.one_at_a_time().loglikelihood(requests, lambda _: None)
-    pairs = list(zip(answers, plain, strict=True))
-    differences = [
-        abs(value - expected)
-        for answer, reference in pairs
-        for value, expected in zip(answer.loglikelihoods, reference.loglikelihoods, strict=True)
-    ]
+    plain_answers = scorer.one_at_a_time().loglikelihood(requests, lambda _: None)
+    scores, plain = (np.array([a.loglikelihoods for a in results]) for results in (answers, plain_answers))
+    top, plain_top = (np.array([_top(a) for a in results]) for results in (answers, plain_answers))
     return SelfCheck(
         method=scorer.method.name,
-        continuations=len(differences),
-        max_difference=max(differences),
-        same_top=sum(_top(answer) == _top(reference) for answer, reference in pairs) / len(pairs),
-        same_choice=sum(_best(answer) == _best(reference) for answer, reference in pairs) / len(pairs),
+        continuations=scores.size,
+        max_difference=float(abs(scores - plain).max()),
+        same_top=float((top == plain_top).mean()),
+        same_choice=float((scores.argmax(axis=1) == plain.argmax(axis=1)).mean()),
     )
 
 
@@ -81,7 +79,3 @@ def _halve(text: str) -> tuple[str, str]:
 
 def _top(answer: LoglikelihoodAnswer) -> int | None:
     return None if answer.distribution is None else answer.distribution.tokens[0]
-
-
-def _best(answer: LoglikelihoodAnswer) -> int:
-    return max(range(len(answer.loglikelihoods)), key=answer.loglikelihoods.__getitem__)

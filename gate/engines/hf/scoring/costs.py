@@ -12,7 +12,7 @@ from gate.engines.hf.model.load import LoadedModel
 from gate.engines.hf.model.memory import device_memory, is_out_of_memory, release_cached_memory
 from gate.engines.hf.scoring.forward import Forward
 from gate.engines.hf.scoring.trees import unpacked
-from gate.engines.tokens.rows import Row, Target
+from gate.engines.tokens.rows import Row
 
 _LOG = logging.getLogger(__name__)
 
@@ -62,8 +62,8 @@ def _gpu_tokens(loaded: LoadedModel) -> tuple[int, Costs]:
         before = torch.cuda.memory_allocated(device)
         try:
             length = min(64, size)
-            row = Row((1,) * length, (Target((0, 0), length, (1,)),))
-            logits = run.logits(unpacked([row] * (size // length)).trees, [(0, length - 1)])
+            trees = unpacked([Row((1,) * length, ())] * (size // length)).trees
+            logits = run.logits(trees, [(0, length - 1)])
             break
         except RuntimeError as error:
             if not is_out_of_memory(error) or size <= _MIN_TOKENS:

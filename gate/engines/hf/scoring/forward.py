@@ -11,7 +11,8 @@ from transformers.cache_utils import Cache
 
 from gate.engines.hf.model.capabilities import accepts
 from gate.engines.hf.model.load import LoadedModel, to_device
-from gate.engines.hf.scoring.trees import Tree
+from gate.engines.hf.scoring.trees import Tree, build_tree
+from gate.engines.tokens.rows import Row
 
 Position = tuple[int, int]
 """Row of a batch and position in the row."""
@@ -29,36 +30,27 @@ class Forward:
     gathered: bool
 
     def logits(
-        self, trees: Sequence[Tree], needed: Sequence[Position], prefix: Cache | None = None
+        self, trees: Sequence[Tree], needed: Sequence[Position], cache: Cache | None = None
     ) -> torch.Tensor:
-        """Run a batch of trees that continue the same prefix, if any.
+        """Run a batch of trees that continue the sequence in `cache`, if any.
 
         Returns
         -------
         tensor of shape (needed, vocabulary)
             In the model's number format, on its last device.
         """
-        before = 0 if prefix is None else int(prefix.get_seq_length())
-        masked = prefix is not None or not all(tree.linear for tree in trees)
+        before = 0 if cache is None else int(cache.get_seq_length())
+        masked = before > 0 or not all(tree.linear for tree in trees)
         width = max(len(tree.tokens) for tree in trees)
         if masked and self.loaded.device.type == "cuda":  # fast kernels need mask rows at multiples of 8
             width += -(before + width) % 8
-        pad = self.loaded.tokenizer.pad_token_id or 0
-        structure = self._structure(trees, width, before) if masked else {}
+        model, pad = self.loaded.model, self.loaded.tokenizer.pad_token_id or 0
         inputs = self._tensor([tree.tokens + [pad] * (width - len(tree.tokens)) for tree in trees])
-        return self._run(inputs, needed, prefix, structure)
-
-    def prefill(self, tokens: Sequence[int], cache: Cache) -> None:
-        """Fill an empty cache with the keys and values of one sequence."""
-        self._run(self._tensor([list(tokens)]), [(0, len(tokens) - 1)], cache, {})
-
-    def _run(
-        self, inputs: torch.Tensor, needed: Sequence[Position], cache: Cache | None, options: dict[str, Any]
-    ) -> torch.Tensor:
-        options |= {"input_ids": inputs, "use_cache": cache is not None}
+        options: dict[str, Any] = {"input_ids": inputs, "use_cache": cache is not None}
         if cache is not None:
             options["past_key_values"] = cache
-        model = self.loaded.model
+        if masked:
+            options |= self._structure(trees, width, before)
         rows, positions = (self._tensor(list(axis)) for axis in zip(*needed, strict=True))
         with torch.no_grad():
             if self.gathered:
@@ -70,6 +62,10 @@ class Forward:
                 options["logits_to_keep"] = torch.arange(first, last + 1, device=inputs.device)
             logits: torch.Tensor = model(**options).logits
             return logits[rows.to(logits.device), (positions - first).to(logits.device)]
+
+    def prefill(self, tokens: tuple[int, ...], cache: Cache) -> None:
+        """Fill an empty cache with the keys and values of one sequence."""
+        self.logits([build_tree([Row(tokens, ())], 0)], [(0, len(tokens) - 1)], cache)
 
     def _structure(self, trees: Sequence[Tree], width: int, before: int) -> dict[str, torch.Tensor]:
         """Return the 4-D attention mask and the position ids of trees after `before` tokens that all attend to."""

@@ -108,7 +108,7 @@ def _probe_packing(run: Forward, rows: Sequence[Row], plain: torch.Tensor, noise
     try:
         logits = _logits(run, [tree, small, flat])
         packed, unmasked = logits[:count], logits[-count:]
-        cache = PrefixCache().get(prefix, lambda empty: run.prefill(prefix, empty))
+        cache = PrefixCache().get(prefix, run.prefill)
         trees = [build_tree(rows, len(prefix)), build_tree(rows[:2], len(prefix))]
         first = _logits(run, trees, cache)[:count]
         second = _logits(run, trees[:1], cache)  # shows whether the first batch changed the cache

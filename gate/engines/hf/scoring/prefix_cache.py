@@ -21,7 +21,6 @@ class _SharedLayer(DynamicLayer):  # type: ignore[misc]  # transformers is not t
     def __init__(self, keys: torch.Tensor, values: torch.Tensor) -> None:
         super().__init__()
         self.keys, self.values = keys, values
-        self.dtype, self.device = keys.dtype, keys.device
         self.is_initialized = True
 
     def update(
@@ -40,14 +39,14 @@ class PrefixCache:
     def __init__(self) -> None:
         self._caches: dict[tuple[int, ...], Cache] = {}  # the last used is last
 
-    def get(self, tokens: tuple[int, ...], prefill: Callable[[Cache], None]) -> Cache:
+    def get(self, tokens: tuple[int, ...], prefill: Callable[[tuple[int, ...], Cache], None]) -> Cache:
         """Return the key-value cache of a prefix; `prefill` fills an empty cache with it."""
         cache = self._caches.pop(tokens, None)
         if cache is None:
             while len(self._caches) >= _MAX_PREFIXES:  # before the new one takes memory
                 del self._caches[next(iter(self._caches))]
             filled = DynamicCache()
-            prefill(filled)
+            prefill(tokens, filled)
             cache = Cache(layers=[_SharedLayer(layer.keys, layer.values) for layer in filled.layers])
         self._caches[tokens] = cache
         return cache

@@ -79,11 +79,6 @@ class Scorer:
         tokens, costs = automatic_tokens(self.loaded)
         return BatchLimit(tokens), costs
 
-    @property
-    def limit(self) -> BatchLimit:
-        """The bound of a forward pass in tokens, which shrinks when memory runs out."""
-        return self._bounds[0]
-
     def loglikelihood(
         self, requests: Sequence[LoglikelihoodRequest], progress: Progress
     ) -> list[LoglikelihoodAnswer]:
@@ -124,9 +119,10 @@ class Scorer:
     def _groups(self, rows: Sequence[Row]) -> list[Group]:
         if not self.method.packed:
             return [unpacked(rows)]
+        limit, _ = self._bounds
         window = self.method.window or sys.maxsize
         long = [row for row in rows if len(row.tokens) > window]
-        groups = plan_groups([row for row in rows if len(row.tokens) <= window], self.limit.tokens, window)
+        groups = plan_groups([row for row in rows if len(row.tokens) <= window], limit.tokens, window)
         if long:
             _LOG.info(
                 "%d of %d rows exceed the window of %d tokens: not packed", len(long), len(rows), window
@@ -153,11 +149,12 @@ class Scorer:
 
         for group in groups:
             self._run_group(group, requests, keep)
-        if self.limit.costly:
+        limit, _ = self._bounds
+        if limit.costly:
             _LOG.warning(
                 "%.0f %% of the time went into passes that ran out of memory; set engine.max_batch_tokens: %d",
-                100 * self.limit.wasted / self.limit.seconds,
-                self.limit.tokens,
+                100 * limit.wasted / limit.seconds,
+                limit.tokens,
             )
         return answers, first_tokens
 
@@ -173,9 +170,7 @@ class Scorer:
 
         def forward(batch: list[int]) -> None:
             trees = [group.trees[index] for index in batch]
-            cache = None
-            if group.prefix:
-                cache = self._prefixes.get(group.prefix, lambda empty: run.prefill(group.prefix, empty))
+            cache = self._prefixes.get(group.prefix, run.prefill) if group.prefix else None
             positions = Positions(trees, requests)
             logits = run.logits(trees, positions.needed, cache)
             queued.append(positions.read(logits))

@@ -48,11 +48,7 @@ class Tree:
     @property
     def linear(self) -> bool:
         """Whether this is one sequence from its first token on, which needs no mask of its own."""
-        return (
-            self.position_ids[0] == 0
-            and self.ends[0] == len(self.tokens)
-            and self.position_ids[-1] == len(self.tokens) - 1
-        )
+        return self.position_ids[0] == 0 and self.position_ids[-1] == len(self.tokens) - 1
 
 
 @dataclass(frozen=True)
