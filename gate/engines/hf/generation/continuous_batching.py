@@ -6,6 +6,8 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 
+import torch
+
 from gate.engines.hf.generation.paged import supports_shared_prefix
 from gate.engines.hf.generation.paged_model import PagedModel
 from gate.engines.hf.generation.prefill import prefill
@@ -13,7 +15,7 @@ from gate.engines.hf.generation.scheduler import MIN_SHARED_TOKENS, Scheduler
 from gate.engines.hf.generation.sequence import TokenSequence, append_tokens, sample_next
 from gate.engines.hf.model.batching import BatchLimit
 from gate.engines.hf.model.load import LoadedModel
-from gate.engines.hf.model.memory import is_out_of_memory, release_cached_memory
+from gate.engines.hf.model.memory import is_out_of_memory
 from gate.errors import EvaluationError
 
 _LOG = logging.getLogger(__name__)
@@ -94,7 +96,7 @@ class _Generation:
         pages = kv.num_used_pages if self._paged.is_allocated else kv.num_pages
         self.scheduler.preempt_all()
         del self._paged
-        release_cached_memory()
+        torch.cuda.empty_cache()
         if hopeless:
             raise EvaluationError(
                 f"out of memory with a single sequence of {longest} tokens.",

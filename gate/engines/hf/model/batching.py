@@ -13,7 +13,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from gate.engines.hf.model.memory import is_out_of_memory, release_cached_memory
+import torch
+
+from gate.engines.hf.model.memory import is_out_of_memory
 from gate.errors import EvaluationError
 
 _MAX_WASTED = 0.05  # share of the time that may go into batches that run out of memory
@@ -50,7 +52,7 @@ def run_in_batches(
     lengths: Sequence[int],
     limit: BatchLimit,
     forward: Callable[[list[int]], None],
-    release_memory: Callable[[], None] = release_cached_memory,
+    release_memory: Callable[[], None] = torch.cuda.empty_cache,
     extra: Sequence[float] | None = None,
 ) -> None:
     """Call `forward` with lists of row indices until every row is processed, longest rows first.

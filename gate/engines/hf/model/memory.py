@@ -20,9 +20,3 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
         isinstance(error, RuntimeError) and ("not enough memory" in text or "out of memory" in text)
     )
-
-
-def release_cached_memory() -> None:
-    """Return the GPU memory that torch caches to the device."""
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

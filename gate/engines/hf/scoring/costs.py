@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from gate.engines.hf.model.load import LoadedModel
-from gate.engines.hf.model.memory import device_memory, is_out_of_memory, release_cached_memory
+from gate.engines.hf.model.memory import device_memory, is_out_of_memory
 from gate.engines.hf.scoring.forward import Forward
 from gate.engines.hf.scoring.trees import unpacked
 from gate.engines.tokens.rows import Row
@@ -57,7 +57,7 @@ def _gpu_tokens(loaded: LoadedModel) -> tuple[int, Costs]:
     run = Forward(loaded, gathered=False)
     size = _MEASURED_TOKENS
     while True:
-        release_cached_memory()
+        torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
         try:
@@ -74,7 +74,7 @@ def _gpu_tokens(loaded: LoadedModel) -> tuple[int, Costs]:
     # a model without logits_to_keep computes the logits of every token, which this counts
     token = max(1.0, (torch.cuda.max_memory_allocated(device) - before) / size)
     del logits
-    release_cached_memory()
+    torch.cuda.empty_cache()
     config = loaded.model.config.get_text_config()
     eager = loaded.capabilities.attention == "eager"
     pair = config.num_attention_heads * (item + 4) + item if eager else 1 + item

@@ -8,10 +8,11 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cached_property
 
+import torch
+
 from gate.engines.base import Progress
 from gate.engines.hf.model.batching import BatchLimit, run_in_batches
 from gate.engines.hf.model.load import LoadedModel
-from gate.engines.hf.model.memory import release_cached_memory
 from gate.engines.hf.scoring.costs import Costs, automatic_tokens
 from gate.engines.hf.scoring.forward import Forward
 from gate.engines.hf.scoring.method import Method, choose_method
@@ -181,7 +182,7 @@ class Scorer:
 
         def release_memory() -> None:
             self._prefixes.clear()
-            release_cached_memory()
+            torch.cuda.empty_cache()
 
         extra = [_extra(tree, len(group.prefix), costs) for tree in group.trees]
         run_in_batches([len(tree.tokens) for tree in group.trees], limit, forward, release_memory, extra)
