@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Unpack
 
 from gate.app.policy import DecisionKeywords, decision_settings
@@ -16,14 +15,6 @@ from gate.report import Result, build_result
 from gate.samples import ModelSamples, Pairing, pair
 
 Samples = str | os.PathLike[str] | ModelSamples
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A result and the paired samples behind it, which the HTML report shows in full."""
-
-    result: Result
-    pairing: Pairing
 
 
 def compare(
@@ -84,7 +75,7 @@ def compare(
     >>> result.verdict, round(result.p_value, 6)
     ('FAIL', 0.000977)
     """
-    return compare_samples(
+    result, _ = compare_samples(
         baseline,
         candidate,
         metric=metric,
@@ -96,7 +87,8 @@ def compare(
         max_flip_rate=max_flip_rate,
         max_kl=max_kl,
         **decision,
-    ).result
+    )
+    return result
 
 
 def compare_samples(
@@ -113,8 +105,8 @@ def compare_samples(
     max_kl: float | None = None,
     command: str | None = None,
     **decision: Unpack[DecisionKeywords],
-) -> Comparison:
-    """Do what `compare` does, and return the paired samples too; `command` reproduces the result."""
+) -> tuple[Result, Pairing]:
+    """Return the result of `compare` and the paired samples behind it; `command` reproduces the result."""
     settings = decision_settings(decision)
     distance = DistanceSettings(max_flip_rate=max_flip_rate, max_kl=max_kl)
     sides = [
@@ -129,4 +121,4 @@ def compare_samples(
     pairing = pair(sides[0], sides[1], list(tasks) or None, allow_partial)
     verdict = decide(pairing.tasks, settings, distance, dict.fromkeys(advisory, "advisory"), seed)
     commands = [] if command is None else [command]
-    return Comparison(build_result(verdict, pairing, sides[0], sides[1], settings, seed, commands), pairing)
+    return build_result(verdict, pairing, sides[0], sides[1], settings, seed, commands), pairing

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -19,15 +20,7 @@ import click
 @click.option("--sha", help="Commit that was evaluated; default: from the workflow_run event.")
 @click.option("--status-context", help="Also set a commit status of this name; never for a fork.")
 @click.option("--dry-run", is_flag=True, help="Print the comment; send nothing.")
-def command(
-    result: Path,
-    pr: int | None,
-    name: str,
-    repo: str | None,
-    sha: str | None,
-    status_context: str | None,
-    dry_run: bool,
-) -> int:
+def command(**options: Any) -> int:
     """Post RESULT (a gate-result.json) as a pull-request comment, or update the existing comment.
 
     For workflows started by workflow_run, after the workflow of a fork's pull request uploaded its result. The file is
@@ -39,8 +32,7 @@ def command(
     from gate.errors import ExitCode
     from gate.github.fork_comment import CommentRequest, post_fork_comment
 
-    request = CommentRequest(result, pr, name, repo, sha, status_context, dry_run)
-    outcome = post_fork_comment(request, os.environ)
+    outcome = post_fork_comment(CommentRequest(**options), os.environ)
     if outcome.preview is not None:
         click.echo(outcome.preview, nl=False)
     return ExitCode.PASS if outcome.complete else ExitCode.EVALUATION

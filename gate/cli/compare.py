@@ -83,19 +83,19 @@ def command(context: click.Context, /, baseline: Path, candidate: Path, quiet: b
     start_without_pandas()
     destinations = {form: options.pop(form) for form in _FORMS}
     # the other options have the names of the keyword arguments of `gate.compare`
-    comparison = compare_samples(baseline, candidate, command=_command_line(context), **options)
+    result, pairing = compare_samples(baseline, candidate, command=_command_line(context), **options)
     secrets = secrets_of(os.environ)
     for form, destination in destinations.items():
         if destination is None:
             continue
-        text = render(form, comparison.result, comparison.pairing, secrets)
+        text = render(form, result, pairing, secrets)
         if destination == "-":
             click.echo(text, nl=False)
         else:
             write_text(Path(destination), text)
     if "-" not in destinations.values():
-        Terminal(quiet).result(comparison.result)
-    return comparison.result.exit_code
+        Terminal(quiet).result(result)
+    return result.exit_code
 
 
 def _command_line(context: click.Context) -> str:

@@ -5,17 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gate.config.decision import AlphaSpending, DecisionSettings, DistanceSettings, EarlyStop
+    from gate.config.decision import DecisionSettings, DistanceSettings, EarlyStop
     from gate.config.engine import EngineSettings
     from gate.config.gate_config import GateConfig
     from gate.config.load import LoadedConfig, load_config, parse_config
     from gate.config.models import ModelSettings
-    from gate.config.report import ReportSettings
     from gate.config.samples import SampleSettings
     from gate.config.tasks import TaskSettings
 
 __all__ = [
-    "AlphaSpending",
     "DecisionSettings",
     "DistanceSettings",
     "EarlyStop",
@@ -23,7 +21,6 @@ __all__ = [
     "GateConfig",
     "LoadedConfig",
     "ModelSettings",
-    "ReportSettings",
     "SampleSettings",
     "TaskSettings",
     "load_config",
@@ -31,12 +28,11 @@ __all__ = [
 ]
 
 _MODULES = {
-    "decision": ("AlphaSpending", "DecisionSettings", "DistanceSettings", "EarlyStop"),
+    "decision": ("DecisionSettings", "DistanceSettings", "EarlyStop"),
     "engine": ("EngineSettings",),
     "gate_config": ("GateConfig",),
     "load": ("LoadedConfig", "load_config", "parse_config"),
     "models": ("ModelSettings",),
-    "report": ("ReportSettings",),
     "samples": ("SampleSettings",),
     "tasks": ("TaskSettings",),
 }

@@ -48,8 +48,6 @@ def decide(
         Limits on flips and KL divergence.
     roles : mapping of str to str, optional
         Role by task name; other tasks are gating.
-    seed : int
-        Seed of the Monte-Carlo draws.
     spending : Spending, optional
         Level of this run in a series; replaces alpha for the FAIL decision, not for `certify`.
     early : EarlyStopping, optional

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -52,18 +52,16 @@ def subtasks_of(pair: PairedTask) -> list[PairedTask]:
     for code, name in enumerate(column.dictionary.to_pylist()):
         rows = np.flatnonzero(codes == code)
         clusters = None if pair.clusters is None else np.unique(pair.clusters[rows], return_inverse=True)[1]
-        subtasks.append(
-            PairedTask(
-                name,
-                pair.metric,
-                pair.baseline.take(rows),
-                pair.candidate.take(rows),
-                pair.baseline_score[rows],
-                pair.candidate_score[rows],
-                pair.binary,
-                clusters,
-            )
+        subtask = replace(
+            pair,
+            task=name,
+            baseline=pair.baseline.take(rows),
+            candidate=pair.candidate.take(rows),
+            baseline_score=pair.baseline_score[rows],
+            candidate_score=pair.candidate_score[rows],
+            clusters=clusters,
         )
+        subtasks.append(subtask)
     return subtasks
 
 

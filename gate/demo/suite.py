@@ -21,14 +21,7 @@ LEMMINFLECT = "NIH SPECIALIST Lexicon, from the package lemminflect (MIT)"
 class SuiteTask:
     """A task file, and its settings in gate.yml.
 
-    Attributes
-    ----------
-    file : Path
-        JSONL; each line has `id`, `question`, `choices` and `gold` (the index of the right choice).
-    metric : {"acc", "acc_norm"}
-        As defined by LM Evaluation Harness.
-    source : str
-        Source of the facts, and its licence.
+    Each line of the file (JSONL) has `id`, `question`, `choices` and `gold` (the index of the right choice).
     """
 
     name: str

@@ -36,17 +36,14 @@ def annotation(
 def verdict_annotations(result: Result, file: str | None, lines: Mapping[str, int]) -> list[str]:
     """Return the annotations of a verdict: one for the whole run, then one per task that is significantly worse.
 
+    At most `ANNOTATION_LIMIT` workflow commands: errors for FAIL, a warning for INCONCLUSIVE, a notice for PASS.
+
     Parameters
     ----------
     file : str or None
         gate.yml, relative to the root of the repository.
     lines : mapping of str to int
         Line of each task in gate.yml, from 1.
-
-    Returns
-    -------
-    list of str
-        At most `ANNOTATION_LIMIT` workflow commands: errors for FAIL, a warning for INCONCLUSIVE, a notice for PASS.
     """
     summary = " ".join([*result.reasons, f"({wording.headline(result)})"])
     title = f"quantgate: {result.verdict}"

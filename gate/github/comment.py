@@ -42,13 +42,7 @@ class _ViewerResponse(Payload):
 
 
 def marker(name: str) -> str:
-    """Return the hidden first line that identifies the comment of the gate `name`.
-
-    Raises
-    ------
-    ConfigError
-        The name is longer than 64 characters, or could close the hidden line.
-    """
+    """Return the hidden first line of the comment of the gate `name`; an invalid name is a ConfigError."""
     if len(name) > 64 or not _NAME.fullmatch(name):
         raise ConfigError(
             f"The gate's name is {log_line(name)!r}; expected up to 64 letters and digits, separated by single . _ -",
@@ -81,11 +75,6 @@ def post_comment(
         Text that begins with the gate's marker.
     warn : callable
         Receives a warning if an older duplicate cannot be deleted.
-
-    Raises
-    ------
-    GitHubError
-        GitHub refuses the request or is unreachable.
     """
     own = _own_comments(client, repository, number, name)
     if own:

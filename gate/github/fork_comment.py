@@ -35,9 +35,9 @@ class CommentRequest:
     """Options of `gate comment`."""
 
     result: Path
-    pull: int | None
+    pr: int | None
     name: str
-    repository: str | None
+    repo: str | None
     sha: str | None
     status_context: str | None
     dry_run: bool
@@ -56,10 +56,8 @@ def post_fork_comment(request: CommentRequest, environment: Mapping[str, str]) -
 
     Raises
     ------
-    SampleError
-        The file is refused.
-    ConfigError
-        An option or the environment is invalid, or the result is not from this pull request.
+    SampleError, ConfigError
+        The file is refused; an option or the environment is invalid, or the result is not from this pull request.
     """
     marker(request.name)
     if request.status_context is not None:
@@ -70,7 +68,7 @@ def post_fork_comment(request: CommentRequest, environment: Mapping[str, str]) -
     token = environment.get("GITHUB_TOKEN") or environment.get("GH_TOKEN")
     if request.dry_run and not token:
         return CommentOutcome(True, comment_body(result, request.name, None, _FOOTER))
-    context = read_context(environment, request.repository)
+    context = read_context(environment, request.repo)
     run = context.event.workflow_run
     link = None if run is None else context.url_of_run(run.id)
     body = comment_body(result, request.name, link, _FOOTER)
@@ -101,14 +99,14 @@ def post_fork_comment(request: CommentRequest, environment: Mapping[str, str]) -
 
 def _find_checked_pull(request: CommentRequest, context: Context, client: Client) -> PullLookup:
     """Return the pull request that was named or that has the commit; its head is always the result's commit."""
-    if request.pull is None:
+    if request.pr is None:
         lookup = find_pull(context, client, request.sha)
     else:
-        lookup = PullLookup(get_pull(context.repository, request.pull, client))
+        lookup = PullLookup(get_pull(context.repository, request.pr, client))
     pull = lookup.pull
     if pull is not None:
         check_pull(pull, context.repository, context.event.workflow_run, request.sha)
-        if request.pull is not None and pull.state != "open":
+        if request.pr is not None and pull.state != "open":
             return PullLookup(None, f"pull request {pull.number} is {pull.state}")
     return lookup
 

@@ -14,13 +14,7 @@ _DESCRIPTION_LIMIT = 140  # characters, GitHub's limit
 
 
 def check_status_context(name: str) -> str:
-    """Return the name of a commit status, without surrounding spaces.
-
-    Raises
-    ------
-    ConfigError
-        It is empty, longer than 100 characters, or contains invisible characters.
-    """
+    """Return the name of a commit status, without surrounding spaces; raise a ConfigError if it is invalid."""
     stripped = name.strip()
     if not stripped or len(stripped) > 100 or one_line(stripped) != stripped:
         raise ConfigError(
@@ -47,13 +41,7 @@ def status_state(result: Result) -> str:
 def post_status(
     client: Client, repository: str, sha: str, context: str, state: str, description: str, url: str | None
 ) -> None:
-    """Set the status `context` of a commit. The last one counts, so repeating the request is harmless.
-
-    Raises
-    ------
-    ConfigError, GitHubError
-        The name is invalid; GitHub refuses the request or is unreachable.
-    """
+    """Set the status `context` of a commit. The last one counts, so repeating the request is harmless."""
     body: dict[str, JsonValue] = {
         "state": state,
         "context": check_status_context(context),

@@ -26,7 +26,7 @@ class PowerCurves:
         True drops (proportions), from 0 up.
     decision : tuple of float
         Probability that the decision is FAIL, for the same drop on every gating task.
-    tasks : mapping of str to tuple of float
+    tasks : dict of str to tuple of float
         Probability that the exact test of one gating task rejects at the run's alpha.
     exact : bool
         Whether `decision` is exact (one task) or simulated.
@@ -53,8 +53,10 @@ def power_curves(result: Result) -> PowerCurves | None:
         return None
     sizes = np.array([task.n for task in gating])
     flips = np.array([expected_flip_rate(task.n, task.regressions + task.improvements) for task in gating])
-    own = [_task_power(int(n), float(flip), result.alpha) for n, flip in zip(sizes, flips, strict=True)]
-    decision = own[0]
+    task_curves = [
+        _task_power(int(n), float(flip), result.alpha) for n, flip in zip(sizes, flips, strict=True)
+    ]
+    decision = task_curves[0]
     if len(gating) > 1:
         seed = result.provenance.get("seed")
         rng = seed if isinstance(seed, int) else 0
@@ -68,7 +70,8 @@ def power_curves(result: Result) -> PowerCurves | None:
         drops=tuple(drops),
         decision=tuple(decision(drop) for drop in drops),
         tasks={
-            task.task: tuple(curve(drop) for drop in drops) for task, curve in zip(gating, own, strict=True)
+            task.task: tuple(curve(drop) for drop in drops)
+            for task, curve in zip(gating, task_curves, strict=True)
         },
         exact=len(gating) == 1,
     )

@@ -123,19 +123,7 @@ def build_detail(pairing: Pairing, most_flips: int = MOST_FLIPS) -> Detail:
 
 def detail_of_result(result: Result) -> Detail:
     """Return what result.json alone contains: its worst flips, and the number of all flips."""
-    flips = tuple(
-        FlipDetail(
-            flip.task,
-            flip.item_id,
-            "worse",
-            flip.prompt,
-            flip.target,
-            flip.baseline,
-            flip.candidate,
-            shift=flip.shift,
-        )
-        for flip in result.flips
-    )
+    flips = tuple(FlipDetail(kind="worse", **dict(flip)) for flip in result.flips)
     changed = sum(round(task.all_flip_rate * task.n) for task in result.tasks)
     worse = sum(task.regressions for task in result.tasks)
     better = sum(task.improvements for task in result.tasks)

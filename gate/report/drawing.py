@@ -15,19 +15,10 @@ _NAME = 24  # columns of a task's name
 
 
 def draw_drops(tasks: Sequence[TaskResult], lines: Sequence[float]) -> list[str]:
-    """Return the forest plot of the tasks' drops as lines of text, the axis last.
+    """Return the forest plot of the tasks' drops as lines of text for a fenced code block, the axis last.
 
-    Parameters
-    ----------
-    tasks : sequence of TaskResult
-        One row each: the 90% interval from `├` to `┤`, the drop as `●`.
-    lines : sequence of float
-        Drops above zero to mark by a dotted line, drawn `╪` where it crosses an interval. Zero has a solid line.
-
-    Returns
-    -------
-    list of str
-        Lines without control characters, back-ticks or angle brackets, for a fenced code block.
+    Each task has one line: its 90% interval from `├` to `┤`, and its drop as `●`. Dotted lines mark the drops in
+    `lines`, all above zero; they are drawn `╪` where they cross an interval. Zero has a solid line.
     """
     if not tasks:
         return []

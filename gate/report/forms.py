@@ -17,8 +17,6 @@ def render(form: Form, result: Result, pairing: Pairing | None = None, secrets: 
 
     Parameters
     ----------
-    form : str
-    result : Result
     pairing : Pairing, optional
         The samples behind the result; without them, the HTML report has the worst flips only.
     secrets : sequence of str

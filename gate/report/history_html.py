@@ -26,13 +26,7 @@ _STYLE = """
 
 
 def render_history_html(records: Sequence[Record]) -> str:
-    """Return the page.
-
-    Parameters
-    ----------
-    records : sequence of Record
-        At least one, oldest first. The plots show the runs in this order; the shape of a point is the verdict.
-    """
+    """Return the page for at least one run, oldest first; the shape of a point in the plots is the verdict."""
     style = asset("report.css") + _STYLE
     drops = [record.drop for record in records]
     padding = 0.1 * (max(0.0, *drops) - min(0.0, *drops)) or 0.005

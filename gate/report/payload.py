@@ -22,14 +22,8 @@ _CHOICE_LIMIT = 300
 class Payload:
     """The flips as they are written to the file.
 
-    Attributes
-    ----------
-    text : str
-        JSON: an object with the rows, or with the key `gzip`, which holds that object compressed, in base64.
-    limit : int
-        Characters kept per text.
-    flips : int
-        Number of flips kept, from the start of the detail's.
+    `text` is JSON: an object with the rows, or with the key `gzip`, which holds that object compressed, in base64.
+    `limit` is the number of characters kept per text, `flips` the number of flips kept.
     """
 
     text: str
@@ -38,14 +32,7 @@ class Payload:
 
 
 def flips_payload(detail: Detail, budget: int = BUDGET) -> Payload:
-    """Return the flips; where they exceed the budget, texts are cut first, then flips are dropped.
-
-    Parameters
-    ----------
-    detail : Detail
-    budget : int
-        Maximum size in bytes.
-    """
+    """Return the flips; where they exceed the budget (in bytes), texts are cut first, then flips are dropped."""
     kept, limit = detail.flips, _TEXT_LIMITS[0]
     while True:
         text = _encode(kept, limit)

@@ -267,6 +267,15 @@ def test_the_interval_of_graded_scores_is_students() -> None:
     assert task.drop_ci90 == pytest.approx((expected.low, expected.high))
 
 
+def test_the_quantile_of_the_interval_is_that_of_scipy_stats() -> None:
+    """`scipy.stats` takes half a second to import, so the interval uses the function behind it."""
+    from scipy.special import stdtrit
+    from scipy.stats import t
+
+    degrees = np.concatenate([np.arange(1, 500), [10_000, 1_000_000]])
+    np.testing.assert_array_equal(stdtrit(degrees, 0.95), t.ppf(0.95, degrees))
+
+
 def test_items_of_one_cluster_count_once() -> None:
     """Forty regressions in four clusters are four coins, not forty."""
     clusters = [f"c{n // 10}" for n in range(40)]
