@@ -123,9 +123,9 @@ def test_the_prefix_is_attended_to_once_until_the_last_step(
     steps: list[bool] = []
     original = PagedModel.decode
 
-    def decode(paged: PagedModel, *arguments: Any, **options: Any) -> torch.Tensor:
-        steps.append(bool(options.get("shared_prefix", arguments[-1])))
-        return original(paged, *arguments, **options)
+    def decode(paged: PagedModel, *arguments: Any) -> torch.Tensor:
+        steps.append(arguments[-1])
+        return original(paged, *arguments)
 
     monkeypatch.setattr(PagedModel, "decode", decode)
     requests = [GenerateRequest(f"{LONG_PREFIX}Q : {word} big", (), 20) for word in WORDS]

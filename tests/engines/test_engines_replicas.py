@@ -37,12 +37,12 @@ class LethalRequest(LoglikelihoodRequest):
 
 
 @pytest.fixture(scope="module")
-def one(tiny_model: Path) -> Engine:
+def single(tiny_model: Path) -> Engine:
     return open_model(tiny_model)
 
 
 @pytest.fixture(scope="module")
-def two(tiny_model: Path) -> Iterator[ReplicaEngine]:
+def replicas(tiny_model: Path) -> Iterator[ReplicaEngine]:
     engine = cast(ReplicaEngine, open_model(tiny_model, {"replicas": 2}))
     yield engine
     engine.close()
@@ -71,9 +71,9 @@ def test_an_unreachable_cluster_is_an_error(tiny_model: Path) -> None:
 
 
 @slow
-def test_replicas_give_the_answers_of_one_engine(one: Engine, two: ReplicaEngine) -> None:
+def test_replicas_give_the_answers_of_one_engine(single: Engine, replicas: ReplicaEngine) -> None:
     progress: list[int] = []
-    ours, theirs = one.loglikelihood(CHOICES, silent), two.loglikelihood(CHOICES, progress.append)
+    ours, theirs = single.loglikelihood(CHOICES, silent), replicas.loglikelihood(CHOICES, progress.append)
     for a, b in zip(ours, theirs, strict=True):
         assert b.loglikelihoods == pytest.approx(a.loglikelihoods, abs=1e-4)
         assert (a.tokens_in, a.tokens_out, a.greedy) == (b.tokens_in, b.tokens_out, b.greedy)
@@ -84,30 +84,32 @@ def test_replicas_give_the_answers_of_one_engine(one: Engine, two: ReplicaEngine
     texts = [
         GenerateRequest(f"the {animal}", ("\n",), 8) for animal in ("cat", "dog", "bird", "fish", "cat runs")
     ]
-    assert two.generate_until(texts, silent) == one.generate_until(texts, silent)
+    assert replicas.generate_until(texts, silent) == single.generate_until(texts, silent)
     whole = [RollingRequest("the cat sees a dog"), RollingRequest("one two")]
     for a, b in zip(
-        one.loglikelihood_rolling(whole, silent), two.loglikelihood_rolling(whole, silent), strict=True
+        single.loglikelihood_rolling(whole, silent),
+        replicas.loglikelihood_rolling(whole, silent),
+        strict=True,
     ):
         assert b.loglikelihood == pytest.approx(a.loglikelihood, abs=1e-3)
         assert b.tokens == a.tokens
-    assert two.loglikelihood([], silent) == []
+    assert replicas.loglikelihood([], silent) == []
     chat = [Message("user", "What is one?")]
-    assert two.render_chat(chat) == one.render_chat(chat)
+    assert replicas.render_chat(chat) == single.render_chat(chat)
 
 
 @slow
-def test_the_runtime_reports_the_number_of_replicas(one: Engine, two: ReplicaEngine) -> None:
-    assert two.runtime.hardware.startswith("2 replicas, each ")
-    assert two.runtime.tokenizer == one.runtime.tokenizer
-    assert two.runtime.end_tokens == one.runtime.end_tokens
-    assert two.runtime.versions["ray"] == ray.__version__
+def test_the_runtime_reports_the_number_of_replicas(single: Engine, replicas: ReplicaEngine) -> None:
+    assert replicas.runtime.hardware.startswith("2 replicas, each ")
+    assert replicas.runtime.tokenizer == single.runtime.tokenizer
+    assert replicas.runtime.end_tokens == single.runtime.end_tokens
+    assert replicas.runtime.versions["ray"] == ray.__version__
     assert len(worker_processes()) == 2
 
 
 @slow
 def test_the_requests_of_a_killed_worker_are_repeated(
-    one: Engine, two: ReplicaEngine, caplog: pytest.LogCaptureFixture
+    single: Engine, replicas: ReplicaEngine, caplog: pytest.LogCaptureFixture
 ) -> None:
     before = worker_processes()
     killed = min(before)
@@ -118,31 +120,41 @@ def test_the_requests_of_a_killed_worker_are_repeated(
             psutil.Process(killed).kill()
         progress.append(count)
 
-    theirs = two.loglikelihood(CHOICES, kill_once)
-    for a, b in zip(one.loglikelihood(CHOICES, silent), theirs, strict=True):
+    theirs = replicas.loglikelihood(CHOICES, kill_once)
+    for a, b in zip(single.loglikelihood(CHOICES, silent), theirs, strict=True):
         assert b.loglikelihoods == pytest.approx(a.loglikelihoods, abs=1e-4)
     assert sum(progress) == len(CHOICES)
     after = worker_processes()
     assert before - after == {killed}
     assert len(after) == 2
     assert "are repeated" in caplog.text
-    assert len(two.loglikelihood(CHOICES, silent)) == len(CHOICES)
+    assert len(replicas.loglikelihood(CHOICES, silent)) == len(CHOICES)
 
 
 @slow
-def test_requests_that_kill_every_worker_are_an_error_that_quotes_them(two: ReplicaEngine) -> None:
+def test_a_chat_is_rendered_although_every_worker_was_killed(single: Engine, replicas: ReplicaEngine) -> None:
+    killed = worker_processes()
+    for process in killed:
+        psutil.Process(process).kill()
+    chat = [Message("user", "What is one?")]
+    assert replicas.render_chat(chat) == single.render_chat(chat)
+    assert len(worker_processes() - killed) == 2
+
+
+@slow
+def test_requests_that_kill_every_worker_are_an_error_that_quotes_them(replicas: ReplicaEngine) -> None:
     with pytest.raises(
         EvaluationError, match="3 Ray workers in succession stopped over the requests 1 to 1 of 1"
     ):
-        two.loglikelihood([LethalRequest("the poisoned cat", (" runs",))], silent)
-    assert len(two.loglikelihood(CHOICES[:4], silent)) == 4
+        replicas.loglikelihood([LethalRequest("the poisoned cat", (" runs",))], silent)
+    assert len(replicas.loglikelihood(CHOICES[:4], silent)) == 4
 
 
 @slow
-def test_errors_for_the_user_are_raised_unchanged(two: ReplicaEngine) -> None:
+def test_errors_for_the_user_are_raised_unchanged(replicas: ReplicaEngine) -> None:
     requests = [LoglikelihoodRequest("the", (" cat" * 400,))]
     with pytest.raises(EvaluationError, match="the model reads at most") as caught:
-        two.loglikelihood(requests, silent)
+        replicas.loglikelihood(requests, silent)
     assert caught.value.hint == "Shorten the choices or use a model with a longer context."
 
 

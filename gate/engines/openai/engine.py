@@ -149,7 +149,7 @@ class OpenAIEngine:
         self, requests: Sequence[RollingRequest], progress: Progress
     ) -> list[RollingAnswer]:
         """Answer rolling requests, in their order."""
-        return self._score_each(requests, lambda scorer, *arguments: scorer.rolling(*arguments), progress)
+        return self._score_each(requests, lambda scorer, text, lane: scorer.rolling(text, lane), progress)
 
     def generate_until(self, requests: Sequence[GenerateRequest], progress: Progress) -> list[GenerateAnswer]:
         """Answer generation requests, in their order."""
@@ -225,13 +225,11 @@ class OpenAIEngine:
         elif self._local is not None:
             answer = replace(answer, divergence=divergence(request.reference, first))
         if answer.distribution is None and answer.divergence is None:
-            cause = (
-                "the server names likely tokens by text only"
-                if first
-                else "the server lists no likely tokens"
-            )
+            cause = "the server lists no likely tokens"
             if request.reference is not None and self._local is None:
                 cause = "set `tokenizer:`, so that token ids can be compared"
+            elif first:
+                cause = "the server names likely tokens by text only"
             self._warn(f"KL divergence is left out: {cause}")
         return answer
 
