@@ -60,7 +60,7 @@ class PartialSet:
         Everything that the rows depend on, by names that messages show.
     sizes : list of int
         Number of items in each data file.
-    say : callable
+    message : callable
         Receives messages about what is resumed, evaluated again, or ignored.
 
     Raises
@@ -72,13 +72,13 @@ class PartialSet:
     """
 
     def __init__(
-        self, folder: Path, settings: Mapping[str, str], sizes: list[int], say: Callable[[str], None]
+        self, folder: Path, settings: Mapping[str, str], sizes: list[int], message: Callable[[str], None]
     ) -> None:
         refuse_other(folder)
         restore(folder)
         self._folder = folder
         self._sizes = sizes
-        self._say = say
+        self._message = message
         self._partial = folder.parent / f"{_prefix(folder)}{digest(dict(settings))[:12]}"
         self._settings = dict(settings)
         self._started = datetime.now(UTC).isoformat(timespec="seconds")
@@ -104,7 +104,7 @@ class PartialSet:
         if isinstance(error, GateError):
             error.hint = f"{error.hint} {kept}" if error.hint else kept
         else:
-            self._say(f"{self._folder.name}: {kept}")
+            self._message(f"{self._folder.name}: {kept}")
 
     @property
     def items(self) -> int:
@@ -147,7 +147,7 @@ class PartialSet:
         ]
         if other:
             previous = self._finished[other[0]].method
-            self._say(
+            self._message(
                 f"{self._folder.name}: {len(other)} data file(s) are evaluated again: scored with {previous}, "
                 f"now with {method}"
             )
@@ -192,7 +192,7 @@ class PartialSet:
                 raise SampleError("its journal has other settings")
         except (OSError, ValidationError, SampleError) as error:
             reason = "its journal is damaged" if isinstance(error, ValidationError) else str(error)
-            self._say(f"{name}: the interrupted run cannot be resumed ({reason}); starting over")
+            self._message(f"{name}: the interrupted run cannot be resumed ({reason}); starting over")
             with writing(self._partial):
                 shutil.rmtree(self._partial)
             return
@@ -205,10 +205,14 @@ class PartialSet:
             else:
                 damaged += 1
         if damaged:
-            self._say(f"{name}: {damaged} damaged data file(s) of the interrupted run are evaluated again")
+            self._message(
+                f"{name}: {damaged} damaged data file(s) of the interrupted run are evaluated again"
+            )
         if self._finished:
             total = sum(self._sizes)
-            self._say(f"{name}: resuming with {self.items} of {total} items done (started {journal.started})")
+            self._message(
+                f"{name}: resuming with {self.items} of {total} items done (started {journal.started})"
+            )
 
     def _explain_others(self) -> None:
         """Report why interrupted runs with other settings are not resumed."""
@@ -224,7 +228,7 @@ class PartialSet:
                 if journal.settings.get(name) != self._settings.get(name)
             ]
             items = sum(file.items for file in journal.finished.values())
-            self._say(
+            self._message(
                 f"{self._folder.name}: an interrupted run ({items} items, started {journal.started}) has other "
                 f"settings ({'; '.join(differences[:4])}{'; ...' if len(differences) > 4 else ''}) and is not resumed; "
                 "it is deleted when this set is complete"

@@ -55,7 +55,7 @@ def refuse_models(path: Path, models: Iterable[object]) -> None:
 
 def label_of(path: Path) -> str:
     """Return the label of the model whose samples are at `path`."""
-    return path.name if path.is_dir() else path.stem
+    return (path.name or path.resolve().name) if path.is_dir() else path.stem  # Path(".") has no name
 
 
 def source_files(paths: Sequence[Path]) -> list[dict[str, object]]:

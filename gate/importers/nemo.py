@@ -16,7 +16,7 @@ from gate.errors import SampleError
 from gate.importers.build import parse_score, refuse_unscored, task_samples
 from gate.importers.choose import Selection
 from gate.importers.detect import nemo_bundles
-from gate.importers.files import no_rows, refuse_models, shorten, source_files, subfolders
+from gate.importers.files import label_of, no_rows, refuse_models, shorten, source_files, subfolders
 from gate.jsonlines import as_text, json_lines, mapping, read_json
 from gate.samples.record import ModelSamples, TaskSamples
 
@@ -62,7 +62,7 @@ def read_nemo(path: Path, *, metric: str | None = None) -> ModelSamples:
     if "model" in config:
         about["model"] = config["model"]
     about["files"] = source_files([run.results for run in runs])
-    label = path.name if path.is_dir() else path.parent.name or path.stem
+    label = label_of(path.parent if path.is_file() else path)
     return ModelSamples(label, tasks, about, (*metrics.notes(), *notes))
 
 

@@ -73,11 +73,11 @@ class PairedTask:
     @property
     def changed_answers(self) -> int:
         """Number of items whose score changed, or that changed from one wrong answer to another."""
-        moved = self.candidate_score != self.baseline_score
+        changed = self.candidate_score != self.baseline_score
         both_wrong = (self.candidate_score == self.baseline_score) & (self.baseline_score < 1.0)
         a, b = self.baseline.column("output"), self.candidate.column("output")
         differs = pc.fill_null(pc.not_equal(a, b), False).to_numpy(zero_copy_only=False)
-        return int(np.count_nonzero(moved | (both_wrong & differs)))
+        return int(np.count_nonzero(changed | (both_wrong & differs)))
 
 
 @dataclass(frozen=True)

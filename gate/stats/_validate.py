@@ -44,10 +44,12 @@ def pair(b: ArrayLike, c: ArrayLike) -> tuple[IntArray, ...]:
     return _same_shape("b and c", counts("b", b), counts("c", c))
 
 
-def triple(b: ArrayLike, c: ArrayLike, n: ArrayLike) -> tuple[IntArray, IntArray, IntArray]:
-    """Return b, c and n as int64 arrays of one shape, with b + c <= n and n >= 1."""
+def triple(
+    b: ArrayLike, c: ArrayLike, n: ArrayLike, *, allow_no_items: bool = False
+) -> tuple[IntArray, IntArray, IntArray]:
+    """Return b, c and n as int64 arrays of one shape, with b + c <= n, and n >= 1 unless no items are allowed."""
     regressions, improvements, total = _same_shape("b, c and n", *pair(b, c), counts("n", n))
-    if (total < 1).any():
+    if not allow_no_items and (total < 1).any():
         raise ValueError("n: expected at least one item per task, found 0")
     excess = regressions + improvements > total
     if excess.any():

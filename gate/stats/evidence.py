@@ -83,7 +83,8 @@ class Evidence:
             Paired items, b + c <= n; needed only to test a margin.
         """
         total = b + c if n is None else n
-        regressions, improvements, _ = (int(x) for x in _validate.triple(b, c, max(total, 1)))
+        counts = _validate.triple(b, c, total, allow_no_items=True)
+        regressions, improvements = int(counts[0]), int(counts[1])
         return cls(n, float(regressions - improvements), regressions + improvements, None, 1.0)
 
     @classmethod
@@ -132,11 +133,11 @@ class Evidence:
             sums = np.bincount(inverse, weights=values)
             rounding = 1e-12 * np.bincount(inverse, weights=np.abs(values))
             values = np.where(np.abs(sums) <= rounding, 0.0, sums)
-        moved = values[values != 0.0]
-        step = _step(np.unique(np.abs(moved)))
-        total = math.fsum(moved) if step is None else step * float(np.rint(moved / step).sum())
+        differing = values[values != 0.0]
+        step = _step(np.unique(np.abs(differing)))
+        total = math.fsum(differing) if step is None else step * float(np.rint(differing / step).sum())
         units = _Units(values, items, n_resamples, _validate.seed(rng))
-        return cls(int(items.sum()), total / scale, int(moved.size), units, scale)
+        return cls(int(items.sum()), total / scale, int(differing.size), units, scale)
 
     @cached_property
     def null(self) -> Null:

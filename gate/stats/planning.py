@@ -23,27 +23,27 @@ class _Design:
         self, m: NDArray[np.int64], alpha: float, rule: Rule, generator: np.random.Generator
     ) -> None:
         self.m, self.alpha, self.rule = m, alpha, rule
-        self.moved = moved = np.flatnonzero(m)
-        self.nulls = [_nulls.coins(k) for k in m[moved].tolist()]
+        self.active = active = np.flatnonzero(m)  # the tasks with discordant items
+        self.nulls = [_nulls.coins(k) for k in m[active].tolist()]
         self.fisher = _rules.fisher_law(self.nulls, coarse=True) if rule in ("omnibus", "fisher") else None
-        self.largest = _rules.max_law(self.nulls) if rule in ("omnibus", "max") and moved.size else None
+        self.largest = _rules.max_law(self.nulls) if rule in ("omnibus", "max") and active.size else None
         self.level = alpha
-        if rule == "omnibus" and moved.size > 1 and alpha < _MIN_ALPHA:
+        if rule == "omnibus" and active.size > 1 and alpha < _MIN_ALPHA:
             self.level = alpha / 3.0  # Bonferroni over the three: slightly less power than the rule itself
-        elif rule == "omnibus" and moved.size > 1:
-            null = np.sort(self._p(generator.binomial(m[moved], 0.5, (_NULL_DRAWS, moved.size))))
+        elif rule == "omnibus" and active.size > 1:
+            null = np.sort(self._p(generator.binomial(m[active], 0.5, (_NULL_DRAWS, active.size))))
             ranks = (1 + np.searchsorted(null, null, side="right")) / (_NULL_DRAWS + 1)
             within = null[ranks <= alpha]
             self.level = float(within[-1]) if within.size else 0.0
 
     def rejects(self, heads: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return whether the rule rejects, for regressions of shape (runs, tasks)."""
-        if self.moved.size == 0:
+        if self.active.size == 0:
             return np.zeros(len(heads), dtype=np.bool_)
         if self.rule == "holm":
             critical = _binomial.critical_count(self.m, self.alpha / self.m.size)
             return np.asarray((heads >= critical).any(axis=1))
-        return np.asarray(self._p(heads[:, self.moved]) <= self.level * (1 + 1e-9))
+        return np.asarray(self._p(heads[:, self.active]) <= self.level * (1 + 1e-9))
 
     def _p(self, heads: NDArray[np.int64]) -> FloatArray:
         """Return the p-value of the rule (for omnibus the smallest of three) for each row."""

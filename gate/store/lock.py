@@ -17,12 +17,14 @@ from gate.files import writing
 
 
 @contextmanager
-def one_writer(folder: Path, say: Callable[[str], None] = lambda _: None, wait: float = 0) -> Iterator[None]:
+def one_writer(
+    folder: Path, message: Callable[[str], None] = lambda _: None, wait: float = 0
+) -> Iterator[None]:
     """Hold the lock of a set's folder; the lock file beside it names the holder.
 
     The kernel releases the lock when its process dies, so a leftover lock file blocks nobody. Locks work between
     machines if the file system supports them (NFS with its lock service). If it does not, the second writer reports the
-    first one's entry to `say` and continues.
+    first one's entry to `message` and continues.
 
     Parameters
     ----------
@@ -51,7 +53,7 @@ def one_writer(folder: Path, say: Callable[[str], None] = lambda _: None, wait: 
     try:
         previous = _read_entry(path)
         if previous.get("host", socket.gethostname()) != socket.gethostname():
-            say(
+            message(
                 f"{folder.name}: {_describe(previous)} started to write this set and did not finish. If it is still "
                 "running, stop one of the two: this file system may not support locks between machines"
             )

@@ -56,7 +56,7 @@ def read_shards(folders: Sequence[Path]) -> dict[str, list[SampleSet]]:
 
 
 def merge(
-    shards: Sequence[SampleSet], folder: Path, say: Callable[[str], None] = lambda _: None
+    shards: Sequence[SampleSet], folder: Path, message: Callable[[str], None] = lambda _: None
 ) -> SampleSet:
     """Write the whole set of a task to `folder`: the same bytes as if one machine had evaluated it.
 
@@ -84,7 +84,7 @@ def merge(
             f"task {first.task}: several shards hold the same item; the task's file differed between the machines.",
             _SAME_WAY,
         )
-    with one_writer(folder, say):
+    with one_writer(folder, message):
         restore(folder)
         with staging_folder(folder) as temporary:
             data_files: list[DataFile] = []
@@ -119,10 +119,10 @@ def _check_same_evaluation(shards: Sequence[SampleSet]) -> None:
 def _check_complete(shards: Sequence[SampleSet]) -> None:
     task, of = shards[0].manifest.task, _shard(shards[0].manifest).of
     indices = [_shard(sample_set.manifest).index for sample_set in shards]
-    for one, other in itertools.pairwise(shards):
-        if one.manifest.shard == other.manifest.shard:
+    for previous, sample_set in itertools.pairwise(shards):
+        if previous.manifest.shard == sample_set.manifest.shard:
             raise SampleError(
-                f"task {task}: {one.manifest.shard} is given twice: {one.folder} and {other.folder}.",
+                f"task {task}: {previous.manifest.shard} is given twice: {previous.folder} and {sample_set.folder}.",
                 "Name each shard once.",
             )
     missing = sorted({*range(1, of + 1)} - {*indices})

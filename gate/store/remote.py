@@ -23,10 +23,10 @@ _FETCH_TIMEOUT = 600.0
 _MAX_SIGNATURE = 1000  # bytes
 
 
-def open_store(location: str, base: Path, say: Callable[[str], None] = lambda _: None) -> Store:
+def open_store(location: str, base: Path, message: Callable[[str], None] = lambda _: None) -> Store:
     """Open the store that `samples.store` of gate.yml names: a folder, relative to `base`, or a URL.
 
-    A remote store is not contacted yet. `say` receives messages about what is fetched, uploaded or not uploaded.
+    A remote store is not contacted yet. `message` receives messages about what is fetched, uploaded or not uploaded.
 
     Raises
     ------
@@ -35,7 +35,7 @@ def open_store(location: str, base: Path, say: Callable[[str], None] = lambda _:
     SampleError
         The store has another schema version.
     """
-    return RemoteStore(location, say) if "://" in location else Store(base / location)
+    return RemoteStore(location, message) if "://" in location else Store(base / location)
 
 
 class RemoteStore(Store):
@@ -50,11 +50,11 @@ class RemoteStore(Store):
     """
 
     def __init__(
-        self, url: str, say: Callable[[str], None] = lambda _: None, policy: WritePolicy | None = None
+        self, url: str, message: Callable[[str], None] = lambda _: None, policy: WritePolicy | None = None
     ) -> None:
         self.objects = ObjectStorage(url)
         self.policy = write_policy() if policy is None else policy
-        self._say = say
+        self._message = message
         super().__init__(_mirror(self.objects.url, self.policy.allowed))
 
     def find(self, folder: Path, fingerprint: str, task_fingerprint: str) -> SampleSet | None:
@@ -74,7 +74,7 @@ class RemoteStore(Store):
         folder = sample_set.folder
         relative = self._relative(folder)
         if not self.policy.allowed:
-            self._say(f"{relative} is not uploaded to {self.objects.url}: {self.policy.reason}")
+            self._message(f"{relative} is not uploaded to {self.objects.url}: {self.policy.reason}")
             return
         if not relative.startswith("baseline/"):
             raise AssertionError("only baselines are shared")
@@ -91,11 +91,11 @@ class RemoteStore(Store):
         if (folder / SIGNATURE).is_file():
             self.objects.write(f"{relative}/{_signature_name(content)}", (folder / SIGNATURE).read_bytes())
         self.objects.write(f"{relative}/{MANIFEST}", content)
-        self._say(f"{relative}: uploaded to {self.objects.url}")
+        self._message(f"{relative}: uploaded to {self.objects.url}")
 
     def _fetch(self, folder: Path, manifest: bytes) -> None:
         """Replace the mirror's set by the remote one, unless they have the same manifest."""
-        with one_writer(folder, self._say, wait=_FETCH_TIMEOUT):
+        with one_writer(folder, self._message, wait=_FETCH_TIMEOUT):
             restore(folder)
             if _is_current(folder, manifest):
                 return
@@ -115,7 +115,7 @@ class RemoteStore(Store):
                 if signature is not None:
                     write_bytes(temporary / SIGNATURE, signature[:_MAX_SIGNATURE])
                 put_in_place(temporary, folder)
-            self._say(f"{relative}: fetched from {self.objects.url}")
+            self._message(f"{relative}: fetched from {self.objects.url}")
 
 
 def _mirror(url: str, may_write: bool) -> Path:

@@ -171,7 +171,7 @@ def read_sets(path: Path) -> ModelSamples | None:
                 f"{sample_set.folder.name}.",
                 "Name one of the two folders, or compare folders that hold each task once.",
             )
-    models = {one.manifest.model.fingerprint: one.manifest.model.name for one in sets}
+    models = {sample_set.manifest.model.fingerprint: sample_set.manifest.model.name for sample_set in sets}
     if len(models) > 1:
         raise SampleError(
             f"{path} holds sets of {len(models)} models: {', '.join(sorted(models.values()))}.",
@@ -186,16 +186,18 @@ def as_samples(sets: Sequence[SampleSet]) -> ModelSamples:
     about = {
         **model.model_dump(),
         "sets": {
-            one.manifest.task: {
-                "task_fingerprint": one.manifest.task_fingerprint,
-                "created": one.manifest.created,
-                "seconds": one.manifest.timings.seconds,
-                "quantgate": one.manifest.quantgate,
+            sample_set.manifest.task: {
+                "task_fingerprint": sample_set.manifest.task_fingerprint,
+                "created": sample_set.manifest.created,
+                "seconds": sample_set.manifest.timings.seconds,
+                "quantgate": sample_set.manifest.quantgate,
             }
-            for one in sets
+            for sample_set in sets
         },
     }
-    return ModelSamples(model.name, {one.manifest.task: one.read() for one in sets}, about)
+    return ModelSamples(
+        model.name, {sample_set.manifest.task: sample_set.read() for sample_set in sets}, about
+    )
 
 
 def check_schema_version(version: object, path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from support.importing import message
 from support.jsonl import write_jsonl
 
@@ -101,3 +102,11 @@ def test_errors_name_invalid_rows_and_bundles(tmp_path: Path) -> None:
     write(tmp_path, [result(0, 1.0)], "gpqa")
     next(tmp_path.glob("eval-*gsm8k.json")).write_text('{"benchmark": {"name": "gsm8k"}}')
     assert "bundles of 2 benchmarks" in message(tmp_path)
+
+
+def test_the_working_directory_is_labelled_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "run-7", [result(0, 1.0)])
+    monkeypatch.chdir(tmp_path / "run-7")
+    assert [read_foreign(Path(name)).label for name in (".", "results.jsonl")] == ["run-7", "run-7"]

@@ -200,3 +200,11 @@ def test_the_far_tail_bound_is_valid_and_tight() -> None:
     exact = float(log_sf(np.int64(500), np.int64(700)))
     bound = _rules.chernoff(nulls, 300.0)
     assert exact < bound < exact + 5
+
+
+def test_counts_that_do_not_fit_the_number_of_items_are_refused() -> None:
+    assert Evidence.from_counts(0, 0, 0).pvalue == 1.0
+    with pytest.raises(ValueError, match=r"b \+ c: expected at most n discordant pairs, found 1 \+ 0 > 0"):
+        Evidence.from_counts(1, 0, 0)
+    with pytest.raises(ValueError, match="n: expected non-negative integers, found -1"):
+        Evidence.from_counts(0, 0, -1)
