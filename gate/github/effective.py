@@ -59,22 +59,18 @@ def effective_config(inputs: Inputs, overriding: Collection[str], folder: Path) 
     else:
         missing = [name for name in _REQUIRED if name not in overriding]
         if missing:
-            raise ConfigError(
-                "\n".join(
-                    f"input {name}: required, because there is no {file.name} here." for name in missing
-                ),
-                f"Set it, or name a configuration file with the input config (looked for {file}).",
-            )
+            problems = (f"input {name}: required, because there is no {file.name} here." for name in missing)
+            hint = f"Set it, or name a configuration file with the input config (looked for {file})."
+            raise ConfigError("\n".join(problems), hint)
     overrides: list[Override] = []
     for name, field in input_fields().items():
         if name in overriding:
             key = field.json_schema_extra["key"]  # type: ignore[index]
             value = getattr(inputs, name.replace("-", "_"))
             overrides += _overrides(name, tuple(str(key).split(".")), value, data, folder, file.parent)
-    tasks = data.get("tasks")
     task_lines = {
         str(_task_name(task)): lines[("tasks", index)]
-        for index, task in enumerate(tasks if isinstance(tasks, list) else [])
+        for index, task in enumerate(_listed(data))
         if ("tasks", index) in lines
     }
     return EffectiveConfig(overlay(data, lines, file, overrides), file if exists else None, task_lines)
@@ -114,13 +110,8 @@ def _model(text: str, folder: Path, base: Path) -> tuple[str, str | None]:
 
 def _tasks(entries: list[Any], data: Mapping[str, Any], folder: Path, base: Path) -> list[Any]:
     """Replace the names of tasks that gate.yml defines by their definitions."""
-    existing = data.get("tasks")
     # malformed entries are left to the validation of the configuration
-    defined = {
-        name: task
-        for task in (existing if isinstance(existing, list) else [])
-        if isinstance(name := _task_name(task), str)
-    }
+    defined = {name: task for task in _listed(data) if isinstance(name := _task_name(task), str)}
     tasks = []
     for entry in entries:
         if isinstance(entry, str):
@@ -129,6 +120,11 @@ def _tasks(entries: list[Any], data: Mapping[str, Any], folder: Path, base: Path
         files = {key: entry[key] for key in ("file", "fewshot_file") if isinstance(entry.get(key), str)}
         tasks.append(entry | {key: _rebase(path, folder, base) for key, path in files.items()})
     return tasks
+
+
+def _listed(data: Mapping[str, Any]) -> list[Any]:
+    tasks = data.get("tasks")
+    return tasks if isinstance(tasks, list) else []
 
 
 def _task_name(task: Any) -> Any:

@@ -53,10 +53,8 @@ def power_curves(result: Result) -> PowerCurves | None:
         return None
     sizes = np.array([task.n for task in gating])
     flips = np.array([expected_flip_rate(task.n, task.regressions + task.improvements) for task in gating])
-    task_curves = [
-        _task_power(int(n), float(flip), result.alpha) for n, flip in zip(sizes, flips, strict=True)
-    ]
-    decision = task_curves[0]
+    powers = [_task_power(int(n), float(flip), result.alpha) for n, flip in zip(sizes, flips, strict=True)]
+    decision = powers[0]
     if len(gating) > 1:
         seed = result.provenance.get("seed")
         rng = seed if isinstance(seed, int) else 0
@@ -71,7 +69,7 @@ def power_curves(result: Result) -> PowerCurves | None:
         decision=tuple(decision(drop) for drop in drops),
         tasks={
             task.task: tuple(curve(drop) for drop in drops)
-            for task, curve in zip(gating, task_curves, strict=True)
+            for task, curve in zip(gating, powers, strict=True)
         },
         exact=len(gating) == 1,
     )
