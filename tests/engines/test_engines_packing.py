@@ -272,7 +272,7 @@ def test_every_target_is_planned_once_and_attends_only_to_its_own_text(
             for target in tree.targets:
                 place = target.at[-1]
                 text = [*group.prefix, *(tree.tokens[k] for k in range(place + 1) if place < tree.ends[k])]
-                seen[target.place] = [*text, target.ids[-1]]
+                seen[target.indices] = [*text, target.ids[-1]]
                 assert target.context == len(head) + 1
                 for at, token in zip(target.at[1:], target.ids, strict=False):
                     assert tree.tokens[at] == token

@@ -144,7 +144,14 @@ def test_the_shards_in_the_index_must_exist_and_be_intact(model: Path) -> None:
     assert "b.safetensors" in locate_error(model).message
     (model / "b.safetensors").unlink()
     assert "1 of 2 weight files are missing: b.safetensors." in locate_error(model).message
-    for broken in ("{", "{}", "[]", '{"weight_map": 3}', '{"weight_map": {"a": [1]}}'):
+    for broken in (
+        "{",
+        "{}",
+        "[]",
+        '{"weight_map": 3}',
+        '{"weight_map": {"a": [1]}}',
+        '{"weight_map": {"a": 3}}',
+    ):
         index.write_text(broken, encoding="utf-8")
         assert "is not a valid index of shards" in locate_error(model).message
 

@@ -1,4 +1,4 @@
-"""The choice of a scoring method: which ones a server supports is found by probing it."""
+"""Choose a scoring method, by probing what the server supports."""
 
 from __future__ import annotations
 

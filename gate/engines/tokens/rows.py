@@ -19,7 +19,7 @@ class Target:
 
     Attributes
     ----------
-    place : (int, int)
+    indices : (int, int)
         Indices of the request and of the continuation (or of the window of a rolling text).
     end : int
         Number of the row's tokens that are its input: the context and all but the last of `ids`.
@@ -27,7 +27,7 @@ class Target:
         The continuation's tokens.
     """
 
-    place: tuple[int, int]
+    indices: tuple[int, int]
     end: int
     ids: tuple[int, ...]
 

@@ -137,7 +137,7 @@ def _logits(run: Forward, trees: Sequence[Tree], prefix: Cache | None = None) ->
     needed = [
         (row, at)
         for row, tree in enumerate(trees)
-        for target in sorted(tree.targets, key=lambda target: target.place)
+        for target in sorted(tree.targets, key=lambda target: target.indices)
         for at in target.at
     ]
     return run.logits(trees, needed, prefix)

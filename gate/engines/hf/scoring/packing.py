@@ -38,7 +38,7 @@ def plan_groups(rows: Sequence[Row], max_tokens: int, window: int = sys.maxsize)
         min(common_length(row.tokens, following.tokens), row.first, following.first)
         for row, following in pairwise(rows)
     ]
-    requests = [row.targets[0].place[0] for row in rows]
+    requests = [row.targets[0].indices[0] for row in rows]
     groups = []
     for shared in plan_prefixes(common, _PREFIX_COST, requests, _LONG_CONTEXT):
         members = [rows[index] for index in shared.members]
@@ -64,7 +64,7 @@ def _merge_neighbours(rows: Sequence[Row], prefix: int, max_tokens: int, limit: 
         length = len(row.tokens) - prefix
         shared = common_length(members[-1].tokens, row.tokens) - prefix if members else 0
         full = size + length - shared > min(limit, max(max_tokens, length + length // 2))
-        same_request = members and members[-1].targets[0].place[0] == row.targets[0].place[0]
+        same_request = members and members[-1].targets[0].indices[0] == row.targets[0].indices[0]
         if members and (full or shared < (1 if same_request else _MIN_SHARED * length)):
             trees.append(build_tree(members, prefix))
             members, size, shared = [], 0, 0

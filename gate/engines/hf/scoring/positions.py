@@ -42,10 +42,10 @@ class Positions:
         for number, (row, target) in enumerate(pairs):
             for at, token in zip(target.at, target.ids, strict=True):
                 scored.append((index.setdefault((row, at), len(index)), token, number))
-            if requests and target.place[1] == 0:
-                request = requests[target.place[0]]
+            if requests and target.indices[1] == 0:
+                request = requests[target.indices[0]]
                 if request.top or request.reference is not None:
-                    distributions.append((index[row, target.at[0]], target.place[0]))
+                    distributions.append((index[row, target.at[0]], target.indices[0]))
         self.needed: list[Position] = list(index)
         scored.sort()
         self._at, self._token, self._continuation = (np.array(column) for column in zip(*scored, strict=True))

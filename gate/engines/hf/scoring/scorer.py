@@ -109,7 +109,7 @@ class Scorer:
     ) -> list[RollingAnswer]:
         """Answer rolling requests, in their order."""
         rows = rolling_rows(self.loaded.tokenizer, requests, self._max_length)
-        progress(len(requests) - len({row.targets[0].place[0] for row in rows}))  # texts without tokens
+        progress(len(requests) - len({row.targets[0].indices[0] for row in rows}))  # texts without tokens
         answers = self._run([unpacked(rows)], (), progress)[0] if rows else {}
         totals, tokens = [0.0] * len(requests), [0] * len(requests)
         for (request, _), answer in sorted(answers.items()):  # sums do not depend on the order of batches
@@ -138,13 +138,13 @@ class Scorer:
         answers: dict[tuple[int, int], Answer] = {}
         first_tokens: _FirstTokens = {}
         pending = Counter(
-            target.place[0] for group in groups for tree in group.trees for target in tree.targets
+            target.indices[0] for group in groups for tree in group.trees for target in tree.targets
         )
 
         def keep(results: Sequence[Answer], first: _FirstTokens) -> None:
             first_tokens.update(first)
-            answers.update((answer.target.place, answer) for answer in results)
-            counts = Counter(answer.target.place[0] for answer in results)
+            answers.update((answer.target.indices, answer) for answer in results)
+            counts = Counter(answer.target.indices[0] for answer in results)
             pending.subtract(counts)
             progress(sum(pending[request] == 0 for request in counts))
 

@@ -14,7 +14,7 @@ class Scored:
 
     Attributes
     ----------
-    place : (int, int)
+    indices : (int, int)
         Request and continuation.
     at : tuple of int
         Positions in the row whose logits predict its tokens, `ids`.
@@ -22,7 +22,7 @@ class Scored:
         Number of tokens before it, including those of a shared prefix.
     """
 
-    place: tuple[int, int]
+    indices: tuple[int, int]
     at: tuple[int, ...]
     ids: tuple[int, ...]
     context: int
@@ -85,7 +85,7 @@ def build_tree(rows: Sequence[Row], prefix: int) -> Tree:
         for target in row.targets:
             context = target.end - len(target.ids) + 1
             at = tuple(path[context - 1 - prefix : target.end - prefix])
-            targets.append(Scored(target.place, at, target.ids, context))
+            targets.append(Scored(target.indices, at, target.ids, context))
         before = row.tokens
     for position in path:
         ends[position] = len(tokens)
