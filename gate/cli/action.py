@@ -51,7 +51,7 @@ def run_action(environment: Mapping[str, str]) -> int:
 def _run(environment: Mapping[str, str]) -> int:
     from gate.github.effective import effective_config
     from gate.github.inputs import read_inputs, reproduce_command, working_folder
-    from gate.github.outputs import verdict_outputs, workspace_path, write_outputs
+    from gate.github.outputs import verdict_outputs, write_outputs
     from gate.github.publish import check_names
 
     _mask_token(environment)
@@ -60,11 +60,7 @@ def _run(environment: Mapping[str, str]) -> int:
     with chdir(working_folder(inputs)):
         config = effective_config(inputs, overrides, Path())
         result = _evaluate(config, inputs, reproduce_command(inputs, overrides), environment)
-        paths = (config.loaded.config.report.json_path, config.loaded.config.report.markdown)
-        written = (None if path is None else config.loaded.folder / path for path in paths)
-        write_outputs(
-            environment, verdict_outputs(result, *(workspace_path(path, environment) for path in written))
-        )
+        write_outputs(environment, verdict_outputs(result, config.loaded, environment))
         _publish(result, config, inputs, environment)
     return result.exit_code
 

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
+from gate.config import LoadedConfig
 from gate.decision import Decision
 from gate.errors import ExitCode
 from gate.github.messages import VERDICT_STANDS, warn
@@ -16,14 +17,18 @@ NO_VERDICT = "ERROR"
 """Value of `verdict` without a verdict, so that `if: steps.gate.outputs.verdict == 'PASS'` is false."""
 
 
-def verdict_outputs(decision: Decision, result_path: Path | None, report_path: Path | None) -> dict[str, str]:
-    """Return the outputs of a run with a verdict."""
+def verdict_outputs(
+    decision: Decision, loaded: LoadedConfig, environment: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the outputs of a run with a verdict; the path of a file that was not written is empty."""
+    files = loaded.config.report.files
+    paths = {form: workspace_path(loaded.folder / name, environment) for form, name in files.items()}
     return {
         "verdict": decision.verdict,
         "p-value": repr(decision.p_value),
         "exit-code": str(decision.exit_code),
-        "result-path": "" if result_path is None else str(result_path),
-        "report-path": "" if report_path is None else str(report_path),
+        "result-path": str(paths.get("json", "")),
+        "report-path": str(paths.get("markdown", "")),
     }
 
 
@@ -61,10 +66,10 @@ def write_outputs(environment: Mapping[str, str], values: Mapping[str, str]) -> 
         warn(f"the outputs cannot be written ({error}). {VERDICT_STANDS}")
 
 
-def workspace_path(path: Path | None, environment: Mapping[str, str]) -> Path | None:
+def workspace_path(path: Path, environment: Mapping[str, str]) -> Path:
     """Return a path in the workspace relative to it, because later steps do not know the container's own paths."""
     workspace = environment.get("GITHUB_WORKSPACE")
-    if path is None or not workspace:
+    if not workspace:
         return path
     root, resolved = Path(workspace).resolve(), path.resolve()
     return resolved.relative_to(root) if resolved.is_relative_to(root) else path

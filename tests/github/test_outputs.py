@@ -8,10 +8,12 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from support.results import example
 from support.runner import read_outputs
 
+from gate.config import parse_config
 from gate.errors import ExitCode
-from gate.github.outputs import NAMES, error_outputs, workspace_path, write_outputs
+from gate.github.outputs import NAMES, error_outputs, verdict_outputs, workspace_path, write_outputs
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -75,7 +77,14 @@ def test_paths_are_relative_to_the_workspace(tmp_path: Path) -> None:
     assert workspace_path(tmp_path / "ci" / ".." / "r.md", environment) == Path("r.md")
     assert workspace_path(Path("/elsewhere/r.md"), environment) == Path("/elsewhere/r.md")
     assert workspace_path(Path("r.md"), {}) == Path("r.md")
-    assert workspace_path(None, environment) is None
+
+
+def test_the_path_of_a_file_that_is_not_written_is_empty(tmp_path: Path) -> None:
+    text = "{version: 1, baseline: {model: a}, candidate: {model: b}, tasks: [arc], report: {markdown: null}}"
+    loaded = parse_config(text, tmp_path / "gate.yml")
+    outputs = verdict_outputs(example("FAIL"), loaded, {"GITHUB_WORKSPACE": str(tmp_path)})
+    assert outputs["result-path"] == "gate-result.json"
+    assert outputs["report-path"] == ""
 
 
 def test_action_yml_and_the_documentation_have_the_same_outputs() -> None:

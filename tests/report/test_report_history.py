@@ -87,7 +87,9 @@ def test_page_renders_any_number_of_runs(count: int) -> None:
         run_on(1, p=1.0, drop=0.0, time=(date(2025, 1, 1) + timedelta(n)).isoformat() + "T00:00:00")
         for n in range(count)
     ]
-    assert render_history_html(records).count("<tr>") == count + 1
+    page = render_history_html(records)
+    assert page.count("<tr>") == count + 1
+    assert f"<title>{count} run{'' if count == 1 else 's'}, last PASS" in page
 
 
 def test_hostile_text_is_escaped() -> None:
