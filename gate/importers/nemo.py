@@ -147,13 +147,8 @@ def _samples(
 def _identity(row: Mapping[str, Any], where: str) -> tuple[str, int]:
     """Return the item and the repeat of a row."""
     item, repeat = row.get("problem_idx"), row.get("repeat", 0)
-    if (
-        not isinstance(item, int | str)
-        or isinstance(item, bool)
-        or not isinstance(repeat, int)
-        or isinstance(repeat, bool)
-        or not 0 <= repeat < 2**31
-    ):
+    # a bool is an instance of int, too
+    if type(item) not in (int, str) or type(repeat) is not int or not 0 <= repeat < 2**31:
         raise SampleError(
             f"{where}: expected problem_idx and a whole number as repeat, found {item!r} and {repeat!r}.",
             "Expected a results.jsonl that `nel eval run` wrote.",

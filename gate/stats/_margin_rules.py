@@ -24,10 +24,10 @@ def aggregates(
     scores = [e.margin_score(margin) for e in evidences]
     variances = np.array([variance for _, variance in scores])
     pooled = _pooled(evidences, margin, math.fsum(distance for distance, _ in scores), float(variances.sum()))
-    smallest, cost = float(pvalues.min()), math.inf
+    cost = math.inf
     with np.errstate(divide="ignore"):
         logs = np.log(pvalues)
-    largest = AggregateResult(smallest, math.exp(_rules.log_any(np.full(logs.size, logs.min()))))
+    largest = AggregateResult(float(pvalues.min()), math.exp(_rules.log_any(np.full(logs.size, logs.min()))))
     fisher_p = 0.0
     if np.isfinite(logs).all():
         cost = -float(logs.sum())

@@ -57,7 +57,7 @@ class Divergence:
 
 @dataclass(frozen=True)
 class LoglikelihoodRequest:
-    """Asks for the log-likelihood of each continuation after one context, which the engine can share.
+    """Asks for the log-likelihood of each continuation after one context.
 
     Attributes
     ----------

@@ -46,11 +46,9 @@ class Metric:
         ValueError
             The value is not the score of one document (pairs for F1, texts for BLEU).
         """
-        if self.form == "loglikelihood":
-            if isinstance(value, tuple | list) and len(value) == 2:
-                total, units = value
-                return float(total) / max(float(units), 1.0)
-            return _number(value)
+        if self.form == "loglikelihood" and isinstance(value, tuple | list) and len(value) == 2:
+            total, units = value
+            return float(total) / max(float(units), 1.0)
         return -_number(value) if self.form == "negated" else _number(value)
 
 

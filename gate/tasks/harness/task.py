@@ -169,19 +169,11 @@ def _own(item: Item) -> HarnessItem:
 
 def group_requests(instances: Sequence[Any]) -> list[list[int]]:
     """Return the indices of instances per request: log-likelihoods after the same context share one."""
-    groups: list[list[int]] = []
-    by_context: dict[str, list[int]] = {}
+    groups: dict[str | int, list[int]] = {}
     for index, instance in enumerate(instances):
-        if instance.request_type == "loglikelihood":
-            context = instance.args[0]
-            if context in by_context:
-                by_context[context].append(index)
-                continue
-            by_context[context] = group = [index]
-            groups.append(group)
-        else:
-            groups.append([index])
-    return groups
+        key = instance.args[0] if instance.request_type == "loglikelihood" else index
+        groups.setdefault(key, []).append(index)
+    return list(groups.values())
 
 
 def process(task: Any, document: Any, instances: Sequence[Any], filter_name: str) -> dict[str, Any]:
