@@ -67,10 +67,12 @@ def open_unit(name: str, value: float) -> None:
         raise ValueError(f"{name}: expected a number strictly between 0 and 1, found {value}")
 
 
-def proportion(name: str, value: float) -> None:
-    """Raise ValueError unless `value` is between 0 and 1."""
-    if not 0.0 <= value <= 1.0:
-        raise ValueError(f"{name}: expected a proportion between 0 and 1, found {value}")
+def proportions(name: str, values: ArrayLike) -> None:
+    """Raise ValueError unless all values are between 0 and 1."""
+    array = np.asarray(values, dtype=np.float64)
+    wrong = ~((array >= 0.0) & (array <= 1.0))
+    if wrong.any():
+        raise ValueError(f"{name}: expected a proportion between 0 and 1, found {array[wrong][0]}")
 
 
 def pvalues(name: str, values: ArrayLike) -> FloatArray:

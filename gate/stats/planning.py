@@ -84,8 +84,7 @@ class PlannedDecision:
             raise ValueError(
                 f"n and flip_rates: expected one per task, found shapes {sizes.shape} and {flips.shape}"
             )
-        if not ((flips >= 0.0) & (flips <= 1.0)).all():
-            raise ValueError("flip_rates: expected proportions between 0 and 1")
+        _validate.proportions("flip_rates", flips)
         if rule not in RULES:
             raise ValueError(f"rule: expected one of {', '.join(RULES)}, found {rule!r}")
         _validate.open_unit("alpha", alpha)
@@ -164,8 +163,11 @@ def decision_power(
         raise ValueError(
             f"drops: expected one per task ({flips.size}), found an array of shape {shift.shape}"
         )
-    if not (np.abs(shift) <= flips * (1 + 1e-12)).all():
-        raise ValueError("drops: expected sizes of at most the task's flip rate")
+    wrong = ~(np.abs(shift) <= flips * (1 + 1e-12))
+    if wrong.any():
+        raise ValueError(
+            f"drops: expected a size of at most the task's flip rate {flips[wrong][0]}, found {shift[wrong][0]}"
+        )
     return decision.power(shift)
 
 

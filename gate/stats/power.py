@@ -79,7 +79,7 @@ def power(n: int, flip_rate: float, drop: float, alpha: float = 0.05) -> float:
     0.717
     """
     _validate.at_least("n", n, 0)
-    _validate.proportion("flip_rate", flip_rate)
+    _validate.proportions("flip_rate", flip_rate)
     _validate.open_unit("alpha", alpha)
     if not abs(drop) <= flip_rate * (1 + 1e-12):
         raise ValueError(f"drop: expected a size of at most the flip rate {flip_rate}, found {drop}")
@@ -157,7 +157,7 @@ def required_n(flip_rate: float, drop: float, alpha: float = 0.05, power: float 
     1629
     """
     _validate.open_unit("power", power)
-    _validate.proportion("flip_rate", flip_rate)
+    _validate.proportions("flip_rate", flip_rate)
     if not 0.0 < drop <= flip_rate * (1 + 1e-12):
         raise ValueError(
             f"drop: expected a number above 0 and at most the flip rate {flip_rate}, found {drop}"

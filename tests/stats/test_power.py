@@ -94,5 +94,9 @@ def test_errors_name_the_argument() -> None:
         power(100, 0.1, 0.05, alpha=0)
     with pytest.raises(ValueError, match="rule: expected one of omnibus, pooled"):
         decision_power([10], [0.1], [0.0], rule="any")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"flip_rates: expected a proportion between 0 and 1, found 1\.5"):
+        decision_power([100, 100], [0.1, 1.5], [0.0, 0.0])
+    with pytest.raises(ValueError, match=r"drops: .* the task's flip rate 0\.1, found 0\.2"):
+        decision_power([100, 100], [0.3, 0.1], [0.2, 0.2])
     with pytest.raises(ValueError, match="drops: expected one per task"):
         decision_power([10, 20], [0.1, 0.1], [0.0])
