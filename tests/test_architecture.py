@@ -26,7 +26,7 @@ LAYERS = (
     {"tasks"},
     {"stats"},
     {"config"},
-    {"caches", "canonical", "files", "harness", "http", "memory", "packages", "workflow_commands"},
+    {"common"},
     {"errors"},
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Literal
 from gate.app.models import LocatedModel, check_comparable, load_model
 from gate.app.reporter import Reporter
 from gate.app.suite import Suite
-from gate.canonical import digest
+from gate.common.canonical import digest
+from gate.common.files import write_text
 from gate.errors import SampleError
 from gate.evaluation.evaluate import TaskEvaluation
-from gate.files import write_text
 from gate.store import SampleSet
 from gate.tasks import Task
 

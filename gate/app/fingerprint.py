@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gate.app.models import locate_model
-from gate.canonical import digest
+from gate.common.canonical import digest
 from gate.config import LoadedConfig
 from gate.samples import SCHEMA_VERSION
 from gate.tasks import build_suite

@@ -12,11 +12,11 @@ from gate.app.evaluate import baseline_sets, candidate_sets
 from gate.app.models import locate_model
 from gate.app.reporter import Reporter, SilentReporter
 from gate.app.suite import Suite, as_loaded, open_suite
-from gate.canonical import digest
+from gate.common.canonical import digest
+from gate.common.files import write_text
 from gate.config import LoadedConfig
 from gate.decision import Decision, EarlyStopping, decide, spend
 from gate.engines import require_devices
-from gate.files import write_text
 from gate.report import Result, build_result, render
 from gate.report.redact import redact, secrets_of
 from gate.samples import ModelSamples, Pairing, pair

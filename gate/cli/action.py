@@ -70,8 +70,8 @@ def _evaluate(
 ) -> Result:
     """Run the gate, with the log of the evaluation collapsed, and hand the written files to the runner's user."""
     from gate.app.run import run
-    from gate.caches import all_caches
     from gate.cli.console import Terminal
+    from gate.common.caches import all_caches
     from gate.github.annotations import group
     from gate.github.context import on_github
     from gate.github.ownership import give_to_owner, written_paths
@@ -114,8 +114,8 @@ def _publish(result: Result, config: EffectiveConfig, inputs: Inputs, environmen
 
 def _mask_token(environment: Mapping[str, str]) -> None:
     """Make the runner hide the token in the log. Elsewhere the command itself would reveal it."""
+    from gate.common.workflow_commands import workflow_command
     from gate.github.inputs import raw_input
-    from gate.workflow_commands import workflow_command
 
     token = raw_input(environment, "github-token")
     if token and environment.get("GITHUB_ACTIONS") == "true":

@@ -75,7 +75,7 @@ def command(context: click.Context, /, baseline: Path, candidate: Path, quiet: b
     """
     from gate.app.compare import compare_samples
     from gate.cli.console import Terminal
-    from gate.files import write_text
+    from gate.common.files import write_text
     from gate.importers.arrow import start_without_pandas
     from gate.report import render
     from gate.report.redact import secrets_of

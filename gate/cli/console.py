@@ -19,7 +19,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from gate.workflow_commands import disarm
+from gate.common.workflow_commands import disarm
 
 if TYPE_CHECKING:
     from gate.report import Result

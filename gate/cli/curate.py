@@ -37,7 +37,7 @@ def command(
 
     from gate.app.curate import curate
     from gate.cli.console import Terminal
-    from gate.files import write_text
+    from gate.common.files import write_text
 
     terminal = Terminal(quiet)
     table = Table("Task", "Items", "Kept", "Always right", "Always wrong", "File")

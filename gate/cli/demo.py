@@ -36,9 +36,9 @@ def command(folder: Path, items: int | None, quiet: bool) -> int:
     from gate.app.reporter import SilentReporter
     from gate.app.run import run
     from gate.cli.console import Terminal
+    from gate.common.files import writing
     from gate.demo.setup import CANDIDATES, write_configs, write_models
     from gate.errors import ExitCode
-    from gate.files import writing
 
     started = time.monotonic()
     terminal = Terminal(quiet)

@@ -36,7 +36,7 @@ def command(
     """
     from gate.app.history import past_runs
     from gate.cli.console import Terminal
-    from gate.files import write_text
+    from gate.common.files import write_text
     from gate.report.history import print_history, render_badge, render_history_lines
     from gate.report.history_html import render_history_html
 

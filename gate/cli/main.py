@@ -14,8 +14,8 @@ import traceback
 import click
 
 from gate import __version__
+from gate.common.workflow_commands import disarm
 from gate.errors import ExitCode, GateError
-from gate.workflow_commands import disarm
 
 # by name, the line in `gate --help`; the module gate.cli.NAME is imported when its command is used
 _COMMANDS = {

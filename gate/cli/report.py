@@ -31,7 +31,7 @@ def command(result: Path, form: str, out: Path | None) -> int:
     attestation is an unsigned in-toto Statement.
     """
     from gate.cli.console import Terminal
-    from gate.files import write_text
+    from gate.common.files import write_text
     from gate.report import print_result, read_result, render
     from gate.report.redact import secrets_of
 

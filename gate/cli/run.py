@@ -25,7 +25,7 @@ def command(config_path: Path, force_baseline: bool, json_path: str | None, quie
     """
     from gate.app.run import run
     from gate.cli.console import Terminal
-    from gate.files import write_text
+    from gate.common.files import write_text
     from gate.report import to_json
 
     result = run(

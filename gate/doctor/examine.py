@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from gate.common.memory import available_memory
 from gate.config import LoadedConfig, load_config
 from gate.doctor.finding import Finding
 from gate.doctor.github import examine_github
@@ -16,7 +17,6 @@ from gate.doctor.scoring import examine_scoring
 from gate.doctor.software import examine_software, missing_packages
 from gate.engines.devices import local_engines
 from gate.errors import GateError
-from gate.memory import available_memory
 
 
 def examine(config: Path | None, environment: Mapping[str, str], scoring: bool = False) -> Iterator[Finding]:
@@ -40,7 +40,7 @@ def examine(config: Path | None, environment: Mapping[str, str], scoring: bool =
     weights: list[Weights] = []
     if loaded is not None:
         models, weights = examine_models(loaded, readable=missing is None)
-    from_hub = any(model.from_hub for model in weights) or any(model.state == "problem" for model in models)
+    from_hub = any(model.from_hub for model in weights) or any(model.state != "ok" for model in models)
     yield examine_hub(hub, needed=from_hub)
     yield from models
     if scoring and loaded is not None and missing is None:

@@ -6,11 +6,11 @@ import platform
 import sys
 
 from gate import __version__
+from gate.common.packages import installed_version
 from gate.doctor.finding import Finding, State
 from gate.doctor.gpu import Torch
 from gate.engines.extra import LOCAL_ENGINE, require_packages
 from gate.errors import ModelError
-from gate.packages import installed_version
 
 _FORMATS = ("torchao", "bitsandbytes", "compressed-tensors", "gptqmodel", "gguf")
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from gate.canonical import digest
+from gate.common.canonical import digest
 from gate.tasks.requests import (
     GenerateAnswer,
     GenerateRequest,

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from gate.canonical import digest
+from gate.common.canonical import digest
 from gate.config import EngineSettings, ModelSettings
 from gate.engines.extra import require_packages
 from gate.errors import ModelError

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from gate.common.packages import installed_version
 from gate.config import EngineSettings, ModelSettings
 from gate.engines import hub
 from gate.engines.base import ModelIdentity
@@ -19,7 +20,6 @@ from gate.engines.files import (
 )
 from gate.engines.hf import SCORING
 from gate.errors import ModelError
-from gate.packages import installed_version
 
 # the libraries that compute the numbers, in the order of the fingerprint; those that are not installed are left out
 _LIBRARIES = (

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 
-from gate.canonical import text_digest
+from gate.common.canonical import text_digest
 from gate.engines import Engine, Progress
 from gate.errors import EvaluationError
 from gate.samples.record import SAMPLE_SCHEMA

@@ -11,7 +11,7 @@ from typing import Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gate.canonical import digest
+from gate.common.canonical import digest
 from gate.engines import Engine, ModelIdentity, Progress
 from gate.errors import EvaluationError, SampleError
 from gate.evaluation.answer import TOP_TOKENS, answer_items

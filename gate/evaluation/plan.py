@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from gate import __version__
-from gate.canonical import canonical_json, digest
+from gate.common.canonical import canonical_json, digest
 from gate.engines import ModelIdentity, Runtime
 from gate.evaluation.resume import FinishedFile
 from gate.samples.record import SCHEMA_VERSION

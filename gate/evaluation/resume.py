@@ -14,9 +14,9 @@ from pathlib import Path
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from gate.canonical import digest
+from gate.common.canonical import digest
+from gate.common.files import write_text, writing
 from gate.errors import GateError, SampleError
-from gate.files import write_text, writing
 from gate.store import SampleSet
 from gate.store.manifest import DataFile, Manifest
 from gate.store.sample_set import read_data_file

@@ -9,10 +9,10 @@ from typing import Literal
 
 import click
 
+from gate.common.workflow_commands import workflow_command
 from gate.decision import wording
 from gate.report.escape import log_line
 from gate.report.result import Result
-from gate.workflow_commands import workflow_command
 
 ANNOTATION_LIMIT = 10
 """GitHub shows this many errors, warnings and notices per step, and silently drops the rest."""

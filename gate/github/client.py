@@ -10,8 +10,8 @@ import httpx
 import stamina
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
+from gate.common.http import Budget, RetryPolicy, Secret, backoff, explanation, is_transient, retry_after
 from gate.errors import ExitCode, GateError
-from gate.http import Budget, RetryPolicy, Secret, backoff, explanation, is_transient, retry_after
 from gate.report.escape import log_line
 
 API_VERSION = "2022-11-28"

@@ -21,10 +21,10 @@ def read_foreign(path: Path, *, metric: str | None = None, filter_name: str | No
         CSV, TSV, JSONL or Parquet; `samples_*.jsonl` of LM Evaluation Harness; an Inspect log; `results.jsonl` of
         NeMo Evaluator; or a folder of one of these.
     metric : str, optional
-        The metric to read. Default: the only one, else the first of `gate.harness.DEFAULT_METRICS`, with a note.
+        The metric to read. Default: the only one, else the first of `gate.common.lm_eval.DEFAULT_METRICS`, with a note.
     filter_name : str, optional
         The filter to read (LM Evaluation Harness). Default: the only one, else the first of
-        `gate.harness.DEFAULT_FILTERS`, with a note.
+        `gate.common.lm_eval.DEFAULT_FILTERS`, with a note.
 
     Returns
     -------

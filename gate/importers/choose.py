@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from gate.common.lm_eval import preferred
 from gate.errors import SampleError
-from gate.harness import preferred
 from gate.importers.files import shorten
 
 

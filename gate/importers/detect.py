@@ -5,10 +5,10 @@ from __future__ import annotations
 from enum import Enum
 from pathlib import Path
 
+from gate.common.jsonlines import first_object, read_json
+from gate.common.lm_eval import SAMPLES_PREFIX, is_results_name
 from gate.errors import SampleError
-from gate.harness import SAMPLES_PREFIX, is_results_name
 from gate.importers.files import LINES, READABLE, TABLES, files_in, no_rows, refuse_empty, subfolders
-from gate.jsonlines import first_object, read_json
 
 
 class Kind(Enum):

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from gate.canonical import canonical_json
-from gate.errors import SampleError
-from gate.harness import (
+from gate.common.canonical import canonical_json
+from gate.common.lm_eval import (
     DEFAULT_FILTERS,
     DEFAULT_METRICS,
     DEFAULT_TARGET_DELIMITER,
@@ -15,6 +14,7 @@ from gate.harness import (
     pick_choice,
     without_addresses,
 )
+from gate.errors import SampleError
 from gate.importers.build import parse_score, refuse_unscored, task_samples
 from gate.importers.choose import Selection
 from gate.importers.files import label_of, no_rows, source_files

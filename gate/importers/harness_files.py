@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gate.canonical import canonical_json
+from gate.common.canonical import canonical_json
+from gate.common.jsonlines import mapping, read_json
+from gate.common.lm_eval import results_name, split_samples_name
 from gate.errors import SampleError
-from gate.harness import results_name, split_samples_name
 from gate.importers.detect import harness_files
 from gate.importers.files import LINES, files_in, shorten, subfolders
-from gate.jsonlines import mapping, read_json
 
 _MODEL = ("model", "model_args", "model_dtype")
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gate.canonical import canonical_json, text_digest
+from gate.common.canonical import canonical_json, text_digest
+from gate.common.jsonlines import as_text, clean_text, json_lines
 from gate.errors import SampleError
-from gate.jsonlines import as_text, clean_text, json_lines
 
 _FIELDS = frozenset(
     [

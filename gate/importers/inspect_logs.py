@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gate.canonical import canonical_json, digest
+from gate.common.canonical import canonical_json, digest
+from gate.common.jsonlines import as_text, clean_text
 from gate.errors import SampleError
 from gate.importers.build import parse_score, refuse_unscored, task_samples
 from gate.importers.choose import Selection
 from gate.importers.files import files_in, label_of, refuse_models, shorten, source_files
-from gate.jsonlines import as_text, clean_text
 from gate.samples.record import ModelSamples, TaskSamples
 
 _GRADES = {"C": 1.0, "P": 0.5, "I": 0.0, "N": 0.0}  # correct, partial, incorrect, no answer

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gate.canonical import canonical_json
+from gate.common.canonical import canonical_json
+from gate.common.jsonlines import as_text, json_lines, mapping, read_json
 from gate.errors import SampleError
 from gate.importers.build import parse_score, refuse_unscored, task_samples
 from gate.importers.choose import Selection
 from gate.importers.detect import nemo_bundles
 from gate.importers.files import label_of, no_rows, refuse_models, shorten, source_files, subfolders
-from gate.jsonlines import as_text, json_lines, mapping, read_json
 from gate.samples.record import ModelSamples, TaskSamples
 
 _REWARD = "reward"

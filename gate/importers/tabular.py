@@ -11,9 +11,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gate.canonical import text_digest
+from gate.common.canonical import text_digest
+from gate.common.lm_eval import DEFAULT_METRICS
 from gate.errors import SampleError
-from gate.harness import DEFAULT_METRICS
 from gate.importers.build import NO_SCORE, SCORE_WORDS, refuse_unscored, task_samples
 from gate.importers.choose import Selection
 from gate.importers.files import TABLES, files_in, label_of, shorten, source_files

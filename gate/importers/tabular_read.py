@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from gate.common.jsonlines import as_text, first_object, json_lines
 from gate.errors import SampleError
 from gate.importers.files import LINES, READABLE, no_rows, refuse_empty
-from gate.jsonlines import as_text, first_object, json_lines
 
 TEXT = ("task", "item_id", "output", "target", "prompt_hash", "prompt", "cluster", "metric")
 NUMBERS = ("correct", "score", "repeat")

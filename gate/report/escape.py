@@ -7,7 +7,7 @@ import re
 import unicodedata
 from functools import lru_cache
 
-from gate.workflow_commands import disarm
+from gate.common.workflow_commands import disarm
 
 # C0/C1 controls, characters that reorder or hide text (bidi, zero width, invisible letters, tags), and those that
 # XML forbids

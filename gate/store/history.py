@@ -11,8 +11,8 @@ from pathlib import Path
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from gate.common.files import writing
 from gate.errors import EvaluationError, SampleError
-from gate.files import writing
 from gate.store.local import Store
 from gate.store.objects import ObjectStorage
 from gate.store.remote import RemoteStore

@@ -6,8 +6,8 @@ import json
 import re
 from pathlib import Path
 
+from gate.common.files import write_text, writing
 from gate.errors import SampleError
-from gate.files import write_text, writing
 from gate.samples.record import SCHEMA_VERSION
 from gate.store.manifest import MANIFEST
 from gate.store.sample_set import EVALUATE_AGAIN, SampleSet, check_schema_version, open_set, refuse_shard

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from gate.common.files import writing
 from gate.errors import EvaluationError
-from gate.files import writing
 
 
 @contextmanager

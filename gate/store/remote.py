@@ -7,9 +7,9 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from gate.caches import cache_folder
+from gate.common.caches import cache_folder
+from gate.common.files import write_bytes, writing
 from gate.errors import SampleError
-from gate.files import write_bytes, writing
 from gate.store.local import Store
 from gate.store.lock import one_writer
 from gate.store.manifest import MANIFEST

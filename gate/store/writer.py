@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from gate.common.files import write_bytes, writing
 from gate.errors import SampleError
-from gate.files import write_bytes, writing
 from gate.store.manifest import MANIFEST, DataFile, Manifest
 from gate.store.sample_set import SampleSet
 from gate.store.trust import SIGNATURE

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gate.canonical import canonical_json, digest
+from gate.common.canonical import canonical_json, digest
 from gate.config import GateConfig, SampleSettings, TaskSettings
 from gate.errors import ConfigError, TaskError
 from gate.tasks.curation import select_items

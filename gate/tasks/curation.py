@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from gate.canonical import digest
+from gate.common.canonical import digest
 from gate.errors import TaskError
 from gate.tasks.task import Task
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gate.canonical import canonical_json, digest
+from gate.common.canonical import canonical_json, digest
+from gate.common.jsonlines import json_lines
 from gate.errors import SampleError, TaskError
-from gate.jsonlines import json_lines
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gate.harness import pick_choice
+from gate.common.lm_eval import pick_choice
 from gate.tasks.requests import (
     Answer,
     GenerateAnswer,

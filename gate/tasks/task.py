@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from gate.canonical import digest
+from gate.common.canonical import digest
 from gate.config import SampleSettings, TaskSettings
 from gate.tasks.requests import Answer, Message, Render, Request
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from support.commands import imported_packages, run_python
 
-from gate.workflow_commands import disarm
+from gate.common.workflow_commands import disarm
 
 
 @pytest.fixture

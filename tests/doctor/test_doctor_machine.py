@@ -11,13 +11,13 @@ import psutil
 import pytest
 from huggingface_hub import constants, get_token
 
-from gate.caches import cache_folder
+from gate.common.caches import cache_folder
+from gate.common.memory import available_memory
 from gate.config import load_config
 from gate.doctor.finding import Finding, size
 from gate.doctor.hub import Hub, examine_hub, inspect_hub
 from gate.doctor.machine import examine_downloads, examine_memory, examine_store
 from gate.doctor.models import Weights, examine_models
-from gate.memory import available_memory
 
 GIB = 2**30
 

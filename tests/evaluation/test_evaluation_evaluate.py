@@ -10,7 +10,7 @@ from support import evaluations
 from support.evaluations import Opened, choice_task, opened, text_task
 
 import gate.evaluation.plan
-from gate.canonical import text_digest
+from gate.common.canonical import text_digest
 from gate.errors import EvaluationError
 from gate.store import SampleSet, open_set
 from gate.tasks import Task

@@ -14,8 +14,8 @@ from support.fake_github import HEAD, HOME, TOKEN, Answer, FakeGitHub
 from support.runner import PAYLOADS, as_runner, read_outputs
 from support.tiny import use_outputs_as_targets, write_tiny_project, write_tiny_task
 
-from gate.caches import all_caches
 from gate.cli.main import main
+from gate.common.caches import all_caches
 from gate.github.ownership import give_to_owner
 from gate.store import read_sets
 

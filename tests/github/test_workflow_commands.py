@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gate.workflow_commands import disarm, workflow_command
+from gate.common.workflow_commands import disarm, workflow_command
 
 
 def test_values_are_escaped() -> None:

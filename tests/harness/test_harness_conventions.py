@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.commands import run_python
 
-import gate.harness
-from gate.harness import (
+import gate.common.lm_eval
+from gate.common.lm_eval import (
     DEFAULT_FILTERS,
     DEFAULT_METRICS,
     is_results_name,
@@ -97,11 +97,11 @@ def test_memory_addresses_are_removed_from_a_configuration() -> None:
 
 
 def test_the_examples_in_the_docstrings() -> None:
-    result = doctest.testmod(gate.harness)
+    result = doctest.testmod(gate.common.lm_eval)
     assert result.attempted > 0
     assert result.failed == 0
 
 
 def test_the_conventions_import_no_large_package() -> None:
-    code = "import sys, gate.harness; assert not {'lm_eval', 'torch', 'scipy', 'numpy', 'pydantic'} & set(sys.modules)"
+    code = "import sys, gate.common.lm_eval; assert not {'lm_eval', 'torch', 'scipy', 'numpy', 'pydantic'} & set(sys.modules)"
     assert run_python(code).code == 0

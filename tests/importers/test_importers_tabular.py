@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from support.importing import message
 from support.jsonl import write_jsonl
 
-from gate.canonical import text_digest
+from gate.common.canonical import text_digest
 from gate.importers import read_foreign
 from gate.samples.record import SAMPLE_SCHEMA, ModelSamples
 

@@ -15,8 +15,8 @@ from support.fake_vllm import NAME, FakeVllm, Fault, serve
 from support.opened import silent
 from support.served import open_served
 
+from gate.common.http import retry_after
 from gate.errors import ConfigError, EvaluationError, ExitCode
-from gate.http import retry_after
 from gate.tasks.requests import GenerateRequest
 
 KEY = "sk-do-not-tell-1234567890"

@@ -11,8 +11,8 @@ import pytest
 from support.commands import run_python
 from support.sample_sets import SetWriter, table, write_set
 
+from gate.common.files import write_text
 from gate.errors import EvaluationError, SampleError
-from gate.files import write_text
 from gate.store import Store, open_set
 
 
@@ -136,7 +136,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from support.sample_sets import write_set
 from gate.errors import GateError
-from gate.files import write_text
+from gate.common.files import write_text
 folder = Path(sys.argv[2])
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))  # Python ignores SIGXFSZ
 for write in (lambda: write_set(folder / "set", score=0.0), lambda: write_text(folder / "result.json", "x" * 5000)):

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.jsonl import write_jsonl
 
-from gate.canonical import canonical_json, digest, text_digest
+from gate.common.canonical import canonical_json, digest, text_digest
 from gate.config import SampleSettings, TaskSettings
 from gate.errors import ExitCode, TaskError
 from gate.tasks import build_task

@@ -10,9 +10,9 @@ from typing import Any, Self
 import httpx
 import stamina
 
+from gate.common.http import Budget, RetryPolicy, Secret, backoff, explanation, is_transient, retry_after
 from gate.config import EngineSettings
 from gate.errors import ConfigError, EvaluationError
-from gate.http import Budget, RetryPolicy, Secret, backoff, explanation, is_transient, retry_after
 
 ATTEMPTS = 10
 """Attempts for one request, including the first."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gate.canonical import digest
+from gate.common.canonical import digest
 from gate.config import EngineSettings, ModelSettings
 from gate.engines.base import ModelIdentity
 from gate.engines.openai.client import Client

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from gate.canonical import digest
+from gate.common.canonical import digest
 from gate.config import EngineSettings
 from gate.engines.source import ModelSource
 from gate.errors import ModelError

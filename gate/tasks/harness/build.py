@@ -9,10 +9,10 @@ from copy import copy
 from pathlib import Path
 from typing import Any
 
-from gate.canonical import canonical_json, digest
+from gate.common.canonical import canonical_json, digest
+from gate.common.lm_eval import DEFAULT_FILTERS, DEFAULT_METRICS, without_addresses
 from gate.config import SampleSettings, TaskSettings
 from gate.errors import TaskError
-from gate.harness import DEFAULT_FILTERS, DEFAULT_METRICS, without_addresses
 from gate.tasks.harness.chat import Chat
 from gate.tasks.harness.generation import generation
 from gate.tasks.harness.metrics import Metric, choose, metrics_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gate.canonical import canonical_json
+from gate.common.canonical import canonical_json
 from gate.errors import TaskError
 from gate.tasks.requests import Message, Render
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from gate.common.lm_eval import lower_is_better, preferred
 from gate.errors import TaskError
-from gate.harness import lower_is_better, preferred
 
 _UNITS = {"word_perplexity": "word", "byte_perplexity": "byte", "bits_per_byte": "byte"}
 _PER_DOCUMENT = frozenset(["mean", "nanmean", "median"])

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gate.canonical import canonical_json
+from gate.common.canonical import canonical_json
+from gate.common.lm_eval import pick_choice
 from gate.errors import EvaluationError, TaskError
-from gate.harness import pick_choice
 from gate.tasks.harness.chat import rendered
 from gate.tasks.harness.generation import Generation, generation
 from gate.tasks.harness.metrics import Metric

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from gate.memory import available_memory
+from gate.common.memory import available_memory
 
 
 def device_memory(device: torch.device) -> int:

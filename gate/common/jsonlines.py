@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from gate.canonical import canonical_json
+from gate.common.canonical import canonical_json
 from gate.errors import SampleError
 
 _BOM = b"\xef\xbb\xbf"
