@@ -23,7 +23,9 @@ def counts(name: str, values: ArrayLike) -> IntArray:
     array = np.asarray(values)
     if array.dtype.kind not in "iuf":
         raise ValueError(f"{name}: expected non-negative integers, found data of type {array.dtype}")
-    wrong = ~(np.isfinite(array) & (array == np.floor(array)) & (array >= 0))
+    wrong = array < 0
+    if array.dtype.kind == "f":
+        wrong = wrong | ~np.isfinite(array) | (array != np.floor(array))
     if wrong.any():
         raise ValueError(f"{name}: expected non-negative integers, found {array[wrong].flat[0]}")
     if (array > _MAX_COUNT).any():
