@@ -37,6 +37,7 @@ def command(folder: Path, items: int | None, quiet: bool) -> int:
     from gate.app.run import run
     from gate.cli.console import Terminal
     from gate.common.files import writing
+    from gate.decision import wording
     from gate.demo.setup import CANDIDATES, write_configs, write_models
     from gate.errors import ExitCode
 
@@ -63,7 +64,7 @@ def command(folder: Path, items: int | None, quiet: bool) -> int:
             candidate.description,
             Text(result.verdict, style="bold green" if result.verdict == "PASS" else "bold red"),
             candidate.expected,
-            f"{result.p_value:.3g}",
+            wording.p_value(result.p_value, result.p_is_bound),
             f"{sum(t.regressions for t in result.tasks)}/{sum(t.improvements for t in result.tasks)}",
             f"{time.monotonic() - candidate_started:.0f}",
         )

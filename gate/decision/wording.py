@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 from gate.decision.result import Decision, EarlyStopping, TaskResult
@@ -12,9 +13,11 @@ RULES = {
     "max": "largest standardised drop",
     "fisher": "Fisher's combination of the tasks' p-values",
     "holm": "smallest Holm-adjusted p-value",
-    "omnibus": "smallest of pooled, max and Fisher, under their joint null",
+    "omnibus": "smallest of pooled, max and Fisher, under their joint null distribution",
 }
 """What each rule tests, in the order in which reports list them."""
+_UNNAMED_TEST = re.compile(r"(McNemar|permutation|Tango score)")  # labels without the word "test"
+INTERVAL_CAPTION = "The intervals are large-sample approximations; the p-values decide."
 KL_CAPTION = (
     "KL: mean divergence of the answer's first token from the baseline's, a lower bound. It measures the size of the "
     "change, not its direction."
@@ -63,17 +66,18 @@ def headline(decision: Decision) -> str:
 
 
 def test_names(decision: Decision) -> str:
-    """Return the tests behind the p-values of the tasks."""
-    return " and ".join(sorted({task.test_label for task in decision.tasks}))
+    """Return the tests behind the p-values of the tasks, e.g. `the exact McNemar test`."""
+    labels = sorted({task.test_label for task in decision.tasks})
+    return " and ".join("the " + _UNNAMED_TEST.sub(r"\1 test", label) for label in labels)
 
 
 def p_values(decision: Decision) -> str:
-    """Return the caption of a column of p-values: the tests, and the p-values over all gating tasks."""
+    """Return the caption of a table of tasks: the tests, the p-values over all gating tasks, and what decides."""
     aggregate = decision.aggregate
     return (
-        f"The p-values are one-sided, by {test_names(decision)}. Over all gating tasks: "
+        f"The p-values are one-sided, from {test_names(decision)}. Over all gating tasks: "
         f"pooled {number(aggregate.pooled.p)}, max {number(aggregate.max.p)}, Fisher {number(aggregate.fisher.p)}, "
-        f"omnibus {p_value(aggregate.omnibus.p, aggregate.omnibus.p_is_bound)}."
+        f"omnibus {p_value(aggregate.omnibus.p, aggregate.omnibus.p_is_bound)}. {INTERVAL_CAPTION}"
     )
 
 
@@ -152,11 +156,27 @@ def reasons(decision: Decision, over_limit: Sequence[str]) -> list[str]:
             f"No significant drop: {level}.",
             f"Certified: the mean drop over all {decision.items:,} gating items is below {bound} ({proof}).",
         ]
-    needed = certification.items_needed
+    needed = items_needed(certification.items_needed, decision.sensitivity.power)
     return [
         f"No significant drop ({level}), but {decision.items:,} items do not prove that the mean drop is below {bound} "
-        f"({proof}).{'' if needed is None else f' About {needed:,} items would be needed.'}"
+        f"({proof}).{needed and f' {needed.capitalize()}.'}"
     ]
+
+
+def items_needed(items: int | None, power: float) -> str:
+    """Say how many items would certify the bound, to two significant digits; empty where unknown."""
+    if items is None:
+        return ""
+    return f"about {float(f'{items:.2g}'):,.0f} items would be needed if the true drop is zero ({100 * power:g}% power)"
+
+
+def flips_title(shown: int, regressions: int, ranked: bool) -> str:
+    """Return the title of a list of regressions; `ranked` says whether the worst come first."""
+    if regressions == 1:
+        return "The only regression"
+    if not ranked:
+        return f"{shown:,} of {regressions:,} regressions (not ranked: no log-likelihoods)"
+    return f"The {'' if shown == 1 else f'{shown:,} '}worst of {regressions:,} regressions"
 
 
 def _worse(decision: Decision) -> str:

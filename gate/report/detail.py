@@ -125,7 +125,7 @@ def detail_of_result(result: Result) -> Detail:
     """Return what result.json alone contains: its worst flips, and the number of all flips."""
     flips = tuple(FlipDetail(kind="worse", **dict(flip)) for flip in result.flips)
     changed = sum(round(task.all_flip_rate * task.n) for task in result.tasks)
-    worse = sum(task.regressions for task in result.tasks)
+    worse = result.regressions
     better = sum(task.improvements for task in result.tasks)
     totals: dict[Kind, int] = {"worse": worse, "better": better, "other": max(0, changed - worse - better)}
     return Detail(flips, totals, from_samples=False)

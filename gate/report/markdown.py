@@ -76,7 +76,7 @@ def render_markdown(
 
 
 def _largest(count: int, fits: Callable[[int], bool]) -> int:
-    """Return the largest number of rows up to `count` that fits, without trying many more than fit."""
+    """Return the largest number of rows that fits, by doubling and then bisecting, so that few texts are too long."""
     low, step = 0, 1
     while low < count:
         high = min(low + step, count)
@@ -104,7 +104,8 @@ def _render(result: Result, rows: _Rows, available: _Rows, full_report: str | No
         name=name,
         full_report=full_report,
         kl=any(task.kl_mean is not None for task in result.tasks),
-        regressions=sum(task.regressions for task in result.tasks),
+        regressions=result.regressions,
+        ranked=result.flips_ranked,
         tasks=_tasks(result, rows["tasks"]),
         lines=lines,
         drawn=len(drawn),

@@ -19,6 +19,8 @@ from gate.samples import ModelSamples, Pairing
 if TYPE_CHECKING:
     import pandas as pd
 
+_WRITE_AGAIN = "Write it again with `gate run` or `gate compare --json`."
+
 
 class Result(Decision):
     """Everything that a report shows: the schema of result.json, version 1."""
@@ -26,9 +28,21 @@ class Result(Decision):
     schema_version: Literal[1] = 1
     baseline: dict[str, JsonValue] = Field(description="Facts about the baseline.")
     candidate: dict[str, JsonValue]
-    flips: list[Flip] = Field(description="The worst regressions, worst first.")
+    flips: list[Flip] = Field(
+        description="The worst regressions, worst first; without log-likelihoods, in turn from each task."
+    )
     notes: list[str] = Field(description="Remarks on the data.")
     provenance: dict[str, JsonValue]
+
+    @property
+    def regressions(self) -> int:
+        """Number of items on which the candidate scores lower, over all tasks."""
+        return sum(task.regressions for task in self.tasks)
+
+    @property
+    def flips_ranked(self) -> bool:
+        """Whether the flips are ranked: the log-likelihoods of at least one are known."""
+        return any(flip.shift is not None for flip in self.flips)
 
     @property
     def commands(self) -> list[str]:
@@ -143,15 +157,21 @@ def read_result(path: Path) -> Result:
         raise SampleError(
             f"{path} does not exist.", "`gate run` and `gate compare --json` write it."
         ) from None
-    except (OSError, ValueError) as error:
-        raise SampleError(f"{path} is not readable JSON: {error}.") from None
-    version = data.get("schema_version") if isinstance(data, dict) else None
-    if version != 1:
-        raise SampleError(f"{path} has schema version {version}; expected 1.")
+    except OSError as error:
+        raise SampleError(
+            f"{path} cannot be read: {error.strerror}.", "Check the path and its permissions."
+        ) from None
+    except ValueError as error:
+        raise SampleError(f"{path} is not JSON: {error}.", _WRITE_AGAIN) from None
+    if not isinstance(data, dict) or "schema_version" not in data:
+        raise SampleError(f"{path} is not a quantgate result: it has no schema_version.", _WRITE_AGAIN)
+    if (version := data["schema_version"]) != 1:
+        raise SampleError(f"{path} has schema version {version}; expected 1.", _WRITE_AGAIN)
     try:
         return Result.model_validate(data)
     except ValidationError as error:
         first = error.errors()[0]
         raise SampleError(
-            f"{path} is not a valid result: {'.'.join(map(str, first['loc']))}: {first['msg']}."
+            f"{path} is not a valid result: {'.'.join(map(str, first['loc']))}: {first['msg']}.",
+            _WRITE_AGAIN,
         ) from None

@@ -72,7 +72,8 @@ def _tasks(result: Result) -> Table:
 
 
 def _flips(result: Result, count: int) -> Table:
-    table = Table(title=f"worst {wording.count(min(count, len(result.flips)), 'flip')}", title_justify="left")
+    title = wording.flips_title(min(count, len(result.flips)), result.regressions, result.flips_ranked)
+    table = Table(title=title, title_justify="left")
     for name in ("task", "prompt", "target", "baseline", "candidate"):
         table.add_column(name, overflow="fold")
     for flip in result.flips[:count]:

@@ -58,7 +58,9 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def failing() -> tuple[object, Pairing]:
-    return compare_samples(choice_samples("winds", 400, 60, 20, 10, 0), text_samples("sums", 200, 12), certify=0.01)
+    return compare_samples(
+        choice_samples("winds", 400, 60, 20, 10, 0), text_samples("sums", 200, 12), certify=0.01
+    )
 
 
 def test_first_screen_shows_the_result(failing) -> None:
@@ -299,7 +301,9 @@ def test_labels_of_decades() -> None:
 
 
 def test_subtasks_have_their_own_table() -> None:
-    result, _ = compare_samples(choice_samples("winds", 100, 10, 2, 1, 0), choice_samples("tides", 90, 1, 2, 1, 0))
+    result, _ = compare_samples(
+        choice_samples("winds", 100, 10, 2, 1, 0), choice_samples("tides", 90, 1, 2, 1, 0)
+    )
     assert 'class="subtasks"' not in render_html(result)
     row = result.tasks[0]
     subtasks = [row.model_copy(update={"task": f"<{name}>", "role": "advisory"}) for name in ("land", "sea")]

@@ -109,9 +109,9 @@ def test_schema_refuses_other_data(failing: Result, schema: dict[str, Any]) -> N
     ("content", "complaint"),
     [
         (None, "does not exist"),
-        (b"", "not readable JSON"),
-        (b"\xff\xfe", "not readable JSON"),
-        (b"[]", "schema version None; expected 1"),
+        (b"", "is not JSON"),
+        (b"\xff\xfe", "is not JSON"),
+        (b"[]", "is not a quantgate result: it has no schema_version"),
         (b'{"schema_version": 2}', "schema version 2; expected 1"),
         (b'{"schema_version": 1}', "is not a valid result: verdict: Field required"),
     ],
@@ -165,7 +165,7 @@ def test_every_report_shows_the_same_numbers(failing: Result) -> None:
         assert "FAIL" in report
         assert "1 task, 200 paired items" in report
         assert f"p = {failing.p_value:.3g}" in report
-    assert "The 10 worst of 42 regressions" in in_markdown
+    assert "<summary>10 of 42 regressions (not ranked: no log-likelihoods)</summary>" in in_markdown
     assert in_markdown.count("<details open>") == 1
     assert in_markdown.index("FAIL") < 40
 
@@ -198,19 +198,44 @@ def test_sentences_stay_plain_in_markdown() -> None:
 def test_inconclusive_report_says_how_many_items_are_needed() -> None:
     result = result_of({"arc": answers(10, 10, 200)}, settings={"certify": 0.01})
     assert result.certification is not None
-    assert f"About {result.certification.items_needed:,} items would be needed." in render_markdown(result)
-    assert f"About {result.certification.items_needed:,} items would be needed." in " ".join(
-        terminal(result).split()
-    )
+    assert result.certification.items_needed == 6183
+    sentence = "About 6,200 items would be needed if the true drop is zero (80% power)."
+    assert sentence in render_markdown(result)
+    assert sentence in " ".join(terminal(result).split())
+    assert sentence[0].lower() + sentence[1:-1] in render_html(result)
+    assert "certify 1 point, seed" in render_markdown(result)
+    assert "certify" not in render_markdown(result_of({"arc": answers(10, 10, 200)}))
+
+
+@pytest.mark.parametrize(
+    ("shown", "regressions", "ranked", "title"),
+    [
+        (10, 42, True, "The 10 worst of 42 regressions"),
+        (1, 1_042, True, "The worst of 1,042 regressions"),
+        (10, 42, False, "10 of 42 regressions (not ranked: no log-likelihoods)"),
+        (1, 42, False, "1 of 42 regressions (not ranked: no log-likelihoods)"),
+        (1, 1, True, "The only regression"),
+        (1, 1, False, "The only regression"),
+    ],
+)
+def test_regressions_are_called_the_worst_only_if_they_are_ranked(
+    shown: int, regressions: int, ranked: bool, title: str
+) -> None:
+    assert wording.flips_title(shown, regressions, ranked) == title
+
+
+def test_flips_with_log_likelihoods_are_ranked(failing: Result) -> None:
+    known = [failing.flips[0].model_copy(update={"shift": 2.5}), *failing.flips[1:]]
+    assert "The 10 worst of 42 regressions" in render_markdown(failing.model_copy(update={"flips": known}))
 
 
 def test_no_flips_give_no_table_of_flips(failing: Result) -> None:
     clean = result_of({"arc": answers(0, 3, 30)})
     assert clean.flips == []
-    assert "worst" not in render_markdown(clean)
-    assert "worst" not in terminal(clean)
-    assert "worst 5 flips" in terminal(failing)
-    assert "worst" not in terminal(failing, flips=0)
+    assert "regression" not in render_markdown(clean)
+    assert "regression" not in terminal(clean)
+    assert "5 of 42 regressions (not ranked: no log-likelihoods)" in terminal(failing)
+    assert "regressions" not in terminal(failing, flips=0)
 
 
 def test_the_worst_flips_are_those_whose_log_likelihood_fell_most() -> None:

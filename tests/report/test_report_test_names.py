@@ -52,18 +52,30 @@ def outputs(result: Result) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("margin", "graded", "clusters", "name"),
+    ("margin", "graded", "clusters", "name", "caption"),
     [
-        (0.0, False, False, "exact McNemar"),
-        (0.0, True, False, "sign-flip permutation"),
-        (0.0, False, True, "sign-flip permutation"),
-        (0.1, False, False, "Tango score at the margin"),
-        (0.1, True, False, "score test on the differences at the margin"),
-        (0.1, False, True, "score test on the differences at the margin"),
+        (0.0, False, False, "exact McNemar", "the exact McNemar test"),
+        (0.0, True, False, "sign-flip permutation", "the sign-flip permutation test"),
+        (0.0, False, True, "sign-flip permutation", "the sign-flip permutation test (clustered items)"),
+        (0.1, False, False, "Tango score at the margin", "the Tango score test at the margin"),
+        (
+            0.1,
+            True,
+            False,
+            "score test on the differences at the margin",
+            "the score test on the differences at the margin",
+        ),
+        (
+            0.1,
+            False,
+            True,
+            "score test on the differences at the margin",
+            "the score test on the differences at the margin (clustered items)",
+        ),
     ],
 )
 def test_every_output_names_the_test_that_gave_the_p_value(
-    margin: float, graded: bool, clusters: bool, name: str
+    margin: float, graded: bool, clusters: bool, name: str, caption: str
 ) -> None:
     result = result_at(margin, graded, clusters)
     (task,) = result.tasks
@@ -71,7 +83,10 @@ def test_every_output_names_the_test_that_gave_the_p_value(
     assert task.tested_by_counts == (not graded and not clusters)
     label = f"{name} (clustered items)" if clusters else name
     for form, text in outputs(result).items():
-        assert (name if form == "json" else label) in text, form
+        if form in ("markdown", "html", "terminal"):
+            assert f"one-sided, from {caption}. Over all" in text, form
+        else:
+            assert (name if form == "json" else label) in text, form
         assert ("Tango score" in text) == (name == "Tango score at the margin"), form
         assert ("clustered items" in text) == (clusters and form != "json"), form
 
