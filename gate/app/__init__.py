@@ -1,1 +1,1 @@
-"""The use cases behind the commands, callable from Python. The public ones are exported by `gate`."""
+"""The functions behind the commands, callable from Python. The public ones are exported by `gate`."""

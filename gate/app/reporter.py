@@ -1,4 +1,4 @@
-"""How a use case reports its progress; the command line, the action and notebooks each bring their own."""
+"""How `gate.run` and the other functions report progress; the command line, the action and notebooks differ."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Reporter(Protocol):
-    """Receives what a use case has to say while it runs."""
+    """Receives messages, progress and the result from `gate.run` and the other functions."""
 
     def message(self, text: str) -> None:
         """Show one line of progress or a warning."""

@@ -1,4 +1,4 @@
-"""The main use case: baseline, candidate, verdict, history and report files."""
+"""`gate.run`: baseline, candidate, verdict, history and report files."""
 
 from __future__ import annotations
 

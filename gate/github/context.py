@@ -84,7 +84,7 @@ class MergeGroup(Payload):
 
     @property
     def number(self) -> int | None:
-        """Number of the last pull request of the group, which GitHub puts into the branch name."""
+        """Number of the last pull request of the merge group, which GitHub puts into the branch name."""
         match = re.search(r"/pr-(\d{1,10})-[0-9a-f]{40,64}$", self.head_ref)
         return int(match[1]) if match else None
 

@@ -89,7 +89,7 @@ class Tasks:
 
     @cached_property
     def cost(self) -> float:
-        """Fisher's -sum ln p_k."""
+        """Fisher's statistic, -sum(ln p_k)."""
         return float(np.sum([max(0.0, -null.log_tail(t)) for t, null in self._pairs()]))
 
     @cached_property

@@ -124,7 +124,7 @@ def far_log_tail(costs: Sequence[FloatArray], pmfs: Sequence[FloatArray], x: flo
 
 
 def _tilt(costs: Sequence[FloatArray], pmfs: Sequence[FloatArray], x: float) -> float:
-    """Return the theta in [0, 1] at which the tilted sum has mean x, or 1."""
+    """Return the theta in [0, 1] at which the tilted sum has mean x; 1 if the mean stays below x throughout."""
     low, high = 0.0, 1.0
     for _ in range(30):
         theta = 0.5 * (low + high)

@@ -22,7 +22,7 @@ _MIN_RESAMPLES, _MAX_RESAMPLES = 10_000, 100_000
 
 
 def _step(sizes: FloatArray) -> float | None:
-    """Return the common step of the distinct sizes, if they are few, as for means over repeats."""
+    """Return the step of which all sizes are multiples, or None if there is none or there are too many sizes."""
     return _nulls.common_step(sizes) if 0 < sizes.size < _FEW_SIZES else None
 
 

@@ -179,7 +179,7 @@ def _shown(task: Any, document: Any, requests: Sequence[Any]) -> tuple[str, tupl
 
 
 def _filter(subtasks: Mapping[str, Any], settings: TaskSettings) -> str:
-    """Return the filter that is read, which all subtasks have."""
+    """Return the filter to read; every subtask must have it."""
     where = f"task {settings.name}"
     filters = [[ensemble.name for ensemble in task._filters] for task in subtasks.values()]
     common = [name for name in dict.fromkeys(filters[0]) if all(name in names for names in filters)]
@@ -191,7 +191,7 @@ def _filter(subtasks: Mapping[str, Any], settings: TaskSettings) -> str:
 def _metric(
     subtasks: Mapping[str, Any], items: Sequence[HarnessItem], filter_name: str, settings: TaskSettings
 ) -> Metric:
-    """Return the metric that is read, which all subtasks have."""
+    """Return the metric to read; every subtask must have it."""
     where = f"task {settings.name}"
     first = {item.task_name: item for item in reversed(items)}
     usable = [

@@ -40,8 +40,8 @@ class Capabilities:
     remote_code : bool
         Whether the model's code comes from its repository.
     window : int or None
-        Number of tokens up to which attention is full and rotary embeddings are those of any shorter input; None for
-        no limit.
+        Longest input, in tokens, that no attention window cuts and whose rotary embeddings do not depend on its length;
+        None for no limit.
     cache_layers : int
         Number of layers of the key-value cache; 0 if a layer keeps anything but plain keys and values.
     """
