@@ -67,9 +67,11 @@ class DecisionSettings(Section):
                     f"early_stop.alpha must be below alpha ({self.alpha:g}), because it is a part of it"
                 )
             if self.margin > 0:
-                raise ValueError("early_stop tests for any drop and cannot be used with a margin")
+                raise ValueError(
+                    "early_stop tests for any drop and cannot be used with a margin: remove one of them"
+                )
             if self.alpha_spending is not None:
-                raise ValueError("early_stop and alpha_spending cannot be used together")
+                raise ValueError("early_stop and alpha_spending cannot be used together: remove one of them")
         return self
 
 

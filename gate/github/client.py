@@ -20,6 +20,7 @@ ATTEMPTS = 6
 PAGES = 100
 """Most pages of one list: 10,000 entries."""
 _REDIRECTS = 3
+_NETWORK = "Check the runner's network and https://www.githubstatus.com, then rerun the job."
 _SECONDARY_WAIT = 60.0  # GitHub: without a header, wait at least a minute, then exponentially longer
 
 T = TypeVar("T")
@@ -173,7 +174,7 @@ class Client:
     def _same_host(self, url: httpx.URL) -> httpx.URL:
         if (url.scheme, url.host, url.port) != (self.api_url.scheme, self.api_url.host, self.api_url.port):
             raise GitHubError(
-                f"GitHub points to another host ({log_line(url.host)}), which does not get the token.",
+                f"GitHub's answer links to {_origin(url)}, not {_origin(self.api_url)}; the token is not sent there.",
                 "Check GITHUB_API_URL and any proxy in between.",
             )
         return url
@@ -201,10 +202,10 @@ class Client:
                 response = self._http.request(method, url, params=query or None, json=body)
             except httpx.HTTPError as error:
                 if not is_transient(error):
-                    raise GitHubError(f"{name}: {type(error).__name__}.") from None
+                    raise GitHubError(f"{name}: {type(error).__name__}.", _NETWORK) from None
                 unsent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
                 text = f"{name}: no response ({type(error).__name__})"
-                raise GitHubError(text, ambiguous=not unsent, wait=backoff(0), grows=True) from None
+                raise GitHubError(text, _NETWORK, ambiguous=not unsent, wait=backoff(0), grows=True) from None
             if response.status_code not in (301, 302, 307, 308):
                 break
             # a renamed repository: GitHub asks for the same request at the new address
@@ -221,7 +222,7 @@ class Client:
         status = response.status_code
         text = f"{name}: HTTP {status}{f': {cause}' if cause else ''}"
         if status >= 500:
-            return GitHubError(text, status=status, ambiguous=True, wait=backoff(0), grows=True)
+            return GitHubError(text, _NETWORK, status=status, ambiguous=True, wait=backoff(0), grows=True)
         if status not in (403, 429):
             return GitHubError(text, status=status)
         wait = retry_after(response.headers.get("retry-after"))
@@ -238,6 +239,10 @@ class Client:
             return max(0.0, float(reset or "") - self._clock()) + 1.0
         except ValueError:
             return None
+
+
+def _origin(url: httpx.URL) -> str:
+    return log_line(f"{url.scheme}://{url.netloc.decode()}")
 
 
 def _parse_url(text: str) -> httpx.URL:

@@ -18,6 +18,8 @@ SIZE_LIMIT = 5 * 1024 * 1024
 _TEXT_LIMIT = 20_000  # characters of one text
 _LIST_LIMIT = 2_000  # entries of one list or mapping
 _NUMBER_LIMIT = 1e12
+_FREE_SECTIONS = {("baseline",), ("candidate",), ("provenance",)}
+_Location = tuple[str | int, ...]
 _EXIT_CODES = {"PASS": {0}, "FAIL": {1}, "INCONCLUSIVE": {0, 3}}
 
 
@@ -43,13 +45,14 @@ def read_untrusted(path: Path) -> Result:
         raise _refusal("it is nested too deeply") from None
     if "schema_version" not in result.model_fields_set:
         raise _refusal("it has no schema_version")
-    for value in _walk(result.model_dump()):
+    for location, value in _walk(result.model_dump(by_alias=True)):
+        where = ".".join(map(str, location)) or "the file"
         if isinstance(value, str) and len(value) > _TEXT_LIMIT:
-            raise _refusal(f"a text has {len(value):,} characters, more than {_TEXT_LIMIT:,}")
+            raise _refusal(f"{where}: a text has {len(value):,} characters, more than {_TEXT_LIMIT:,}")
         if isinstance(value, list | tuple | dict) and len(value) > _LIST_LIMIT:
-            raise _refusal(f"a list has {len(value):,} entries, more than {_LIST_LIMIT:,}")
+            raise _refusal(f"{where}: a list has {len(value):,} entries, more than {_LIST_LIMIT:,}")
         if isinstance(value, int | float) and not (math.isfinite(value) and abs(value) <= _NUMBER_LIMIT):
-            raise _refusal("a number is not finite or is impossibly large")
+            raise _refusal(f"{where}: a number is not finite or is impossibly large")
     for problem in _contradictions(result):
         raise _refusal(problem)
     known: dict[str, JsonValue] = {
@@ -76,16 +79,23 @@ def _read_bytes(path: Path) -> bytes:
     return data
 
 
-def _walk(value: object) -> Iterator[object]:
-    """Yield a value and everything inside it, including keys. Not recursive, so any depth is safe."""
-    pending = [value]
+def _walk(value: object) -> Iterator[tuple[_Location, object]]:
+    """Yield a value and everything inside it, including keys, with JSON paths. Not recursive, so any depth is safe.
+
+    A path ends at a section whose keys are free, because messages never quote the file.
+    """
+    pending: list[tuple[_Location, object]] = [((), value)]
     while pending:
-        current = pending.pop()
-        yield current
+        location, current = pending.pop()
+        yield location, current
+        free = location[:1] in _FREE_SECTIONS
         if isinstance(current, dict):
-            pending += [*current, *current.values()]
+            pending += [(location, key) for key in current]
+            pending += [(location if free else (*location, key), child) for key, child in current.items()]
         elif isinstance(current, list | tuple):
-            pending += current
+            pending += [
+                (location if free else (*location, index), child) for index, child in enumerate(current)
+            ]
 
 
 def _contradictions(result: Result) -> Iterator[str]:

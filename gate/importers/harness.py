@@ -59,7 +59,8 @@ def read_harness(path: Path, *, metric: str | None = None, filter_name: str | No
         chosen_metric = metrics.choose(task, _scalar_metrics(rows, metric, where), where)
         if lower_is_better(chosen_metric, file.settings("higher_is_better").get(chosen_metric)):
             raise SampleError(
-                f"{where}: the metric {chosen_metric} is better when lower; a drop in it is not a degradation.",
+                f"{where}: lower values of the metric {chosen_metric} are better; quantgate needs a "
+                "metric for which higher is better.",
                 "Choose another with --metric NAME.",
             )
         ids, duplicates = _item_ids(rows)

@@ -204,8 +204,12 @@ def _require_equal_column(task: str, a: pa.Table, b: pa.Table, column: str, labe
     count = pc.sum(differs).as_py() or 0
     if count:
         items = a.column("item_id").filter(differs)[:4].to_pylist()
+        index = pc.index(differs, True).as_py()
+        in_a, in_b = (table.column(column)[index].as_py() for table in (a, b))
         raise SampleError(
-            f"task {task}: {count} of {len(a)} items have different {label}: {first_names(items)}.", hint
+            f"task {task}: {count} of {len(a)} items have different {label}: {first_names(items)} "
+            f"(e.g. {items[0][:16]}: {_shorten(in_a)} in the baseline, {_shorten(in_b)} in the candidate).",
+            hint,
         )
 
 

@@ -14,6 +14,7 @@ from gate.store.sample_set import EVALUATE_AGAIN, SampleSet, check_schema_versio
 from gate.store.trust import KEY, SIGNATURE, is_signed, sign, store_key
 
 _MARKER = "store.json"
+_START_AFRESH = "Rename or delete the store folder, then run again."
 
 
 class Store:
@@ -34,9 +35,15 @@ class Store:
         if marker.is_file():
             try:
                 version = json.loads(marker.read_text(encoding="utf-8"))["schema_version"]
-            except (OSError, ValueError, KeyError, TypeError) as error:
+            except OSError as error:
                 raise SampleError(
-                    f"{marker} is not readable ({error}).", "Move the store away and run again."
+                    f"{marker} cannot be read: {error.strerror}.", "Check its permissions."
+                ) from None
+            except ValueError as error:
+                raise SampleError(f"{marker} is not JSON: {error}.", _START_AFRESH) from None
+            except (KeyError, TypeError):
+                raise SampleError(
+                    f"{marker} does not describe a quantgate store: it has no schema_version.", _START_AFRESH
                 ) from None
             check_schema_version(version, root)
 

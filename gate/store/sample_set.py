@@ -12,6 +12,7 @@ import pyarrow as pa
 from pydantic import ValidationError
 
 from gate.errors import SampleError
+from gate.samples.alignment import first_names
 from gate.samples.record import SAMPLE_SCHEMA, SCHEMA_VERSION, ModelSamples, TaskSamples
 from gate.store.manifest import MANIFEST, DataFile, Manifest
 
@@ -119,12 +120,29 @@ def read_data_file(folder: Path, data_file: DataFile) -> pa.Table:
     except (pa.ArrowInvalid, OSError) as error:
         raise SampleError(f"{path} is not a Parquet file: {error}.", EVALUATE_AGAIN) from None
     if table.schema != SAMPLE_SCHEMA:
-        raise SampleError(f"{path} does not have the columns of a data file.", EVALUATE_AGAIN)
+        raise SampleError(
+            f"{path} does not have the columns of a data file: {_difference(table.schema)}.", EVALUATE_AGAIN
+        )
     if table.num_rows != data_file.rows:
         raise SampleError(
             f"{path} has {table.num_rows} rows; its manifest says {data_file.rows}.", EVALUATE_AGAIN
         )
     return table
+
+
+def _difference(schema: pa.Schema) -> str:
+    """Return which columns are missing, unexpected or of another type."""
+    found, expected = set(schema.names), set(SAMPLE_SCHEMA.names)
+    retyped = [
+        field.name for field in SAMPLE_SCHEMA if field.name in found and schema.field(field.name) != field
+    ]
+    differences = {
+        "missing": sorted(expected - found),
+        "unexpected": sorted(found - expected),
+        "of another type": retyped,
+    }
+    parts = [f"{label}: {first_names(names)}" for label, names in differences.items() if names]
+    return "; ".join(parts) or "they are in another order"
 
 
 def refuse_shard(sample_set: SampleSet) -> None:

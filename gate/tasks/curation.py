@@ -71,8 +71,14 @@ def select_items(task: Task, path: Path) -> Task:
         )
     kept = set(curation.kept)
     items = tuple(item for item in task.items if item.item_id in kept)
-    if len(items) != len(kept) or not items:
-        raise TaskError(f"task {task.name}: items: {path} names items that the task does not have.", _AGAIN)
+    if missing := kept - {item.item_id for item in items}:
+        raise TaskError(
+            f"task {task.name}: items: {path} names {len(missing)} items that the task does not have: "
+            f"{', '.join(sorted(missing)[:3])}{' ...' if len(missing) > 3 else ''}.",
+            _AGAIN,
+        )
+    if not items:
+        raise TaskError(f"task {task.name}: items: {path} keeps no items.", _AGAIN)
     facet = (
         f"{len(items)} of {curation.total} items, chosen by the baseline in {curation.runs} runs "
         f"at temperature {curation.temperature:g}; "

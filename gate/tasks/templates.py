@@ -70,5 +70,5 @@ class Template:
     def _lacks(self, reason: str, document: Document) -> None:
         raise TaskError(
             f"{document.where}: {self.key} uses a field that the document lacks ({reason}).",
-            f"The document has: {', '.join(map(str, document.fields)) or 'no fields'}.",
+            f"Check `{self.key}:`; the document has: {', '.join(map(str, document.fields)) or 'no fields'}.",
         ) from None

@@ -85,7 +85,10 @@ def test_without_early_stop_the_verdict_is_the_same(folder: Path) -> None:
     [
         ({"early_stop": {"alpha": 0.05}}, "must be below alpha"),
         ({"early_stop": {}, "margin": 0.01}, "cannot be used with a margin"),
-        ({"early_stop": {}, "alpha_spending": {"kind": "lord"}}, "cannot be used together"),
+        (
+            {"early_stop": {}, "alpha_spending": {"kind": "lord"}},
+            "cannot be used together: remove one of them",
+        ),
     ],
 )
 def test_a_conflicting_policy_is_refused(folder: Path, decision: dict[str, Any], message: str) -> None:

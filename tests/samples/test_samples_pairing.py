@@ -155,7 +155,10 @@ def test_different_prompts_or_targets_are_refused_even_with_allow_partial(column
     b = rows_of([1.0] * 5, **{column: ["same", "other", "same", "other", "same"]})
     for partial in (False, True):
         message = refused(samples(a), samples(b), allow_partial=partial)
-        assert f"2 of 5 items have different {what}: i1, i3" in message
+        assert (
+            f"2 of 5 items have different {what}: i1, i3 (e.g. i1: 'same' in the baseline, 'other' in the candidate)."
+            in message
+        )
 
 
 def test_files_without_prompt_hashes_are_paired() -> None:

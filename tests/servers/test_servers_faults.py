@@ -229,8 +229,10 @@ def test_a_password_in_the_address_is_not_shown(three_attempts: None) -> None:
 
 
 def test_an_invalid_address_is_a_configuration_error() -> None:
-    with pytest.raises(ConfigError, match=r"engine\.base_url is not a valid address"):
-        open_served("http://localhost:port/v1", NAME)
+    with pytest.raises(ConfigError, match=r"engine\.base_url is not a valid address") as caught:
+        open_served("http://user:hunter2@localhost:port/v1?token=hunter3", NAME)
+    assert "found 'http://localhost:port/v1'" in caught.value.message
+    assert "hunter" not in str(caught.value)
 
 
 def test_an_address_without_a_path_means_v1(url: str) -> None:

@@ -22,11 +22,21 @@ def test_a_store_of_another_schema_version_is_refused(tmp_path: Path, version: o
     assert str(tmp_path) in str(caught.value)
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", "{", "\udcff"])
-def test_an_unreadable_store_marker_is_refused_by_name(tmp_path: Path, content: str) -> None:
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ("", "is not JSON"),
+        ("{", "is not JSON"),
+        ("\udcff", "is not JSON"),
+        ("[]", "it has no schema_version"),
+        ("{}", "it has no schema_version"),
+    ],
+)
+def test_an_unreadable_store_marker_is_refused_by_name(tmp_path: Path, content: str, complaint: str) -> None:
     (tmp_path / "store.json").write_bytes(content.encode("utf-8", "surrogateescape"))
-    with pytest.raises(SampleError, match=r"store\.json is not readable"):
+    with pytest.raises(SampleError, match=rf"store\.json .*{complaint}|store\.json {complaint}") as caught:
         Store(tmp_path)
+    assert caught.value.hint == "Rename or delete the store folder, then run again."
 
 
 def test_the_store_marks_its_schema_version_once(tmp_path: Path) -> None:

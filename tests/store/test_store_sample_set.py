@@ -113,7 +113,15 @@ def test_a_data_file_with_another_number_of_rows_than_its_manifest_is_refused(tm
 
 
 @pytest.mark.parametrize(
-    ("content", "complaint"), [(b"not Parquet", "is not a Parquet file"), (None, "does not have the columns")]
+    ("content", "complaint"),
+    [
+        (b"not Parquet", "is not a Parquet file"),
+        (
+            None,
+            "does not have the columns of a data file: missing: choice_logprobs, choices, cluster, ...; "
+            "unexpected: tusk",
+        ),
+    ],
 )
 def test_a_data_file_with_other_content_and_a_matching_hash_is_refused(
     tmp_path: Path, content: bytes | None, complaint: str
@@ -121,7 +129,7 @@ def test_a_data_file_with_other_content_and_a_matching_hash_is_refused(
     write_set(tmp_path / "set")
     data_file = tmp_path / "set" / "shard-00000.parquet"
     if content is None:
-        pq.write_table(pa.table({"task": ["facts"] * 4}), data_file)
+        pq.write_table(pa.table({"task": ["facts"] * 4, "tusk": ["facts"] * 4}), data_file)
     else:
         data_file.write_bytes(content)
     data_files = json.loads((tmp_path / "set" / "manifest.json").read_text())["shards"]

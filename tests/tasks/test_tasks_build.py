@@ -146,7 +146,7 @@ def test_the_error_names_a_missing_field_and_its_line(animals: Path, key: str) -
     error = refusal(animals, MC | {key: "{{ tpyo }}"})
     assert f"items.jsonl:1: {key} uses a field that the document lacks" in error
     assert "tpyo" in error
-    assert "The document has: id, question, choices, gold." in error
+    assert f"Check `{key}:`; the document has: id, question, choices, gold." in error
 
 
 def test_the_error_names_the_first_document_without_the_field(tmp_path: Path) -> None:

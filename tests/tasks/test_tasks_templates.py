@@ -56,12 +56,13 @@ def test_a_field_may_have_any_name(name: str) -> None:
 
 @pytest.mark.parametrize("render", [text, value])
 def test_a_missing_field_is_refused_with_the_available_fields(render: Any) -> None:
+    key = "prompt" if render is text else "choices"
     with pytest.raises(TaskError) as caught:
         render("{{ qestion }}", question="?", gold=1)
     assert "a.jsonl:3" in caught.value.message
     assert "uses a field that the document lacks" in caught.value.message
     assert "qestion" in caught.value.message
-    assert caught.value.hint == "The document has: question, gold."
+    assert caught.value.hint == f"Check `{key}:`; the document has: question, gold."
 
 
 @pytest.mark.parametrize("source", ["{{ x", "{% for %}", "{{ x | nofilter }}", "{{ x y }}", "{% if x %}"])

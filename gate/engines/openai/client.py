@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 from typing import Any, Self
 
 import httpx
@@ -58,7 +59,12 @@ class Client:
         try:
             url = httpx.URL(settings.base_url or "")
         except httpx.InvalidURL as error:
-            raise ConfigError(f"engine.base_url is not a valid address: {error}.") from None
+            # without user, password and query
+            address = re.sub(r"//.*@", "//", settings.base_url or "").partition("?")[0]
+            raise ConfigError(
+                f"engine.base_url is not a valid address: {error}; expected e.g. http://localhost:8000/v1, found "
+                f"{address!r}."
+            ) from None
         path = url.path.rstrip("/") or "/v1"
         self._base = url.copy_with(path=path, query=None, fragment=None)
         # a server's own routes are one level above OpenAI's

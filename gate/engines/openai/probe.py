@@ -46,9 +46,9 @@ async def check_alignment(completions: Completions, address: str) -> bool:
     pairs, shifts = comparison
     if len(shifts) < _MIN_INFORMATIVE:
         raise EvaluationError(
-            "the server echoes log-probabilities, but they cannot be checked: of the tokens that it generated itself, "
-            f"its echo has {len(pairs)} unchanged, and a shift would be visible for {len(shifts)} of them "
-            f"(expected at least {_MIN_INFORMATIVE}).",
+            f"the log-probabilities that {address} echoes cannot be verified: only {len(shifts)} echoed tokens can be "
+            f"used for the check; expected at least {_MIN_INFORMATIVE}. The echo probably tokenises the text "
+            "differently.",
             "Set `tokenizer:` to a folder or hub name with the served model's tokenizer.",
         )
     difference = sum(abs(generated - echoed) for generated, echoed in pairs) / len(pairs)

@@ -144,7 +144,7 @@ class HarnessTask(Task):
                         raise EvaluationError(
                             f"task {item.task_name}: the metric {self.score_by.name} depends on what greedy decoding "
                             "gives, which this engine does not report.",
-                            "Choose another metric, or kind: transformers.",
+                            "Choose another metric, or set `engine.kind: transformers`.",
                         )
                     _respond(instances[index], [(value, bool(is_greedy))])
             elif isinstance(answer, RollingAnswer):
@@ -244,4 +244,7 @@ def refuse_unsupported(task: Any, name: str) -> None:
             "Evaluate it with lm-eval in a sandbox, and compare the samples with `gate compare`.",
         )
     if getattr(task, "MULTIMODAL", False):
-        raise TaskError(f"task {name}: it uses images or sound; only text is supported.")
+        raise TaskError(
+            f"task {name}: it uses images or sound; only text is supported.",
+            "Evaluate it with lm-eval and compare the samples with `gate compare`.",
+        )

@@ -110,7 +110,10 @@ def _load_weights(source: ModelSource, engine: EngineSettings, device: str) -> A
             **options,
         )
     except torch.OutOfMemoryError as error:
-        raise EvaluationError(f"model {settings.model} does not fit into the GPU's memory: {error}") from None
+        raise EvaluationError(
+            f"model {settings.model} does not fit into the GPU's memory: {error}",
+            "Use a larger GPU, `engine.device: balanced` (spreads the model over all GPUs), or a smaller dtype.",
+        ) from None
     except ImportError as error:
         raise ModelError(
             f"model {settings.model} needs a package that is not installed: {error}",
@@ -119,7 +122,8 @@ def _load_weights(source: ModelSource, engine: EngineSettings, device: str) -> A
         ) from None
     except (OSError, ValueError, RuntimeError, KeyError, AttributeError, TypeError) as error:
         raise ModelError(
-            f"model {settings.model} cannot be loaded: {type(error).__name__}: {error}"
+            f"model {settings.model} cannot be loaded: {type(error).__name__}: {error}",
+            f"Check that {source.folder} is a complete causal-LM checkpoint that the installed transformers supports.",
         ) from error
     missing = sorted(report["missing_keys"])
     mismatched = sorted(str(entry) for entry in report["mismatched_keys"])
