@@ -99,10 +99,11 @@ def _omitted(detail: Detail, payload: Payload) -> str:
         return ""
     if not detail.from_samples:
         return (
-            f"This page was made from result.json alone, which holds the {payload.flips:,} worst flips. "
+            f"This page was made from result.json alone, which lists {payload.flips:,} regressions. "
             "To see all, make the page with gate compare or gate run, which have the samples."
         )
-    return f"This page has the {payload.flips:,} worst; {missing:,} more are omitted to limit the file size."
+    listed = f"This page lists {payload.flips:,} flips, regressions first"
+    return f"{listed}; {missing:,} more are omitted to limit the file size."
 
 
 def _provenance(result: Result) -> dict[str, Any]:

@@ -72,9 +72,10 @@ def select_items(task: Task, path: Path) -> Task:
     kept = set(curation.kept)
     items = tuple(item for item in task.items if item.item_id in kept)
     if missing := kept - {item.item_id for item in items}:
+        noun = "item" if len(missing) == 1 else "items"
+        names = ", ".join(sorted(missing)[:3]) + (" ..." if len(missing) > 3 else "")
         raise TaskError(
-            f"task {task.name}: items: {path} names {len(missing)} items that the task does not have: "
-            f"{', '.join(sorted(missing)[:3])}{' ...' if len(missing) > 3 else ''}.",
+            f"task {task.name}: items: {path} names {len(missing)} {noun} that the task does not have: {names}.",
             _AGAIN,
         )
     if not items:

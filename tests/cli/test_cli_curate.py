@@ -60,6 +60,23 @@ def test_a_list_of_another_task_is_refused(folder: Path, settings: dict[str, Any
     assert message in err
 
 
+@pytest.mark.parametrize(
+    ("kept", "message"),
+    [
+        (["a", "b", "c", "d"], "names 4 items that the task does not have: a, b, c ..."),
+        (["a"], "names 1 item that the task does not have: a."),
+        ([], "keeps no items."),
+    ],
+)
+def test_a_list_that_fits_no_items_is_refused(folder: Path, kept: list[str], message: str) -> None:
+    curated = json.loads((folder / "curated" / "animals.json").read_text())
+    (folder / "curated" / "other.json").write_text(json.dumps({**curated, "kept": kept}))
+    tasks = [{**TINY_TASK, "items": "curated/other.json"}]
+    code, _, err = run_gate("run", "-c", write_gate_yml(folder, "base", "base", tasks=tasks))
+    assert code == 2
+    assert message in err
+
+
 def test_a_generation_task_is_curated_from_sampled_texts(folder: Path) -> None:
     task = write_tiny_text_task(folder, 60)
     curate(write_gate_yml(folder, "base", "base", tasks=[task]), "--runs", 8, "--temperature", 3)

@@ -334,10 +334,13 @@ def test_list_metrics_and_lower_is_better_metrics_are_refused(tmp_path: Path) ->
     rows = [generated_row(0, "x", "x", word_perplexity=[-120.5, 30])]
     assert "no metric with one score per sample" in message(write(tmp_path / "a", rows))
     text = message(write(tmp_path / "b", [generated_row(0, "x", "x", ter=3.5)]))
-    assert "better when lower" in text
+    assert (
+        "lower values of the metric ter are better; quantgate needs a metric for which higher is better."
+        in text
+    )
     write(tmp_path / "c", [generated_row(0, "x", "x", surprise=3.5)])
     write_results(tmp_path / "c", results(higher_is_better={"t": {"surprise": False}}))
-    assert "better when lower" in message(tmp_path / "c")
+    assert "lower values of the metric surprise are better" in message(tmp_path / "c")
 
 
 def test_unscored_rows_are_counted_and_named(tmp_path: Path) -> None:

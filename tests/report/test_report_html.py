@@ -164,7 +164,10 @@ def test_limit_keeps_the_worst_flips_and_names_the_number_omitted(failing) -> No
     assert limited.flips == complete.flips[:30]
     assert {flip.kind for flip in limited.flips} == {"worse"}
     assert sum(limited.totals.values()) - len(limited.flips) == 72
-    assert "This page has the 30 worst; 72 more are omitted" in Page(render_html(result, limited)).text
+    assert (
+        "This page lists 30 flips, regressions first; 72 more are omitted"
+        in Page(render_html(result, limited)).text
+    )
 
 
 def test_tasks_without_shifts_take_turns() -> None:
@@ -190,7 +193,7 @@ def test_result_alone_shows_its_flips_and_says_what_is_missing(failing, tmp_path
     detail = detail_of_result(again)
     assert detail.totals == {"worse": 72, "better": 20, "other": 10}
     page = Page(render_html(again))
-    assert "made from result.json alone, which holds the 10 worst" in page.text
+    assert "made from result.json alone, which lists 10 regressions." in page.text
     assert len(page.embedded(1)["rows"]) == 10
 
 
