@@ -42,7 +42,7 @@ def read_inspect(path: Path, *, metric: str | None = None) -> ModelSamples:
         inspect-ai is not installed; a run did not succeed; samples have an error or no score; there are several
         scorers and none is chosen. See also `read_foreign`.
     """
-    library = _library()
+    library = _library(path)
     logs = [path] if path.is_file() else files_in(path, (".eval",)) or files_in(path, (".json",))
     headers = {file: _read(library, file, header_only=True) for file in logs}
     refuse_models(path, (header.eval.model for header in headers.values()))
@@ -62,12 +62,12 @@ def read_inspect(path: Path, *, metric: str | None = None) -> ModelSamples:
     return ModelSamples(label_of(path), tasks, about, tuple(notes))
 
 
-def _library() -> Any:
+def _library(path: Path) -> Any:
     try:
         return importlib.import_module("inspect_ai.log")
     except ImportError as error:
         raise SampleError(
-            f"Reading Inspect logs needs the package inspect-ai, which cannot be imported: {error}.",
+            f"{path}: reading Inspect logs needs the package inspect-ai, which cannot be imported: {error}.",
             'Install it: pip install "quantgate[inspect]"',
         ) from None
 
