@@ -89,8 +89,9 @@ def test_a_config_that_does_not_fit_the_weights_is_an_error(model: Path) -> None
 )
 def test_a_config_of_an_unknown_architecture_is_an_error(model: Path, content: str) -> None:
     (model / "config.json").write_text(content, encoding="utf-8")
-    with pytest.raises(ModelError, match=str(model)):
+    with pytest.raises(ModelError, match=str(model)) as caught:
         open_model(model)
+    assert caught.value.hint is not None
 
 
 def test_an_invalid_gguf_file_is_an_error(model: Path) -> None:

@@ -70,6 +70,8 @@ def test_a_refused_connection_is_an_unambiguous_error() -> None:
         ):
             client.get(PULL, PullRequest)
     assert not caught.value.ambiguous
+    hint = "Check the runner's network and https://www.githubstatus.com, then rerun the job."
+    assert caught.value.hint == hint
 
 
 def test_a_429_waits_as_long_as_retry_after_says(
