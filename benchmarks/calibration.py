@@ -150,8 +150,7 @@ def others(
     # A fresh sample of questions each night, from a model whose accuracy fell by the mean drop.
     right = generator.binomial(SGLANG_QUESTIONS, SGLANG_ACCURACY - drops.mean(), heads.shape[0])
     return {
-        "unpaired z-test (lm-eval)": (2 * special.ndtr(-np.abs(z)) <= ALPHA).any(axis=1)
-        & (z.max(axis=1) > 0),
+        "unpaired z-test (lm-eval)": (2 * special.ndtr(-np.abs(z)) <= ALPHA).any(axis=1) & (z.max(axis=1) > 0),
         "1-point threshold": (drop > 0.01).any(axis=1),
         "recorded accuracy - .03 (vLLM)": (drop > VLLM_TOLERANCE).any(axis=1),
         "floor on 200 questions (SGLang)": right / SGLANG_QUESTIONS < SGLANG_ACCURACY - SGLANG_SLACK,
@@ -184,9 +183,7 @@ def rejection_rates(
     for stratum_number in range(strata):
         m = generator.binomial(design.n, design.flips)
         stratum = Stratum(m, generator)
-        heads = generator.binomial(
-            m, np.clip(0.5 + drops / (2 * design.flips), 0, 1), (runs_per_stratum, m.size)
-        )
+        heads = generator.binomial(m, np.clip(0.5 + drops / (2 * design.flips), 0, 1), (runs_per_stratum, m.size))
         p = stratum.p_values(heads)
         rejected = {name: values <= ALPHA * (1 + 1e-12) for name, values in p.items()}
         bootstrapped = min(runs_per_stratum, max(1, (OTHER_RUNS if design.n.size <= 24 else 1000) // strata))
@@ -260,17 +257,13 @@ def study(runs: int, seed: int) -> dict[str, object]:
         size[design.name], agreement[design.name] = rejection_rates(
             design, np.zeros(design.n.size), SIZE_FACTOR * runs, strata, [seed, 1, number]
         )
-        print(
-            f"{time.perf_counter() - started:6.0f} s  size   {design.name}: {size[design.name]['omnibus']:.4f}"
-        )
+        print(f"{time.perf_counter() - started:6.0f} s  size   {design.name}: {size[design.name]['omnibus']:.4f}")
     power: dict[str, dict[str, float]] = {}
     for number, (name, drops) in enumerate(SCENARIOS.items()):
         power[name], _ = rejection_rates(SIX, np.array(drops), runs, 40, [seed, 2, number])
         print(f"{time.perf_counter() - started:6.0f} s  power  {name}: {power[name]['omnibus']:.3f}")
     margins = {
-        f"{design.name}, margin {100 * margin:g} points": margin_size(
-            design, margin, runs, [seed, 3, number, k]
-        )
+        f"{design.name}, margin {100 * margin:g} points": margin_size(design, margin, runs, [seed, 3, number, k])
         for number, design in enumerate(DESIGNS)
         for k, margin in enumerate((0.005, 0.02))
         if margin < design.flips.min()
@@ -299,14 +292,10 @@ def study(runs: int, seed: int) -> dict[str, object]:
     }
 
 
-def _table(
-    rows: dict[str, dict[str, float]], columns: list[str], digits: int, mark: Callable[[float], str]
-) -> str:
+def _table(rows: dict[str, dict[str, float]], columns: list[str], digits: int, mark: Callable[[float], str]) -> str:
     head = "| | " + " | ".join(columns) + " |\n|---|" + "---|" * len(columns) + "\n"
     lines = (
-        f"| {name} | "
-        + " | ".join(f"{mark(row[c])}{row[c]:.{digits}f}{mark(row[c])}" for c in columns)
-        + " |"
+        f"| {name} | " + " | ".join(f"{mark(row[c])}{row[c]:.{digits}f}{mark(row[c])}" for c in columns) + " |"
         for name, row in rows.items()
     )
     return head + "\n".join(lines) + "\n"
@@ -338,9 +327,7 @@ def markdown(result: dict[str, object]) -> str:
         return "**" if value > ALPHA + 2 * math.sqrt(ALPHA * (1 - ALPHA) / OTHER_RUNS) else ""
 
     largest = max(row[r] for row in size.values() for r in RULES)
-    gain = min(
-        row["omnibus"] - row["any of three at alpha/3"] for name, row in power.items() if name != "none"
-    )
+    gain = min(row["omnibus"] - row["any of three at alpha/3"] for name, row in power.items() if name != "none")
     loss = max(max(row[r] for r in ("pooled", "fisher", "max")) - row["omnibus"] for row in power.values())
     differs = result["omnibus_function_differs_at_most_by"]
     assert isinstance(differs, dict)
@@ -425,9 +412,7 @@ def plot(result: dict[str, object], path: Path) -> bool:
     )
     left.set_yticks(range(len(names)), [name.replace(": ", ":\n") for name in names])
     left.set(xlabel="share of unchanged candidates that fail", title="Size at alpha = .05", xlim=(0, None))
-    right.set_yticks(
-        range(len(scenarios)), [name.replace(" on ", "\non ").replace(": ", ":\n") for name in scenarios]
-    )
+    right.set_yticks(range(len(scenarios)), [name.replace(" on ", "\non ").replace(": ", ":\n") for name in scenarios])
     right.set(xlabel="share of degraded candidates that fail", title="Power, six tasks", xlim=(0, 1.02))
     for axes in (left, right):
         axes.grid(axis="y", alpha=0.3)

@@ -84,9 +84,7 @@ def start_up(model: Path, task: Task, folder: Path, options: argparse.Namespace)
     one = folder / "one"
     one.mkdir(exist_ok=True)
     write_harness_task(task, folder)
-    (one / "items.jsonl").write_text(
-        (folder / "step_inference-items.jsonl").read_text().splitlines()[0] + "\n"
-    )
+    (one / "items.jsonl").write_text((folder / "step_inference-items.jsonl").read_text().splitlines()[0] + "\n")
     config = {
         "version": 1,
         "baseline": {"model": str(model.resolve()), "dtype": options.dtype},
@@ -163,9 +161,7 @@ def hardware(device: str) -> str:
     """Describe the machine in one line."""
     name = platform.processor() or platform.machine()
     if Path("/proc/cpuinfo").is_file():
-        models = [
-            line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")
-        ]
+        models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
         name = models[0].partition(":")[2].strip() if models else name
     text = f"{name}, {torch.get_num_threads()} threads, torch {torch.__version__}"
     return f"{torch.cuda.get_device_name(device)}; {text}" if device.startswith("cuda") else text
@@ -173,23 +169,15 @@ def hardware(device: str) -> str:
 
 def main() -> None:
     """Measure, write the table, and fail if answers differ."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, default=Path("gate-demo/models/baseline"))
-    parser.add_argument(
-        "--data", type=Path, default=Path("../shared/data"), help="folder with bigbench/*.jsonl"
-    )
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder with bigbench/*.jsonl")
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--random", choices=["1b"])
-    parser.add_argument(
-        "--items", type=int, default=200, help="items of the zero-shot workload; 5-shot uses a quarter"
-    )
+    parser.add_argument("--items", type=int, default=200, help="items of the zero-shot workload; 5-shot uses a quarter")
     parser.add_argument("--generations", type=int, default=96)
-    parser.add_argument(
-        "--agreement", type=int, default=200, help="items per task, in float32; 0 skips the check"
-    )
+    parser.add_argument("--agreement", type=int, default=200, help="items per task, in float32; 0 skips the check")
     parser.add_argument("--batch-tokens", type=int, default=1024)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--generation-rounds", type=int, default=1, help="one round takes minutes")
@@ -237,9 +225,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             results[f"generation: {name}"] = {"ours": found[f"ours {by}"], "lm-eval": found[f"theirs {by}"],
                                               "ratio": found[f"ratio {by}"], "same": found["equal texts"]}  # fmt: skip
     if "start-up" in options.only:
-        results["start-up"] = start_up(
-            model, make_task(options.data, "step_inference", 8, 0, folder), folder, options
-        )
+        results["start-up"] = start_up(model, make_task(options.data, "step_inference", 8, 0, folder), folder, options)
     if "agreement" in options.only and options.agreement and not options.random:
         results["agreement"] = agree(options, folder)
     return results

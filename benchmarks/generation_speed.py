@@ -61,9 +61,7 @@ def _sum_in_words(rng: random.Random, steps: int) -> tuple[str, str]:
         total = amount + count if gains else amount - count
         answer.append(f"{amount} {'+' if gains else '-'} {count} = {total}.")
         amount = total
-    return " ".join([*question, f"How many {thing} does {name} have?"]), " ".join(
-        [*answer, f"The answer is {amount}."]
-    )
+    return " ".join([*question, f"How many {thing} does {name} have?"]), " ".join([*answer, f"The answer is {amount}."])
 
 
 def chat(model_folder: Path, data_folder: Path, items: int) -> list[GenerateRequest]:
@@ -97,9 +95,7 @@ def ours(
     engine = _engine(model_folder, dtype, device, batch_tokens(model_folder, requests, batch))
     wall, cpu = time.perf_counter(), time.process_time()
     answers = engine.generate_until(requests, lambda _: None)
-    return Timed(
-        time.perf_counter() - wall, time.process_time() - cpu, tuple(answer.text for answer in answers)
-    )
+    return Timed(time.perf_counter() - wall, time.process_time() - cpu, tuple(answer.text for answer in answers))
 
 
 def theirs(
@@ -171,9 +167,7 @@ def compare(
     result: dict[str, float] = {}
     for clock in ("wall", "cpu"):
         for name, timed in rounds_of.items():
-            result[f"{name} {clock}"] = len(requests) / statistics.median(
-                getattr(entry, clock) for entry in timed
-            )
+            result[f"{name} {clock}"] = len(requests) / statistics.median(getattr(entry, clock) for entry in timed)
         result[f"ratio {clock}"] = result[f"ours {clock}"] / result[f"theirs {clock}"]
     pairs = zip(rounds_of["ours"][0].texts, rounds_of["theirs"][0].texts, strict=True)
     result["equal texts"] = statistics.mean(first == second for first, second in pairs)
@@ -182,9 +176,7 @@ def compare(
 
 def main() -> None:
     """Print the table, and write it with --out."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
     parser.add_argument("data", type=Path)
     parser.add_argument("--items", type=int, default=128)
@@ -199,9 +191,7 @@ def main() -> None:
     for name, make in ((name, WORKLOADS[name]) for name in options.workload):
         print(name)
         requests = make(options.model, options.data, options.items)
-        results[name] = compare(
-            options.model, requests, options.batch, options.rounds, options.dtype, options.device
-        )
+        results[name] = compare(options.model, requests, options.batch, options.rounds, options.dtype, options.device)
     setup = f"{options.items} items, batch {options.batch}, {options.dtype}, {options.rounds} round(s)"
     clocks = "quantgate, items/s | lm-eval, items/s | ratio | ratio by CPU time | equal texts"
     lines = [f"| workload ({setup}) | {clocks} |", "|---|---|---|---|---|---|"]

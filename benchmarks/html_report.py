@@ -60,9 +60,7 @@ def words(generator: np.random.Generator, characters: int, texts: int) -> list[s
     return [" ".join(vocabulary[rank] for rank in row)[:characters] for row in ranks]
 
 
-def comparison(
-    items: int, flips: float, prompt: int, answer: int, seed: int = 0
-) -> tuple[Pairing, list[ModelSamples]]:
+def comparison(items: int, flips: float, prompt: int, answer: int, seed: int = 0) -> tuple[Pairing, list[ModelSamples]]:
     """Return paired samples of two models; most flips are regressions.
 
     Parameters
@@ -106,8 +104,7 @@ def comparison(
             samples = task_samples(name, "acc", columns)
             sides[side][name] = TaskSamples(name, "acc", samples.table, reference="base" if side else None)
     models = [
-        ModelSamples(label, tasks, {"fingerprint": label})
-        for label, tasks in zip(("base", "new"), sides, strict=True)
+        ModelSamples(label, tasks, {"fingerprint": label}) for label, tasks in zip(("base", "new"), sides, strict=True)
     ]
     return pair(*models), models
 
@@ -151,9 +148,7 @@ CASES = (
 
 def main() -> None:
     """Measure every case and write the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     parser.add_argument("--chromium", default=shutil.which("chromium"))
     options = parser.parse_args()

@@ -56,9 +56,7 @@ def exact_logprobs(folder: Path, task: Task) -> torch.Tensor:
 
 def main() -> None:
     """Measure everything and write the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--models", type=Path, default=Path("gate-demo/models"))
     parser.add_argument("--items", type=int, default=200)
@@ -75,9 +73,7 @@ def main() -> None:
     task = build_task(settings, SampleSettings(limit=options.items), options.data)
     models = options.models.resolve()
     baseline = open_model(models / "baseline")
-    tables = {
-        width: answer_items(task, task.items, baseline, lambda _: None, None, width) for width in WIDTHS
-    }
+    tables = {width: answer_items(task, task.items, baseline, lambda _: None, None, width) for width in WIDTHS}
     del baseline
     sizes = {width: stored_bytes(table) for width, table in tables.items()}
     before = exact_logprobs(models / "baseline", task)

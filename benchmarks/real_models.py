@@ -87,19 +87,14 @@ def lm_eval_correct(data: Path, model: Path, items: int, folder: Path) -> dict[s
         bootstrap_iters=0,
     )
     return {
-        name: [
-            bool(row["acc"])
-            for row in sorted(results["samples"][f"agree_{name}"], key=lambda row: row["doc_id"])
-        ]
+        name: [bool(row["acc"]) for row in sorted(results["samples"][f"agree_{name}"], key=lambda row: row["doc_id"])]
         for name in TASKS
     }
 
 
 def main() -> None:
     """Gate both candidates, compare scores with lm-eval, and write the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--models", type=Path, default=Path("gate-demo/models"))
     parser.add_argument("--items", type=int, default=400)

@@ -50,18 +50,14 @@ def seconds(command: list[str], runs: int) -> list[float]:
 
 def import_profile(command: list[str]) -> list[tuple[float, str]]:
     """Return the modules of a process by their own import time (seconds), longest first."""
-    done = subprocess.run(
-        [sys.executable, "-X", "importtime", *command], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-X", "importtime", *command], capture_output=True, text=True, check=False)
     found = re.findall(r"^import time:\s+(\d+) \|\s+\d+ \|\s*(\S+)$", done.stderr, re.MULTILINE)
     return sorted(((int(own) / 1e6, name) for own, name in found), reverse=True)
 
 
 def main() -> None:
     """Measure and write the tables."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     options = parser.parse_args()

@@ -59,9 +59,7 @@ def main() -> int:
             lambda: omnibus(large_b, large_m - large_b, rng=0),
         ),
         measure("fisher, 57 tasks", 2, lambda: fisher(b, m - b)),
-        measure(
-            "sign_flip, 1,000,000 continuous differences, 10,000 draws", 10, lambda: sign_flip(million, rng=0)
-        ),
+        measure("sign_flip, 1,000,000 continuous differences, 10,000 draws", 10, lambda: sign_flip(million, rng=0)),
         measure("sign_flip, 10,000 means over 4 repeats (exact)", 1, lambda: sign_flip(repeats, rng=0)),
         measure("combine, 17 binary and 3 continuous tasks", 5, lambda: combine(mixed, rng=0)),
         measure(
@@ -72,9 +70,7 @@ def main() -> int:
         measure("tango_interval, 57 tasks", 0.1, lambda: tango_interval(b, m - b, 1000)),
         measure("detectable_drop, 60,000 items", 1, lambda: detectable_drop(60_000, 0.09)),
         measure("required_n for 0.3 points at 9 % flips", 1, lambda: required_n(0.09, 0.003)),
-        measure(
-            "decision_power, 6 tasks", 2, lambda: decision_power([1000] * 6, [0.08] * 6, [0.01] * 6, rng=0)
-        ),
+        measure("decision_power, 6 tasks", 2, lambda: decision_power([1000] * 6, [0.08] * 6, [0.01] * 6, rng=0)),
         measure(
             "decision_detectable_drop, 20 tasks",
             4,

@@ -10,9 +10,7 @@ import sys
 import tomllib
 from pathlib import Path
 
-project = tomllib.loads(Path(__file__).parent.parent.joinpath("pyproject.toml").read_text(encoding="utf-8"))[
-    "project"
-]
+project = tomllib.loads(Path(__file__).parent.parent.joinpath("pyproject.toml").read_text(encoding="utf-8"))["project"]
 extras = project["optional-dependencies"]
 
 

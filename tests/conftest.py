@@ -64,9 +64,7 @@ def shared_data() -> Path:
 
 
 @pytest.fixture
-def project(
-    tmp_path: Path, tiny_model: Path, other_tiny_model: Path, monkeypatch: pytest.MonkeyPatch
-) -> Path:
+def project(tmp_path: Path, tiny_model: Path, other_tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder, with the models `base` and `other`, the 24 items of the tiny task and a gate.yml."""
     monkeypatch.chdir(tmp_path)
     return write_tiny_project(tmp_path, tiny_model, other_tiny_model)

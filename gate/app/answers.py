@@ -88,14 +88,10 @@ def evaluate_model(
 ) -> list[SampleSet]:
     """Evaluate a model and return its sample sets below `out`, one per task; `shard` selects a shard (index, of)."""
     suite = open_suite(loaded, reporter)
-    baseline = (
-        locate_model(loaded, loaded.config.baseline) if kl or settings.tokenizer == "baseline" else None
-    )
+    baseline = locate_model(loaded, loaded.config.baseline) if kl or settings.tokenizer == "baseline" else None
     model = locate_model(loaded, settings)
     reference = cached_baseline(suite, baseline) if kl and baseline is not None else []
-    return candidate_sets(
-        suite, model, reporter, baseline=baseline, reference=reference, folder=out, shard=shard
-    ).sets
+    return candidate_sets(suite, model, reporter, baseline=baseline, reference=reference, folder=out, shard=shard).sets
 
 
 def evaluate_baseline(loaded: LoadedConfig, reporter: Reporter, force: bool = False) -> list[SampleSet]:

@@ -47,14 +47,10 @@ def curate(
     names = [task.name for task in loaded.config.tasks]
     unknown = sorted(set(tasks) - set(names))
     if unknown:
-        raise ConfigError(
-            f"no such task in {loaded.path}: {', '.join(unknown)}.", f"It has: {', '.join(names)}."
-        )
+        raise ConfigError(f"no such task in {loaded.path}: {', '.join(unknown)}.", f"It has: {', '.join(names)}.")
     # curate the whole task, not the selection that gate.yml may already name
     wanted = [
-        task.model_copy(update={"items": None})
-        for task in loaded.config.tasks
-        if not tasks or task.name in tasks
+        task.model_copy(update={"items": None}) for task in loaded.config.tasks if not tasks or task.name in tasks
     ]
     suite = open_suite(_with(loaded, wanted), reporter)
     seed = loaded.config.samples.seed
@@ -73,22 +69,16 @@ def curate(
             means[task.name] = sample_choices(task, sample_set.read(), runs, temperature, seed)
     generated = [task.settings for task in suite.tasks if task.generates]
     if generated:
-        samples = SampleSettings(
-            **{**loaded.config.samples.model_dump(), "repeats": runs, "temperature": temperature}
-        )
+        samples = SampleSettings(**{**loaded.config.samples.model_dump(), "repeats": runs, "temperature": temperature})
         repeated = open_suite(_with(loaded, generated, samples), reporter)
         sets = baseline_sets(repeated, baseline, reporter)
         for task, sample_set in zip(repeated.tasks, sets, strict=True):
             means[task.name] = mean_scores(sample_set.read().table)
     # the selection belongs to the task as the gate evaluates it, not to the repeated one
     fingerprint = baseline.identity.fingerprint
-    return [
-        keep_informative(task, fingerprint, means[task.name], runs, temperature, seed) for task in suite.tasks
-    ]
+    return [keep_informative(task, fingerprint, means[task.name], runs, temperature, seed) for task in suite.tasks]
 
 
-def _with(
-    loaded: LoadedConfig, tasks: list[TaskSettings], samples: SampleSettings | None = None
-) -> LoadedConfig:
+def _with(loaded: LoadedConfig, tasks: list[TaskSettings], samples: SampleSettings | None = None) -> LoadedConfig:
     changes: dict[str, object] = {"tasks": tasks} | ({} if samples is None else {"samples": samples})
     return replace(loaded, config=loaded.config.model_copy(update=changes))

@@ -32,9 +32,7 @@ class Evaluated:
     early: EarlyStopping | None = None
 
 
-def baseline_sets(
-    suite: Suite, model: LocatedModel, reporter: Reporter, force: bool = False
-) -> list[SampleSet]:
+def baseline_sets(suite: Suite, model: LocatedModel, reporter: Reporter, force: bool = False) -> list[SampleSet]:
     """Return the baseline's sample set of every task: cached sets from the store, the others evaluated now.
 
     `force` evaluates every task, cached or not.
@@ -51,9 +49,7 @@ def baseline_sets(
         if cached is None:
             continue
         if _too_few_tokens(suite, task, cached):
-            reporter.message(
-                f"  {task.name}: the cached baseline stores fewer tokens than distance.kl_top asks for"
-            )
+            reporter.message(f"  {task.name}: the cached baseline stores fewer tokens than distance.kl_top asks for")
         else:
             sets[task.name] = cached
     missing = [task for task in suite.tasks if task.name not in sets]
@@ -129,9 +125,7 @@ def candidate_sets(
     ModelError, EvaluationError
         The model cannot be loaded or evaluated, or its tokenizer is not the baseline's.
     """
-    reporter.message(
-        f"candidate {model.identity.name}: evaluating {', '.join(task.name for task in suite.tasks)}"
-    )
+    reporter.message(f"candidate {model.identity.name}: evaluating {', '.join(task.name for task in suite.tasks)}")
     engine = load_model(suite, model, baseline)
     if reference:
         check_comparable(suite, model, engine, reference, reporter)
@@ -211,11 +205,7 @@ def _run_monitored(
     if early.stopped:
         reporter.message(f"  stopped after {early.items:,} of {early.total:,} items: the candidate is worse")
     else:
-        sets |= {
-            index: _run(evaluation, reporter)
-            for index, evaluation in enumerate(evaluations)
-            if index not in sets
-        }
+        sets |= {index: _run(evaluation, reporter) for index, evaluation in enumerate(evaluations) if index not in sets}
     return Evaluated([sets[index] for index in sorted(sets)], early)
 
 
@@ -241,9 +231,7 @@ def _too_few_tokens(suite: Suite, task: Task, cached: SampleSet) -> bool:
     return distance.kl_top == "whole" or stored < distance.kl_top
 
 
-def _run_id(
-    suite: Suite, model: LocatedModel, reference: Sequence[SampleSet], shard: tuple[int, int] | None
-) -> str:
+def _run_id(suite: Suite, model: LocatedModel, reference: Sequence[SampleSet], shard: tuple[int, int] | None) -> str:
     """Return an id that is the same whenever the same command evaluates the same model."""
     baseline = [[file.sha256 for file in sample_set.manifest.data_files] for sample_set in reference]
     tasks = [task.fingerprint for task in suite.tasks]

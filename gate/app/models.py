@@ -66,9 +66,7 @@ def check_comparable(
     record, runtime = baseline[0].manifest.model, engine.runtime
     # a server may not say which tokenizer it uses; the report then notes that
     if not (runtime.tokenizer and record.loaded_tokenizer):
-        reporter.message(
-            "  the engine does not report its tokenizer, so it is not compared with the baseline's"
-        )
+        reporter.message("  the engine does not report its tokenizer, so it is not compared with the baseline's")
     elif runtime.tokenizer != record.loaded_tokenizer:
         raise ModelError(
             f"candidate {model.identity.name}: its tokenizer is not the baseline's. The same text would become other "

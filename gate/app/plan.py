@@ -97,9 +97,7 @@ def _items_per_task(samples: ModelSamples) -> dict[str, int]:
     import pyarrow.compute as pc
 
     # repeats of an item are not items
-    return {
-        name: pc.count_distinct(task.table.column("item_id")).as_py() for name, task in samples.tasks.items()
-    }
+    return {name: pc.count_distinct(task.table.column("item_id")).as_py() for name, task in samples.tasks.items()}
 
 
 def _observed(first: ModelSamples, second: ModelSamples) -> tuple[dict[str, int], dict[str, float]]:

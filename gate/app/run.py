@@ -79,9 +79,7 @@ def run(
     spends = settings.decision.alpha_spending is not None
     if spends:
         history.read(series)
-    evaluated = candidate_sets(
-        suite, candidate, reporter, baseline=baseline, reference=reference, early_stop=True
-    )
+    evaluated = candidate_sets(suite, candidate, reporter, baseline=baseline, reference=reference, early_stop=True)
     candidate_samples = as_samples(evaluated.sets)
     with history.lock():
         earlier = history.read(series) if spends else []
@@ -120,9 +118,7 @@ def _judge(
     pairing = pair(baseline, candidate, names, allow_stopped=stopped)
     roles = {task.name: task.role for task in config.tasks}
     spending = spend(config.decision, [record.p_value for record in earlier])
-    decision = decide(
-        pairing.tasks, config.decision, config.distance, roles, config.samples.seed, spending, early
-    )
+    decision = decide(pairing.tasks, config.decision, config.distance, roles, config.samples.seed, spending, early)
     return pairing, decision
 
 

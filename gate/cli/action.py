@@ -42,9 +42,7 @@ def run_action(environment: Mapping[str, str]) -> int:
         report_no_verdict(environment, error.exit_code, str(error))
         raise
     except Exception as error:
-        report_no_verdict(
-            environment, ExitCode.EVALUATION, f"{type(error).__name__}: this is a bug in quantgate."
-        )
+        report_no_verdict(environment, ExitCode.EVALUATION, f"{type(error).__name__}: this is a bug in quantgate.")
         raise
 
 

@@ -10,12 +10,8 @@ import click
 
 @click.command()
 @click.argument("result", type=click.Path(path_type=Path))
-@click.option(
-    "--pr", type=click.IntRange(min=1), help="Number of the pull request; default: looked up by the commit."
-)
-@click.option(
-    "--name", default="quantgate", show_default=True, help="Name of the gate; each name has its own comment."
-)
+@click.option("--pr", type=click.IntRange(min=1), help="Number of the pull request; default: looked up by the commit.")
+@click.option("--name", default="quantgate", show_default=True, help="Name of the gate; each name has its own comment.")
 @click.option("--repo", help="owner/name; default: GITHUB_REPOSITORY.")
 @click.option("--sha", help="Commit that was evaluated; default: from the workflow_run event.")
 @click.option("--status-context", help="Also set a commit status of this name; never for a fork.")

@@ -21,16 +21,10 @@ _FORMS: tuple[Form, ...] = ("json", "markdown", "html", "junit")
 @click.argument("baseline", type=click.Path(path_type=Path))
 @click.argument("candidate", type=click.Path(path_type=Path))
 @click.option("--metric", help="Metric to compare if the files have several.")
-@click.option(
-    "--filter", "filter_name", help="Filter to compare if LM Evaluation Harness files have several."
-)
+@click.option("--filter", "filter_name", help="Filter to compare if LM Evaluation Harness files have several.")
 @click.option("--task", "tasks", multiple=True, help="Compare only this task; may be repeated.")
-@click.option(
-    "--advisory", multiple=True, help="Report this task, but exclude it from the verdict; may be repeated."
-)
-@click.option(
-    "--allow-partial", is_flag=True, help="Compare the items that both sides have, and say what is left out."
-)
+@click.option("--advisory", multiple=True, help="Report this task, but exclude it from the verdict; may be repeated.")
+@click.option("--allow-partial", is_flag=True, help="Compare the items that both sides have, and say what is left out.")
 @options.alpha
 @options.rule
 @click.option(
@@ -53,13 +47,9 @@ _FORMS: tuple[Form, ...] = ("json", "markdown", "html", "junit")
     show_default=True,
     help="Exit code of INCONCLUSIVE: 0 (pass) or 3 (fail).",
 )
-@click.option(
-    "--max-flip-rate", type=options.Number(0, 1), help="FAIL if a larger proportion of items flips."
-)
+@click.option("--max-flip-rate", type=options.Number(0, 1), help="FAIL if a larger proportion of items flips.")
 @click.option("--max-kl", type=options.Number(0), help="FAIL if the mean KL divergence (nats) is larger.")
-@click.option(
-    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the simulated p-values."
-)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the simulated p-values.")
 @click.option("--json", help="Write result.json here; - for standard output.")
 @click.option("--markdown", help="Write the Markdown report here; - for standard output.")
 @click.option("--html", help="Write the HTML report here.")

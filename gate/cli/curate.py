@@ -11,9 +11,7 @@ from gate.cli import options
 
 @click.command()
 @options.config
-@click.option(
-    "-o", "--out", type=click.Path(path_type=Path), required=True, help="Folder for the lists of items."
-)
+@click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="Folder for the lists of items.")
 @click.option("--runs", type=click.IntRange(2, 100), default=10, show_default=True, help="Answers per item.")
 @click.option(
     "--temperature",
@@ -24,9 +22,7 @@ from gate.cli import options
 )
 @click.option("--task", "tasks", multiple=True, help="Curate only this task; may be repeated.")
 @options.quiet
-def command(
-    config_path: Path, out: Path, runs: int, temperature: float, tasks: tuple[str, ...], quiet: bool
-) -> int:
+def command(config_path: Path, out: Path, runs: int, temperature: float, tasks: tuple[str, ...], quiet: bool) -> int:
     """Keep the items that the baseline gets right sometimes but not always.
 
     The baseline answers each item several times. One file per task is written to --out, for `items:` of the task in

@@ -69,9 +69,7 @@ def command(folder: Path, items: int | None, quiet: bool) -> int:
             f"{time.monotonic() - candidate_started:.0f}",
         )
     terminal.out.print(table)
-    terminal.out.print(
-        Text(f"Reports: {folder}/report-*.html and .md. Total: {time.monotonic() - started:.0f} s.")
-    )
+    terminal.out.print(Text(f"Reports: {folder}/report-*.html and .md. Total: {time.monotonic() - started:.0f} s."))
     if unexpected:
         terminal.err.print(Text(f"unexpected verdict: {', '.join(unexpected)}"))
         return int(ExitCode.EVALUATION)

@@ -29,9 +29,7 @@ class Shard(click.ParamType):  # type: ignore[type-arg]
 @click.command()
 @click.argument("model", required=False)
 @options.config
-@click.option(
-    "-o", "--out", type=click.Path(path_type=Path), required=True, help="Folder for the sample sets."
-)
+@click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="Folder for the sample sets.")
 @click.option("--baseline", "as_baseline", is_flag=True, help="Evaluate the baseline of gate.yml instead.")
 @click.option(
     "--dtype",

@@ -11,9 +11,7 @@ from gate.cli import options
 
 @click.command()
 @options.config
-@click.option(
-    "--store", help="The store: a folder or a URL (s3://, gs://, hf://); default: samples.store of gate.yml."
-)
+@click.option("--store", help="The store: a folder or a URL (s3://, gs://, hf://); default: samples.store of gate.yml.")
 @click.option("--series", help="Only runs of this series; a prefix of its id is enough.")
 @click.option("--last", type=click.IntRange(1), help="Only the last N runs.")
 @click.option(

@@ -11,17 +11,11 @@ from gate.cli import options
 
 @click.command()
 @click.argument("shards", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option(
-    "-o", "--out", type=click.Path(path_type=Path), help="Folder for the merged sets, one per task."
-)
-@click.option(
-    "--into-store", is_flag=True, help="Write the sets to the store of gate.yml, as the baseline's sets."
-)
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder for the merged sets, one per task.")
+@click.option("--into-store", is_flag=True, help="Write the sets to the store of gate.yml, as the baseline's sets.")
 @options.config
 @options.quiet
-def command(
-    shards: tuple[Path, ...], out: Path | None, into_store: bool, config_path: Path, quiet: bool
-) -> int:
+def command(shards: tuple[Path, ...], out: Path | None, into_store: bool, config_path: Path, quiet: bool) -> int:
     """Merge the SHARDS that `gate evaluate --shard i/n` wrote into one complete set per task.
 
     Each of SHARDS is the --out folder of one shard. All shards of a task must be given, each once, and all must be of

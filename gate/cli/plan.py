@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("baseline", type=click.Path(path_type=Path), required=False)
 @click.argument("second", type=click.Path(path_type=Path), required=False)
-@click.option(
-    "--n", type=click.IntRange(1), help="Number of items of a single task, if no samples are given."
-)
+@click.option("--n", type=click.IntRange(1), help="Number of items of a single task, if no samples are given.")
 @click.option(
     "--flip-rate",
     type=options.Number(0, 1, min_open=True),

@@ -28,9 +28,7 @@ def command(config_path: Path, force_baseline: bool, json_path: str | None, quie
     from gate.common.files import write_text
     from gate.report import to_json
 
-    result = run(
-        config_path, force_baseline=force_baseline, reporter=Terminal(quiet, print_json=json_path == "-")
-    )
+    result = run(config_path, force_baseline=force_baseline, reporter=Terminal(quiet, print_json=json_path == "-"))
     if json_path not in (None, "-"):
         write_text(Path(json_path), to_json(result))
     return result.exit_code

@@ -12,8 +12,7 @@ from gate.errors import SampleError
 
 _BOM = b"\xef\xbb\xbf"
 _LINE_HINT = (
-    "Each line must be one JSON object in UTF-8. "
-    "Check whether the file was cut, or written by two processes at once."
+    "Each line must be one JSON object in UTF-8. Check whether the file was cut, or written by two processes at once."
 )
 
 

@@ -72,9 +72,7 @@ def pick_choice(
         values = [value - prior for value, prior in zip(values, unconditioned, strict=True)]
     elif metric in ("acc_norm", "acc_bytes"):
         lengths = [len(choice.encode()) if metric == "acc_bytes" else len(choice) for choice in choices]
-        values = [
-            value / length if length else float("-inf") for value, length in zip(values, lengths, strict=True)
-        ]
+        values = [value / length if length else float("-inf") for value, length in zip(values, lengths, strict=True)]
     return values.index(max(values))
 
 

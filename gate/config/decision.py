@@ -17,9 +17,7 @@ class AlphaSpending(Section):
         "LORD++, which computes the level from earlier runs; decision.alpha bounds the false discovery rate."
     )
     alarms: float = Field(1.0, gt=0, description="yearly: expected number of false alarms in `runs` runs.")
-    runs: int = Field(
-        365, ge=1, description="yearly: number of runs in the period, e.g. one per night for a year."
-    )
+    runs: int = Field(365, ge=1, description="yearly: number of runs in the period, e.g. one per night for a year.")
 
 
 class EarlyStop(Section):
@@ -28,9 +26,7 @@ class EarlyStop(Section):
     alpha: OpenProportion = Field(
         0.01, description="Part of decision.alpha for early stopping; the final test uses the rest."
     )
-    every: int = Field(
-        256, ge=16, le=4096, description="Number of items, over all gating tasks, between two tests."
-    )
+    every: int = Field(256, ge=16, le=4096, description="Number of items, over all gating tasks, between two tests.")
 
 
 class DecisionSettings(Section):
@@ -63,13 +59,9 @@ class DecisionSettings(Section):
     def _consistent(self) -> DecisionSettings:
         if self.early_stop is not None:
             if self.early_stop.alpha >= self.alpha:
-                raise ValueError(
-                    f"early_stop.alpha must be below alpha ({self.alpha:g}), because it is a part of it"
-                )
+                raise ValueError(f"early_stop.alpha must be below alpha ({self.alpha:g}), because it is a part of it")
             if self.margin > 0:
-                raise ValueError(
-                    "early_stop tests for any drop and cannot be used with a margin: remove one of them"
-                )
+                raise ValueError("early_stop tests for any drop and cannot be used with a margin: remove one of them")
             if self.alpha_spending is not None:
                 raise ValueError("early_stop and alpha_spending cannot be used together: remove one of them")
         return self
@@ -78,9 +70,7 @@ class DecisionSettings(Section):
 class DistanceSettings(Section):
     """How much the candidate's behaviour differs, better or worse. Affects the verdict only where a limit is set."""
 
-    max_flip_rate: Proportion | None = Field(
-        None, description="FAIL if the proportion of items that flip is larger."
-    )
+    max_flip_rate: Proportion | None = Field(None, description="FAIL if the proportion of items that flip is larger.")
     kl: bool = Field(
         True,
         description="Measure the KL divergence of the answer's first token, of a choice or generated text.",

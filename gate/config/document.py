@@ -23,9 +23,7 @@ def read_text(path: Path) -> str:
             "Create it (`gate schema` prints its JSON Schema), or set its path with --config.",
         ) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"{path} cannot be read: {error}", "It must be a readable text file in UTF-8."
-        ) from None
+        raise ConfigError(f"{path} cannot be read: {error}", "It must be a readable text file in UTF-8.") from None
 
 
 def parse_document(text: str, path: Path) -> tuple[dict[str, Any], dict[KeyPath, int]]:
@@ -73,9 +71,7 @@ class _Loader(yaml.SafeLoader):
         try:
             return super().construct_object(node, deep)
         except ValueError as error:  # PyYAML does not catch those of int() and date(), e.g. for 2024-13-45
-            raise yaml.constructor.ConstructorError(
-                problem=str(error), problem_mark=node.start_mark
-            ) from None
+            raise yaml.constructor.ConstructorError(problem=str(error), problem_mark=node.start_mark) from None
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys: set[str] = set()

@@ -37,9 +37,7 @@ class EngineSettings(Section):
     replicas: int = Field(
         1, ge=1, le=1024, description="Number of copies of the model; more than 1 run on Ray workers."
     )
-    address: str | None = Field(
-        None, description="Address of a Ray cluster; null starts one on this machine."
-    )
+    address: str | None = Field(None, description="Address of a Ray cluster; null starts one on this machine.")
     device: str = Field(
         "auto",
         pattern=r"^(auto|cpu|cuda(:\d+)?|balanced)$",

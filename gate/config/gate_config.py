@@ -51,9 +51,7 @@ class GateConfig(Section):
         if duplicates:
             raise ValueError(f"task names must be unique; used more than once: {', '.join(duplicates)}")
         if not any(task.role == "gating" for task in self.tasks):
-            raise ValueError(
-                "all tasks are advisory, so the verdict could never be FAIL; make at least one gating"
-            )
+            raise ValueError("all tasks are advisory, so the verdict could never be FAIL; make at least one gating")
         clustered = [task.name for task in self.tasks if task.role == "gating" and task.cluster is not None]
         if self.decision.early_stop is not None and clustered:
             raise ValueError(

@@ -14,9 +14,7 @@ class ModelSettings(Section):
     """One model: its weights, tokenizer and number format."""
 
     model: str = Field(min_length=1, description="A folder, or a model name on the Hugging Face hub.")
-    revision: str | None = Field(
-        None, description="Revision on the hub: preferably a commit, else a tag or branch."
-    )
+    revision: str | None = Field(None, description="Revision on the hub: preferably a commit, else a tag or branch.")
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field(
         "auto", description="Number format of the weights; auto keeps the format of the checkpoint."
     )

@@ -33,9 +33,7 @@ class Override:
     name: str
 
 
-def overlay(
-    data: dict[str, Any], lines: dict[KeyPath, int], path: Path, overrides: Sequence[Override]
-) -> LoadedConfig:
+def overlay(data: dict[str, Any], lines: dict[KeyPath, int], path: Path, overrides: Sequence[Override]) -> LoadedConfig:
     """Override values and validate the result.
 
     Parameters

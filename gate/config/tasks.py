@@ -27,9 +27,7 @@ class TaskSettings(Section):
         "multiple_choice",
         description="multiple_choice compares log-likelihoods; generate_until generates text.",
     )
-    prompt: str | None = Field(
-        None, description="Jinja2 template of the prompt, with the fields of the document."
-    )
+    prompt: str | None = Field(None, description="Jinja2 template of the prompt, with the fields of the document.")
     choices: str | list[str] | None = Field(
         None, description="Jinja2 expression for the list of choices, or a list of templates."
     )
@@ -67,9 +65,7 @@ class TaskSettings(Section):
     stop: list[str] = Field(
         default_factory=list, description="generate_until: generation ends at the first of these strings."
     )
-    max_tokens: int = Field(
-        64, ge=1, le=32768, description="generate_until: longest generated text, in tokens."
-    )
+    max_tokens: int = Field(64, ge=1, le=32768, description="generate_until: longest generated text, in tokens.")
     extract: str | None = Field(
         None,
         description="generate_until: regular expression that extracts the answer from the generated text (its first "
@@ -121,9 +117,7 @@ class TaskSettings(Section):
             raise ValueError(f"a {self.kind} task needs {' and '.join(missing)}")
         metrics = ("acc", "acc_norm") if multiple_choice else ("exact_match",)
         if self.metric is not None and self.metric not in metrics:
-            raise ValueError(
-                f"metric {self.metric} does not fit a {self.kind} task; use {' or '.join(metrics)}"
-            )
+            raise ValueError(f"metric {self.metric} does not fit a {self.kind} task; use {' or '.join(metrics)}")
         if multiple_choice and (self.stop or self.extract is not None):
             raise ValueError("stop and extract belong to generate_until tasks")
         if any(not stop for stop in self.stop):

@@ -49,12 +49,8 @@ class TaskResult(ResultSection):
     test: TestName
     p_exact: float = Field(description="One-sided p-value of `test`.")
     p_mid: float | None = Field(description="McNemar's mid-p; reported only, never decides.")
-    p_holm: float | None = Field(
-        description="p_exact adjusted by Holm over the gating tasks; null for advisory tasks."
-    )
-    can_reject: bool = Field(
-        description="False where Holm could not reject even if every flip were a regression."
-    )
+    p_holm: float | None = Field(description="p_exact adjusted by Holm over the gating tasks; null for advisory tasks.")
+    can_reject: bool = Field(description="False where Holm could not reject even if every flip were a regression.")
     detectable_drop: float | None = Field(
         alias="mde", description="Smallest true drop that the task's own test detects with the stated power."
     )
@@ -64,9 +60,7 @@ class TaskResult(ResultSection):
     )
     kl_median: float | None
     kl_p99: float | None = Field(description="99th percentile.")
-    same_top_rate: float | None = Field(
-        description="Share of items whose most likely first token is the baseline's."
-    )
+    same_top_rate: float | None = Field(description="Share of items whose most likely first token is the baseline's.")
     subtasks: list[TaskResult] = Field(
         default_factory=list, description="The subtasks of a group, each tested alone; they never decide."
     )
@@ -156,9 +150,7 @@ class Spending(ResultSection):
 class EarlyStopping(ResultSection):
     """The e-process over the flips of the gating tasks, monitored during the evaluation."""
 
-    alpha: float = Field(
-        description="Share of decision.alpha for stopping early; the final test has the rest."
-    )
+    alpha: float = Field(description="Share of decision.alpha for stopping early; the final test has the rest.")
     log_e_value: float = Field(description="Natural logarithm of the e-value at the last look.")
     stopped: bool = Field(description="Whether the e-value reached 1 / alpha, which ended the evaluation.")
     items: int = Field(description="Items of the gating tasks that were answered.")

@@ -104,9 +104,7 @@ def detectable_drop(decision: Decision) -> str:
         reason = "With a margin" if decision.margin > 0 else "For this mix of scores"
         text = f"{reason}, only the detectable drop of each task is known (`mde` in the JSON result)."
     if sensitivity.blind_tasks:
-        text += (
-            f" Tasks with too few flips to be significant on their own: {', '.join(sensitivity.blind_tasks)}."
-        )
+        text += f" Tasks with too few flips to be significant on their own: {', '.join(sensitivity.blind_tasks)}."
     return text
 
 
@@ -128,9 +126,7 @@ def early_stop(decision: Decision) -> str | None:
         return None
     evidence = _evidence(early)
     if not early.stopped:
-        return (
-            f"The stopping threshold was not reached ({evidence}); all {early.total:,} items were evaluated."
-        )
+        return f"The stopping threshold was not reached ({evidence}); all {early.total:,} items were evaluated."
     if early.items >= early.total:
         return f"The stopping threshold was reached at the last of {early.total:,} gating items ({evidence})."
     saved = early.total - early.items

@@ -100,14 +100,8 @@ def border_questions(countries: dict[str, Country]) -> list[Question]:
     """
     questions: list[Question] = []
     for country in countries.values():
-        near = country.neighbours.union(
-            *(countries[iso].neighbours for iso in country.neighbours if iso in countries)
-        )
-        far = [
-            other.name
-            for other in countries.values()
-            if _is_distractor(country, other) and other.iso not in near
-        ]
+        near = country.neighbours.union(*(countries[iso].neighbours for iso in country.neighbours if iso in countries))
+        far = [other.name for other in countries.values() if _is_distractor(country, other) and other.iso not in near]
         known = sorted(iso for iso in country.neighbours if iso in countries)
         if not known or len(far) < N_CHOICES - 1:
             continue

@@ -89,9 +89,7 @@ def write_int8(baseline: Path, dest: Path) -> None:
     try:
         from torchao.quantization import Int8WeightOnlyConfig
     except ImportError as error:
-        raise ModelError(
-            f"the int8 candidate needs torchao: {error}", "Run: pip install 'quantgate[demo]'"
-        ) from error
+        raise ModelError(f"the int8 candidate needs torchao: {error}", "Run: pip install 'quantgate[demo]'") from error
     import torch
     from transformers import AutoModelForCausalLM, TorchAoConfig
 

@@ -10,9 +10,7 @@ from gate.github.client import Client, GitHubError
 from gate.github.context import Context, on_github, read_context
 from gate.github.inputs import raw_input
 
-_ADD_PERMISSION = (
-    "Add it to the job's permissions. A fork's token cannot have it; see examples/fork-safe-*.yml."
-)
+_ADD_PERMISSION = "Add it to the job's permissions. A fork's token cannot have it; see examples/fork-safe-*.yml."
 
 
 def examine_github(environment: Mapping[str, str]) -> list[Finding]:

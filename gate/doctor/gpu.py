@@ -143,9 +143,7 @@ def examine_gpu(driver: Driver, torch: Torch, wanted: Iterable[str]) -> Finding:
             return Finding("GPU", "problem", text, "Numbers start at 0.")
         if torch.error is not None:
             text = f"torch sees {torch.count} GPU(s), but cannot use all of them: {torch.error}."
-            remedy = (
-                "Check with nvidia-smi whether another process holds it; CUDA_VISIBLE_DEVICES can exclude it."
-            )
+            remedy = "Check with nvidia-smi whether another process holds it; CUDA_VISIBLE_DEVICES can exclude it."
             return Finding("GPU", state, text, remedy)
         name = listed or f"{torch.count} GPU(s)"
         return Finding("GPU", "ok", f"{name}; driver {version}; torch sees {torch.count}.")

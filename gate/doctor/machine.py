@@ -13,9 +13,7 @@ from gate.doctor.models import Weights
 _LOW_DISK = 2**27  # bytes; a task of 10,000 items takes up to 10 MiB
 
 
-def examine_memory(
-    weights: Sequence[Weights], free: int, gpus: Sequence[tuple[int, int]] = ()
-) -> list[Finding]:
+def examine_memory(weights: Sequence[Weights], free: int, gpus: Sequence[tuple[int, int]] = ()) -> list[Finding]:
     """Check whether each model fits into memory; they are loaded one after another.
 
     Parameters

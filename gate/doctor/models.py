@@ -112,8 +112,6 @@ def _hub_bytes(settings: ModelSettings, revision: str | None) -> tuple[int | Non
         by_suffix = ([name for name in sizes if name.endswith(suffix)] for suffix in _WEIGHTS)
         names = next((names for names in by_suffix if names), [])
     missing = [
-        name
-        for name in names
-        if not isinstance(try_to_load_from_cache(settings.model, name, revision=revision), str)
+        name for name in names if not isinstance(try_to_load_from_cache(settings.model, name, revision=revision), str)
     ]
     return sum(sizes[name] for name in names), sum(sizes[name] for name in missing)

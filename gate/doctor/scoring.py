@@ -18,9 +18,7 @@ def examine_scoring(loaded: LoadedConfig) -> Finding:
     settings = loaded.config.candidate
     engine = loaded.config.engine_of(settings)
     if engine.kind != "transformers":
-        return Finding(
-            "scoring", "ok", f"{settings.model} is scored by its server; there is nothing to check."
-        )
+        return Finding("scoring", "ok", f"{settings.model} is scored by its server; there is nothing to check.")
     if settings.tokenizer == "baseline":
         settings = settings.model_copy(update={"tokenizer": loaded.config.baseline.model})
     from gate.engines import fetch, locate

@@ -24,9 +24,7 @@ def missing_packages() -> ModelError | None:
     return None
 
 
-def examine_software(
-    torch: Torch | None, missing: ModelError | None, loads_models: bool | None
-) -> list[Finding]:
+def examine_software(torch: Torch | None, missing: ModelError | None, loads_models: bool | None) -> list[Finding]:
     """List the installed versions; `loads_models`: whether gate.yml needs the `missing` packages, None without one."""
     system = f"{platform.system()} {platform.machine()}"
     findings = [

@@ -87,14 +87,10 @@ class Engine(Protocol):
         If the last message is the assistant's, the prompt leaves it open for the model to continue.
         """
 
-    def loglikelihood(
-        self, requests: Sequence[LoglikelihoodRequest], progress: Progress
-    ) -> list[LoglikelihoodAnswer]:
+    def loglikelihood(self, requests: Sequence[LoglikelihoodRequest], progress: Progress) -> list[LoglikelihoodAnswer]:
         """Answer log-likelihood requests."""
 
-    def loglikelihood_rolling(
-        self, requests: Sequence[RollingRequest], progress: Progress
-    ) -> list[RollingAnswer]:
+    def loglikelihood_rolling(self, requests: Sequence[RollingRequest], progress: Progress) -> list[RollingAnswer]:
         """Answer rolling requests."""
 
     def generate_until(self, requests: Sequence[GenerateRequest], progress: Progress) -> list[GenerateAnswer]:

@@ -48,9 +48,7 @@ def connect(settings: EngineSettings) -> Any:
                 ray.init(address="local", include_dashboard=False, object_store_memory=_STORE, **options)
             else:
                 host, _, port = settings.address.removeprefix("ray://").rpartition(":")
-                if (
-                    host and port.isdigit()
-                ):  # fails immediately if nothing listens; Ray retries for five minutes
+                if host and port.isdigit():  # fails immediately if nothing listens; Ray retries for five minutes
                     socket.create_connection((host.strip("[]"), int(port)), _CONNECT_TIMEOUT).close()
                 ray.init(address=settings.address, **options)
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:

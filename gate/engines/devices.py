@@ -57,7 +57,5 @@ def resolve_device(device: str) -> str:
         return device
     index = int(device.partition(":")[2] or 0)
     if index >= count:
-        raise EvaluationError(
-            f"engine.device is {device}, but only {count} GPU(s) are visible.", "Numbers start at 0."
-        )
+        raise EvaluationError(f"engine.device is {device}, but only {count} GPU(s) are visible.", "Numbers start at 0.")
     return f"cuda:{index}"

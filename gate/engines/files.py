@@ -34,9 +34,7 @@ def check_weights(folder: Path, settings: ModelSettings) -> None:
     if settings.gguf_file is not None:
         if not (folder / settings.gguf_file).is_file():
             files = ", ".join(_names(folder.glob("*.gguf"))) or "none"
-            raise ModelError(
-                f"model {name}: no file {settings.gguf_file} in {folder}; GGUF files there: {files}."
-            )
+            raise ModelError(f"model {name}: no file {settings.gguf_file} in {folder}; GGUF files there: {files}.")
         return
     if not (folder / "config.json").is_file():
         gguf = _names(folder.glob("*.gguf"))

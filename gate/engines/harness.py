@@ -94,9 +94,7 @@ class QuantgateLM(LM):  # type: ignore[misc]  # lm_eval is untyped
         ]
         answers = self.engine.loglikelihood(grouped, lambda _: None)
         if not all(answer.greedy for answer in answers):
-            _LOG.warning(
-                "the engine does not report greedy texts: metrics that use them (LAMBADA's acc) are 0"
-            )
+            _LOG.warning("the engine does not report greedy texts: metrics that use them (LAMBADA's acc) are 0")
         results: dict[int, tuple[float, bool]] = {}
         for indices, answer in zip(by_context.values(), answers, strict=True):
             greedy = answer.greedy or (False,) * len(indices)
@@ -118,9 +116,7 @@ class QuantgateLM(LM):  # type: ignore[misc]  # lm_eval is untyped
             settings = generation(request.args[1], f"task {request.task_name}")
             seed = draw_seed(self._seed, context, repeats[context]) if settings.temperature > 0 else 0
             repeats[context] += 1
-            converted.append(
-                GenerateRequest(context, settings.stop, settings.max_tokens, settings.temperature, seed)
-            )
+            converted.append(GenerateRequest(context, settings.stop, settings.max_tokens, settings.temperature, seed))
         answers = self.engine.generate_until(converted, lambda _: None)
         return self._cached("generate_until", requests, [answer.text for answer in answers])
 

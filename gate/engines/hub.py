@@ -31,9 +31,7 @@ def commit(settings: ModelSettings) -> str:
         except HfHubHTTPError:
             raise
         except (OSError, HTTPError):  # connection errors are not OSErrors
-            snapshot = snapshot_download(
-                name, revision=revision, allow_patterns=["config.json"], local_files_only=True
-            )
+            snapshot = snapshot_download(name, revision=revision, allow_patterns=["config.json"], local_files_only=True)
             return Path(snapshot).name  # the commit
 
 

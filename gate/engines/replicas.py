@@ -133,9 +133,7 @@ class ReplicaEngine:
         self._runtimes: list[Runtime] = [_raise_error(result) for result in results]
         hardware = sorted({runtime.hardware for runtime in self._runtimes})
         if len(hardware) > 1:
-            _LOG.warning(
-                "the replicas run on different hardware, which may round differently: %s", ", ".join(hardware)
-            )
+            _LOG.warning("the replicas run on different hardware, which may round differently: %s", ", ".join(hardware))
 
     def _wait_for_all(self, futures: list[Any]) -> list[Any]:
         """Return the results of all workers; on a shared cluster they may have to wait for room."""
@@ -144,9 +142,7 @@ class ReplicaEngine:
             if not waiting:
                 return list(self._ray.get(futures))
             self._ray.get(ready)  # raises the error of a failed worker
-            _LOG.warning(
-                "%d of %d Ray workers have loaded the model; still waiting", len(ready), len(futures)
-            )
+            _LOG.warning("%d of %d Ray workers have loaded the model; still waiting", len(ready), len(futures))
 
     @property
     def runtime(self) -> Runtime:
@@ -163,15 +159,11 @@ class ReplicaEngine:
         (prompt,) = self._distribute("render_chat", [messages], lambda _: None)
         return str(prompt)
 
-    def loglikelihood(
-        self, requests: Sequence[LoglikelihoodRequest], progress: Progress
-    ) -> list[LoglikelihoodAnswer]:
+    def loglikelihood(self, requests: Sequence[LoglikelihoodRequest], progress: Progress) -> list[LoglikelihoodAnswer]:
         """Answer log-likelihood requests, in their order."""
         return self._distribute("loglikelihood", requests, progress)
 
-    def loglikelihood_rolling(
-        self, requests: Sequence[RollingRequest], progress: Progress
-    ) -> list[RollingAnswer]:
+    def loglikelihood_rolling(self, requests: Sequence[RollingRequest], progress: Progress) -> list[RollingAnswer]:
         """Answer rolling requests, in their order."""
         return self._distribute("loglikelihood_rolling", requests, progress)
 
@@ -235,9 +227,7 @@ def _retry(chunk: Chunk, requests: Sequence[Any], error: Exception) -> Chunk:
             f"{len(requests)}, the first of which begins {text[:60]!r}. The last error: {reason}",
             "A request may need more memory than a worker has: lower engine.max_batch_tokens, and see Ray's log.",
         )
-    _LOG.warning(
-        "a Ray worker stopped (%s); requests %d to %d are repeated", reason, chunk.start + 1, chunk.stop
-    )
+    _LOG.warning("a Ray worker stopped (%s); requests %d to %d are repeated", reason, chunk.start + 1, chunk.stop)
     return replace(chunk, losses=losses)
 
 

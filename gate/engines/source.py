@@ -94,9 +94,7 @@ def locate(settings: ModelSettings, base: Path, engine: EngineSettings | None = 
     return ModelSource(settings, folder, None, None, commit)
 
 
-def fetch(
-    source: ModelSource, engine: EngineSettings, base: Path, baseline: ModelSource | None
-) -> ModelSource:
+def fetch(source: ModelSource, engine: EngineSettings, base: Path, baseline: ModelSource | None) -> ModelSource:
     """Download a hub model if it is not cached, and locate its tokenizer.
 
     Parameters
@@ -188,9 +186,7 @@ def _fetch_tokenizer(source: ModelSource, base: Path) -> Path | None:
     tokenizer = _tokenizer_model(source.settings)
     if tokenizer is None:
         return None
-    return _local_folder(tokenizer, base) or hub.download(
-        tokenizer, source.tokenizer_revision, TOKENIZER_PATTERNS
-    )
+    return _local_folder(tokenizer, base) or hub.download(tokenizer, source.tokenizer_revision, TOKENIZER_PATTERNS)
 
 
 def _baseline_tokenizer(baseline: ModelSource, engine: EngineSettings, base: Path) -> Path | None:

@@ -94,8 +94,7 @@ def _answer_batch(
     sent = [request for *_, requests in batch for request in requests]
     answers = iter(_send(sent, engine, _count_items(progress, len(sent), len(items))))
     rows = [
-        _row(task, item, repeat, requests[0], [next(answers) for _ in requests])
-        for item, repeat, requests in batch
+        _row(task, item, repeat, requests[0], [next(answers) for _ in requests]) for item, repeat, requests in batch
     ]
     return pa.Table.from_pylist(rows, schema=SAMPLE_SCHEMA)
 
@@ -159,9 +158,7 @@ def _row(task: Task, item: Item, repeat: int, first: Request, answers: Sequence[
         _refuse_nan(item, answer)
     scored = task.score(item, answers)
     tokens = [
-        (answer.tokens, answer.tokens)
-        if isinstance(answer, RollingAnswer)
-        else (answer.tokens_in, answer.tokens_out)
+        (answer.tokens, answer.tokens) if isinstance(answer, RollingAnswer) else (answer.tokens_in, answer.tokens_out)
         for answer in answers
     ]
     row: dict[str, object] = {

@@ -16,9 +16,7 @@ from gate.samples.record import TaskSamples
 from gate.tasks import Curation, Task
 
 
-def sample_choices(
-    task: Task, samples: TaskSamples, runs: int, temperature: float, seed: int
-) -> dict[str, float]:
+def sample_choices(task: Task, samples: TaskSamples, runs: int, temperature: float, seed: int) -> dict[str, float]:
     """Answer multiple-choice items `runs` times, by sampling from the log-likelihoods of the baseline's samples.
 
     Return the share of right answers by item id.

@@ -96,10 +96,7 @@ class Plan:
             else digest([data_file.sha256 for data_file in self.baseline.manifest.data_files]),
             "top tokens": str(self.top_tokens),
             "quantgate": __version__,
-            **{
-                key: value if isinstance(value, str) else canonical_json(value)
-                for key, value in environment.items()
-            },
+            **{key: value if isinstance(value, str) else canonical_json(value) for key, value in environment.items()},
             **_library_versions(runtime),
         }
 

@@ -142,9 +142,7 @@ class PartialSet:
 
     def drop_other_methods(self, method: str) -> None:
         """Drop data files whose scoring method differs from `method`; an empty method matches all."""
-        other = [
-            index for index, file in self._finished.items() if method and file.method not in ("", method)
-        ]
+        other = [index for index, file in self._finished.items() if method and file.method not in ("", method)]
         if other:
             previous = self._finished[other[0]].method
             self._message(
@@ -205,14 +203,10 @@ class PartialSet:
             else:
                 damaged += 1
         if damaged:
-            self._message(
-                f"{name}: {damaged} damaged data file(s) of the interrupted run are evaluated again"
-            )
+            self._message(f"{name}: {damaged} damaged data file(s) of the interrupted run are evaluated again")
         if self._finished:
             total = sum(self._sizes)
-            self._message(
-                f"{name}: resuming with {self.items} of {total} items done (started {journal.started})"
-            )
+            self._message(f"{name}: resuming with {self.items} of {total} items done (started {journal.started})")
 
     def _explain_others(self) -> None:
         """Report why interrupted runs with other settings are not resumed."""

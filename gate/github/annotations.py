@@ -21,9 +21,7 @@ Level = Literal["error", "warning", "notice"]
 _LEVELS: dict[str, Level] = {"FAIL": "error", "INCONCLUSIVE": "warning", "PASS": "notice"}
 
 
-def annotation(
-    level: Level, message: str, title: str = "", file: str | None = None, line: int | None = None
-) -> str:
+def annotation(level: Level, message: str, title: str = "", file: str | None = None, line: int | None = None) -> str:
     """Return the workflow command of one annotation; its texts are shortened and cannot form another command."""
     properties = {"file": file, "line": None if line is None else str(line), "title": title or None}
     return workflow_command(
@@ -55,13 +53,9 @@ def verdict_annotations(result: Result, file: str | None, lines: Mapping[str, in
     for task in shown:
         line = lines.get(task.task)
         title = f"quantgate: {task.task} is worse"
-        commands.append(
-            annotation("error", wording.task_summary(task), title, None if line is None else file, line)
-        )
+        commands.append(annotation("error", wording.task_summary(task), title, None if line is None else file, line))
     if len(worse) > len(shown):
-        commands.append(
-            annotation("error", f"{len(worse) - len(shown)} more tasks are worse; see the report.")
-        )
+        commands.append(annotation("error", f"{len(worse) - len(shown)} more tasks are worse; see the report."))
     return commands
 
 

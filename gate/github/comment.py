@@ -134,9 +134,7 @@ def author(client: Client) -> str:
         return ACTIONS_BOT
 
 
-def _delete(
-    client: Client, repository: str, comments: Sequence[Comment], warn: Callable[[str], None]
-) -> None:
+def _delete(client: Client, repository: str, comments: Sequence[Comment], warn: Callable[[str], None]) -> None:
     try:
         for comment in comments:
             client.delete(_path(repository, comment))

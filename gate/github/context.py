@@ -196,6 +196,4 @@ def _read_event(path: Path | None) -> Event:
     except ValidationError as error:
         problem = error.errors(include_input=False, include_url=False)[0]
         where = ".".join(map(str, problem["loc"])) or "the file"
-        raise ConfigError(
-            f"The event file {path} is not a GitHub event: {where}: {problem['msg']}."
-        ) from None
+        raise ConfigError(f"The event file {path} is not a GitHub event: {where}: {problem['msg']}.") from None

@@ -85,9 +85,7 @@ class Inputs(BaseModel):
         description="Path of gate.yml, relative to `working-directory`. Default: `gate.yml`, if it exists.",
     )
     working_directory: str = Field(".", description="Folder that relative paths in inputs start from.")
-    name: str = Field(
-        "quantgate", description="Name of this gate. Each name has its own pull-request comment."
-    )
+    name: str = Field("quantgate", description="Name of this gate. Each name has its own pull-request comment.")
     baseline: str | None = _overrides(
         "baseline.model",
         "The model that is served today: a folder, a `.gguf` file, or a model on the Hugging Face Hub.",
@@ -116,15 +114,9 @@ class Inputs(BaseModel):
         "samples.store", "Where sample sets are stored: a folder, or a URL such as s3://bucket/prefix."
     )
     device: str | None = _overrides("engine.device", "Device: auto, cpu, cuda, cuda:N or balanced.")
-    alpha: float | None = _overrides(
-        "decision.alpha", "False-positive rate of the whole decision (a proportion)."
-    )
-    rule: str | None = _overrides(
-        "decision.rule", "The test that decides: omnibus, pooled, max, fisher or holm."
-    )
-    margin: float | None = _overrides(
-        "decision.margin", "Tolerated drop (a proportion; 0.01 is one percentage point)."
-    )
+    alpha: float | None = _overrides("decision.alpha", "False-positive rate of the whole decision (a proportion).")
+    rule: str | None = _overrides("decision.rule", "The test that decides: omnibus, pooled, max, fisher or holm.")
+    margin: float | None = _overrides("decision.margin", "Tolerated drop (a proportion; 0.01 is one percentage point).")
     certify: Annotated[float | None, OrNone] = _overrides(
         "decision.certify",
         "PASS also requires proof that the mean drop is below this proportion; the value `none` disables it.",
@@ -192,9 +184,7 @@ def read_inputs(environment: Mapping[str, str]) -> tuple[Inputs, dict[str, str]]
             problems.append(f"input {name}: {_expected(problem['msg'])}; found {found!r}.")
     if problems:
         raise ConfigError("\n".join(problems), "docs/action.md and action.yml list all inputs.")
-    return inputs, {
-        name: values[name] for name, field in fields.items() if name in values and _extra(field, "key")
-    }
+    return inputs, {name: values[name] for name, field in fields.items() if name in values and _extra(field, "key")}
 
 
 def raw_input(environment: Mapping[str, str], name: str) -> str:

@@ -17,9 +17,7 @@ NO_VERDICT = "ERROR"
 """Value of `verdict` without a verdict, so that `if: steps.gate.outputs.verdict == 'PASS'` is false."""
 
 
-def verdict_outputs(
-    decision: Decision, loaded: LoadedConfig, environment: Mapping[str, str]
-) -> dict[str, str]:
+def verdict_outputs(decision: Decision, loaded: LoadedConfig, environment: Mapping[str, str]) -> dict[str, str]:
     """Return the outputs of a run with a verdict; the path of a file that was not written is empty."""
     files = loaded.config.report.files
     paths = {form: workspace_path(loaded.folder / name, environment) for form, name in files.items()}

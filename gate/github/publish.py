@@ -142,9 +142,7 @@ def _set_status(client: Client, context: Context, result: Result, name: str, mes
         post_status(client, context.repository, sha, name, state, text, context.run_url)
 
 
-def _post_comment(
-    client: Client, context: Context, result: Result, name: str, messages: Messages
-) -> str | None:
+def _post_comment(client: Client, context: Context, result: Result, name: str, messages: Messages) -> str | None:
     url = None
     with messages.refusal_as_warning("No pull-request comment", context, "pull-requests: write"):
         lookup = find_pull(context, client)

@@ -122,9 +122,7 @@ def _is_from(pull: PullRequest, home: Repository) -> bool:
     return pull.head.repo is not None and pull.head.repo.is_named(home.full_name)
 
 
-def _newest_open(
-    pulls: Iterable[PullRequest], sha: str, home: Repository | None = None
-) -> PullRequest | None:
+def _newest_open(pulls: Iterable[PullRequest], sha: str, home: Repository | None = None) -> PullRequest | None:
     """Return the newest open pull request with this head commit (in this repository, where given)."""
     matching = [
         pull

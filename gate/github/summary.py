@@ -11,9 +11,7 @@ SUMMARY_LIMIT = 1024 * 1024
 """GitHub's limit for a step's summary, in bytes. A longer summary is dropped whole."""
 
 
-def append_summary(
-    path: Path, result: Result, name: str | None = None, report_url: str | None = None
-) -> bool:
+def append_summary(path: Path, result: Result, name: str | None = None, report_url: str | None = None) -> bool:
     """Append the report to the step's summary, shortened to the space that is left; return False if there is none.
 
     Parameters

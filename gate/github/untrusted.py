@@ -93,9 +93,7 @@ def _walk(value: object) -> Iterator[tuple[_Location, object]]:
             pending += [(location, key) for key in current]
             pending += [(location if free else (*location, key), child) for key, child in current.items()]
         elif isinstance(current, list | tuple):
-            pending += [
-                (location if free else (*location, index), child) for index, child in enumerate(current)
-            ]
+            pending += [(location if free else (*location, index), child) for index, child in enumerate(current)]
 
 
 def _contradictions(result: Result) -> Iterator[str]:
@@ -119,9 +117,7 @@ def _contradictions(result: Result) -> Iterator[str]:
         optional = (task.p_mid, task.p_holm, task.same_top_rate)
         proportions += [value for value in optional if value is not None]
     early = result.early_stop
-    if early is not None and not (
-        0 < early.alpha < 1 and 0 <= early.items <= early.total and early.total >= 1
-    ):
+    if early is not None and not (0 < early.alpha < 1 and 0 <= early.items <= early.total and early.total >= 1):
         yield "the numbers of its early stop are inconsistent"
     if not all(0 <= value <= 1 for value in proportions):
         yield "a proportion or p-value is not between 0 and 1"

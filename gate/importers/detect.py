@@ -31,9 +31,7 @@ def kind_of(path: Path) -> Kind:
     if path.is_dir():
         return _folder_kind(path)
     if not path.exists():
-        raise SampleError(
-            f"{path} does not exist.", "Check the path; it is relative to the working directory."
-        )
+        raise SampleError(f"{path} does not exist.", "Check the path; it is relative to the working directory.")
     refuse_empty(path)
     suffix = path.suffix.lower()
     if suffix in LINES:
@@ -107,8 +105,6 @@ def _json_kind(path: Path) -> Kind:
     if "eval" in content and "version" in content:
         return Kind.INSPECT
     if "verdict" in content:
-        raise SampleError(
-            f"{path} is the result of a comparison, not samples.", "Render it with `gate report`."
-        )
+        raise SampleError(f"{path} is the result of a comparison, not samples.", "Render it with `gate report`.")
     keys = ", ".join(list(content)[:8]) or "(none)"
     raise SampleError(f"{path} is JSON, but not an Inspect log; its keys: {keys}.", READABLE)

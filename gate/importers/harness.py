@@ -116,9 +116,7 @@ def _item_ids(rows: Sequence[HarnessRow]) -> tuple[list[str], int]:
     return ids, duplicates
 
 
-def _samples(
-    file: TaskFile, rows: Sequence[HarnessRow], ids: Sequence[str], metric: str, where: str
-) -> TaskSamples:
+def _samples(file: TaskFile, rows: Sequence[HarnessRow], ids: Sequence[str], metric: str, where: str) -> TaskSamples:
     scores = [parse_score(row.metrics.get(metric), metric, f"{file.path}:{row.line}") for row in rows]
     unscored = [item_id for item_id, score in zip(ids, scores, strict=True) if score is None]
     refuse_unscored(unscored, len(ids), f"{where}: {metric}")

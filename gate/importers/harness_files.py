@@ -78,9 +78,7 @@ def find_task_files(path: Path) -> tuple[dict[str, TaskFile], list[str]]:
         _refuse_models(path, [(run.model, run) for run in candidates])
         newest[task] = candidates[-1]
         if len(candidates) > 1:
-            notes.append(
-                f"{task}: {len(candidates)} runs in the folder; read the newest, {newest[task].path.name}."
-            )
+            notes.append(f"{task}: {len(candidates)} runs in the folder; read the newest, {newest[task].path.name}.")
     _refuse_models(path, [(run.results.get("model_name"), run) for run in newest.values()])
     known = [run for run in newest.values() if run.model is not None]
     if len({run.model for run in known}) > 1:

@@ -129,10 +129,7 @@ def _row(line: int, row: Mapping[str, Any]) -> HarnessRow:
 def _requests(arguments: object) -> list[Sequence[Any]]:
     """Return the arguments of each request, which 0.4.3 and later log as {"gen_args_0": {"arg_0": ...}}."""
     if isinstance(arguments, Mapping):
-        return [
-            tuple(values.values()) if isinstance(values, Mapping) else (values,)
-            for values in arguments.values()
-        ]
+        return [tuple(values.values()) if isinstance(values, Mapping) else (values,) for values in arguments.values()]
     if not isinstance(arguments, list):
         raise TypeError(f"arguments is a {type(arguments).__name__}")
     return [request if isinstance(request, list) else [request] for request in arguments]

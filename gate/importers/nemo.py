@@ -114,9 +114,7 @@ def _run(results: Path, bundle: Path) -> _Run:
     return _Run(results, name, content)
 
 
-def _samples(
-    run: _Run, rows: Sequence[tuple[int, Mapping[str, Any]]], metric: str, notes: list[str]
-) -> TaskSamples:
+def _samples(run: _Run, rows: Sequence[tuple[int, Mapping[str, Any]]], metric: str, notes: list[str]) -> TaskSamples:
     columns: dict[str, list[Any]] = {name: [] for name in ("item_id", "repeat", "score", "output", "target")}
     unscored, failed, graceful = [], [], 0
     for line, row in rows:

@@ -134,9 +134,7 @@ def _one_metric(table: pa.Table, metric: str | None) -> tuple[pa.Table, list[str
     for task, names in candidates.items():
         chosen = selection.choose(task, names)
         if len(names) > 1:
-            dropped = pc.and_(
-                pc.equal(table.column("task"), task), pc.not_equal(table.column("metric"), chosen)
-            )
+            dropped = pc.and_(pc.equal(table.column("task"), task), pc.not_equal(table.column("metric"), chosen))
             table = table.filter(pc.invert(dropped))
     return table, selection.notes()
 
@@ -175,9 +173,7 @@ def _refuse_odd_repeats(table: pa.Table, path: Path) -> None:
     if "repeat" not in table.column_names:
         return
     values = table.column("repeat")
-    whole = pc.and_(
-        pc.equal(pc.floor(values), values), pc.and_(pc.greater_equal(values, 0), pc.less(values, 2**31))
-    )
+    whole = pc.and_(pc.equal(pc.floor(values), values), pc.and_(pc.greater_equal(values, 0), pc.less(values, 2**31)))
     odd = pc.invert(pc.fill_null(whole, False))
     hint = "Number the answers to the same item 0, 1, 2, ..., or leave the column out."
     _refuse(table, odd, "repeat", "not a non-negative integer", path, hint)

@@ -53,9 +53,7 @@ def _check_columns(columns: Sequence[str], path: Path) -> None:
         )
     repeated = sorted(name for name in _KNOWN if list(columns).count(name) > 1)
     if repeated:
-        raise SampleError(
-            f"{path}: more than one column is named {', '.join(repeated)}.", "Rename one of them."
-        )
+        raise SampleError(f"{path}: more than one column is named {', '.join(repeated)}.", "Rename one of them.")
 
 
 def _read_parquet(path: Path) -> pa.Table:
@@ -126,22 +124,16 @@ def _read_lines(path: Path) -> pa.Table:
 
     first = first_object(path) or {}
     schema = _lines_schema(first)
-    parse = pa_json.ParseOptions(
-        explicit_schema=schema, unexpected_field_behavior="ignore", newlines_in_values=False
-    )
+    parse = pa_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore", newlines_in_values=False)
 
     def read(block: int) -> pa.Table:
-        return pa_json.read_json(
-            path, read_options=pa_json.ReadOptions(block_size=block), parse_options=parse
-        )
+        return pa_json.read_json(path, read_options=pa_json.ReadOptions(block_size=block), parse_options=parse)
 
     try:
         table = _with_blocks(read, path)
     except pa.ArrowException:
         table = _lines_by_row(path)
-    columns = [
-        name for name in table.column_names if name in first or table.column(name).null_count < table.num_rows
-    ]
+    columns = [name for name in table.column_names if name in first or table.column(name).null_count < table.num_rows]
     _check_columns(list(dict.fromkeys([*first, *columns])), path)
     return table.select(columns)
 

@@ -82,9 +82,7 @@ def render_statement(result: Result, secrets: Sequence[str] = ()) -> str:
     return json.dumps(redact(statement, secrets), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _resource(
-    name: str, digest: str, annotations: Mapping[str, JsonValue], algorithm: str = "sha256"
-) -> Resource:
+def _resource(name: str, digest: str, annotations: Mapping[str, JsonValue], algorithm: str = "sha256") -> Resource:
     return {"name": name, "digest": {algorithm: digest}, "annotations": dict(annotations)}
 
 
@@ -98,9 +96,7 @@ def _model(role: str, about: Mapping[str, JsonValue]) -> Resource:
         return _resource(name, weights, annotations)
     if isinstance(revision, str) and re.fullmatch(r"[0-9a-f]{40}", revision):
         return _resource(name, revision, annotations, "gitCommit")
-    raise SampleError(
-        f"the result has no hash of the weights of the {role}, so it cannot be attested.", _REMEDY
-    )
+    raise SampleError(f"the result has no hash of the weights of the {role}, so it cannot be attested.", _REMEDY)
 
 
 def _tasks(result: Result) -> list[Resource]:
@@ -111,9 +107,7 @@ def _tasks(result: Result) -> list[Resource]:
         facts = sets.get(task.task) if isinstance(sets, dict) else None
         fingerprint = facts.get("task_fingerprint") if isinstance(facts, dict) else None
         if not isinstance(fingerprint, str):
-            raise SampleError(
-                f"the result has no fingerprint of task {task.task}, so it cannot be attested.", _REMEDY
-            )
+            raise SampleError(f"the result has no fingerprint of task {task.task}, so it cannot be attested.", _REMEDY)
         annotations: Resource = {
             "items": task.n,
             "metric": task.metric,

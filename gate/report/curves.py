@@ -67,10 +67,7 @@ def power_curves(result: Result) -> PowerCurves | None:
     return PowerCurves(
         drops=tuple(drops),
         decision=tuple(decision(drop) for drop in drops),
-        tasks={
-            task.task: tuple(curve(drop) for drop in drops)
-            for task, curve in zip(gating, powers, strict=True)
-        },
+        tasks={task.task: tuple(curve(drop) for drop in drops) for task, curve in zip(gating, powers, strict=True)},
         exact=len(gating) == 1,
     )
 

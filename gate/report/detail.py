@@ -100,9 +100,7 @@ def build_detail(pairing: Pairing, most_flips: int = MOST_FLIPS) -> Detail:
     """
     kinds = [_kinds(pair) for pair in pairing.tasks]
     keys = [
-        key
-        for order, pair in enumerate(pairing.tasks)
-        for key in _sort_keys(pair, kinds[order], order, most_flips)
+        key for order, pair in enumerate(pairing.tasks) for key in _sort_keys(pair, kinds[order], order, most_flips)
     ]
     keys.sort()
     kept = [(order, row) for *_, order, row in keys[:most_flips]]
@@ -113,10 +111,7 @@ def build_detail(pairing: Pairing, most_flips: int = MOST_FLIPS) -> Detail:
     histograms = (divergence_histogram(pair) for pair in pairing.tasks)
     return Detail(
         flips=tuple(details[key] for key in kept),
-        totals={
-            kind: sum(int(np.count_nonzero(codes == code)) for codes in kinds)
-            for code, kind in enumerate(KINDS)
-        },
+        totals={kind: sum(int(np.count_nonzero(codes == code)) for codes in kinds) for code, kind in enumerate(KINDS)},
         histograms=tuple(histogram for histogram in histograms if histogram is not None),
     )
 
@@ -145,9 +140,7 @@ def divergence_histogram(pair: PairedTask) -> Histogram | None:
 def _kinds(pair: PairedTask) -> npt.NDArray[np.int8]:
     """Return each item's index in `KINDS`; -1 where both answers are the same."""
     a, b = pair.baseline_score, pair.candidate_score
-    differs = pc.fill_null(
-        pc.not_equal(pair.baseline.column("output"), pair.candidate.column("output")), False
-    )
+    differs = pc.fill_null(pc.not_equal(pair.baseline.column("output"), pair.candidate.column("output")), False)
     codes = np.full(pair.n, -1, dtype=np.int8)
     codes[(a == b) & (a < 1.0) & differs.to_numpy(zero_copy_only=False)] = 2
     codes[b > a] = 1

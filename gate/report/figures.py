@@ -85,9 +85,7 @@ def drop_lines(result: Result) -> list[float]:
 
 def polyline(drops: Sequence[float], chances: Sequence[float], x: Scale) -> str:
     """Return the points of a curve in a square of 100 by 100, with y pointing down."""
-    return " ".join(
-        f"{x.at(drop):g},{100 * (1 - chance):.2f}" for drop, chance in zip(drops, chances, strict=True)
-    )
+    return " ".join(f"{x.at(drop):g},{100 * (1 - chance):.2f}" for drop, chance in zip(drops, chances, strict=True))
 
 
 @dataclass(frozen=True)

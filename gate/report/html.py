@@ -64,9 +64,7 @@ def render_html(result: Result, detail: Detail | None = None) -> str:
     )  # fmt: skip
 
 
-def _plot_data(
-    curves: PowerCurves | None, bars: figures.Bars | None, histograms: tuple[Histogram, ...]
-) -> str:
+def _plot_data(curves: PowerCurves | None, bars: figures.Bars | None, histograms: tuple[Histogram, ...]) -> str:
     """Return the data of the plots of single tasks, which the reader selects."""
     bins = slice(bars.first, bars.last) if bars else slice(0)
     return script_json(
@@ -75,10 +73,7 @@ def _plot_data(
             and {
                 "drops": [round(drop, 7) for drop in curves.drops],
                 "decision": [round(chance, 5) for chance in curves.decision],
-                "tasks": [
-                    [one_line(name), [round(chance, 5) for chance in own]]
-                    for name, own in curves.tasks.items()
-                ],
+                "tasks": [[one_line(name), [round(chance, 5) for chance in own]] for name, own in curves.tasks.items()],
             },
             "kl": bars
             and {

@@ -41,9 +41,7 @@ def flips_payload(detail: Detail, budget: int = BUDGET) -> Payload:
         if limit > _TEXT_LIMITS[-1]:
             # skip limits that are unlikely to save enough
             largest = 1.5 * limit * budget / len(text)
-            limit = next(
-                (lower for lower in _TEXT_LIMITS if lower < limit and lower <= largest), _TEXT_LIMITS[-1]
-            )
+            limit = next((lower for lower in _TEXT_LIMITS if lower < limit and lower <= largest), _TEXT_LIMITS[-1])
         else:
             kept = kept[: len(kept) // 2]
 

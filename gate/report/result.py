@@ -154,13 +154,9 @@ def read_result(path: Path) -> Result:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise SampleError(
-            f"{path} does not exist.", "`gate run` and `gate compare --json` write it."
-        ) from None
+        raise SampleError(f"{path} does not exist.", "`gate run` and `gate compare --json` write it.") from None
     except OSError as error:
-        raise SampleError(
-            f"{path} cannot be read: {error.strerror}.", "Check the path and its permissions."
-        ) from None
+        raise SampleError(f"{path} cannot be read: {error.strerror}.", "Check the path and its permissions.") from None
     except ValueError as error:
         raise SampleError(f"{path} is not JSON: {error}.", _WRITE_AGAIN) from None
     if not isinstance(data, dict) or "schema_version" not in data:

@@ -123,9 +123,7 @@ def pair(
         ]
         message = f"{len(missing)} task(s) are on one side only: {', '.join(missing[:5])}"
         if not allow_partial or not common:
-            raise SampleError(
-                f"{message}.", "Evaluate both models on the same tasks, or pass --allow-partial."
-            )
+            raise SampleError(f"{message}.", "Evaluate both models on the same tasks, or pass --allow-partial.")
         notes.append(f"{message}; they are left out.")
     paired = []
     for name in common:
@@ -145,9 +143,7 @@ def _align(
     _require_equal_facets(baseline, candidate)
     for side, samples in (("baseline", baseline), ("candidate", candidate)):
         if samples.table.num_rows == 0:
-            raise SampleError(
-                f"task {task}: the {side} has no samples.", "Evaluate it again, or leave the task out."
-            )
+            raise SampleError(f"task {task}: the {side} has no samples.", "Evaluate it again, or leave the task out.")
     aligned = align(task, baseline.table, candidate.table)
     if not aligned.left_out:
         return aligned, []
@@ -178,9 +174,7 @@ def _pair_task(samples: TaskSamples, aligned: Alignment, kl_from_baseline: bool)
         a, b = _averaged(a), _averaged(b)
     score_a, score_b = (table.column("score").to_numpy().astype(np.float64) for table in (a, b))
     binary = all(bool(np.isin(score, (0.0, 1.0)).all()) for score in (score_a, score_b))
-    return PairedTask(
-        task, samples.metric, a, b, score_a, score_b, binary, _cluster_numbers(a), aligned.left_out
-    )
+    return PairedTask(task, samples.metric, a, b, score_a, score_b, binary, _cluster_numbers(a), aligned.left_out)
 
 
 def _require_equal_facets(baseline: TaskSamples, candidate: TaskSamples) -> None:

@@ -19,11 +19,7 @@ _LN2 = math.log(2.0)
 _TRUSTED = 1e-280  # below this the incomplete beta function nears underflow; a series takes over
 _SMALL = 16
 _SMALL_REMAINDERS = np.array(
-    [0.0]
-    + [
-        math.lgamma(k + 1.0) - (k + 0.5) * math.log(k) + k - 0.5 * math.log(2 * math.pi)
-        for k in range(1, _SMALL)
-    ]
+    [0.0] + [math.lgamma(k + 1.0) - (k + 0.5) * math.log(k) + k - 0.5 * math.log(2 * math.pi) for k in range(1, _SMALL)]
 )
 
 
@@ -113,9 +109,7 @@ def critical_count(m: Integers, alpha: float) -> NDArray[np.int64]:
         count = count + up - down
 
 
-def clopper_pearson(
-    successes: Integers, trials: Integers, confidence_level: float
-) -> tuple[FloatArray, FloatArray]:
+def clopper_pearson(successes: Integers, trials: Integers, confidence_level: float) -> tuple[FloatArray, FloatArray]:
     """Return the bounds of the two-sided Clopper-Pearson interval of a proportion, elementwise.
 
     `scipy.stats.binomtest(...).proportion_ci(method="exact")` gives the same numbers, but `scipy.stats` takes

@@ -42,9 +42,7 @@ def hits(sums: NDArray[np.complex128], bounds: Bounds) -> NDArray[np.bool_]:
     return (sums.real >= min(bounds.fisher, 0.5 * _HIT)) | (sums.imag >= bounds.pooled)
 
 
-def _add_draws(
-    sums: NDArray[np.complex128], null: Null, bounds: Bounds, generator: np.random.Generator
-) -> None:
+def _add_draws(sums: NDArray[np.complex128], null: Null, bounds: Bounds, generator: np.random.Generator) -> None:
     """Add what one random outcome of a task adds to each of the sums."""
     outcomes = additions(null, bounds)
     distribution = np.cumsum(null.pmf)

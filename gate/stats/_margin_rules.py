@@ -38,9 +38,7 @@ def aggregates(
     return pooled, largest, fisher, omnibus
 
 
-def _pooled(
-    evidences: Sequence[Evidence], margin: float, distance: float, variance: float
-) -> AggregateResult:
+def _pooled(evidences: Sequence[Evidence], margin: float, distance: float, variance: float) -> AggregateResult:
     if all(e.is_binary for e in evidences):
         b, c = (sum(column) for column in zip(*(e.counts for e in evidences), strict=True))
         result = margin_test(b, c, sum(e.n or 0 for e in evidences), margin)

@@ -76,9 +76,7 @@ def coins(m: int, unit: float = 1.0) -> Null:
     heads = np.arange(max(0, m // 2 - reach), min(m, m // 2 + reach) + 1, dtype=np.int64)
     log_pmf = _binomial.log_pmf(heads, np.full_like(heads, m))
     values = np.asarray(unit * (2.0 * heads - m), dtype=np.float64)
-    return Null(
-        values, np.exp(log_pmf), _upper_log_sums(log_pmf), unit * float(np.sqrt(m)), coins=m, unit=unit
-    )
+    return Null(values, np.exp(log_pmf), _upper_log_sums(log_pmf), unit * float(np.sqrt(m)), coins=m, unit=unit)
 
 
 def lattice(weights: NDArray[np.int64], sizes: NDArray[np.int64], step: float) -> Null:
@@ -148,9 +146,7 @@ def common_step(sizes: FloatArray, largest: int = 1000) -> float | None:
     return None
 
 
-def sampled_sums(
-    sizes: FloatArray, counts: NDArray[np.int64], n_resamples: int, seed: Sequence[int]
-) -> FloatArray:
+def sampled_sums(sizes: FloatArray, counts: NDArray[np.int64], n_resamples: int, seed: Sequence[int]) -> FloatArray:
     """Draw signed sums with fair independent signs, where sizes[j] occurs counts[j] times.
 
     Memory is O(items + n_resamples).

@@ -36,9 +36,7 @@ def exact(smallest: float, p: float) -> OmnibusResult:
     return OmnibusResult(smallest, p, 0, ConfidenceInterval(p, p))
 
 
-def _by_draws(
-    tasks: Tasks, smallest: float, n_resamples: int, seed: int, alpha: float | None
-) -> OmnibusResult:
+def _by_draws(tasks: Tasks, smallest: float, n_resamples: int, seed: int, alpha: float | None) -> OmnibusResult:
     bounds = _bounds(tasks, smallest)
     hits, drawn, batch, target = 0, 0, 0, n_resamples
     while True:

@@ -52,9 +52,7 @@ class Tasks:
         if self.all_coins or len(self.nulls) < 2:
             return None
         reach = _SIGMAS * math.sqrt(sum(null.sigma**2 for null in self.nulls))
-        return _sums.sum_law(
-            [null.values for null in self.nulls], [null.pmf for null in self.nulls], -reach, reach
-        )
+        return _sums.sum_law([null.values for null in self.nulls], [null.pmf for null in self.nulls], -reach, reach)
 
     @cached_property
     def fisher_law(self) -> SumLaw | None:

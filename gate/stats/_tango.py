@@ -39,9 +39,7 @@ def interval(b: IntArray, c: IntArray, n: IntArray, confidence_level: float) -> 
     return low, high
 
 
-def _bisect(
-    b: IntArray, c: IntArray, n: IntArray, low: FloatArray, high: FloatArray, target: float
-) -> FloatArray:
+def _bisect(b: IntArray, c: IntArray, n: IntArray, low: FloatArray, high: FloatArray, target: float) -> FloatArray:
     """Return the drop between `low` and `high` at which the score crosses `target`, elementwise."""
     for _ in range(_BISECTIONS):
         middle = 0.5 * (low + high)

@@ -95,9 +95,7 @@ def combine(
     seed = _validate.seed(rng)
     pvalues = np.array([e.pvalue_at(margin) for e in evidences])
     if margin > 0.0:
-        pooled, largest, fisher, omnibus = _margin_rules.aggregates(
-            evidences, margin, pvalues, n_resamples, seed
-        )
+        pooled, largest, fisher, omnibus = _margin_rules.aggregates(evidences, margin, pvalues, n_resamples, seed)
     else:
         tasks = Tasks.of(evidences)
         pooled, largest, fisher = tasks.pooled, tasks.max_drop, tasks.fisher

@@ -112,9 +112,7 @@ class Evidence:
         """
         values = np.asarray(differences, dtype=np.float64)
         if values.ndim != 1:
-            raise ValueError(
-                f"differences: expected one number per item, found an array of shape {values.shape}"
-            )
+            raise ValueError(f"differences: expected one number per item, found an array of shape {values.shape}")
         if not np.isfinite(values).all():
             raise ValueError(f"differences: expected finite numbers, found {values[~np.isfinite(values)][0]}")
         if n_resamples is not None:

@@ -47,9 +47,7 @@ def holm(pvalues: Sequence[float] | FloatArray) -> FloatArray:
     return adjusted
 
 
-def can_reject(
-    m: int | Counts, alpha: float, pvalues: Sequence[float] | FloatArray | None = None
-) -> NDArray[np.bool_]:
+def can_reject(m: int | Counts, alpha: float, pvalues: Sequence[float] | FloatArray | None = None) -> NDArray[np.bool_]:
     """Return which tasks have enough discordant items to be rejected by Holm's step-down method.
 
     Parameters

@@ -103,9 +103,7 @@ def lord_levels(
     _validate.open_unit("alpha", alpha)
     wealth = 0.5 * alpha if initial_wealth is None else initial_wealth
     if not 0.0 < wealth <= alpha:
-        raise ValueError(
-            f"initial_wealth: expected a number above 0 and at most alpha {alpha}, found {wealth}"
-        )
+        raise ValueError(f"initial_wealth: expected a number above 0 and at most alpha {alpha}, found {wealth}")
     weights = lord_weights(past.size + 1)
     levels = weights * wealth
     first = True

@@ -19,9 +19,7 @@ _PRECISION = 1e-3
 class _Design:
     """The decision at fixed discordant counts: critical values and rejections."""
 
-    def __init__(
-        self, m: NDArray[np.int64], alpha: float, rule: Rule, generator: np.random.Generator
-    ) -> None:
+    def __init__(self, m: NDArray[np.int64], alpha: float, rule: Rule, generator: np.random.Generator) -> None:
         self.m, self.alpha, self.rule = m, alpha, rule
         self.active = active = np.flatnonzero(m)  # the tasks with discordant items
         self.nulls = [_nulls.coins(k) for k in m[active].tolist()]
@@ -81,9 +79,7 @@ class PlannedDecision:
         flips = np.atleast_1d(np.asarray(flip_rates, dtype=np.float64))
         sizes = _validate.counts("n", n)
         if flips.ndim != 1 or flips.size == 0 or sizes.shape not in ((), flips.shape):
-            raise ValueError(
-                f"n and flip_rates: expected one per task, found shapes {sizes.shape} and {flips.shape}"
-            )
+            raise ValueError(f"n and flip_rates: expected one per task, found shapes {sizes.shape} and {flips.shape}")
         _validate.proportions("flip_rates", flips)
         if rule not in RULES:
             raise ValueError(f"rule: expected one of {', '.join(RULES)}, found {rule!r}")
@@ -103,9 +99,7 @@ class PlannedDecision:
         share = np.clip(share, 0.0, 1.0)
         generator = np.random.default_rng([self._seed, 1])
         size = (self._runs, share.size)
-        rejected = [
-            design.rejects(generator.binomial(design.m, share, size)).mean() for design in self._designs
-        ]
+        rejected = [design.rejects(generator.binomial(design.m, share, size)).mean() for design in self._designs]
         return float(np.mean(rejected))
 
 
@@ -160,9 +154,7 @@ def decision_power(
     decision = PlannedDecision(n, flip_rates, alpha, rule, n_resamples=n_resamples, rng=rng)
     flips, shift = decision.flip_rates, np.asarray(drops, dtype=np.float64)
     if shift.shape != flips.shape:
-        raise ValueError(
-            f"drops: expected one per task ({flips.size}), found an array of shape {shift.shape}"
-        )
+        raise ValueError(f"drops: expected one per task ({flips.size}), found an array of shape {shift.shape}")
     wrong = ~(np.abs(shift) <= flips * (1 + 1e-12))
     if wrong.any():
         raise ValueError(

@@ -159,9 +159,7 @@ def required_n(flip_rate: float, drop: float, alpha: float = 0.05, power: float 
     _validate.open_unit("power", power)
     _validate.proportions("flip_rate", flip_rate)
     if not 0.0 < drop <= flip_rate * (1 + 1e-12):
-        raise ValueError(
-            f"drop: expected a number above 0 and at most the flip rate {flip_rate}, found {drop}"
-        )
+        raise ValueError(f"drop: expected a number above 0 and at most the flip rate {flip_rate}, found {drop}")
     high = 1
     while _power(high, flip_rate, drop, alpha) < power:
         high *= 2

@@ -124,10 +124,7 @@ class RemoteHistory:
             return sorted(records, key=lambda record: record.time)
         names = [_object_name(series, number) for number in self._numbers(series)]
         contents = self._objects.read_many(names)
-        return [
-            _parse(content, f"{self._objects.url}/{name}")
-            for name, content in zip(names, contents, strict=True)
-        ]
+        return [_parse(content, f"{self._objects.url}/{name}") for name, content in zip(names, contents, strict=True)]
 
     def lock(self) -> AbstractContextManager[object]:
         """Return a context that does nothing; `append` detects a concurrent run instead."""

@@ -36,9 +36,7 @@ class Store:
             try:
                 version = json.loads(marker.read_text(encoding="utf-8"))["schema_version"]
             except OSError as error:
-                raise SampleError(
-                    f"{marker} cannot be read: {error.strerror}.", "Check its permissions."
-                ) from None
+                raise SampleError(f"{marker} cannot be read: {error.strerror}.", "Check its permissions.") from None
             except ValueError as error:
                 raise SampleError(f"{marker} is not JSON: {error}.", _START_AFRESH) from None
             except (KeyError, TypeError):
@@ -69,9 +67,7 @@ class Store:
         sample_set = open_set(folder)
         manifest = sample_set.manifest
         if (manifest.model.fingerprint, manifest.task_fingerprint) != (fingerprint, task_fingerprint):
-            raise SampleError(
-                f"{folder} holds samples of another model or task than its name says.", EVALUATE_AGAIN
-            )
+            raise SampleError(f"{folder} holds samples of another model or task than its name says.", EVALUATE_AGAIN)
         refuse_shard(sample_set)
         return sample_set if self._is_trusted(folder) else None
 

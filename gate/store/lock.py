@@ -17,9 +17,7 @@ from gate.errors import EvaluationError
 
 
 @contextmanager
-def one_writer(
-    folder: Path, message: Callable[[str], None] = lambda _: None, wait: float = 0
-) -> Iterator[None]:
+def one_writer(folder: Path, message: Callable[[str], None] = lambda _: None, wait: float = 0) -> Iterator[None]:
     """Hold the lock of a set's folder; the lock file beside it names the holder.
 
     The kernel releases the lock when its process dies, so a leftover lock file blocks nobody. Locks work between

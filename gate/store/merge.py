@@ -55,9 +55,7 @@ def read_shards(folders: Sequence[Path]) -> dict[str, list[SampleSet]]:
     return tasks
 
 
-def merge(
-    shards: Sequence[SampleSet], folder: Path, message: Callable[[str], None] = lambda _: None
-) -> SampleSet:
+def merge(shards: Sequence[SampleSet], folder: Path, message: Callable[[str], None] = lambda _: None) -> SampleSet:
     """Write the whole set of a task to `folder`: the same bytes as if one machine had evaluated it.
 
     `shards` are all shards of the task, as `read_shards` returns them. An older set in `folder` is replaced.
@@ -104,9 +102,7 @@ def _check_same_evaluation(shards: Sequence[SampleSet]) -> None:
         if other.manifest.items == 0:  # an engine that got no requests does not know its scoring method
             settings["libraries"] = expected["libraries"]
         differences = [
-            f"{name}: {expected[name]} and {settings[name]}"
-            for name in expected
-            if expected[name] != settings[name]
+            f"{name}: {expected[name]} and {settings[name]}" for name in expected if expected[name] != settings[name]
         ]
         if differences:
             raise SampleError(

@@ -74,9 +74,7 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise SampleError(
-            f"{folder} is not a complete sample set: it has no {MANIFEST}.", EVALUATE_AGAIN
-        ) from None
+        raise SampleError(f"{folder} is not a complete sample set: it has no {MANIFEST}.", EVALUATE_AGAIN) from None
     except (OSError, ValueError) as error:
         raise SampleError(f"{path} is not readable: {error}.", EVALUATE_AGAIN) from None
     if isinstance(data, dict):
@@ -124,18 +122,14 @@ def read_data_file(folder: Path, data_file: DataFile) -> pa.Table:
             f"{path} does not have the columns of a data file: {_difference(table.schema)}.", EVALUATE_AGAIN
         )
     if table.num_rows != data_file.rows:
-        raise SampleError(
-            f"{path} has {table.num_rows} rows; its manifest says {data_file.rows}.", EVALUATE_AGAIN
-        )
+        raise SampleError(f"{path} has {table.num_rows} rows; its manifest says {data_file.rows}.", EVALUATE_AGAIN)
     return table
 
 
 def _difference(schema: pa.Schema) -> str:
     """Return which columns are missing, unexpected or of another type."""
     found, expected = set(schema.names), set(SAMPLE_SCHEMA.names)
-    retyped = [
-        field.name for field in SAMPLE_SCHEMA if field.name in found and schema.field(field.name) != field
-    ]
+    retyped = [field.name for field in SAMPLE_SCHEMA if field.name in found and schema.field(field.name) != field]
     differences = {
         "missing": sorted(expected - found),
         "unexpected": sorted(found - expected),
@@ -213,9 +207,7 @@ def as_samples(sets: Sequence[SampleSet]) -> ModelSamples:
             for sample_set in sets
         },
     }
-    return ModelSamples(
-        model.name, {sample_set.manifest.task: sample_set.read() for sample_set in sets}, about
-    )
+    return ModelSamples(model.name, {sample_set.manifest.task: sample_set.read() for sample_set in sets}, about)
 
 
 def check_schema_version(version: object, path: Path) -> None:

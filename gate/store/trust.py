@@ -53,9 +53,7 @@ def write_policy(environment: Mapping[str, str] | None = None) -> WritePolicy:
     env = os.environ if environment is None else environment
     setting = env.get(WRITE) or "auto"
     if setting not in ("auto", "never", "always"):
-        raise ConfigError(
-            f"{WRITE}={setting!r}: expected auto, never or always.", "Correct the variable, or unset it."
-        )
+        raise ConfigError(f"{WRITE}={setting!r}: expected auto, never or always.", "Correct the variable, or unset it.")
     if setting != "auto":
         return WritePolicy(setting == "always", f"{WRITE} is {setting}")
     if env.get("GITHUB_ACTIONS") != "true":

@@ -140,9 +140,7 @@ class _Renderer:
             )
         choices = tuple(str(choice) for choice in value)
         if "" in choices or len(set(choices)) < len(choices):
-            raise TaskError(
-                f"{document.where}: choices must be non-empty and distinct; found {_short(value)}."
-            )
+            raise TaskError(f"{document.where}: choices must be non-empty and distinct; found {_short(value)}.")
         return choices
 
     def _target_index(self, document: Document, choices: tuple[str, ...]) -> int:
@@ -175,9 +173,7 @@ class _Renderer:
         value = self.answer.value(document)
         targets = tuple(map(str, value)) if isinstance(value, list | tuple) else (str(value),)
         if value is None or not targets or any(not target.strip() for target in targets):
-            raise TaskError(
-                f"{document.where}: answer gave {_short(value)}; expected a text or a list of texts."
-            )
+            raise TaskError(f"{document.where}: answer gave {_short(value)}; expected a text or a list of texts.")
         if not all(normalise(target, self.settings.normalise) for target in targets):
             # an empty generation would be right, e.g. for the answer "A" with the step `articles`
             raise TaskError(
@@ -220,8 +216,7 @@ def _item(rendered: _Rendered, examples: Sequence[_Rendered], settings: TaskSett
         messages = tuple(_messages(rendered, shots, settings))
     else:
         solved = (
-            f"{shot.prompt}{settings.target_delimiter}{shot.targets[0]}{settings.fewshot_delimiter}"
-            for shot in shots
+            f"{shot.prompt}{settings.target_delimiter}{shot.targets[0]}{settings.fewshot_delimiter}" for shot in shots
         )
         context = settings.description + "".join(solved) + rendered.prompt
     return Item(

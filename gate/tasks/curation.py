@@ -55,14 +55,10 @@ def select_items(task: Task, path: Path) -> Task:
     try:
         curation = Curation.model_validate_json(path.read_bytes())
     except FileNotFoundError:
-        raise TaskError(
-            f"task {task.name}: items: {path} does not exist.", "Write it with `gate curate`."
-        ) from None
+        raise TaskError(f"task {task.name}: items: {path} does not exist.", "Write it with `gate curate`.") from None
     except (OSError, ValidationError) as error:
         reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
-        raise TaskError(
-            f"task {task.name}: items: {path} is not a list of items: {reason}.", _AGAIN
-        ) from None
+        raise TaskError(f"task {task.name}: items: {path} is not a list of items: {reason}.", _AGAIN) from None
     if curation.task_fingerprint != task.fingerprint:
         raise TaskError(
             f"task {task.name}: items: {path} was made for another version of task {curation.task}; its documents, "

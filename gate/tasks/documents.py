@@ -81,8 +81,7 @@ def _refuse_duplicates(documents: list[Document], path: Path) -> None:
     if pairs:
         shown = ", ".join(f"{a} = {b}" for a, b in pairs[:5])
         raise TaskError(
-            f"{path} has {len(pairs)} duplicate document(s); equal lines: {shown}"
-            f"{', ...' if len(pairs) > 5 else ''}.",
+            f"{path} has {len(pairs)} duplicate document(s); equal lines: {shown}{', ...' if len(pairs) > 5 else ''}.",
             "Items are paired by content, so each may occur once. Remove the copies, or add a field that distinguishes "
             "them (an id).",
         )
@@ -96,8 +95,7 @@ def _csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 if None in row or None in row.values():
                     expected = len(reader.fieldnames or [])
                     raise TaskError(
-                        f"{path}:{reader.line_num}: the row does not have the {expected} columns of the "
-                        "header.",
+                        f"{path}:{reader.line_num}: the row does not have the {expected} columns of the header.",
                         "Quote values that contain commas or line breaks.",
                     )
                 yield reader.line_num, row

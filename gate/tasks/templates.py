@@ -17,9 +17,7 @@ _SINGLE_EXPRESSION = re.compile(r"\s*\{\{[-+]?(?P<body>(?:(?!\{\{|\}\}).)*?)-?\}
 
 
 def _environment() -> ImmutableSandboxedEnvironment:
-    environment = ImmutableSandboxedEnvironment(
-        undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False
-    )
+    environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
     environment.filters["fromjson"] = json.loads  # CSV cells that hold a list
     environment.globals.clear()  # neither `range(10**9)` nor `lipsum`
     return environment

@@ -18,9 +18,7 @@ FLAGS = [
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 AXE = Path(__file__).resolve().parents[2] / "gate/report/web/node_modules/axe-core/axe.min.js"
-VIOLATIONS = (
-    "addEventListener('securitypolicyviolation', e => console.error('policy: ' + e.violatedDirective));"
-)
+VIOLATIONS = "addEventListener('securitypolicyviolation', e => console.error('policy: ' + e.violatedDirective));"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -87,9 +85,7 @@ def visit(chromium: Any) -> Iterator[Callable[..., Any]]:
 def compare_three_tasks(verdict: str) -> tuple[Any, Any]:
     """Return a result with the given verdict, and its pairing."""
     worse = {"FAIL": 60, "PASS": 22, "INCONCLUSIVE": 22}[verdict]
-    policy = (
-        {"certify": 0.002} if verdict == "INCONCLUSIVE" else {"certify": 0.08} if verdict == "PASS" else {}
-    )
+    policy = {"certify": 0.002} if verdict == "INCONCLUSIVE" else {"certify": 0.08} if verdict == "PASS" else {}
     result, pairing = compare_samples(
         choice_samples("winds", 400, worse, 20, 10, 0),
         choice_samples("tides", 300, 4, 3, 2, 1),

@@ -68,9 +68,7 @@ def history_page() -> str:
         p = mcnemar_exact(worse, flips - worse).pvalue
         records.append(
             Record(
-                time=(datetime(2026, 1, 1, 3, tzinfo=UTC) + timedelta(days=night)).isoformat(
-                    timespec="seconds"
-                ),
+                time=(datetime(2026, 1, 1, 3, tzinfo=UTC) + timedelta(days=night)).isoformat(timespec="seconds"),
                 series="0" * 16,
                 verdict="FAIL" if p <= alpha else "PASS",
                 p_value=p,
@@ -93,17 +91,13 @@ def shoot(browser: Browser, html: str, path: Path, width: int, scheme: Literal["
     # the history's table is too long for a whole page
     page.screenshot(path=path, full_page=not path.name.startswith("history"))
     page.close()
-    subprocess.run(
-        ["pngquant", "--force", "--strip", "--speed", "1", "--ext", ".png", "64", path], check=True
-    )
+    subprocess.run(["pngquant", "--force", "--strip", "--speed", "1", "--ext", ".png", "64", path], check=True)
     print(path, path.stat().st_size)
 
 
 def main() -> None:
     """Write a screenshot of each page at each width."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("demo", type=Path)
     parser.add_argument("out", type=Path)
     options = parser.parse_args()

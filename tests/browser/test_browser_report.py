@@ -61,9 +61,7 @@ def test_the_table_sorts_by_every_column_in_both_directions(
     assert page.locator(".tasks thead button").count() == page.locator(".tasks thead th").count() - 1
 
 
-def test_flips_are_filtered_by_task_direction_and_text(
-    visit: Callable[..., Any], reports: dict[str, Path]
-) -> None:
+def test_flips_are_filtered_by_task_direction_and_text(visit: Callable[..., Any], reports: dict[str, Path]) -> None:
     page = visit(reports["FAIL"])
     assert count(page) == "102 flips"
     page.locator("#f-task").select_option("tides")
@@ -98,8 +96,7 @@ def test_a_flip_shows_both_outputs_their_difference_and_the_choices(
     bars = flip.locator(".choices tr")
     assert bars.count() == 4
     widths = [
-        [float(bar.get_attribute("width").rstrip("%")) for bar in row.locator("rect").all()]
-        for row in bars.all()
+        [float(bar.get_attribute("width").rstrip("%")) for bar in row.locator("rect").all()] for row in bars.all()
     ]
     assert widths[2][0] == max(row[0] for row in widths)  # south with the baseline
     assert widths[0][1] == max(row[1] for row in widths)  # north with the candidate
@@ -110,9 +107,7 @@ def test_a_flip_shows_both_outputs_their_difference_and_the_choices(
     assert flip.locator("del").all_inner_texts() == ["eight", "eight"]
 
 
-def test_the_list_can_be_used_with_the_keyboard_alone(
-    visit: Callable[..., Any], reports: dict[str, Path]
-) -> None:
+def test_the_list_can_be_used_with_the_keyboard_alone(visit: Callable[..., Any], reports: dict[str, Path]) -> None:
     page = visit(reports["FAIL"])
     flips = page.get_by_role("listbox")
     flips.focus()
@@ -196,9 +191,7 @@ def test_the_printed_report_is_light_lists_the_worst_flips_and_has_no_controls(
     assert len(re.findall(rb"/Type\s*/Page\b", pdf)) >= 2
 
 
-def test_the_report_is_readable_without_javascript(
-    visit: Callable[..., Any], reports: dict[str, Path]
-) -> None:
+def test_the_report_is_readable_without_javascript(visit: Callable[..., Any], reports: dict[str, Path]) -> None:
     page = visit(reports["INCONCLUSIVE"], java_script_enabled=False)
     assert page.get_by_role("heading", name="INCONCLUSIVE").is_visible()
     assert page.locator(".why").inner_text().strip()
@@ -247,9 +240,7 @@ def test_axe_finds_no_violation(
 
 
 @pytest.mark.parametrize("width", [390, 820, 1440])
-def test_no_element_is_wider_than_the_screen(
-    visit: Callable[..., Any], reports: dict[str, Path], width: int
-) -> None:
+def test_no_element_is_wider_than_the_screen(visit: Callable[..., Any], reports: dict[str, Path], width: int) -> None:
     for path in reports.values():
         page = visit(path, width=width)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
@@ -281,9 +272,7 @@ def test_ten_thousand_flips_stay_usable(visit: Callable[..., Any], write: Callab
 def test_the_table_of_subtasks_sorts_independently(
     visit: Callable[..., Any], write: Callable[[str, str], Path], axe: str
 ) -> None:
-    result, pairing = compare_samples(
-        choice_samples("winds", 200, 9, 2, 1, 0), choice_samples("tides", 90, 1, 2, 1, 1)
-    )
+    result, pairing = compare_samples(choice_samples("winds", 200, 9, 2, 1, 0), choice_samples("tides", 90, 1, 2, 1, 1))
     first, second = result.tasks
     subtasks = [
         first.model_copy(update={"task": name, "role": "advisory", "n": n, "p_holm": None})

@@ -108,9 +108,7 @@ def test_clusters_are_refused(folder: Path) -> None:
 def test_scores_that_are_not_binary_are_refused(folder: Path) -> None:
     tasks = [write_tiny_text_task(folder, 40)]
     samples = {"repeats": 4, "temperature": 3.0}
-    config = write_gate_yml(
-        folder, "base", "other", tasks=tasks, samples=samples, decision={"early_stop": {}}
-    )
+    config = write_gate_yml(folder, "base", "other", tasks=tasks, samples=samples, decision={"early_stop": {}})
     code, _, err = run_gate("run", "-c", config)
     assert code == 2
     assert "early_stop needs binary scores" in err

@@ -36,9 +36,7 @@ def base(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def equal(tmp_path: Path) -> Path:
-    return write_csv(
-        tmp_path / "equal.csv", {"arc": [1] * 57 + [0] * 38 + [1] * 5, "faq": [1] * 10 + [0] * 10}
-    )
+    return write_csv(tmp_path / "equal.csv", {"arc": [1] * 57 + [0] * 38 + [1] * 5, "faq": [1] * 10 + [0] * 10})
 
 
 @pytest.fixture
@@ -61,9 +59,7 @@ def test_a_worse_candidate_fails_with_exit_code_1(base: Path, worse: Path) -> No
 
 
 @pytest.mark.parametrize(("policy", "expected"), [("pass", 0), ("fail", 3)])
-def test_an_inconclusive_result_exits_as_the_policy_says(
-    base: Path, equal: Path, policy: str, expected: int
-) -> None:
+def test_an_inconclusive_result_exits_as_the_policy_says(base: Path, equal: Path, policy: str, expected: int) -> None:
     code, out, _ = run_gate("compare", base, equal, "--certify", 0.01, "--on-inconclusive", policy)
     assert code == expected
     assert "INCONCLUSIVE" in out
@@ -177,22 +173,16 @@ def test_the_command_in_the_provenance_reproduces_the_result(base: Path, equal: 
     assert json.loads(run_gate(*arguments, "--json", "-")[1]) == first
 
 
-def test_reports_in_files_and_on_standard_output_are_the_same(
-    base: Path, worse: Path, tmp_path: Path
-) -> None:
+def test_reports_in_files_and_on_standard_output_are_the_same(base: Path, worse: Path, tmp_path: Path) -> None:
     json_file, markdown_file = tmp_path / "new" / "r.json", tmp_path / "r.md"
-    code, out, _ = run_gate(
-        "compare", base, worse, "--json", json_file, "--markdown", markdown_file, "--quiet"
-    )
+    code, out, _ = run_gate("compare", base, worse, "--json", json_file, "--markdown", markdown_file, "--quiet")
     assert code == 1
     assert "FAIL" in out
     assert run_gate("compare", base, worse, "--json", "-")[1] == json_file.read_text()
     assert run_gate("compare", base, worse, "--markdown", "-")[1] == markdown_file.read_text()
 
 
-def test_rendering_a_result_again_exits_with_0_for_every_verdict(
-    base: Path, worse: Path, tmp_path: Path
-) -> None:
+def test_rendering_a_result_again_exits_with_0_for_every_verdict(base: Path, worse: Path, tmp_path: Path) -> None:
     json_file, markdown_file = tmp_path / "r.json", tmp_path / "r.md"
     first = run_gate("compare", base, worse, "--json", json_file, "--markdown", markdown_file)
     assert run_gate("report", json_file) == (0, first[1], "")
@@ -235,9 +225,7 @@ def test_the_schema_of_gate_yml_accepts_a_valid_file_and_rejects_misspelt_keys(t
             jsonschema.validate(invalid, schema)
 
 
-def test_the_schema_of_result_json_accepts_a_result_and_rejects_an_unknown_verdict(
-    base: Path, worse: Path
-) -> None:
+def test_the_schema_of_result_json_accepts_a_result_and_rejects_an_unknown_verdict(base: Path, worse: Path) -> None:
     code, out, _ = run_gate("schema", "--result")
     schema = json.loads(out)
     assert code == 0

@@ -27,9 +27,7 @@ def test_the_key_is_one_line_of_hexadecimal_digits_and_is_stable(project: Path) 
     assert re.fullmatch(r"[0-9a-f]{64}\n", first)
     assert fingerprint() == first
     assert fingerprint("-c", str(project / "gate.yml")) == first
-    edit_gate_yml(
-        project, candidate={"model": "base"}, decision={"alpha": 0.01}, samples={"store": "elsewhere"}
-    )
+    edit_gate_yml(project, candidate={"model": "base"}, decision={"alpha": 0.01}, samples={"store": "elsewhere"})
     assert fingerprint() == first
 
 

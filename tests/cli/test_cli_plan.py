@@ -55,9 +55,7 @@ def test_the_flip_rate_is_taken_from_two_runs_of_the_baseline(tmp_path: Path) ->
     second = write_samples(tmp_path / "b.jsonl", [False] * 4 + [True] * 69 + [False] * 27)
     plan = plans(first, second)["flip rates as observed"]
     detectable = plan["tasks"][0]["detectable"]
-    assert plan["tasks"] == [
-        {"task": "t", "n": 100, "flip_rate": 0.07, "detectable": detectable, "needed": None}
-    ]
+    assert plan["tasks"] == [{"task": "t", "n": 100, "flip_rate": 0.07, "detectable": detectable, "needed": None}]
 
 
 def test_the_number_of_items_is_taken_from_a_stored_baseline(tmp_path: Path) -> None:

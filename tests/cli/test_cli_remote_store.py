@@ -21,9 +21,7 @@ def shared_project(project: Path, bucket: Bucket) -> Path:
     return project
 
 
-def test_a_baseline_is_evaluated_once_for_all_machines(
-    shared_project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_baseline_is_evaluated_once_for_all_machines(shared_project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GATE_STORE_KEY", "k" * 32)
     code, _, err = run_gate("run")
     assert code == 0, err
@@ -41,9 +39,7 @@ def test_a_baseline_is_evaluated_once_for_all_machines(
     assert [record["verdict"] for record in records] == ["PASS", "PASS"]
 
 
-def test_a_pull_request_does_not_upload_a_baseline(
-    shared_project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_pull_request_does_not_upload_a_baseline(shared_project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     monkeypatch.setenv("GITHUB_EVENT_NAME", "pull_request")
     code, _, err = run_gate("run")

@@ -231,9 +231,7 @@ def test_nan_weights_exit_with_4_name_the_task_and_change_no_file(project: Path)
 def stored_files(project: Path) -> list[Path]:
     """Return all files of the store except locks and the marker of a running evaluation."""
     return [
-        path
-        for path in (project / ".gate").rglob("*")
-        if path.is_file() and path.suffix not in (".lock", ".running")
+        path for path in (project / ".gate").rglob("*") if path.is_file() and path.suffix not in (".lock", ".running")
     ]
 
 

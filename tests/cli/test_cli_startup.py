@@ -82,9 +82,7 @@ module.main(["compare", text, f"--{text}"])
 """
 
 
-@pytest.mark.parametrize(
-    ("kind", "exit_code", "message"), [("bug", 4, "ValueError"), ("usage", 2, "No such option")]
-)
+@pytest.mark.parametrize(("kind", "exit_code", "message"), [("bug", 4, "ValueError"), ("usage", 2, "No such option")])
 def test_text_in_logs_and_errors_is_not_a_workflow_command(kind: str, exit_code: int, message: str) -> None:
     code, out, err = run_python(_HOSTILE_TEXT, kind)
     assert code == exit_code, err

@@ -172,8 +172,7 @@ def test_anchors_and_merge_keys_work() -> None:
         ),
         (
             GOOD + "distance: {zzzzzz: 1}\n",
-            "gate.yml:10: distance.zzzzzz: unknown key; known keys: "
-            f"{', '.join(DistanceSettings.model_fields)}.",
+            f"gate.yml:10: distance.zzzzzz: unknown key; known keys: {', '.join(DistanceSettings.model_fields)}.",
         ),
     ],
 )
@@ -286,9 +285,7 @@ def test_a_model_can_override_every_engine_setting_within_the_same_limits() -> N
         "replicas: 1.5",
     ):
         (top,) = problem(GOOD + f"engine: {{{wrong}}}\n").splitlines()
-        (override,) = problem(
-            GOOD.replace("{model: ./out", f"{{engine: {{{wrong}}}, model: ./out")
-        ).splitlines()
+        (override,) = problem(GOOD.replace("{model: ./out", f"{{engine: {{{wrong}}}, model: ./out")).splitlines()
         assert override == top.replace("gate.yml:10: engine", "gate.yml:3: candidate.engine")
 
 

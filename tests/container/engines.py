@@ -45,9 +45,7 @@ class Engine(Protocol):
 
 def _checked(command: Sequence[str], **options: object) -> str:
     process = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, **options)  # type: ignore[call-overload]
-    assert process.returncode == 0, (
-        f"{shlex.join(command)}: exit code {process.returncode}\n{process.stdout[-3000:]}"
-    )
+    assert process.returncode == 0, f"{shlex.join(command)}: exit code {process.returncode}\n{process.stdout[-3000:]}"
     return str(process.stdout).strip()
 
 
@@ -70,13 +68,9 @@ class Docker:
         text = _checked(["docker", "image", "inspect", "--format", "{{json .Config.Env}}", tag])
         return dict(entry.split("=", 1) for entry in json.loads(text))
 
-    def run(
-        self, tag: str, folders: Path, environment: Mapping[str, str], arguments: Sequence[str] = ()
-    ) -> Finished:
+    def run(self, tag: str, folders: Path, environment: Mapping[str, str], arguments: Sequence[str] = ()) -> Finished:
         variables = [part for name, text in environment.items() for part in ("--env", f"{name}={text}")]
-        volumes = [
-            part for name, target in MOUNTS.items() for part in ("--volume", f"{folders / name}:{target}")
-        ]
+        volumes = [part for name, target in MOUNTS.items() for part in ("--volume", f"{folders / name}:{target}")]
         # the fake GitHub listens on this machine
         start = ["docker", "run", "--rm", "--network", "host", "--workdir", MOUNTS["workspace"]]
         return _timed([*start, *variables, *volumes, tag, *arguments])
@@ -142,16 +136,12 @@ class Buildah:
     def environment(self, tag: str) -> dict[str, str]:
         return dict(entry.split("=", 1) for entry in self._config(tag)["Env"])  # type: ignore[attr-defined]
 
-    def run(
-        self, tag: str, folders: Path, environment: Mapping[str, str], arguments: Sequence[str] = ()
-    ) -> Finished:
+    def run(self, tag: str, folders: Path, environment: Mapping[str, str], arguments: Sequence[str] = ()) -> Finished:
         config = self._config(tag)
         # `buildah run` ignores the entry point; Docker runs it with the arguments
         command = [*config["Entrypoint"], *(arguments or config["Cmd"])]  # type: ignore[misc]
         variables = [part for name, text in environment.items() for part in ("--env", f"{name}={text}")]
-        volumes = [
-            part for name, target in MOUNTS.items() for part in ("--volume", f"{folders / name}:{target}")
-        ]
+        volumes = [part for name, target in MOUNTS.items() for part in ("--volume", f"{folders / name}:{target}")]
         container = self._image("from", tag)
         try:
             run = ["run", "--isolation", "chroot", "--workingdir", MOUNTS["workspace"]]
@@ -162,9 +152,6 @@ class Buildah:
 
 def find_engine(storage: Path) -> Engine | None:
     """Return the engine that this machine has, or None."""
-    if (
-        shutil.which("docker")
-        and subprocess.run(["docker", "info"], capture_output=True, check=False).returncode == 0
-    ):
+    if shutil.which("docker") and subprocess.run(["docker", "info"], capture_output=True, check=False).returncode == 0:
         return Docker()
     return Buildah(storage) if shutil.which("buildah") and os.getuid() == 0 else None

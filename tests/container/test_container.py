@@ -161,9 +161,7 @@ def check(step: Step, github: FakeGitHub, finished: Finished, verdict: str, code
     assert {path.stat().st_uid for path in step.workspace.rglob("*")} == {RUNNER}
 
 
-def test_pass_and_fail_on_tiny_models(
-    tiny: Step, github: FakeGitHub, note: Callable[[str, object], None]
-) -> None:
+def test_pass_and_fail_on_tiny_models(tiny: Step, github: FakeGitHub, note: Callable[[str, object], None]) -> None:
     finished = tiny.run(candidate="base")
     check(tiny, github, finished, "PASS", 0)
     note("tiny models, baseline built, PASS", f"exit code {finished.code}, {finished.seconds:.1f} s")
@@ -224,9 +222,7 @@ def test_arguments_replace_the_default_command(tiny: Step) -> None:
 
 
 @pytest.mark.skipif("GATE_TEST_MODELS" not in os.environ, reason="GATE_TEST_MODELS names no demo models")
-def test_pass_and_fail_on_the_demo_model(
-    step: Step, github: FakeGitHub, note: Callable[[str, object], None]
-) -> None:
+def test_pass_and_fail_on_the_demo_model(step: Step, github: FakeGitHub, note: Callable[[str, object], None]) -> None:
     """8-bit weights pass and 3-bit weights fail; the second run takes the baseline from the cache."""
     from gate.demo.setup import write_configs
 

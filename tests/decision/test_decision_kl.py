@@ -27,8 +27,7 @@ def paired(kl: list[float] | None, n: int = 40, reference: str = "of the baselin
     ]
     baseline = pa.Table.from_pylist(rows, schema=SAMPLE_SCHEMA)
     measured = [
-        row | ({} if kl is None else {"kl": kl[k % len(kl)], "same_top": k % 4 != 0})
-        for k, row in enumerate(rows)
+        row | ({} if kl is None else {"kl": kl[k % len(kl)], "same_top": k % 4 != 0}) for k, row in enumerate(rows)
     ]
     candidate = pa.Table.from_pylist(measured, schema=SAMPLE_SCHEMA)
     about = {"fingerprint": "of the baseline"}

@@ -21,9 +21,7 @@ from gate.stats import mcnemar_exact, noninferiority
 POLICY = DecisionSettings(draws=10_000)
 
 
-def scored(
-    task: str, baseline: list[float], candidate: list[float], clusters: list[str] | None = None
-) -> PairedTask:
+def scored(task: str, baseline: list[float], candidate: list[float], clusters: list[str] | None = None) -> PairedTask:
     sides = []
     for scores in (baseline, candidate):
         columns: dict[str, Any] = {"item_id": [f"i{n}" for n in range(len(scores))], "score": scores}
@@ -155,9 +153,7 @@ def test_items_needed_certify_with_the_stated_power() -> None:
     n = needed.items_needed
     flips = rng.binomial(n, 0.1, 2000)
     b = rng.binomial(flips, 0.5)
-    certified = [
-        noninferiority(int(x), int(m - x), n, 0.02).pvalue <= 0.05 for x, m in zip(b, flips, strict=True)
-    ]
+    certified = [noninferiority(int(x), int(m - x), n, 0.02).pvalue <= 0.05 for x, m in zip(b, flips, strict=True)]
     assert 0.77 < np.mean(certified) < 0.84
 
 
@@ -168,9 +164,7 @@ def test_fail_takes_precedence_over_inconclusive() -> None:
 
 def test_certification_of_clusters_of_one_item_is_close_to_tango() -> None:
     pair_ = counted("one", 30, 30, 1500)
-    own = scored(
-        "one", pair_.baseline_score.tolist(), pair_.candidate_score.tolist(), [str(n) for n in range(1500)]
-    )
+    own = scored("one", pair_.baseline_score.tolist(), pair_.candidate_score.tolist(), [str(n) for n in range(1500)])
     by_counts, by_differences = (judged(task, certify=0.01).certification for task in (pair_, own))
     assert by_counts is not None
     assert by_differences is not None
@@ -184,9 +178,7 @@ def test_certification_of_graded_scores_keeps_alpha_at_the_bound() -> None:
     for _ in range(400):
         differences = rng.choice([-0.5, 0.0, 0.5], 400, p=[0.08, 0.80, 0.12])
         task = scored("graded", [0.5] * 400, (0.5 - differences).tolist())
-        certification = certify(
-            [Judged(task, "gating", evidence_of(task, 0))], DecisionSettings(certify=0.02)
-        )
+        certification = certify([Judged(task, "gating", evidence_of(task, 0))], DecisionSettings(certify=0.02))
         assert certification is not None
         wrong += certification.certified
     assert 0.01 < wrong / 400 <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 400)
@@ -204,9 +196,7 @@ def test_run_without_flips_certifies_neither_clusters_nor_items() -> None:
 
 
 def test_binary_and_graded_tasks_are_certified_together() -> None:
-    mixed = judged(
-        scored("graded", [0.5, 1.0] * 400, [0.5, 0.99] * 400), counted("one", 10, 10, 800), certify=0.03
-    )
+    mixed = judged(scored("graded", [0.5, 1.0] * 400, [0.5, 0.99] * 400), counted("one", 10, 10, 800), certify=0.03)
     assert mixed.certification is not None
     assert mixed.certification.certified
 
@@ -293,9 +283,7 @@ def test_items_of_one_cluster_count_once() -> None:
 
 def test_clusters_of_one_item_give_the_same_p_value() -> None:
     pair_ = counted("one", 12, 4, 60)
-    own = scored(
-        "one", pair_.baseline_score.tolist(), pair_.candidate_score.tolist(), [str(n) for n in range(60)]
-    )
+    own = scored("one", pair_.baseline_score.tolist(), pair_.candidate_score.tolist(), [str(n) for n in range(60)])
     assert judged(own).p_value == pytest.approx(judged(pair_).p_value)
 
 

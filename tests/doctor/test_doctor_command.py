@@ -76,9 +76,7 @@ def test_missing_task_file_is_a_problem(project: Path) -> None:
     assert "no such task file: items.jsonl" in out
 
 
-def test_machine_alone_is_examined_without_a_gate_yml(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_machine_alone_is_examined_without_a_gate_yml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     code, out, _ = run_gate("doctor")
     assert code == 0

@@ -49,9 +49,7 @@ def test_device_files_driver_and_nvidia_smi_are_read(tmp_path: Path) -> None:
     assert driver.version == "580.95.05"
 
 
-@pytest.mark.parametrize(
-    ("text", "code"), [("No devices were found\\n", 0), ("NVIDIA-SMI has failed\\n", 9), ("", 0)]
-)
+@pytest.mark.parametrize(("text", "code"), [("No devices were found\\n", 0), ("NVIDIA-SMI has failed\\n", 9), ("", 0)])
 def test_failing_nvidia_smi_lists_no_gpu(tmp_path: Path, text: str, code: int) -> None:
     assert not inspect_driver(smi(tmp_path / "bin", text, code), tmp_path).has_gpu
 

@@ -79,9 +79,7 @@ def test_this_machine_has_memory() -> None:
         ("cpu", ((40 * GIB, 80 * GIB),), "problem"),
     ],
 )
-def test_model_of_16_gib_with_12_gib_of_memory(
-    device: str, gpu: tuple[tuple[int, int], ...], state: str
-) -> None:
+def test_model_of_16_gib_with_12_gib_of_memory(device: str, gpu: tuple[tuple[int, int], ...], state: str) -> None:
     findings = states(examine_memory([Weights("candidate", device, 16 * GIB)], 12 * GIB, gpu))
     assert findings == {"memory": "ok", "candidate in memory": state}
 

@@ -44,9 +44,7 @@ def test_every_row_is_processed_once_within_the_bound_longest_first(lengths: lis
 
 @given(LENGTHS, st.integers(1, 400), st.integers(1, 8))
 @seeded
-def test_out_of_memory_shrinks_the_batches_and_loses_no_row(
-    lengths: list[int], bound: int, fits: int
-) -> None:
+def test_out_of_memory_shrinks_the_batches_and_loses_no_row(lengths: list[int], bound: int, fits: int) -> None:
     limit = BatchLimit(bound)
     batches = batches_of(lengths, limit, fits=fits)
     assert sorted(row for rows in batches for row in rows) == list(range(len(lengths)))
@@ -128,9 +126,7 @@ def test_out_of_memory_errors_are_distinguished_from_others(error: BaseException
 
 @given(LENGTHS, st.integers(1, 300), st.data())
 @seeded
-def test_extra_memory_of_rows_counts_towards_the_bound(
-    lengths: list[int], bound: int, data: st.DataObject
-) -> None:
+def test_extra_memory_of_rows_counts_towards_the_bound(lengths: list[int], bound: int, data: st.DataObject) -> None:
     extra = data.draw(st.lists(st.floats(0, 50), min_size=len(lengths), max_size=len(lengths)))
     batches: list[list[int]] = []
     run_in_batches(lengths, BatchLimit(bound), batches.append, extra=extra)

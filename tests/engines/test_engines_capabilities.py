@@ -37,16 +37,12 @@ def test_the_window_is_the_length_up_to_which_attention_and_positions_are_those_
 @pytest.mark.parametrize(
     ("name", "reason"), [("mamba", "recurrent"), ("bloom", "ALiBi"), ("qwen3_next", "linear_attention")]
 )
-def test_the_configuration_rules_out_recurrent_and_alibi_models(
-    tiny_model: Path, name: str, reason: str
-) -> None:
+def test_the_configuration_rules_out_recurrent_and_alibi_models(tiny_model: Path, name: str, reason: str) -> None:
     assert reason in build(name, PLAIN[name][0], tiny_model).capabilities.obstacle
 
 
 @pytest.mark.parametrize(("name", "layers"), [("llama", 2), ("mistral", 2), ("qwen3_next", 0)])
-def test_cache_layers_are_counted_if_all_hold_plain_keys_and_values(
-    tiny_model: Path, name: str, layers: int
-) -> None:
+def test_cache_layers_are_counted_if_all_hold_plain_keys_and_values(tiny_model: Path, name: str, layers: int) -> None:
     settings = PACKED[name] if name in PACKED else PLAIN[name][0]
     assert read_capabilities(build(name, settings, tiny_model).model).cache_layers == layers
 

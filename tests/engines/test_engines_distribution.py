@@ -49,8 +49,7 @@ def test_with_the_top_k_the_divergence_is_a_lower_bound(k: int) -> None:
 def test_a_larger_k_never_makes_the_divergence_smaller() -> None:
     p, q = random_logprobs(5), random_logprobs(6)
     by_k = [
-        torch.tensor([divergence.kl for divergence in divergences(q, top_distributions(p, k))])
-        for k in (4, 32, 256)
+        torch.tensor([divergence.kl for divergence in divergences(q, top_distributions(p, k))]) for k in (4, 32, 256)
     ]
     assert bool((by_k[0] <= by_k[1] + 1e-3).all())
     assert bool((by_k[1] <= by_k[2] + 1e-3).all())
@@ -69,9 +68,7 @@ def test_a_vocabulary_smaller_than_k_has_no_tail() -> None:
     assert distribution.tail == pytest.approx(0.0, abs=2e-3)
 
 
-def test_an_engine_returns_the_divergence_of_an_answers_first_token(
-    tiny_model: Path, other_tiny_model: Path
-) -> None:
+def test_an_engine_returns_the_divergence_of_an_answers_first_token(tiny_model: Path, other_tiny_model: Path) -> None:
     texts = [
         ("the cat", (" sees", " eats the fish")),
         ("What colour is", (" red", " blue")),
@@ -122,8 +119,7 @@ def test_a_whole_distribution_has_no_tail_and_gives_the_exact_divergence(
 def test_requests_with_different_k_can_be_mixed(tiny_model: Path) -> None:
     engine = open_model(tiny_model)
     requests = [
-        LoglikelihoodRequest(f"the {w}", (" a", " b c"), top=k)
-        for w, k in zip("abcd", (0, 2, 5, 2), strict=True)
+        LoglikelihoodRequest(f"the {w}", (" a", " b c"), top=k) for w, k in zip("abcd", (0, 2, 5, 2), strict=True)
     ]
     answers = engine.loglikelihood(requests, silent)
     assert [answer.distribution and len(answer.distribution.tokens) for answer in answers] == [None, 2, 5, 2]

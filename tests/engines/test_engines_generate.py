@@ -59,9 +59,7 @@ def greedy(folder: Path, prompt: str, tokens: int) -> list[int]:
 
 
 @pytest.mark.parametrize("prompt", PROMPTS[:5])
-def test_the_text_is_that_of_greedy_decoding(
-    engine: Engine, tiny_model: Path, tokenizer: Any, prompt: str
-) -> None:
+def test_the_text_is_that_of_greedy_decoding(engine: Engine, tiny_model: Path, tokenizer: Any, prompt: str) -> None:
     expected = tokenizer.decode(greedy(tiny_model, prompt, 24), skip_special_tokens=True)
     assert generate(engine, [prompt]) == [expected]
 
@@ -98,9 +96,7 @@ def test_the_text_ends_before_the_first_stop_string(engine: Engine) -> None:
     (whole,) = generate(engine, ["the cat"])
     first, second = whole[6], whole[3:5]
     assert generate(engine, ["the cat"], first) == [whole[: whole.index(first)]]
-    assert generate(engine, ["the cat"], first, second) == [
-        whole[: min(whole.index(first), whole.index(second))]
-    ]
+    assert generate(engine, ["the cat"], first, second) == [whole[: min(whole.index(first), whole.index(second))]]
     assert generate(engine, ["the cat"], "never generated") == [whole]
 
 
@@ -119,9 +115,7 @@ def test_a_stop_string_that_starts_in_the_prompt_does_not_stop(engine: Engine) -
 
 
 @pytest.mark.parametrize("limit", [1, 2, 7])
-def test_at_most_max_tokens_are_generated(
-    engine: Engine, tiny_model: Path, tokenizer: Any, limit: int
-) -> None:
+def test_at_most_max_tokens_are_generated(engine: Engine, tiny_model: Path, tokenizer: Any, limit: int) -> None:
     (answer,) = engine.generate_until([GenerateRequest("the cat", (), limit)], silent)
     assert answer.tokens_out == limit
     assert answer.text == tokenizer.decode(greedy(tiny_model, "the cat", limit), skip_special_tokens=True)

@@ -28,9 +28,7 @@ def first_distributions(engine: Engine, top: int = 20, **options: Any) -> list[D
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_the_first_token_has_the_same_distribution_as_with_scoring(
-    tiny_model: Path, tmp_path: Path, name: str
-) -> None:
+def test_the_first_token_has_the_same_distribution_as_with_scoring(tiny_model: Path, tmp_path: Path, name: str) -> None:
     engine = open_model(write_model(tiny_model, tmp_path, *MODELS[name]), {"max_batch_tokens": 60})
     scored = engine.loglikelihood([LoglikelihoodRequest(c, (" a",), top=20) for c in CONTEXTS], silent)
     for distribution, answer in zip(first_distributions(engine), scored, strict=True):
@@ -50,12 +48,8 @@ def test_the_divergence_is_0_from_the_same_model_and_as_with_scoring_from_anothe
         weight.data *= 1.2
     references = first_distributions(engines[0])
     requests = [GenerateRequest(c, (), 3, reference=r) for c, r in zip(CONTEXTS, references, strict=True)]
-    same, other = (
-        [answer.divergence for answer in engine.generate_until(requests, silent)] for engine in engines
-    )
-    choices = [
-        LoglikelihoodRequest(c, (" a",), reference=r) for c, r in zip(CONTEXTS, references, strict=True)
-    ]
+    same, other = ([answer.divergence for answer in engine.generate_until(requests, silent)] for engine in engines)
+    choices = [LoglikelihoodRequest(c, (" a",), reference=r) for c, r in zip(CONTEXTS, references, strict=True)]
     scored = [answer.divergence for answer in engines[1].loglikelihood(choices, silent)]
     assert all(d is not None and d.kl < 1e-3 and d.same_top for d in same)
     assert [d and d.kl for d in other] == pytest.approx([d and d.kl for d in scored], abs=1e-4)

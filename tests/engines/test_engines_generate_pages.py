@@ -69,10 +69,7 @@ def test_only_sequences_that_may_outgrow_a_sliding_window_use_static_batches(
     engine = open_model(write_model(tiny_model, tmp_path, "Mistral", {"sliding_window": 40}))
     with caplog.at_level(logging.INFO, logger="gate"):
         assert generated_texts(engine) == [greedy_text(engine, request) for request in REQUESTS]
-    assert (
-        "of 12 sequences are generated in static batches: they may become longer than the 40 tokens"
-        in caplog.text
-    )
+    assert "of 12 sequences are generated in static batches: they may become longer than the 40 tokens" in caplog.text
     assert "12 of 12" not in caplog.text
 
 
@@ -121,9 +118,7 @@ def test_out_of_memory_shrinks_the_batch_and_loses_no_request(
 
 
 def test_the_batch_shrinks_to_a_single_sequence_however_long_sequences_may_become(tiny_model: Path) -> None:
-    requests = [
-        GenerateRequest(f"the cat {word}", (), 200) for word in ("a", "b", "sees", "runs", "is", "red")
-    ]
+    requests = [GenerateRequest(f"the cat {word}", (), 200) for word in ("a", "b", "sees", "runs", "is", "red")]
     expected = open_model(tiny_model).generate_until(requests, silent)
     engine: Any = open_model(tiny_model, {"max_batch_tokens": 4000})
     engine.generate_until(REQUESTS[:1], silent)
@@ -253,9 +248,7 @@ def test_a_pass_copies_at_most_half_of_the_token_budget(
 
     monkeypatch.setattr(PagedLayer, "update", measure)
     requests = [
-        GenerateRequest(f"{start}Q : {word} big", (), 30)
-        for start in (LONG_PREFIX, SHORT_PREFIX)
-        for word in WORDS
+        GenerateRequest(f"{start}Q : {word} big", (), 30) for start in (LONG_PREFIX, SHORT_PREFIX) for word in WORDS
     ]
     engine.generate_until(requests, silent)
     assert max(size for rows, size in copied if rows > 1) <= tokens / 2
@@ -311,9 +304,7 @@ def test_a_real_model_generates_the_same_texts_in_a_batch_as_alone(smollm2: Path
     answers = together.generate_until(requests, silent)
     alone = open_model(smollm2, {"max_batch_tokens": 1}, dtype="float32")
     assert answers == [alone.generate_until([request], silent)[0] for request in requests]
-    assert [answer.text for answer in answers[::4]] == [
-        greedy_text(alone, request) for request in requests[::4]
-    ]
+    assert [answer.text for answer in answers[::4]] == [greedy_text(alone, request) for request in requests[::4]]
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])

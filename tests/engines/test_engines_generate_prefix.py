@@ -86,13 +86,9 @@ def test_any_prefixes_in_any_memory_give_the_text_of_one_request_at_a_time(
 
 
 @pytest.fixture(scope="module")
-def known_texts(
-    tiny_model: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Any, dict[GenerateRequest, str]]:
+def known_texts(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, dict[GenerateRequest, str]]:
     """A model with a long context, and the texts it generates."""
-    return open_model(
-        write_model(tiny_model, tmp_path_factory.mktemp("prefixes"), "Llama", {"eos_token_id": 1})
-    ), {}
+    return open_model(write_model(tiny_model, tmp_path_factory.mktemp("prefixes"), "Llama", {"eos_token_id": 1})), {}
 
 
 def test_shared_prefix_attention_equals_attention_over_all_keys() -> None:
@@ -148,14 +144,10 @@ def test_shared_prefix_attention_is_as_exact_as_fused_attention(dtype: torch.dty
     query, keys, values, value = (tensor.to(dtype) for tensor in (query, keys, values, value))
     prefix = PrefixKV([keys[0, :, :shared].float().transpose(1, 2)], [values])
     mask = torch.ones(rows, 1, 1, own, dtype=torch.bool)
-    output, _ = attend(
-        SimpleNamespace(layer_idx=0), query, keys[:, :, shared:], value, mask, shared_prefix=prefix
-    )
+    output, _ = attend(SimpleNamespace(layer_idx=0), query, keys[:, :, shared:], value, mask, shared_prefix=prefix)
     all_values = torch.cat((values.expand(rows, -1, -1, -1), value), dim=2)
     exact, fused = (
-        torch.nn.functional.scaled_dot_product_attention(
-            *(tensor.to(kind) for tensor in (query, keys, all_values))
-        )
+        torch.nn.functional.scaled_dot_product_attention(*(tensor.to(kind) for tensor in (query, keys, all_values)))
         for kind in (torch.float64, dtype)
     )
     error = (output.transpose(1, 2).double() - exact).norm()

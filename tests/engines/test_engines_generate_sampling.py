@@ -58,13 +58,9 @@ def test_the_first_token_is_sampled_with_the_probability_that_the_model_assigns(
         probabilities = torch.softmax(loaded.model(ids).logits[0, -1] / temperature, dim=0).tolist()
     expected: Counter[str] = Counter()
     for token, probability in enumerate(probabilities):
-        name = (
-            "" if token in loaded.end_tokens else loaded.tokenizer.decode([token], skip_special_tokens=True)
-        )
+        name = "" if token in loaded.end_tokens else loaded.tokenizer.decode([token], skip_special_tokens=True)
         expected[name] += probability
-    drawn = Counter(
-        texts(engine, [GenerateRequest("the cat", (), 1, temperature, seed) for seed in range(count)])
-    )
+    drawn = Counter(texts(engine, [GenerateRequest("the cat", (), 1, temperature, seed) for seed in range(count)]))
     common = [name for name, probability in expected.items() if probability * count >= 10]
     counts = [drawn[name] for name in common]
     expected_counts = [expected[name] * count for name in common]
@@ -83,13 +79,9 @@ def test_every_step_samples_from_the_whole_distribution() -> None:
 
 
 def test_noise_is_gumbel_and_independent_over_keys_steps_and_tokens() -> None:
-    noise = gumbel_noise(
-        [noise_key(seed, [3]) for seed in range(40)], [5] * 40, 5000, torch.device("cpu")
-    ).numpy()
+    noise = gumbel_noise([noise_key(seed, [3]) for seed in range(40)], [5] * 40, 5000, torch.device("cpu")).numpy()
     assert stats.kstest(noise.ravel(), "gumbel_r").pvalue > 1e-3
-    later = gumbel_noise(
-        [noise_key(seed, [3]) for seed in range(40)], [6] * 40, 5000, torch.device("cpu")
-    ).numpy()
+    later = gumbel_noise([noise_key(seed, [3]) for seed in range(40)], [6] * 40, 5000, torch.device("cpu")).numpy()
     pairs = [(noise[:, 1:], noise[:, :-1]), (noise[1:], noise[:-1]), (noise, later)]
     for first, second in pairs:
         assert abs(np.corrcoef(first.ravel(), second.ravel())[0, 1]) < 4 / np.sqrt(first.size)

@@ -22,16 +22,12 @@ def texts(engine: Engine) -> list[str]:
     return [answer.text for answer in engine.generate_until(requests, lambda _: None)]
 
 
-def test_penalties_and_beams_of_the_checkpoint_do_not_change_the_text(
-    tiny_model: Path, tmp_path: Path
-) -> None:
+def test_penalties_and_beams_of_the_checkpoint_do_not_change_the_text(tiny_model: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     shutil.copytree(tiny_model, other)
     path = other / "generation_config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
-    path.write_text(
-        json.dumps(config | {"repetition_penalty": 5.0, "num_beams": 3, "no_repeat_ngram_size": 1})
-    )
+    path.write_text(json.dumps(config | {"repetition_penalty": 5.0, "num_beams": 3, "no_repeat_ngram_size": 1}))
     assert texts(open_checkpoint(other)) == texts(open_checkpoint(tiny_model))
 
 

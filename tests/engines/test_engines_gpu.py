@@ -17,8 +17,7 @@ pytestmark = [
 ]
 
 REQUESTS = [
-    LoglikelihoodRequest(f"the {word} is", (" red", " blue fish", " a big dog"))
-    for word in ("cat", "bird", "fish")
+    LoglikelihoodRequest(f"the {word} is", (" red", " blue fish", " a big dog")) for word in ("cat", "bird", "fish")
 ]
 
 

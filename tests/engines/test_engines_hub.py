@@ -56,9 +56,7 @@ def cache(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def locate_models(
-    cache: Path, folder: Path, *models: dict[str, Any], offline: bool = True
-) -> list[dict[str, Any]]:
+def locate_models(cache: Path, folder: Path, *models: dict[str, Any], offline: bool = True) -> list[dict[str, Any]]:
     environment = os.environ | {"HF_HUB_CACHE": str(cache), "HF_HUB_OFFLINE": str(int(offline))}
     environment["HF_ENDPOINT"] = "http://127.0.0.1:9"  # a closed port
     environment["PYTHONPATH"] = str(Path(__file__).parents[2])
@@ -77,9 +75,7 @@ def locate_models(
 
 def test_a_cached_model_is_found_offline_by_name_tag_and_commit(cache: Path, tmp_path: Path) -> None:
     tiny = {"model": "org/tiny"}
-    main, named, commit = locate_models(
-        cache, tmp_path, tiny, tiny | {"revision": "main"}, tiny | {"revision": MAIN}
-    )
+    main, named, commit = locate_models(cache, tmp_path, tiny, tiny | {"revision": "main"}, tiny | {"revision": MAIN})
     snapshot = str(cache / "models--org--tiny" / "snapshots" / MAIN)
     assert main == named == commit
     assert main["revision"] == MAIN
@@ -87,9 +83,7 @@ def test_a_cached_model_is_found_offline_by_name_tag_and_commit(cache: Path, tmp
     assert main["folder"] == main["tokenizer"] == snapshot
 
 
-def test_a_model_that_is_neither_local_nor_cached_is_an_error_with_exit_code_2(
-    cache: Path, tmp_path: Path
-) -> None:
+def test_a_model_that_is_neither_local_nor_cached_is_an_error_with_exit_code_2(cache: Path, tmp_path: Path) -> None:
     results = locate_models(
         cache,
         tmp_path,
@@ -108,17 +102,13 @@ def test_a_model_that_is_neither_local_nor_cached_is_an_error_with_exit_code_2(
 
 
 def test_if_the_hub_is_unreachable_the_cache_is_used(cache: Path, tmp_path: Path) -> None:
-    cached, missing = locate_models(
-        cache, tmp_path, {"model": "org/tiny"}, {"model": "org/nothing"}, offline=False
-    )
+    cached, missing = locate_models(cache, tmp_path, {"model": "org/tiny"}, {"model": "org/nothing"}, offline=False)
     assert cached["revision"] == MAIN
     assert missing["exit"] == 2
     assert "the hub cannot be reached" in missing["error"]
 
 
-def test_a_local_folder_takes_precedence_over_a_hub_name(
-    cache: Path, tmp_path: Path, tiny_model: Path
-) -> None:
+def test_a_local_folder_takes_precedence_over_a_hub_name(cache: Path, tmp_path: Path, tiny_model: Path) -> None:
     shutil.copytree(tiny_model, tmp_path / "org" / "tiny")
     (result,) = locate_models(cache, tmp_path, {"model": "org/tiny"})
     assert result["revision"] is None
@@ -136,9 +126,7 @@ def test_the_files_of_one_hub_model_are_different_models(cache: Path, tmp_path: 
     assert len({result["fingerprint"] for result in results}) == 3
 
 
-def test_a_tokenizer_on_the_hub_is_identified_by_its_commit(
-    cache: Path, tmp_path: Path, tiny_model: Path
-) -> None:
+def test_a_tokenizer_on_the_hub_is_identified_by_its_commit(cache: Path, tmp_path: Path, tiny_model: Path) -> None:
     shutil.copytree(tiny_model, tmp_path / "mine")
     settings = {"model": "./mine", "tokenizer": "org/tiny"}
     (first,) = locate_models(cache, tmp_path, settings)

@@ -84,9 +84,7 @@ def test_a_config_that_does_not_fit_the_weights_is_an_error(model: Path) -> None
         open_model(model)
 
 
-@pytest.mark.parametrize(
-    "content", ["{", "{}", '{"model_type": "no-such-architecture"}', '{"model_type": "vit"}']
-)
+@pytest.mark.parametrize("content", ["{", "{}", '{"model_type": "no-such-architecture"}', '{"model_type": "vit"}'])
 def test_a_config_of_an_unknown_architecture_is_an_error(model: Path, content: str) -> None:
     (model / "config.json").write_text(content, encoding="utf-8")
     with pytest.raises(ModelError, match=str(model)) as caught:
@@ -115,9 +113,7 @@ def test_nan_weights_give_nan_scores_and_an_error_in_generation(model: Path) -> 
     assert caught.value.exit_code is ExitCode.EVALUATION
 
 
-def test_pickle_is_loaded_if_it_is_allowed_and_there_is_no_safetensors_file(
-    model: Path, tiny_model: Path
-) -> None:
+def test_pickle_is_loaded_if_it_is_allowed_and_there_is_no_safetensors_file(model: Path, tiny_model: Path) -> None:
     torch.save(load_file(model / "model.safetensors"), model / "pytorch_model.bin")
     (model / "model.safetensors").unlink()
     pickled = loglikelihoods(open_model(model, allow_pickle=True), QUESTION)
@@ -184,9 +180,7 @@ def test_saving_a_tokenizer_again_does_not_change_its_digest(tiny_model: Path, m
 
 
 @pytest.mark.parametrize("part", ["merges", "decoder", "added"])
-def test_a_tokenizer_that_behaves_differently_has_another_digest(
-    tiny_model: Path, model: Path, part: str
-) -> None:
+def test_a_tokenizer_that_behaves_differently_has_another_digest(tiny_model: Path, model: Path, part: str) -> None:
     data = json.loads((model / "tokenizer.json").read_text(encoding="utf-8"))
     if part == "merges":
         data["model"]["merges"].pop()

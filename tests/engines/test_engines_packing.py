@@ -28,9 +28,7 @@ from gate.tasks.requests import LoglikelihoodAnswer, LoglikelihoodRequest
 torch.set_num_threads(1)
 WORD = st.sampled_from([word for word in WORDS if word.strip()])
 PHRASE = st.lists(WORD, min_size=1, max_size=6).map(lambda words: " " + " ".join(words))
-QUESTION = st.tuples(
-    st.lists(WORD, max_size=8).map(" ".join), st.lists(PHRASE, min_size=1, max_size=4, unique=True)
-)
+QUESTION = st.tuples(st.lists(WORD, max_size=8).map(" ".join), st.lists(PHRASE, min_size=1, max_size=4, unique=True))
 BLOCK = "Q : What does the cat eat ? A : a small fish . " * 3
 
 
@@ -38,9 +36,7 @@ def requests_of(questions: list[tuple[str, list[str]]], block: str = "") -> list
     return [LoglikelihoodRequest(block + context, tuple(choices), top=3) for context, choices in questions]
 
 
-def scorer_of(
-    loaded: LoadedModel, method: Method | None = None, tokens: int = 300, length: int = 256
-) -> Scorer:
+def scorer_of(loaded: LoadedModel, method: Method | None = None, tokens: int = 300, length: int = 256) -> Scorer:
     return Scorer(loaded, tokens, length, method)
 
 
@@ -81,16 +77,12 @@ def test_packed_scores_are_plain_scores(
 def test_a_shared_few_shot_block_is_computed_once_and_changes_no_score(
     models: dict[str, LoadedModel], name: str
 ) -> None:
-    requests = requests_of(
-        [(f"Q : What {word} ?", [" a cat", " a dog sees", " red"]) for word in WORDS[:30]], BLOCK
-    )
+    requests = requests_of([(f"Q : What {word} ?", [" a cat", " a dog sees", " red"]) for word in WORDS[:30]], BLOCK)
     scorer = scorer_of(models[name], length=250)
     (group,) = scorer._groups(_rows(scorer, requests))
     assert len(group.prefix) > 40
     for _ in range(2):  # the second call reuses the keys and values of the block
-        assert_same(
-            scorer.loglikelihood(requests, silent), scorer.one_at_a_time().loglikelihood(requests, silent)
-        )
+        assert_same(scorer.loglikelihood(requests, silent), scorer.one_at_a_time().loglikelihood(requests, silent))
 
 
 def _rows(scorer: Scorer, requests: list[LoglikelihoodRequest]) -> list[Row]:
@@ -103,9 +95,7 @@ def test_models_that_do_not_support_packing_are_scored_in_plain_rows_and_the_log
 ) -> None:
     options, reason = PLAIN[name]
     scorer = scorer_of(build(name, options, tiny_model))
-    requests = requests_of(
-        [("the cat", [" sees a dog", " eats", " is big"]), ("Q : What", [" a", " red fish"])]
-    )
+    requests = requests_of([("the cat", [" sees a dog", " eats", " is big"]), ("Q : What", [" a", " red fish"])])
     with caplog.at_level(logging.WARNING, logger="gate"):
         answers = scorer.loglikelihood(requests, silent)
         scorer.loglikelihood(requests, silent)
@@ -122,17 +112,13 @@ def test_rows_longer_than_a_sliding_window_are_not_packed(models: dict[str, Load
     longest = PACKED[name]["sliding_window"]
     assert scorer.method.window == longest
     words = " cat dog" * (longest // 2 + 10)
-    requests = requests_of(
-        [(words, [" sees", " a dog"]), ("the cat", [" sees", " a dog"]), (words, [" red fish"])]
-    )
+    requests = requests_of([(words, [" sees", " a dog"]), ("the cat", [" sees", " a dog"]), (words, [" red fish"])])
     groups = scorer._groups(_rows(scorer, requests))
     assert any(len(tree.tokens) > longest for group in groups for tree in group.trees)
     for group in groups:
         for tree in group.trees:
             assert tree.linear or len(group.prefix) + len(tree.tokens) <= longest
-    assert_same(
-        scorer.loglikelihood(requests, silent), scorer.one_at_a_time().loglikelihood(requests, silent)
-    )
+    assert_same(scorer.loglikelihood(requests, silent), scorer.one_at_a_time().loglikelihood(requests, silent))
 
 
 def test_models_with_flash_attention_or_remote_code_are_not_packed(tiny_model: Path) -> None:
@@ -171,9 +157,7 @@ def ignoring(change: str, folder: Path) -> LoadedModel:
 
 
 @pytest.mark.parametrize("change", ["mask", "positions", "cache"])
-def test_the_probe_detects_a_model_that_ignores_its_mask_positions_or_cache(
-    tiny_model: Path, change: str
-) -> None:
+def test_the_probe_detects_a_model_that_ignores_its_mask_positions_or_cache(tiny_model: Path, change: str) -> None:
     method = choose_method(ignoring(change, tiny_model))
     assert not method.packed
     assert "rows differ from plain rows" in method.reason or "fails" in method.reason
@@ -184,9 +168,7 @@ def test_models_with_eager_attention_are_packed(tiny_model: Path) -> None:
     scorer = scorer_of(loaded)
     assert scorer.method.packed
     requests = requests_of([("the cat", [" sees a dog", " eats", " is big"]), ("a", [" b", " red fish"])])
-    assert_same(
-        scorer.loglikelihood(requests, silent), scorer.one_at_a_time().loglikelihood(requests, silent)
-    )
+    assert_same(scorer.loglikelihood(requests, silent), scorer.one_at_a_time().loglikelihood(requests, silent))
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -289,9 +271,7 @@ def test_items_that_are_few_shot_examples_themselves_leave_the_prefix_of_the_oth
         rows.append(row(item, [*context, 1, 2, 3], len(context)))
     groups = plan_groups(sorted(rows, key=lambda row: row.tokens), 1024)
     assert max(len(group.prefix) for group in groups) == 500
-    assert (
-        sum(len(tree.targets) for group in groups for tree in group.trees if len(group.prefix) == 500) == 35
-    )
+    assert sum(len(tree.targets) for group in groups for tree in group.trees if len(group.prefix) == 500) == 35
 
 
 def test_unpacked_rows_stay_as_they_are() -> None:

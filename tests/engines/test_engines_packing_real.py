@@ -28,9 +28,7 @@ def questions(shared_data: Path) -> list[tuple[str, tuple[str, ...], int]]:
     if not path.is_file():
         pytest.skip(f"no questions at {path}")
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()[:15]]
-    return [
-        (f"{row['question']}:", tuple(" " + choice for choice in row["choices"]), row["gold"]) for row in rows
-    ]
+    return [(f"{row['question']}:", tuple(" " + choice for choice in row["choices"]), row["gold"]) for row in rows]
 
 
 @pytest.mark.parametrize("shots", [0, 5])
@@ -39,8 +37,7 @@ def test_every_choice_has_the_score_of_a_pass_of_its_own_and_no_argmax_differs(
 ) -> None:
     block = "".join(f"{context}{choices[gold]}\n\n" for context, choices, gold in questions[:shots])
     requests = [
-        LoglikelihoodRequest(block + context, choices, top=1)
-        for context, choices, _ in questions[shots : shots + 10]
+        LoglikelihoodRequest(block + context, choices, top=1) for context, choices, _ in questions[shots : shots + 10]
     ]
     assert engine.scorer.method.packed
     answers = engine.loglikelihood(requests, silent)

@@ -81,9 +81,7 @@ def test_replicas_give_the_answers_of_one_engine(single: Engine, replicas: Repli
         assert b.distribution is not None
         assert b.distribution.logprobs == pytest.approx(a.distribution.logprobs, abs=0.02)
     assert sum(progress) == len(CHOICES)
-    texts = [
-        GenerateRequest(f"the {animal}", ("\n",), 8) for animal in ("cat", "dog", "bird", "fish", "cat runs")
-    ]
+    texts = [GenerateRequest(f"the {animal}", ("\n",), 8) for animal in ("cat", "dog", "bird", "fish", "cat runs")]
     assert replicas.generate_until(texts, silent) == single.generate_until(texts, silent)
     whole = [RollingRequest("the cat sees a dog"), RollingRequest("one two")]
     for a, b in zip(
@@ -143,9 +141,7 @@ def test_a_chat_is_rendered_although_every_worker_was_killed(single: Engine, rep
 
 @slow
 def test_requests_that_kill_every_worker_are_an_error_that_quotes_them(replicas: ReplicaEngine) -> None:
-    with pytest.raises(
-        EvaluationError, match="3 Ray workers in succession stopped over the requests 1 to 1 of 1"
-    ):
+    with pytest.raises(EvaluationError, match="3 Ray workers in succession stopped over the requests 1 to 1 of 1"):
         replicas.loglikelihood([LethalRequest("the poisoned cat", (" runs",))], silent)
     assert len(replicas.loglikelihood(CHOICES[:4], silent)) == 4
 

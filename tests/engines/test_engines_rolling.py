@@ -88,9 +88,7 @@ def by_definition(tiny_model: Path) -> Any:
     def score(text: str) -> float:
         ids = tokenizer(text, add_special_tokens=False).input_ids
         with torch.no_grad():
-            logprobs = (
-                model(torch.tensor([[tokenizer.bos_token_id, *ids]])).logits[0].double().log_softmax(-1)
-            )
+            logprobs = model(torch.tensor([[tokenizer.bos_token_id, *ids]])).logits[0].double().log_softmax(-1)
         return float(sum(logprobs[index, token] for index, token in enumerate(ids)))
 
     return score
@@ -104,17 +102,13 @@ def test_scores_follow_the_definition_from_the_first_token_on(
     progress: list[int] = []
     engine = open_model(tiny_model, {"max_batch_tokens": tokens})
     answers = engine.loglikelihood_rolling([RollingRequest(text) for text in texts], progress.append)
-    assert [answer.loglikelihood for answer in answers] == pytest.approx(
-        list(map(by_definition, texts)), abs=1e-4
-    )
+    assert [answer.loglikelihood for answer in answers] == pytest.approx(list(map(by_definition, texts)), abs=1e-4)
     assert sum(progress) == 3
 
 
 def test_an_empty_text_has_no_tokens_and_counts_as_progress(tiny_model: Path) -> None:
     progress: list[int] = []
-    answers = open_model(tiny_model).loglikelihood_rolling(
-        [RollingRequest(text) for text in TEXTS], progress.append
-    )
+    answers = open_model(tiny_model).loglikelihood_rolling([RollingRequest(text) for text in TEXTS], progress.append)
     assert (answers[1].loglikelihood, answers[1].tokens) == (0.0, 0)
     assert sum(progress) == len(TEXTS)
     assert answers[3].tokens > 256

@@ -68,9 +68,7 @@ CHOICE = st.sampled_from([" a", " cat", " cat sees", " cat sees a dog", "at", " 
 ).map(lambda pieces: " " + " ".join(pieces))
 
 
-@given(
-    st.lists(st.tuples(CONTEXT, st.lists(CHOICE, min_size=1, max_size=4).map(tuple)), min_size=1, max_size=4)
-)
+@given(st.lists(st.tuples(CONTEXT, st.lists(CHOICE, min_size=1, max_size=4).map(tuple)), min_size=1, max_size=4))
 @settings(max_examples=80, deadline=None, derandomize=True)
 def test_every_choice_has_the_score_of_a_pass_of_its_own(
     engine: Engine, reference: Any, tokenizer: Any, requests: list[Request]
@@ -131,9 +129,7 @@ def random_requests(count: int, seed: int = 0) -> list[Request]:
         {"max_batch_tokens": 100},
     ],
 )
-def test_the_batch_size_does_not_change_the_scores(
-    engine: Engine, tiny_model: Path, options: dict[str, int]
-) -> None:
+def test_the_batch_size_does_not_change_the_scores(engine: Engine, tiny_model: Path, options: dict[str, int]) -> None:
     requests = random_requests(20)
     expected = loglikelihoods(engine, requests)
     scores = loglikelihoods(open_model(tiny_model, options), requests)
@@ -170,13 +166,9 @@ def test_a_prompt_longer_than_the_context_window_is_truncated_on_the_left_with_a
 ) -> None:
     tail = " the cat sees" * 120
     with caplog.at_level(logging.WARNING):
-        long, longer = loglikelihoods(
-            engine, [("dog" + tail, (" a", " is")), ("fish big" + tail, (" a", " is"))]
-        )
+        long, longer = loglikelihoods(engine, [("dog" + tail, (" a", " is")), ("fish big" + tail, (" a", " is"))])
     assert long == pytest.approx(longer, abs=1e-5)
-    assert caplog.messages == [
-        "4 of 4 prompts are longer than the model's 256 tokens; they were cut on the left"
-    ]
+    assert caplog.messages == ["4 of 4 prompts are longer than the model's 256 tokens; they were cut on the left"]
 
 
 def test_a_choice_longer_than_the_context_window_is_an_error(engine: Engine) -> None:
@@ -218,9 +210,7 @@ def test_bos_is_added_once(bos_model: Path, tokenizer: Any) -> None:
     assert encode(tokenizer, []) == []
 
 
-def test_an_empty_context_is_bos_whether_or_not_the_tokenizer_adds_it(
-    engine: Engine, bos_model: Path
-) -> None:
+def test_an_empty_context_is_bos_whether_or_not_the_tokenizer_adds_it(engine: Engine, bos_model: Path) -> None:
     requests: list[Request] = [("", (" cat", " dog sees")), ("  ", ("cat",))]
     with_bos = loglikelihoods(open_model(bos_model), requests)
     for values, reference in zip(loglikelihoods(engine, requests), with_bos, strict=True):
@@ -254,9 +244,7 @@ def test_scores_equal_those_of_lm_evaluation_harness(tiny_model: Path, bos_model
     pairs = [(context, choice) for context, choices in requests for choice in choices]
     instances = [Instance("loglikelihood", {}, pair, number) for number, pair in enumerate(pairs)]
     theirs = harness.loglikelihood(instances, disable_tqdm=True)
-    answers = open_model(folder).loglikelihood(
-        [LoglikelihoodRequest(*request) for request in requests], silent
-    )
+    answers = open_model(folder).loglikelihood([LoglikelihoodRequest(*request) for request in requests], silent)
     ours = [score for answer in answers for score in answer.loglikelihoods]
     assert ours == pytest.approx([score for score, _ in theirs], abs=1e-4)
     greedy = [flag for answer in answers for flag in answer.greedy]

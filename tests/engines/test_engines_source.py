@@ -310,9 +310,7 @@ def test_opening_an_engine_without_its_packages_is_an_error_with_the_command_to_
     assert caught.value.hint == "pip install 'quantgate[transformers]'"
 
 
-def test_reading_weights_without_safetensors_is_an_error(
-    model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_reading_weights_without_safetensors_is_an_error(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "safetensors", None)
     assert "not installed: safetensors." in locate_error(model).message
 
@@ -336,10 +334,7 @@ def test_a_served_model_is_a_name_and_needs_no_files(tmp_path: Path) -> None:
 
 def test_a_served_candidate_uses_the_baselines_tokenizer(model: Path, tmp_path: Path) -> None:
     for options in ({}, {"tokenizer": "baseline"}):
-        assert (
-            fetch(served(tmp_path, **options), SERVED, tmp_path, locate_folder(model)).tokenizer_folder
-            == model
-        )
+        assert fetch(served(tmp_path, **options), SERVED, tmp_path, locate_folder(model)).tokenizer_folder == model
     with pytest.raises(ModelError, match="no tokenizer files in the server"):
         fetch(served(tmp_path, tokenizer="baseline"), SERVED, tmp_path, None)
 

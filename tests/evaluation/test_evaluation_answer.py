@@ -41,9 +41,7 @@ def repeated_text_task(folder: Path, **samples: Any) -> Task:
 
 
 def rows(task: Task, engine: Engine, **arguments: Any) -> pa.Table:
-    return answer_items(
-        task, task.items, engine, lambda _: None, arguments.pop("references", None), **arguments
-    )
+    return answer_items(task, task.items, engine, lambda _: None, arguments.pop("references", None), **arguments)
 
 
 def samples(task: Task, table: pa.Table) -> TaskSamples:
@@ -69,9 +67,7 @@ def test_another_seed_generates_other_texts_and_changes_the_fingerprint(tmp_path
     assert rows(task, tiny).column("output") != rows(again, tiny).column("output")
     assert task.fingerprint != again.fingerprint
     # greedy decoding does not use the seed
-    assert (
-        repeated_text_task(tmp_path, seed=0).fingerprint == repeated_text_task(tmp_path, seed=1).fingerprint
-    )
+    assert repeated_text_task(tmp_path, seed=0).fingerprint == repeated_text_task(tmp_path, seed=1).fingerprint
 
 
 def test_multiple_choice_items_are_not_repeated(tmp_path: Path) -> None:
@@ -85,9 +81,7 @@ def test_multiple_choice_items_are_not_repeated(tmp_path: Path) -> None:
 def test_pairing_averages_the_repeats_of_an_item(tmp_path: Path, tiny: Engine, other: Engine) -> None:
     task = repeated_text_task(tmp_path, repeats=4, temperature=1.0)
     tables = [rows(task, engine) for engine in (tiny, other)]
-    sides = [
-        ModelSamples(name, {"say": samples(task, table)}) for name, table in zip("ab", tables, strict=True)
-    ]
+    sides = [ModelSamples(name, {"say": samples(task, table)}) for name, table in zip("ab", tables, strict=True)]
     (paired,) = pair(*sides).tasks
     assert paired.n == 24
     means = np.asarray(tables[0].column("score").to_pylist()).reshape(24, 4).mean(axis=1)
@@ -145,9 +139,7 @@ def test_kl_divergence_is_measured_at_the_first_token_of_generated_texts(
     assert max(filter(None, itself.column("kl").to_pylist()), default=0.0) < 1e-3
 
 
-def test_a_narrower_distribution_gives_a_smaller_divergence(
-    tmp_path: Path, tiny: Engine, other: Engine
-) -> None:
+def test_a_narrower_distribution_gives_a_smaller_divergence(tmp_path: Path, tiny: Engine, other: Engine) -> None:
     task = choice_task(tmp_path)
     divergences = []
     for top in (4, 64, "whole"):

@@ -85,6 +85,4 @@ def test_a_full_disk_exits_with_4_and_keeps_the_older_samples(tmp_path: Path, ti
     assert "Traceback" not in err
     assert {path: path.read_bytes() for path in before} == before
     assert in_progress(tmp_path) == []
-    assert (
-        json.loads((folder / "manifest.json").read_text())["rows"] == open_set(folder).read().table.num_rows
-    )
+    assert json.loads((folder / "manifest.json").read_text())["rows"] == open_set(folder).read().table.num_rows

@@ -33,9 +33,7 @@ pytestmark = pytest.mark.usefixtures("small_data_files")
 
 
 @pytest.mark.parametrize("stop_at", [0, 3, 4, 9, 23])
-def test_an_interrupted_evaluation_resumes_and_gives_the_same_bytes(
-    tmp_path: Path, tiny: Opened, stop_at: int
-) -> None:
+def test_an_interrupted_evaluation_resumes_and_gives_the_same_bytes(tmp_path: Path, tiny: Opened, stop_at: int) -> None:
     task = choice_task(tmp_path)
     Attempt(task, tiny, tmp_path / "whole")
     first = Attempt(task, tiny, tmp_path / "set", stop_at)
@@ -108,19 +106,14 @@ def flip(path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [cut, flip, Path.unlink])
-def test_a_damaged_data_file_is_evaluated_again(
-    tmp_path: Path, tiny: Opened, damage: Callable[[Path], object]
-) -> None:
+def test_a_damaged_data_file_is_evaluated_again(tmp_path: Path, tiny: Opened, damage: Callable[[Path], object]) -> None:
     task = choice_task(tmp_path)
     Attempt(task, tiny, tmp_path / "whole")
     Attempt(task, tiny, tmp_path / "set", 17)
     damage(partial_folder(tmp_path / "set") / "shard-00001.parquet")
     second = Attempt(task, tiny, tmp_path / "set")
     assert second.resumed == 12
-    assert any(
-        "1 damaged data file(s) of the interrupted run are evaluated again" in line
-        for line in second.messages
-    )
+    assert any("1 damaged data file(s) of the interrupted run are evaluated again" in line for line in second.messages)
     assert content(tmp_path / "set") == content(tmp_path / "whole")
 
 
@@ -164,9 +157,7 @@ def test_rows_are_yielded_in_order_whether_new_or_resumed(tmp_path: Path, tiny: 
     assert ids == [item.item_id for item in task.items]
 
 
-def test_an_evaluation_ended_early_records_it_and_the_next_one_is_complete(
-    tmp_path: Path, tiny: Opened
-) -> None:
+def test_an_evaluation_ended_early_records_it_and_the_next_one_is_complete(tmp_path: Path, tiny: Opened) -> None:
     task = choice_task(tmp_path)
     Attempt(task, tiny, tmp_path / "whole")
     Attempt(task, tiny, tmp_path / "set", 21)  # gets further than where the next one stops
@@ -183,9 +174,7 @@ def test_an_evaluation_ended_early_records_it_and_the_next_one_is_complete(
     assert content(tmp_path / "set") == content(tmp_path / "whole")
 
 
-def test_closing_an_evaluation_keeps_its_data_files_and_releases_the_lock(
-    tmp_path: Path, tiny: Opened
-) -> None:
+def test_closing_an_evaluation_keeps_its_data_files_and_releases_the_lock(tmp_path: Path, tiny: Opened) -> None:
     task = choice_task(tmp_path)
     steps = TaskEvaluation(task, *tiny, tmp_path / "set").steps(lambda _: None)
     next(steps)

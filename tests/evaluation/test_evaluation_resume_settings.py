@@ -113,8 +113,4 @@ def test_data_files_scored_with_another_method_are_evaluated_again(tmp_path: Pat
     assert last.sample_set is not None
     assert last.sample_set.manifest.model.versions["scoring"] == "plain"
     assert sum(last.steps) == 24 + 16
-    assert (
-        last.item_ids
-        == last.sample_set.read().table["item_id"].to_pylist()
-        == [item.item_id for item in task.items]
-    )
+    assert last.item_ids == last.sample_set.read().table["item_id"].to_pylist() == [item.item_id for item in task.items]

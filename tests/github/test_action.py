@@ -124,9 +124,7 @@ def test_refused_comment_does_not_change_the_verdict(
     job: Job, github: FakeGitHub, status: int, capfd: pytest.CaptureFixture[str]
 ) -> None:
     make_baseline_right(job)
-    github.fail(
-        "POST", r"/comments$", *[Answer(status, {"message": "Resource not accessible by integration"})] * 3
-    )
+    github.fail("POST", r"/comments$", *[Answer(status, {"message": "Resource not accessible by integration"})] * 3)
     assert job.step() == 1
     assert job.outputs["comment-url"] == ""
     assert job.outputs["verdict"] == "FAIL"
@@ -141,9 +139,7 @@ def test_unreachable_github_does_not_change_the_verdict(job: Job) -> None:
     assert job.outputs["comment-url"] == ""
 
 
-def test_unwritable_output_file_does_not_change_the_verdict(
-    job: Job, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_unwritable_output_file_does_not_change_the_verdict(job: Job, capfd: pytest.CaptureFixture[str]) -> None:
     job.environment["GITHUB_OUTPUT"] = str(job.workspace)  # a folder
     assert job.step(candidate="base") == 0
     assert "the outputs cannot be written" in capfd.readouterr().err

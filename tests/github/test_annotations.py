@@ -38,8 +38,7 @@ def test_annotations_point_to_the_task_in_gate_yml(tmp_path: Path) -> None:
 
 def test_each_verdict_has_its_level() -> None:
     commands = {
-        verdict: verdict_annotations(example(verdict), None, {})
-        for verdict in ("PASS", "FAIL", "INCONCLUSIVE")
+        verdict: verdict_annotations(example(verdict), None, {}) for verdict in ("PASS", "FAIL", "INCONCLUSIVE")
     }
     assert commands["PASS"][0].startswith("::notice title=quantgate%3A PASS::No significant drop")
     assert commands["INCONCLUSIVE"][0].startswith("::warning title=quantgate%3A INCONCLUSIVE::")
@@ -60,9 +59,7 @@ def test_task_that_is_not_in_gate_yml_has_no_file() -> None:
 
 
 def test_messages_and_properties_are_escaped_for_the_runner() -> None:
-    text = annotation(
-        "error", "100 % of a,b: c\r\n::set-output name=x::y", "t: a,b\n::error::", "a,b:c%.yml", 3
-    )
+    text = annotation("error", "100 % of a,b: c\r\n::set-output name=x::y", "t: a,b\n::error::", "a,b:c%.yml", 3)
     assert text.count("\n") == 0
     command, _, data = text.removeprefix("::").partition("::")
     assert command == "error file=a%2Cb%3Ac%25.yml,line=3,title=t%3A a%2Cb %3A %3Aerror%3A %3A"
@@ -94,9 +91,7 @@ def test_summary_is_appended(tmp_path: Path) -> None:
 def test_summary_never_exceeds_githubs_limit(tmp_path: Path, used: int) -> None:
     path = tmp_path / "summary.md"
     path.write_bytes(b"x" * used)
-    assert append_summary(
-        path, many_tasks(8_000, text="äöü<&@#" * 20), None, "https://github.com/o/r/actions/runs/1"
-    )
+    assert append_summary(path, many_tasks(8_000, text="äöü<&@#" * 20), None, "https://github.com/o/r/actions/runs/1")
     assert SUMMARY_LIMIT - 2_000 < path.stat().st_size <= SUMMARY_LIMIT
     assert "omitted" in path.read_text(encoding="utf-8")
 

@@ -14,14 +14,10 @@ from gate.github.client import Client, GitHubError
 from gate.github.context import PullRequest
 
 PULL = f"repos/{HOME}/pulls/2"
-SECONDARY = {
-    "message": "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."
-}
+SECONDARY = {"message": "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."}
 
 
-def test_requests_have_the_api_version_the_user_agent_and_the_token(
-    client: Client, github: FakeGitHub
-) -> None:
+def test_requests_have_the_api_version_the_user_agent_and_the_token(client: Client, github: FakeGitHub) -> None:
     assert client.get(PULL, PullRequest).number == 2
     headers = github.requests[0].headers
     assert headers["authorization"] == f"Bearer {TOKEN}"
@@ -74,9 +70,7 @@ def test_a_refused_connection_is_an_unambiguous_error() -> None:
     assert caught.value.hint == hint
 
 
-def test_a_429_waits_as_long_as_retry_after_says(
-    client: Client, github: FakeGitHub, waits: list[float]
-) -> None:
+def test_a_429_waits_as_long_as_retry_after_says(client: Client, github: FakeGitHub, waits: list[float]) -> None:
     github.fail("GET", "pulls/2", Answer(429, {"message": "Too many"}, {"retry-after": "7"}))
     client.get(PULL, PullRequest)
     assert waits == [7.0]
@@ -85,9 +79,7 @@ def test_a_429_waits_as_long_as_retry_after_says(
 def test_a_primary_rate_limit_waits_until_its_reset(github: FakeGitHub, waits: list[float]) -> None:
     limit = {"x-ratelimit-remaining": "0", "x-ratelimit-reset": "1090"}
     github.fail("GET", "pulls/2", Answer(403, {"message": "API rate limit exceeded"}, limit))
-    with Client(
-        github.url, TOKEN, clock=lambda: 1000.0, waiting=lambda seconds, why: waits.append(seconds)
-    ) as client:
+    with Client(github.url, TOKEN, clock=lambda: 1000.0, waiting=lambda seconds, why: waits.append(seconds)) as client:
         client.get(PULL, PullRequest)
     assert waits == [91.0]
 
@@ -131,9 +123,7 @@ def test_refusals_are_not_retried(client: Client, github: FakeGitHub, status: in
     assert len(github.requests) == 1
 
 
-def test_an_unrepeatable_post_is_not_retried_after_an_ambiguous_failure(
-    client: Client, github: FakeGitHub
-) -> None:
+def test_an_unrepeatable_post_is_not_retried_after_an_ambiguous_failure(client: Client, github: FakeGitHub) -> None:
     github.fail("POST", "comments", Answer(502))
     with pytest.raises(GitHubError) as caught:
         client.post(f"repos/{HOME}/issues/2/comments", {"body": "x"}, dict[str, object], repeatable=False)
@@ -172,9 +162,7 @@ def test_a_next_page_on_another_host_is_refused(client: Client, github: FakeGitH
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 def test_a_redirect_within_the_host_keeps_the_method(client: Client, github: FakeGitHub, status: int) -> None:
-    github.fail(
-        "POST", "repos/.*comments", Answer(status, {}, {"location": "/repositories/1/issues/2/comments"})
-    )
+    github.fail("POST", "repos/.*comments", Answer(status, {}, {"location": "/repositories/1/issues/2/comments"}))
     client.post(f"repos/{HOME}/issues/2/comments", {"body": "x"}, dict[str, object], repeatable=False)
     assert [comment["body"] for comment in github.comments] == ["x"]
 

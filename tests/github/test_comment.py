@@ -67,9 +67,7 @@ def test_comments_of_others_and_of_other_gates_are_never_changed(client: Client,
     assert github.sent("DELETE") == github.sent("PATCH") == []
 
 
-def test_lost_response_does_not_create_a_second_comment(
-    client: Client, github: FakeGitHub, waits: list[float]
-) -> None:
+def test_lost_response_does_not_create_a_second_comment(client: Client, github: FakeGitHub, waits: list[float]) -> None:
     github.fail("POST", "comments", Answer(201, lost=True))
     url = post(client)
     assert bodies(github) == [f"{MARK}\nnew"]
@@ -128,9 +126,7 @@ def test_token_of_an_app_updates_its_own_comment(client: Client, github: FakeGit
     assert bodies(github) == [f"{MARK}\ntwo"]
 
 
-@pytest.mark.parametrize(
-    "name", ["", "a b", "a-->b", "a--b", "-a", "a-", "a>", "ä", "a\n", "x" * 65, "a/b", "<!--"]
-)
+@pytest.mark.parametrize("name", ["", "a b", "a-->b", "a--b", "-a", "a-", "a>", "ä", "a\n", "x" * 65, "a/b", "<!--"])
 def test_name_that_could_close_the_marker_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match="gate's name"):
         marker(name)

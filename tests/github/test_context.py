@@ -76,9 +76,7 @@ def of_fork(data: Any) -> None:
     run["head_repository"]["full_name"] = "stranger/Hello-World"
 
 
-def test_workflow_run_of_a_fork_is_found_by_branch_and_commit(
-    client: Client, github: FakeGitHub, event: Write
-) -> None:
+def test_workflow_run_of_a_fork_is_found_by_branch_and_commit(client: Client, github: FakeGitHub, event: Write) -> None:
     branch = "fix/the thing&more"
     github.pulls = [
         pull(5, RUN_SHA, "stranger/another-repo", branch),
@@ -152,9 +150,7 @@ def test_push_without_a_pull_request_has_a_reason(client: Client, github: FakeGi
     assert "no open pull request" in lookup.reason
 
 
-def test_merge_queue_branch_contains_the_pull_request_number(
-    client: Client, github: FakeGitHub, event: Write
-) -> None:
+def test_merge_queue_branch_contains_the_pull_request_number(client: Client, github: FakeGitHub, event: Write) -> None:
     github.pulls = [pull(104)]
     here = context("merge_group", event("merge_group"))
     lookup = find_pull(here, client)
@@ -176,9 +172,7 @@ def test_number_in_a_merge_queue_branch(ref: str, number: int | None) -> None:
     assert MergeGroup(head_sha="a" * 40, head_ref=ref).number == number
 
 
-def test_schedule_has_no_pull_request_and_sends_no_request(
-    client: Client, github: FakeGitHub, tmp_path: Path
-) -> None:
+def test_schedule_has_no_pull_request_and_sends_no_request(client: Client, github: FakeGitHub, tmp_path: Path) -> None:
     (tmp_path / "event.json").write_text('{"schedule": "0 3 * * *"}', encoding="utf-8")
     here = context("schedule", tmp_path / "event.json")
     assert find_pull(here, client).pull is None

@@ -17,9 +17,7 @@ RUN = "https://github.com/octo-org/octo-repo/actions/runs/7654321"
 
 @pytest.mark.parametrize("verdict", ["PASS", "FAIL", "INCONCLUSIVE"])
 def test_example_comment_matches_the_code(verdict: str, tmp_path: Path) -> None:
-    body = comment_body(example(verdict), "quantgate", RUN).replace(
-        f"quantgate {__version__}", "quantgate 1.x"
-    )
+    body = comment_body(example(verdict), "quantgate", RUN).replace(f"quantgate {__version__}", "quantgate 1.x")
     written = tmp_path / f"comment-{verdict.lower()}.md"
     written.write_text(body, encoding="utf-8")
     committed = FOLDER / written.name

@@ -139,9 +139,7 @@ def test_own_branch_gets_a_status(run: Run, github: FakeGitHub) -> None:
 
 
 @pytest.mark.usefixtures("own_branch")
-def test_pass_contradicting_a_failed_run_is_an_error_status(
-    run: Run, github: FakeGitHub, result: Path
-) -> None:
+def test_pass_contradicting_a_failed_run_is_an_error_status(run: Run, github: FakeGitHub, result: Path) -> None:
     result.write_text(to_json(example("PASS")), encoding="utf-8")
     assert run("--status-context", "quantgate") == 0
     assert github.statuses[0]["state"] == "error"

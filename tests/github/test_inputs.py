@@ -29,9 +29,7 @@ def test_defaults_override_nothing() -> None:
 
 
 def test_values_are_parsed() -> None:
-    environment = as_runner(
-        alpha="0.01", limit=" 200 ", comment="False", max_flip_rate="1e-2", name="nightly"
-    )
+    environment = as_runner(alpha="0.01", limit=" 200 ", comment="False", max_flip_rate="1e-2", name="nightly")
     inputs, overrides = read_inputs(environment)
     assert (inputs.alpha, inputs.limit, inputs.comment, inputs.max_flip_rate) == (0.01, 200, False, 0.01)
     assert inputs.name == "nightly"
@@ -68,9 +66,7 @@ def test_unknown_input_is_reported_with_the_nearest_name(name: str, nearest: str
 
 
 @pytest.mark.parametrize("name", ["QQQQ", "PATH", "TOKEN"])
-def test_variable_that_resembles_no_input_is_only_a_warning(
-    name: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_variable_that_resembles_no_input_is_only_a_warning(name: str, caplog: pytest.LogCaptureFixture) -> None:
     """A self-hosted runner or a container may define such variables for other programs."""
     assert read_inputs({f"INPUT_{name}": "x"}) == read_inputs({})
     assert f"input {name.lower()}: there is no such input; known: config, working-directory" in caplog.text
@@ -81,9 +77,7 @@ def test_container_arguments_of_the_runner_are_ignored() -> None:
     assert read_inputs(environment)[1] == {}
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in input_fields() if name not in ("status-context", "github-token")]
-)
+@pytest.mark.parametrize("name", [name for name in input_fields() if name not in ("status-context", "github-token")])
 @pytest.mark.parametrize("empty", ["", " \n"])
 def test_empty_value_is_an_error_that_names_the_input(name: str, empty: str) -> None:
     """`candidate: ${{ steps.x.outputs.typo }}` must not silently select the candidate of gate.yml."""
@@ -141,9 +135,7 @@ def test_action_yml_has_the_same_inputs_defaults_and_descriptions() -> None:
     for name, entry in action["inputs"].items():
         assert entry["default"] == documented_default(name), name
         assert entry["required"] is False
-        assert entry["description"].startswith((input_fields()[name].description or "").replace("`", "")), (
-            name
-        )
+        assert entry["description"].startswith((input_fields()[name].description or "").replace("`", "")), name
     assert len(action["description"]) <= 125  # the Marketplace's limit
 
 

@@ -51,9 +51,7 @@ def test_without_inputs_the_file_is_unchanged(project: Path) -> None:
 
 
 def test_inputs_override_only_their_own_keys(project: Path) -> None:
-    config = load(
-        project, alpha="0.01", certify="none", limit="10", device="cuda:1", max_kl="0.2"
-    ).loaded.config
+    config = load(project, alpha="0.01", certify="none", limit="10", device="cuda:1", max_kl="0.2").loaded.config
     assert (config.decision.alpha, config.decision.certify) == (0.01, None)
     assert (config.samples.limit, config.engine.device, config.distance.max_kl) == (10, "cuda:1", 0.2)
     assert config.candidate.dtype == "bfloat16"
@@ -154,9 +152,7 @@ def test_error_in_a_task_of_the_input_names_the_input(project: Path) -> None:
 
 
 def test_section_that_is_not_a_mapping_is_an_error_of_the_file(project: Path) -> None:
-    (project / "gate.yml").write_text(
-        GATE_YML.replace("decision: {alpha: 0.05, certify: 0.02}", "decision: 3")
-    )
+    (project / "gate.yml").write_text(GATE_YML.replace("decision: {alpha: 0.05, certify: 0.02}", "decision: 3"))
     assert "gate.yml:11: decision:" in error_of(project, alpha="0.1")
 
 

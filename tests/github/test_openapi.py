@@ -60,9 +60,7 @@ def prism(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         command = [str(PRISM), "mock", "-h", "127.0.0.1", "-p", str(port), str(folder / "github.json")]
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
         try:
-            for attempt in stamina.retry_context(
-                on=httpx.TransportError, attempts=None, timeout=180, wait_max=1
-            ):
+            for attempt in stamina.retry_context(on=httpx.TransportError, attempts=None, timeout=180, wait_max=1):
                 with attempt:
                     assert process.poll() is None, (folder / "log").read_text()[-2_000:]
                     httpx.get(f"{url}/user", timeout=30)
@@ -129,9 +127,7 @@ def test_every_request_is_valid_according_to_the_description(prism: str, sent: l
         ("DELETE", f"{repo}/issues/comments/*"),
         ("POST", f"{repo}/statuses/*"),
     }
-    distinct = {
-        json.dumps([request.method, request.path, request.query, request.body]): request for request in rest
-    }
+    distinct = {json.dumps([request.method, request.path, request.query, request.body]): request for request in rest}
     with httpx.Client(base_url=prism, timeout=60) as mock:
         for request in distinct.values():
             headers = {
@@ -145,9 +141,7 @@ def test_every_request_is_valid_according_to_the_description(prism: str, sent: l
             )
             assert response.status_code < 300, (request.method, request.path, response.text[:500])
             # violations in the mock's own example replies are ignored
-            assert '"request"' not in response.headers.get("sl-violations", ""), response.headers[
-                "sl-violations"
-            ]
+            assert '"request"' not in response.headers.get("sl-violations", ""), response.headers["sl-violations"]
     assert len(distinct) > 15
 
 
@@ -156,10 +150,7 @@ def test_the_mock_rejects_invalid_requests(prism: str) -> None:
     status = f"{prism}/repos/{HOME}/statuses/{'a' * 40}"
     assert httpx.post(status, json={"state": "worse"}, timeout=60).status_code == 422
     assert httpx.post(status, json={}, timeout=60).status_code == 422
-    assert (
-        httpx.post(f"{prism}/repos/{HOME}/issues/2/comments", json={"text": "x"}, timeout=60).status_code
-        == 422
-    )
+    assert httpx.post(f"{prism}/repos/{HOME}/issues/2/comments", json={"text": "x"}, timeout=60).status_code == 422
     assert httpx.get(f"{prism}/repos/{HOME}/pulls?state=opened", timeout=60).status_code == 422
     assert httpx.get(f"{prism}/repos/{HOME}/pull/2", timeout=60).status_code == 404
 

@@ -22,9 +22,7 @@ def test_outputs_are_read_back_as_written(tmp_path: Path) -> None:
     file = tmp_path / "output"
     file.write_text("other=1\n")
     write_outputs({"GITHUB_OUTPUT": str(file)}, error_outputs(ExitCode.EVALUATION))
-    write_outputs(
-        {"GITHUB_OUTPUT": str(file)}, {"comment-url": "https://github.com/o/r/pull/1#issuecomment-2"}
-    )
+    write_outputs({"GITHUB_OUTPUT": str(file)}, {"comment-url": "https://github.com/o/r/pull/1#issuecomment-2"})
     outputs = read_outputs(file)
     assert outputs["other"] == "1"
     assert (outputs["verdict"], outputs["p-value"], outputs["exit-code"]) == ("ERROR", "", "4")

@@ -67,9 +67,7 @@ def test_everything_is_published(
     ]
     assert "quantgate <code>nightly</code>: FAIL" in (tmp_path / "summary.md").read_text(encoding="utf-8")
     first, second = capsys.readouterr().out.splitlines()
-    assert first.startswith(
-        "::error file=ci/gate.yml,line=1,title=quantgate%3A FAIL::The candidate is worse than"
-    )
+    assert first.startswith("::error file=ci/gate.yml,line=1,title=quantgate%3A FAIL::The candidate is worse than")
     assert second.startswith(
         "::error file=ci/gate.yml,line=12,title=quantgate%3A addition is worse::85.0%25 to 72.5%25, drop +12.50"
     )
@@ -82,12 +80,8 @@ def test_second_run_updates_the_comment(show: Callable[..., Published], github: 
     assert [status["state"] for status in github.statuses] == ["failure", "success"]
 
 
-@pytest.mark.parametrize(
-    ("verdict", "state"), [("PASS", "success"), ("FAIL", "failure"), ("INCONCLUSIVE", "failure")]
-)
-def test_state_of_each_verdict(
-    show: Callable[..., Published], github: FakeGitHub, verdict: str, state: str
-) -> None:
+@pytest.mark.parametrize(("verdict", "state"), [("PASS", "success"), ("FAIL", "failure"), ("INCONCLUSIVE", "failure")])
+def test_state_of_each_verdict(show: Callable[..., Published], github: FakeGitHub, verdict: str, state: str) -> None:
     show(verdict)
     assert github.statuses[0]["state"] == state
 
@@ -117,9 +111,7 @@ def test_read_only_token_of_a_fork_is_a_warning_with_a_remedy(
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])
-def test_missing_permissions_are_named(
-    show: Callable[..., Published], github: FakeGitHub, status: int
-) -> None:
+def test_missing_permissions_are_named(show: Callable[..., Published], github: FakeGitHub, status: int) -> None:
     github.fail("POST", ".", Answer(status, DENIED), Answer(status, DENIED))
     published = show()
     assert "permissions: statuses: write" in published.warnings[0]
@@ -127,9 +119,7 @@ def test_missing_permissions_are_named(
 
 
 @pytest.mark.parametrize("status", [409, 410, 422, 500])
-def test_any_other_refusal_is_a_warning(
-    show: Callable[..., Published], github: FakeGitHub, status: int
-) -> None:
+def test_any_other_refusal_is_a_warning(show: Callable[..., Published], github: FakeGitHub, status: int) -> None:
     github.fail("GET", "issues", *[Answer(status, {"message": "no"})] * 9)
     published = show()
     assert published.comment_url is None
@@ -150,9 +140,7 @@ def test_missing_pull_request_is_a_notice(
     (tmp_path / "event.json").write_text('{"schedule": "0 3 * * *"}', encoding="utf-8")
     environment |= {"GITHUB_EVENT_NAME": "schedule", "GITHUB_EVENT_PATH": str(tmp_path / "event.json")}
     published = show()
-    assert published == Published(
-        None, (), ("No pull-request comment: a scheduled run belongs to no pull request.",)
-    )
+    assert published == Published(None, (), ("No pull-request comment: a scheduled run belongs to no pull request.",))
     assert github.statuses[0]["sha"] == "9" * 40
 
 
@@ -210,9 +198,7 @@ def test_unwritable_summary_is_a_warning(
     assert "GITHUB_STEP_SUMMARY" in show().warnings[0]
 
 
-@pytest.mark.parametrize(
-    ("option", "value"), [("name", "a-->"), ("status_context", " "), ("status_context", "a\nb")]
-)
+@pytest.mark.parametrize(("option", "value"), [("name", "a-->"), ("status_context", " "), ("status_context", "a\nb")])
 def test_invalid_options_are_errors_before_anything_is_sent(
     show: Callable[..., Published], github: FakeGitHub, option: str, value: str
 ) -> None:

@@ -112,9 +112,7 @@ def test_a_group_is_one_task_with_the_documents_of_all_subtasks(
     assert len({row["item_id"] for row in rows}) == len(rows) == 13 + 14
 
 
-def test_a_document_that_the_task_modifies_is_restored_for_the_next_model(
-    own_tasks: Path, engine: Engine
-) -> None:
+def test_a_document_that_the_task_modifies_is_restored_for_the_next_model(own_tasks: Path, engine: Engine) -> None:
     task = gate_task(own_tasks, "own_edits")
     assert gate_rows(task, engine) == gate_rows(task, engine)
 
@@ -179,9 +177,7 @@ def test_a_real_model_gives_the_answers_that_lm_eval_logs(
         assert [row["output"] for row in rows] == [sample["filtered_resps"][0] for sample in samples]
     else:
         for row, sample in zip(rows, samples, strict=True):
-            assert row["choice_logprobs"] == pytest.approx(
-                [value[0] for value in sample["filtered_resps"]], abs=1e-3
-            )
+            assert row["choice_logprobs"] == pytest.approx([value[0] for value in sample["filtered_resps"]], abs=1e-3)
 
 
 def test_the_fingerprint_does_not_depend_on_the_folder(tmp_path: Path, own_tasks: Path) -> None:

@@ -34,18 +34,12 @@ def own_tasks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def exact_part(sample: dict[str, Any]) -> dict[str, Any]:
     """Return the parts of a sample that do not depend on rounding."""
     kept = {key: sample[key] for key in ("doc_id", "prompt_hash", "target", "filter", "metrics")}
-    kept |= {
-        key: sample[key] for key in ("acc", "acc_norm", "exact_match", "acc_mutual_info") if key in sample
-    }
+    kept |= {key: sample[key] for key in ("acc", "acc_norm", "exact_match", "acc_mutual_info") if key in sample}
     return as_json(kept)
 
 
 def flatten(value: Any) -> list[Any]:
-    return (
-        [leaf for element in value for leaf in flatten(element)]
-        if isinstance(value, list | tuple)
-        else [value]
-    )
+    return [leaf for element in value for leaf in flatten(element)] if isinstance(value, list | tuple) else [value]
 
 
 def test_answers_equal_those_of_lm_evals_own_model(own_tasks: Path, tiny_model: Path) -> None:
@@ -59,15 +53,11 @@ def test_answers_equal_those_of_lm_evals_own_model(own_tasks: Path, tiny_model: 
             exact = [value for value in expected if isinstance(value, str | bool)]
             assert [value for value in answers if isinstance(value, str | bool)] == exact
             floats = [value for value in expected if not isinstance(value, str | bool)]
-            assert [value for value in answers if not isinstance(value, str | bool)] == pytest.approx(
-                floats, abs=1e-3
-            )
+            assert [value for value in answers if not isinstance(value, str | bool)] == pytest.approx(floats, abs=1e-3)
 
 
 @pytest.mark.parametrize("multiturn", [False, True])
-def test_chats_are_rendered_like_lm_evals_own_model(
-    own_tasks: Path, tiny_model: Path, multiturn: bool
-) -> None:
+def test_chats_are_rendered_like_lm_evals_own_model(own_tasks: Path, tiny_model: Path, multiturn: bool) -> None:
     arguments: dict[str, Any] = {
         "apply_chat_template": True,
         "fewshot_as_multiturn": multiturn,

@@ -117,13 +117,13 @@ def test_without_lm_eval_the_error_names_the_extra(tmp_path: Path) -> None:
 
 
 def test_building_tasks_from_files_does_not_import_lm_eval() -> None:
-    code = "import sys, gate.tasks, gate.evaluation.answer; assert not {'lm_eval', 'datasets', 'torch'} & set(sys.modules)"
+    code = (
+        "import sys, gate.tasks, gate.evaluation.answer; assert not {'lm_eval', 'datasets', 'torch'} & set(sys.modules)"
+    )
     assert run_python(code).code == 0
 
 
-def test_items_of_a_group_name_their_subtask_and_are_unique(
-    own_tasks: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_items_of_a_group_name_their_subtask_and_are_unique(own_tasks: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         task = gate_task(own_tasks, "own_group")
     assert "own_subtask_b: 1 documents are duplicated; numbered by position" in caplog.text
@@ -167,9 +167,7 @@ def test_every_setting_of_prompts_and_scores_changes_the_fingerprint(
 def test_an_edited_task_file_changes_the_fingerprint(own_tasks: Path, tmp_path: Path) -> None:
     text = (own_tasks / "own_written.yaml").read_text(encoding="utf-8")
     fingerprints = set()
-    for number, (old, new) in enumerate(
-        [("", ""), ("(cat|dog)", "(dog|cat)"), ("max_gen_toks: 6", "max_gen_toks: 7")]
-    ):
+    for number, (old, new) in enumerate([("", ""), ("(cat|dog)", "(dog|cat)"), ("max_gen_toks: 6", "max_gen_toks: 7")]):
         folder = tmp_path / str(number)
         folder.mkdir()
         (folder / "own_written.yaml").write_text(text.replace(old, new), encoding="utf-8")
@@ -181,9 +179,7 @@ def test_choices_share_a_request_and_one_distribution(own_tasks: Path, engine: E
     task = gate_task(own_tasks, "own_mutual", metric="acc_mutual_info")
     requests = task.requests(task.items[0], 0, engine.render_chat)
     assert [type(request) for request in requests] == [LoglikelihoodRequest] * 2
-    assert [
-        len(request.continuations) for request in requests if isinstance(request, LoglikelihoodRequest)
-    ] == [3, 3]
+    assert [len(request.continuations) for request in requests if isinstance(request, LoglikelihoodRequest)] == [3, 3]
     assert requests[1].context == ""
     rows = gate_rows(task, engine)
     assert all(len(row["top_tokens"]) == 128 for row in rows)
@@ -219,9 +215,7 @@ def test_repeats_sample_a_greedy_task_at_the_set_temperature(own_tasks: Path, en
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "name", ["arc_challenge", "mmlu", "ai2_arc", "openllm", "leaderboard", "gsm8k", "wikitext"]
-)
+@pytest.mark.parametrize("name", ["arc_challenge", "mmlu", "ai2_arc", "openllm", "leaderboard", "gsm8k", "wikitext"])
 def test_the_fast_registry_scan_agrees_with_lm_eval(name: str) -> None:
     def entries(manager: Any, member: str, seen: dict[str, Any]) -> dict[str, Any]:
         entry = manager.task_index.get(member)

@@ -46,9 +46,7 @@ def choice_row(
         "doc_id": doc_id,
         "doc": doc,
         "target": str(gold),
-        "arguments": {
-            f"gen_args_{i}": {"arg_0": prompt, "arg_1": f" {text}"} for i, text in enumerate(choices)
-        },
+        "arguments": {f"gen_args_{i}": {"arg_0": prompt, "arg_1": f" {text}"} for i, text in enumerate(choices)},
         "resps": [[[str(ll), "False"]] for ll in lls],
         "filtered_resps": [[str(ll), "False"] for ll in lls],
         "filter": "none",
@@ -60,9 +58,7 @@ def choice_row(
     }
 
 
-def generated_row(
-    doc_id: int, answer: str, target: str, filter_name: str = "none", **metrics: Any
-) -> dict[str, Any]:
+def generated_row(doc_id: int, answer: str, target: str, filter_name: str = "none", **metrics: Any) -> dict[str, Any]:
     """Return a row of a generation task as 0.4.13 logs it."""
     doc = {"question": f"How many {doc_id}?", "answer": target}
     prompt = f"Question: {doc['question']}\nAnswer:"
@@ -183,10 +179,7 @@ def test_acc_norm_divides_by_the_length_without_the_delimiter(tmp_path: Path) ->
 
 
 def test_ties_go_to_the_first_choice(tmp_path: Path) -> None:
-    assert (
-        rows_of(read_foreign(write(tmp_path, [choice_row(0, [-3.0, -2.5, -2.5], gold=1)])))[0]["output"]
-        == "1"
-    )
+    assert rows_of(read_foreign(write(tmp_path, [choice_row(0, [-3.0, -2.5, -2.5], gold=1)])))[0]["output"] == "1"
 
 
 def test_mutual_information_subtracts_the_log_likelihood_without_context(tmp_path: Path) -> None:
@@ -254,9 +247,7 @@ def test_another_number_of_shots_changes_prompt_hashes_and_facets(tmp_path: Path
     write_results(tmp_path / "five", results())
     zero, five = (read_foreign(tmp_path / name) for name in ("zero", "five"))
     assert [row["item_id"] for row in rows_of(zero)] == [row["item_id"] for row in rows_of(five)]
-    assert {row["prompt_hash"] for row in rows_of(zero)}.isdisjoint(
-        row["prompt_hash"] for row in rows_of(five)
-    )
+    assert {row["prompt_hash"] for row in rows_of(zero)}.isdisjoint(row["prompt_hash"] for row in rows_of(five))
     assert (zero.tasks["t"].facets["num_fewshot"], five.tasks["t"].facets["num_fewshot"]) == ("0", "5")
 
 
@@ -274,9 +265,7 @@ def ifeval_row(doc_id: int, strict: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("values", [[True, False], [1.0, 0.0], ["True", "False"]])
 def test_ifeval_reads_the_score_per_prompt(tmp_path: Path, values: list[Any]) -> None:
-    samples = read_foreign(
-        write(tmp_path, [ifeval_row(i, value) for i, value in enumerate(values)], "ifeval")
-    )
+    samples = read_foreign(write(tmp_path, [ifeval_row(i, value) for i, value in enumerate(values)], "ifeval"))
     assert samples.tasks["ifeval"].metric == "prompt_level_strict_acc"
     assert [row["correct"] for row in rows_of(samples, "ifeval")] == [True, False]
 
@@ -304,9 +293,7 @@ def test_equal_documents_get_the_same_ids_in_any_order(tmp_path: Path) -> None:
 
 def test_a_row_that_was_logged_twice_stays_duplicated(tmp_path: Path) -> None:
     row = choice_row(0, [-1.0, -2.0])
-    assert [sample["item_id"] for sample in rows_of(read_foreign(write(tmp_path, [row, row])))] == [
-        row["doc_hash"]
-    ] * 2
+    assert [sample["item_id"] for sample in rows_of(read_foreign(write(tmp_path, [row, row])))] == [row["doc_hash"]] * 2
 
 
 def test_several_metrics_without_a_default_are_refused_unless_one_is_chosen(tmp_path: Path) -> None:
@@ -325,28 +312,21 @@ def test_a_folder_may_mix_tasks_with_different_metrics(tmp_path: Path) -> None:
         "gsm8k": "exact_match",
     }
     assert samples.notes == ("gsm8k: no metric acc_norm; read exact_match.",)
-    assert "No task has the metric 'accc'. Found: acc, acc_norm, exact_match" in message(
-        tmp_path, metric="accc"
-    )
+    assert "No task has the metric 'accc'. Found: acc, acc_norm, exact_match" in message(tmp_path, metric="accc")
 
 
 def test_list_metrics_and_lower_is_better_metrics_are_refused(tmp_path: Path) -> None:
     rows = [generated_row(0, "x", "x", word_perplexity=[-120.5, 30])]
     assert "no metric with one score per sample" in message(write(tmp_path / "a", rows))
     text = message(write(tmp_path / "b", [generated_row(0, "x", "x", ter=3.5)]))
-    assert (
-        "lower values of the metric ter are better; quantgate needs a metric for which higher is better."
-        in text
-    )
+    assert "lower values of the metric ter are better; quantgate needs a metric for which higher is better." in text
     write(tmp_path / "c", [generated_row(0, "x", "x", surprise=3.5)])
     write_results(tmp_path / "c", results(higher_is_better={"t": {"surprise": False}}))
     assert "lower values of the metric surprise are better" in message(tmp_path / "c")
 
 
 def test_unscored_rows_are_counted_and_named(tmp_path: Path) -> None:
-    rows = [
-        generated_row(i, "x", "x", exact_match=value) for i, value in enumerate((1.0, None, float("nan")))
-    ]
+    rows = [generated_row(i, "x", "x", exact_match=value) for i, value in enumerate((1.0, None, float("nan")))]
     text = message(write(tmp_path, rows))
     assert "2 of 3 samples have no score" in text
     assert rows[1]["doc_hash"] in text
@@ -371,9 +351,7 @@ def test_rows_of_old_versions_get_the_hashes_that_new_versions_log(tmp_path: Pat
     old = {key: value for key, value in new.items() if "hash" not in key and key not in ("filter", "metrics")}
     old["arguments"] = [[request["arg_0"], request["arg_1"]] for request in new["arguments"].values()]
     old["filtered_resps"] = [[-1.0, False], [-2.0, False]]
-    assert rows_of(read_foreign(write(tmp_path / "a", [old]))) == rows_of(
-        read_foreign(write(tmp_path / "b", [new]))
-    )
+    assert rows_of(read_foreign(write(tmp_path / "a", [old]))) == rows_of(read_foreign(write(tmp_path / "b", [new])))
 
 
 def test_the_newest_of_several_runs_is_read_with_a_note(tmp_path: Path) -> None:

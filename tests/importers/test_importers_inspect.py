@@ -138,18 +138,14 @@ def test_unscored_samples_and_text_scores_are_refused(tmp_path: Path) -> None:
     text = message(run(tmp_path / "a", scorers=("unscored",)))
     assert "1 of 2 samples have no score" in text
     assert "de" in text
-    assert "'rather good'; expected C, I, P, N or a number" in message(
-        run(tmp_path / "b", scorers=("prose",))
-    )
+    assert "'rather good'; expected C, I, P, N or a number" in message(run(tmp_path / "b", scorers=("prose",)))
 
 
 @installed
 def test_failed_runs_and_samples_with_errors_are_refused(tmp_path: Path) -> None:
     text = message(run(tmp_path / "a", broken=True))
     assert "not complete: status 'error'" in text
-    assert "2 of 2 samples ended with an error" in message(
-        run(tmp_path / "b", broken=True, fail_on_error=False)
-    )
+    assert "2 of 2 samples ended with an error" in message(run(tmp_path / "b", broken=True, fail_on_error=False))
 
 
 @installed

@@ -104,9 +104,7 @@ def test_errors_name_invalid_rows_and_bundles(tmp_path: Path) -> None:
     assert "bundles of 2 benchmarks" in message(tmp_path)
 
 
-def test_the_working_directory_is_labelled_by_its_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_working_directory_is_labelled_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path / "run-7", [result(0, 1.0)])
     monkeypatch.chdir(tmp_path / "run-7")
     assert [read_foreign(Path(name)).label for name in (".", "results.jsonl")] == ["run-7", "run-7"]

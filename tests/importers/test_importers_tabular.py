@@ -105,9 +105,7 @@ def test_every_format_gives_the_same_rows(tmp_path: Path, ending: str) -> None:
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-@pytest.mark.parametrize(
-    "values", [[1, 0, 1], [True, False, True], ["True", "false", "TRUE"], [1.0, 0.0, 1.0]]
-)
+@pytest.mark.parametrize("values", [[1, 0, 1], [True, False, True], ["True", "false", "TRUE"], [1.0, 0.0, 1.0]])
 def test_correct_may_be_numbers_booleans_or_words(tmp_path: Path, ending: str, values: list[Any]) -> None:
     samples = read_foreign(write(tmp_path / f"m{ending}", with_values(correct=values)))
     assert samples.tasks["arc"].table["correct"].to_pylist() == [True, True]
@@ -234,9 +232,7 @@ def test_the_error_lists_missing_and_available_columns(tmp_path: Path, ending: s
 
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_a_graded_correct_and_a_text_score_are_refused(tmp_path: Path, ending: str) -> None:
-    assert "neither 0 nor 1 in 1 of 3" in message(
-        write(tmp_path / f"m{ending}", with_values(correct=[1, 0.5, 0]))
-    )
+    assert "neither 0 nor 1 in 1 of 3" in message(write(tmp_path / f"m{ending}", with_values(correct=[1, 0.5, 0])))
     text = message(write(tmp_path / f"n{ending}", without("correct", with_values(score=["1", "good", "0"]))))
     assert "not numbers, e.g. 'good'" in text
 
@@ -251,9 +247,7 @@ def test_rows_without_an_item_id_are_refused(tmp_path: Path) -> None:
 def test_invalid_repeats_are_refused(tmp_path: Path, repeat: Any) -> None:
     for ending in (".csv", ".jsonl", ".parquet"):
         rows = with_values(repeat=[repeat, 1.0, 2.0])
-        assert "repeat is not a non-negative integer in 1 of 3 rows" in message(
-            write(tmp_path / f"m{ending}", rows)
-        )
+        assert "repeat is not a non-negative integer in 1 of 3 rows" in message(write(tmp_path / f"m{ending}", rows))
 
 
 def test_a_text_column_with_lists_is_refused(tmp_path: Path) -> None:
@@ -366,7 +360,5 @@ def test_csv_jsonl_and_parquet_round_trip_to_equal_tables(tmp_path: Path, rows: 
     read = [read_foreign(write(tmp_path / f"m{ending}", rows)) for ending in ENDINGS]
     for samples in read[1:]:
         assert tables(samples) == tables(read[0])
-    parsed = [
-        (row["item_id"], row["output"], row["score"]) for part in tables(read[0]).values() for row in part
-    ]
+    parsed = [(row["item_id"], row["output"], row["score"]) for part in tables(read[0]).values() for row in part]
     assert sorted(parsed) == sorted((row["item_id"], row["output"], row["score"]) for row in rows)

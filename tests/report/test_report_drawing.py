@@ -49,9 +49,7 @@ def test_no_task_gives_no_plot() -> None:
     assert draw_drops([], [0.01]) == []
 
 
-@pytest.mark.parametrize(
-    "name", ["```\n<!-- x -->", "::add-mask::x", "##[error]x", "表" * 40, "\u202etxt", "`" * 30]
-)
+@pytest.mark.parametrize("name", ["```\n<!-- x -->", "::add-mask::x", "##[error]x", "表" * 40, "\u202etxt", "`" * 30])
 def test_name_stays_in_its_column(name: str) -> None:
     drawn, plain, _ = draw_drops([row(0.1, 0.0, 0.2, name), row(0.1, 0.0, 0.2)], [])
     assert cell_len(drawn) == cell_len(plain)

@@ -18,9 +18,7 @@ from gate.report.history_html import render_history_html
 from gate.store.history import LocalHistory, Record
 
 
-def run_on(
-    day: int, verdict: str = "PASS", p: float = 0.5, series: str = "aaaa0000", **other: object
-) -> Record:
+def run_on(day: int, verdict: str = "PASS", p: float = 0.5, series: str = "aaaa0000", **other: object) -> Record:
     values: dict[str, object] = {
         "time": f"2026-11-{day:02}T02:00:00+00:00",
         "series": series,
@@ -41,9 +39,7 @@ def test_alpha_spent_is_a_running_sum() -> None:
 
 
 def test_lines_have_every_run_and_the_alpha_spent() -> None:
-    lines = [
-        json.loads(line) for line in render_history_lines([run_on(1), run_on(2, "FAIL", 0.001)]).splitlines()
-    ]
+    lines = [json.loads(line) for line in render_history_lines([run_on(1), run_on(2, "FAIL", 0.001)]).splitlines()]
     assert [line["verdict"] for line in lines] == ["PASS", "FAIL"]
     assert lines[1]["alpha_spent"] == pytest.approx(0.02)
 
@@ -93,9 +89,7 @@ def test_page_renders_any_number_of_runs(count: int) -> None:
 
 
 def test_hostile_text_is_escaped() -> None:
-    page = render_history_html(
-        [run_on(1, candidate="<script>alert(1)</script>", series="<img src=x>"), run_on(2)]
-    )
+    page = render_history_html([run_on(1, candidate="<script>alert(1)</script>", series="<img src=x>"), run_on(2)])
     assert "<script" not in page
     assert "<img" not in page
 

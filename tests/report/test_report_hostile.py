@@ -17,9 +17,7 @@ from gate.report.escape import log_line, markdown, one_line, prose
 from gate.report.markdown import render_markdown
 
 ALLOWED = {"code", "/code", "details", "/details", "details open", "summary", "/summary", "br", "wbr"}
-GITHUB = MarkdownIt("commonmark", {"html": True, "linkify": True}).enable(
-    ["table", "strikethrough", "linkify"]
-)
+GITHUB = MarkdownIt("commonmark", {"html": True, "linkify": True}).enable(["table", "strikethrough", "linkify"])
 
 
 def without_drawing(report: str) -> str:
@@ -95,11 +93,7 @@ def test_hostile_text_leaves_the_tables_as_they_are() -> None:
             assert [set(rows) for rows in tables] == [{8}, {5}, {7}]
             assert [len(rows) for rows in tables] == [3, 11, 2]
             # markdown-it and GitHub drop cells beyond the header's, so the source is counted too
-            rows = [
-                line.replace("\\|", "")
-                for line in without_drawing(report).splitlines()
-                if line.startswith("|")
-            ]
+            rows = [line.replace("\\|", "") for line in without_drawing(report).splitlines() if line.startswith("|")]
             assert {line.count("|") - 1 for line in rows} == {8, 5, 7}
 
 

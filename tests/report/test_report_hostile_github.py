@@ -93,11 +93,7 @@ class Page(HTMLParser):
 
 
 def page(text: str) -> Page:
-    return Page(
-        cmarkgfm.github_flavored_markdown_to_html(
-            text, Options.CMARK_OPT_UNSAFE | Options.CMARK_OPT_FOOTNOTES
-        )
-    )
+    return Page(cmarkgfm.github_flavored_markdown_to_html(text, Options.CMARK_OPT_UNSAFE | Options.CMARK_OPT_FOOTNOTES))
 
 
 def check(text: str) -> None:
@@ -227,11 +223,7 @@ TRICKY = st.text(
 
 
 @settings(max_examples=150, deadline=None)
-@given(
-    st.one_of(
-        TRICKY, st.text(max_size=200), st.lists(st.sampled_from(HOSTILE[:300]), max_size=4).map(" ".join)
-    )
-)
+@given(st.one_of(TRICKY, st.text(max_size=200), st.lists(st.sampled_from(HOSTILE[:300]), max_size=4).map(" ".join)))
 @example("")
 def test_any_text_in_any_place_of_the_comment(text: str) -> None:
     check(comment_body(result_with(text), "nightly"))

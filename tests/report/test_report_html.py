@@ -58,9 +58,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def failing() -> tuple[object, Pairing]:
-    return compare_samples(
-        choice_samples("winds", 400, 60, 20, 10, 0), text_samples("sums", 200, 12), certify=0.01
-    )
+    return compare_samples(choice_samples("winds", 400, 60, 20, 10, 0), text_samples("sums", 200, 12), certify=0.01)
 
 
 def test_first_screen_shows_the_result(failing) -> None:
@@ -108,12 +106,8 @@ def test_hostile_text_leaves_no_markup_but_the_template() -> None:
         with naming(text):
             wild = Page(render_html(result_with(text)))
             assert [tag for tag, _ in wild.tags] == [tag for tag, _ in tame.tags]
-            assert [set(attributes) for _, attributes in wild.tags] == [
-                set(attributes) for _, attributes in tame.tags
-            ]
-            hidden = re.compile(
-                "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff]"
-            )
+            assert [set(attributes) for _, attributes in wild.tags] == [set(attributes) for _, attributes in tame.tags]
+            hidden = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
             assert not hidden.search(wild.text)
 
 
@@ -149,9 +143,7 @@ def test_flips_are_those_of_the_pairing(failing) -> None:
     assert (flip.target, flip.baseline) == (flip.choices[flip.right], flip.choices[flip.right])
     before, after = flip.logprobs
     rest = [index for index in range(4) if index != flip.right]
-    shift = (before[flip.right] - max(before[p] for p in rest)) - (
-        after[flip.right] - max(after[p] for p in rest)
-    )
+    shift = (before[flip.right] - max(before[p] for p in rest)) - (after[flip.right] - max(after[p] for p in rest))
     assert flip.shift == pytest.approx(shift)
     # the largest shift first
     shifts = [other.shift for other in detail.flips if other.kind == "worse" and other.choices]
@@ -164,10 +156,7 @@ def test_limit_keeps_the_worst_flips_and_names_the_number_omitted(failing) -> No
     assert limited.flips == complete.flips[:30]
     assert {flip.kind for flip in limited.flips} == {"worse"}
     assert sum(limited.totals.values()) - len(limited.flips) == 72
-    assert (
-        "This page lists 30 flips, regressions first; 72 more are omitted"
-        in Page(render_html(result, limited)).text
-    )
+    assert "This page lists 30 flips, regressions first; 72 more are omitted" in Page(render_html(result, limited)).text
 
 
 def test_tasks_without_shifts_take_turns() -> None:
@@ -206,9 +195,7 @@ def test_report_without_flips_has_no_explorer() -> None:
 
 def test_large_data_is_compressed_and_stays_within_its_budget() -> None:
     generator = np.random.default_rng(0)
-    flips = tuple(
-        FlipDetail("t", str(n), "worse", generator.bytes(2500).hex(), "a", "b", "c") for n in range(400)
-    )
+    flips = tuple(FlipDetail("t", str(n), "worse", generator.bytes(2500).hex(), "a", "b", "c") for n in range(400))
     detail = Detail(flips, {"worse": 400, "better": 0, "other": 0})
     whole = flips_payload(detail)
     rows = json.loads(gzip.decompress(base64.b64decode(json.loads(whole.text)["gzip"])))["rows"]
@@ -246,9 +233,7 @@ def test_power_curve_of_several_tasks_agrees_with_the_detectable_drop(failing) -
     curves = power_curves(result)
     assert not curves.exact
     assert set(curves.tasks) == {"winds", "sums"}
-    near = min(
-        range(len(curves.drops)), key=lambda k: abs(curves.drops[k] - result.sensitivity.detectable_drop)
-    )
+    near = min(range(len(curves.drops)), key=lambda k: abs(curves.drops[k] - result.sensitivity.detectable_drop))
     assert curves.decision[near] == pytest.approx(0.8, abs=0.12)
     assert curves.decision[0] <= 0.06
 
@@ -304,9 +289,7 @@ def test_labels_of_decades() -> None:
 
 
 def test_subtasks_have_their_own_table() -> None:
-    result, _ = compare_samples(
-        choice_samples("winds", 100, 10, 2, 1, 0), choice_samples("tides", 90, 1, 2, 1, 0)
-    )
+    result, _ = compare_samples(choice_samples("winds", 100, 10, 2, 1, 0), choice_samples("tides", 90, 1, 2, 1, 0))
     assert 'class="subtasks"' not in render_html(result)
     row = result.tasks[0]
     subtasks = [row.model_copy(update={"task": f"<{name}>", "role": "advisory"}) for name in ("land", "sea")]

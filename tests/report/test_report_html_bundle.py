@@ -20,9 +20,7 @@ def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
 def test_bundle_is_small_and_includes_its_licences() -> None:
     assert (WEB / "bundle" / "report.js").stat().st_size < 300_000
     licences = (WEB / "bundle" / "LICENSES.txt").read_text(encoding="utf-8")
-    for name, version in json.loads((WEB / "package.json").read_text(encoding="utf-8"))[
-        "dependencies"
-    ].items():
+    for name, version in json.loads((WEB / "package.json").read_text(encoding="utf-8"))["dependencies"].items():
         assert f"{name} {version} (" in licences
 
 

@@ -62,9 +62,7 @@ def test_each_line_of_a_key_is_a_secret() -> None:
 def test_task_named_like_a_secret_is_attested_with_the_digest_of_the_written_file() -> None:
     result = result_of({"hellaswag": answers(4, 1, 60)})
     about = {"weights": "1" * 64, "sets": {"hellaswag": {"task_fingerprint": "2" * 64}}}
-    result = result.model_copy(
-        update={name: {**getattr(result, name), **about} for name in ("baseline", "candidate")}
-    )
+    result = result.model_copy(update={name: {**getattr(result, name), **about} for name in ("baseline", "candidate")})
     text = render("attestation", result, secrets=["hellaswag"])
     assert "hellaswag" not in text
     written = render("json", result, secrets=["hellaswag"])
@@ -85,9 +83,7 @@ def test_no_output_format_shows_a_secret() -> None:
         labels=("base", f"https://user:{secret}@example.com/model"),
     )
     about = {"weights": "1" * 64, "sets": {"winds": {"task_fingerprint": "2" * 64}}}
-    result = result.model_copy(
-        update={name: {**getattr(result, name), **about} for name in ("baseline", "candidate")}
-    )
+    result = result.model_copy(update={name: {**getattr(result, name), **about} for name in ("baseline", "candidate")})
     for form in ("markdown", "json", "html", "junit", "attestation"):
         assert secret in render(form, result, pairing), form
         assert secret not in render(form, result, pairing, [secret]), form

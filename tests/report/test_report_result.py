@@ -116,9 +116,7 @@ def test_schema_refuses_other_data(failing: Result, schema: dict[str, Any]) -> N
         (b'{"schema_version": 1}', "is not a valid result: verdict: Field required"),
     ],
 )
-def test_file_that_is_not_a_result_is_refused_by_name(
-    tmp_path: Path, content: bytes | None, complaint: str
-) -> None:
+def test_file_that_is_not_a_result_is_refused_by_name(tmp_path: Path, content: bytes | None, complaint: str) -> None:
     path = tmp_path / "r.json"
     if content is not None:
         path.write_bytes(content)
@@ -273,9 +271,7 @@ def test_impossible_log_likelihoods_do_not_break_the_order() -> None:
     json.dumps([flip.model_dump() for flip in flips], allow_nan=False)
 
 
-@pytest.mark.parametrize(
-    ("value", "text"), [(0.0, "0.00"), (0.05, "+5.00"), (-0.0123, "-1.23"), (1.0, "+100.00")]
-)
+@pytest.mark.parametrize(("value", "text"), [(0.0, "0.00"), (0.05, "+5.00"), (-0.0123, "-1.23"), (1.0, "+100.00")])
 def test_points_carry_their_sign(value: float, text: str) -> None:
     assert wording.points(value) == text
 
@@ -290,9 +286,7 @@ def test_number_formats() -> None:
 
 def test_blind_tasks_are_named() -> None:
     result = result_of({"arc": answers(20, 20, 200), "tiny": answers(1, 1, 20)})
-    assert wording.detectable_drop(result).endswith(
-        "Tasks with too few flips to be significant on their own: tiny."
-    )
+    assert wording.detectable_drop(result).endswith("Tasks with too few flips to be significant on their own: tiny.")
     assert wording.headline(result) == "2 tasks, 220 paired items"
 
 
@@ -351,9 +345,7 @@ def test_early_stop_says_what_it_saved(stopped: bool) -> None:
 
 def test_early_stop_at_the_last_look_saved_nothing() -> None:
     early = EarlyStopping(alpha=0.01, log_e_value=5.0, stopped=True, items=1000, total=1000)
-    report = render_markdown(
-        result_of({"arc": answers(40, 10, 200)}).model_copy(update={"early_stop": early})
-    )
+    report = render_markdown(result_of({"arc": answers(40, 10, 200)}).model_copy(update={"early_stop": early}))
     assert "saved" not in report
     assert "the last of 1,000 gating items" in report
 

@@ -188,9 +188,7 @@ def test_different_metrics_are_refused() -> None:
 def test_a_task_on_one_side_is_refused_or_left_out_with_a_note() -> None:
     facts, more, extra = (samples(rows_of([1.0]), task) for task in ("facts", "more", "extra"))
     a, b = side(facts, more), side(facts, extra)
-    with pytest.raises(
-        SampleError, match=r"2 task\(s\) .*more \(not in the candidate\), extra \(not in the base"
-    ):
+    with pytest.raises(SampleError, match=r"2 task\(s\) .*more \(not in the candidate\), extra \(not in the base"):
         pair(a, b)
     pairing = pair(a, b, allow_partial=True)
     assert [one.task for one in pairing.tasks] == ["facts"]

@@ -118,9 +118,7 @@ def test_an_echo_shifted_by_one_token_is_refused(url: str, fake: FakeVllm, weigh
 
 
 def test_whole_texts_score_as_in_the_transformers_engine(url: str, weights: Path, plain: Engine) -> None:
-    requests = [
-        RollingRequest(text) for text in ("the cat sees a dog", "", "<s>one two", "the red dog eats " * 12)
-    ]
+    requests = [RollingRequest(text) for text in ("the cat sees a dog", "", "<s>one two", "the red dog eats " * 12)]
     ours = plain.loglikelihood_rolling(requests, silent)
     theirs = open_served(url, NAME, weights).loglikelihood_rolling(requests, silent)
     for expected, actual in zip(ours, theirs, strict=True):
@@ -154,9 +152,7 @@ def test_divergence_from_a_list_of_twenty_tokens_is_a_lower_bound(
     stored = open_model(other_tiny_model).loglikelihood(
         [dataclasses.replace(request, top=192) for request in REQUESTS], silent
     )
-    requests = [
-        dataclasses.replace(q, reference=a.distribution) for q, a in zip(REQUESTS, stored, strict=True)
-    ]
+    requests = [dataclasses.replace(q, reference=a.distribution) for q, a in zip(REQUESTS, stored, strict=True)]
     exact = [answer.divergence for answer in plain.loglikelihood(requests, silent)]
     short = [answer.divergence for answer in open_served(url, NAME, weights).loglikelihood(requests, silent)]
     fake.max_list = 384
@@ -206,9 +202,7 @@ def test_the_distribution_of_a_texts_first_token_is_that_of_the_transformers_eng
     url: str, fake: FakeVllm, weights: Path, plain: Engine, other_tiny_model: Path
 ) -> None:
     requests = [*TEXTS, GenerateRequest("the cat", (), 2)]
-    ours, theirs = (
-        engine.generate_until(requests, silent) for engine in (plain, open_served(url, NAME, weights))
-    )
+    ours, theirs = (engine.generate_until(requests, silent) for engine in (plain, open_served(url, NAME, weights)))
     for expected, actual in zip(ours, theirs, strict=True):
         assert actual.text == expected.text
         assert (actual.distribution is None) == (expected.distribution is None)
@@ -217,9 +211,7 @@ def test_the_distribution_of_a_texts_first_token_is_that_of_the_transformers_eng
             assert actual.distribution.logprobs == pytest.approx(expected.distribution.logprobs, abs=1e-3)
     wide = [dataclasses.replace(text, top=192) for text in TEXTS]
     stored = open_model(other_tiny_model).generate_until(wide, silent)
-    moved = [
-        dataclasses.replace(q, top=0, reference=a.distribution) for q, a in zip(TEXTS, stored, strict=True)
-    ]
+    moved = [dataclasses.replace(q, top=0, reference=a.distribution) for q, a in zip(TEXTS, stored, strict=True)]
     fake.max_list = 384
     exact, served = (
         [answer.divergence for answer in engine.generate_until(moved, silent)]
@@ -258,9 +250,7 @@ def test_a_missing_distribution_does_not_fail_generation(
         answers = served.generate_until(requests, silent)
         assert [answer.text for answer in answers] == expected
         assert all(answer.distribution is None for answer in answers)
-    assert [r.message for r in caplog.records if "KL" in r.message] == [
-        f"tiny: KL divergence is left out: {why}"
-    ]
+    assert [r.message for r in caplog.records if "KL" in r.message] == [f"tiny: KL divergence is left out: {why}"]
     listed = [body for _, body, _ in fake.requests if body.get("logprobs") is not None]
     assert 0 < len(listed) <= 8 * 3  # requests for lists stop; each tries three lengths
 
@@ -306,9 +296,7 @@ def test_generated_texts_are_those_of_the_transformers_engine(
 
 
 def test_sampling_settings_are_sent_and_override_the_servers_defaults(url: str, fake: FakeVllm) -> None:
-    open_served(url, NAME).generate_until(
-        [GenerateRequest("the", ("\n",), 4, temperature=0.3, seed=7)], silent
-    )
+    open_served(url, NAME).generate_until([GenerateRequest("the", ("\n",), 4, temperature=0.3, seed=7)], silent)
     sent = fake.requests[-1][1]
     assert {name: sent[name] for name in ("temperature", "seed", "top_p", "top_k", "min_p", "stop")} == {
         "temperature": 0.3,
@@ -320,9 +308,7 @@ def test_sampling_settings_are_sent_and_override_the_servers_defaults(url: str, 
     }
 
 
-def test_chats_are_rendered_by_the_tokenizer_on_this_machine_only(
-    url: str, weights: Path, plain: Engine
-) -> None:
+def test_chats_are_rendered_by_the_tokenizer_on_this_machine_only(url: str, weights: Path, plain: Engine) -> None:
     messages = [Message("user", "What is one?")]
     assert open_served(url, NAME, weights).render_chat(messages) == plain.render_chat(messages)
     with pytest.raises(TaskError, match="has no route that renders chats") as caught:
@@ -362,9 +348,7 @@ def test_the_identity_does_not_depend_on_the_address(fake: FakeVllm) -> None:
         assert served_identity(first, NAME) == served_identity(second, NAME)
 
 
-def test_other_weights_at_the_same_address_have_another_identity(
-    url: str, fake: FakeVllm, tmp_path: Path
-) -> None:
+def test_other_weights_at_the_same_address_have_another_identity(url: str, fake: FakeVllm, tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM
 
     before = served_identity(url, NAME)
@@ -379,10 +363,7 @@ def test_other_weights_at_the_same_address_have_another_identity(
     finally:
         fake.model = model
     assert served_identity(url, NAME) == before
-    assert (
-        len({before.fingerprint, pinned.fingerprint, served_identity(url, NAME, revision="v2").fingerprint})
-        == 3
-    )
+    assert len({before.fingerprint, pinned.fingerprint, served_identity(url, NAME, revision="v2").fingerprint}) == 3
 
 
 def test_no_text_is_generated_if_a_revision_is_set(url: str, fake: FakeVllm) -> None:

@@ -121,17 +121,13 @@ def test_a_server_that_stays_busy_is_an_error_with_its_explanation(
     assert caught.value.exit_code == ExitCode.EVALUATION
 
 
-def test_a_timeout_is_retried_a_limited_number_of_times(
-    url: str, fake: FakeVllm, three_attempts: None
-) -> None:
+def test_a_timeout_is_retried_a_limited_number_of_times(url: str, fake: FakeVllm, three_attempts: None) -> None:
     served = open_served(url, NAME, engine={"timeout": 1.5})
     release = threading.Event()
     fake.faults = [Fault(hang=release)]
     assert len(served.generate_until(REQUESTS[:1], silent)) == 1
     fake.faults = [Fault(hang=release) for _ in range(9)]
-    with pytest.raises(
-        EvaluationError, match=r"took more than 1\.5 s to answer /v1/completions \(attempts: 3\)"
-    ):
+    with pytest.raises(EvaluationError, match=r"took more than 1\.5 s to answer /v1/completions \(attempts: 3\)"):
         served.generate_until(REQUESTS[:1], silent)
     release.set()
 
@@ -146,9 +142,7 @@ def test_a_rejected_request_is_not_retried(url: str, fake: FakeVllm) -> None:
     served = open_served(url, NAME)
     before = completions(fake)
     fake.faults = [Fault(400, text='{"error": {"message": "the prompt is too long"}}')]
-    with pytest.raises(
-        EvaluationError, match="rejects /v1/completions with status 400: the prompt is too long"
-    ):
+    with pytest.raises(EvaluationError, match="rejects /v1/completions with status 400: the prompt is too long"):
         served.generate_until(REQUESTS[:1], silent)
     assert completions(fake) == before + 1
 

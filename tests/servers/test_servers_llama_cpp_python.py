@@ -32,9 +32,7 @@ def test_the_shifted_echo_is_refused_and_texts_are_generated() -> None:
     name = httpx.get(f"{URL}/models", timeout=30).json()["data"][0]["id"]
     served = open_served(URL, Path(name).name, engine={"concurrency": 1})
     with pytest.raises(EvaluationError, match="they are shifted by one token") as caught:
-        served.loglikelihood(
-            [LoglikelihoodRequest("The capital of France is", (" Paris", " London"))], silent
-        )
+        served.loglikelihood([LoglikelihoodRequest("The capital of France is", (" Paris", " London"))], silent)
     assert "llama.cpp's own server, vLLM or SGLang" in str(caught.value.hint)
     request = GenerateRequest("Q: What is the capital of France?\nA:", ("\n",), 20)
     assert "Paris" in served.generate_until([request], silent)[0].text

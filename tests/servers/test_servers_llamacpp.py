@@ -179,9 +179,7 @@ def test_texts_stop_and_are_reproducible(served: Engine) -> None:
     assert first != other_seed
 
 
-def test_chats_are_rendered_by_the_server_if_there_is_no_tokenizer(
-    url: str, served: Engine, plain: Engine
-) -> None:
+def test_chats_are_rendered_by_the_server_if_there_is_no_tokenizer(url: str, served: Engine, plain: Engine) -> None:
     messages = [Message("user", "What is one and one?")]
     assert served.render_chat(messages) == plain.render_chat(messages)
     assert open_served(url, NAME).render_chat(messages) == plain.render_chat(messages)
@@ -199,9 +197,7 @@ def test_a_choice_longer_than_the_servers_context_is_an_error(served: Engine) ->
         served.loglikelihood([LoglikelihoodRequest("The", (" cat" * 3000,))], silent)
 
 
-def test_a_context_longer_than_the_servers_is_cut_on_the_left(
-    served: Engine, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_context_longer_than_the_servers_is_cut_on_the_left(served: Engine, caplog: pytest.LogCaptureFixture) -> None:
     (answer,) = served.loglikelihood([LoglikelihoodRequest("The cat sat. " * 500, (" The", " Dog"))], silent)
     assert all(map(math.isfinite, answer.loglikelihoods))
     assert "cut on the left" in caplog.text

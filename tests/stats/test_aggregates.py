@@ -31,9 +31,7 @@ def brute_force(pairs: list[tuple[int, int]]) -> dict[str, Fraction]:
     tails = [[Fraction(sum(comb(m, k) for k in range(b, m + 1)), 2**m) for b in range(m + 1)] for m in sizes]
 
     def statistics(outcome: tuple[int, ...]) -> tuple[int, Fraction, Fraction]:
-        squares = [
-            Fraction(abs(2 * b - m) * (2 * b - m), m) for b, m in zip(outcome, sizes, strict=True) if m
-        ]
+        squares = [Fraction(abs(2 * b - m) * (2 * b - m), m) for b, m in zip(outcome, sizes, strict=True) if m]
         product = math.prod((tails[k][b] for k, b in enumerate(outcome)), start=Fraction(1))
         return sum(outcome), max(squares, default=Fraction(-(10**9))), -product
 
@@ -147,9 +145,7 @@ def test_draws_follow_the_null_distribution() -> None:
     for bounds in (Bounds(9.0, math.inf, math.inf), Bounds(math.inf, 4.0, math.inf), Bounds(14.0, 6.0, 1.9)):
         expected = enumerate_hits(nulls, bounds)
         frequency = count_hits(nulls, bounds, 0, 1 << 20, seed=3) / (1 << 20)
-        assert frequency == pytest.approx(
-            expected, abs=4.5 * math.sqrt(expected * (1 - expected) / (1 << 20))
-        )
+        assert frequency == pytest.approx(expected, abs=4.5 * math.sqrt(expected * (1 - expected) / (1 << 20)))
 
 
 def test_omnibus_draws_agree_with_enumeration(monkeypatch: pytest.MonkeyPatch) -> None:

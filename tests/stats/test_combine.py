@@ -43,9 +43,7 @@ def test_combine_agrees_with_the_count_functions(pairs: list[tuple[int, int]]) -
 
 def test_binary_differences_are_counts() -> None:
     by_counts = combine([Evidence.from_counts(9, 4), Evidence.from_counts(11, 5)])
-    by_items = combine(
-        [Evidence.from_differences([1.0] * b + [-1.0] * c + [0.0] * 50) for b, c in ((9, 4), (11, 5))]
-    )
+    by_items = combine([Evidence.from_differences([1.0] * b + [-1.0] * c + [0.0] * 50) for b, c in ((9, 4), (11, 5))])
     assert by_items.pvalue == pytest.approx(by_counts.pvalue, rel=1e-9)
     assert by_items.pooled.pvalue == pytest.approx(by_counts.pooled.pvalue, rel=1e-9)
 
@@ -60,10 +58,7 @@ def test_a_mixture_equals_the_enumeration_of_all_signs(b: int, scores: list[floa
     sizes = [np.ones(7), np.abs(scores) / scale]
     observed = np.array([2.0 * b - 7, sum(scores) / scale])
     draws = np.array(
-        [
-            [np.dot(signs[:7], sizes[0]), np.dot(signs[7:], sizes[1])]
-            for signs in itertools.product((-1, 1), repeat=12)
-        ]
+        [[np.dot(signs[:7], sizes[0]), np.dot(signs[7:], sizes[1])] for signs in itertools.product((-1, 1), repeat=12)]
     )
     sigma = np.array([np.sqrt(np.sum(s**2)) for s in sizes])
     statistics = [
@@ -188,9 +183,7 @@ def test_the_pooled_law_of_a_large_mixture_agrees_with_simulation() -> None:
         Evidence.from_differences(generator.laplace(size=90) + 0.1, rng=0),
     ]
     nulls = [e.null for e in evidences]
-    draws = sum(
-        null.values[np.searchsorted(np.cumsum(null.pmf)[:-1], generator.random(400_000))] for null in nulls
-    )
+    draws = sum(null.values[np.searchsorted(np.cumsum(null.pmf)[:-1], generator.random(400_000))] for null in nulls)
     simulated = float(np.mean(draws >= sum(e.statistic for e in evidences) - 1e-9))
     assert combine(evidences, n_resamples=1000, rng=0).pooled.pvalue == pytest.approx(simulated, abs=0.004)
 

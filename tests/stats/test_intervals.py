@@ -14,9 +14,7 @@ items = st.tuples(st.integers(0, 80), st.integers(0, 80), st.integers(1, 400)).m
 
 
 @given(items, st.floats(0.5, 0.999))
-def test_the_interval_contains_the_drop_and_is_symmetric(
-    item: tuple[int, int, int], confidence_level: float
-) -> None:
+def test_the_interval_contains_the_drop_and_is_symmetric(item: tuple[int, int, int], confidence_level: float) -> None:
     b, c, n = item
     low, high = tango_interval(b, c, n, confidence_level)
     assert -1 <= low <= (b - c) / n <= high <= 1
@@ -86,9 +84,7 @@ def test_impossible_counts_raise(function) -> None:  # type: ignore[no-untyped-d
 
 @pytest.mark.parametrize("confidence_level", [0.5, 0.95, 0.999])
 @pytest.mark.parametrize(("flips", "n"), [(0, 1), (1, 1), (0, 100), (100, 100), (3, 100), (4321, 1_000_000)])
-def test_the_flip_interval_is_scipys_clopper_pearson_interval(
-    flips: int, n: int, confidence_level: float
-) -> None:
+def test_the_flip_interval_is_scipys_clopper_pearson_interval(flips: int, n: int, confidence_level: float) -> None:
     expected = binomtest(flips, n).proportion_ci(confidence_level, method="exact")
     interval = flip_rate_interval(flips, n, confidence_level)
     assert interval == pytest.approx((expected.low, expected.high), rel=0, abs=5e-12)

@@ -90,7 +90,5 @@ def test_checking_the_e_value_after_every_item_keeps_the_error_rate() -> None:
     generator = np.random.default_rng(5)
     heads = np.cumsum(generator.integers(0, 2, (2000, 300)), axis=1)
     items = np.broadcast_to(np.arange(1, 301), heads.shape)
-    stopped = (
-        (log_e_value(heads.ravel(), (items - heads).ravel()) >= log(20)).reshape(heads.shape).any(axis=1)
-    )
+    stopped = (log_e_value(heads.ravel(), (items - heads).ravel()) >= log(20)).reshape(heads.shape).any(axis=1)
     assert stopped.mean() <= 0.05

@@ -12,8 +12,7 @@ from gate.stats import Evidence, mcnemar_exact, sign_flip
 
 def enumerate_signs(sizes: list[float], observed: float) -> float:
     sums = [
-        sum(s * d for s, d in zip(signs, sizes, strict=True))
-        for signs in itertools.product((-1, 1), repeat=len(sizes))
+        sum(s * d for s, d in zip(signs, sizes, strict=True)) for signs in itertools.product((-1, 1), repeat=len(sizes))
     ]
     return float(np.mean([s >= observed - 1e-9 for s in sums]))
 
@@ -32,9 +31,7 @@ def test_the_unit_of_the_score_does_not_matter(b: int, c: int, unit: float) -> N
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.sampled_from([-1.0, -0.75, -0.5, -1 / 3, 0.0, 0.25, 2 / 3, 1.0]), min_size=1, max_size=9))
 def test_means_over_repeats_are_exact(differences: list[float]) -> None:
-    assert sign_flip(differences).pvalue == pytest.approx(
-        enumerate_signs(differences, sum(differences)), rel=1e-9
-    )
+    assert sign_flip(differences).pvalue == pytest.approx(enumerate_signs(differences, sum(differences)), rel=1e-9)
 
 
 @settings(max_examples=30, deadline=None)
@@ -42,9 +39,7 @@ def test_means_over_repeats_are_exact(differences: list[float]) -> None:
 def test_few_continuous_differences_are_enumerated(differences: list[float]) -> None:
     # Differences far smaller than the largest disappear in rounding: their sums count as ties.
     differences = [d if abs(d) > 1e-3 else 0.0 for d in differences]
-    assert sign_flip(differences).pvalue == pytest.approx(
-        enumerate_signs(differences, sum(differences)), rel=1e-9
-    )
+    assert sign_flip(differences).pvalue == pytest.approx(enumerate_signs(differences, sum(differences)), rel=1e-9)
 
 
 def test_random_signs_agree_with_the_exact_lattice() -> None:

@@ -77,9 +77,7 @@ def test_three_degraded_tasks() -> None:
     assert pooled(b, c).pvalue == pytest.approx(2.341e-09, rel=5e-4)
     assert max_drop(b, c).pvalue == pytest.approx(5.047e-08, rel=5e-4)
     assert fisher(b, c).pvalue < 2.386e-10, "the chi-square reference is conservative"
-    assert omnibus(b, c, rng=0).pvalue == pytest.approx(1.7e-10, rel=0.01), (
-        "exact: fewer than a million outcomes"
-    )
+    assert omnibus(b, c, rng=0).pvalue == pytest.approx(1.7e-10, rel=0.01), "exact: fewer than a million outcomes"
 
 
 def test_four_unchanged_tasks() -> None:

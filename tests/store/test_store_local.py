@@ -15,9 +15,7 @@ from gate.store import Store
 @pytest.mark.parametrize("version", [0, 2, None, "1"])
 def test_a_store_of_another_schema_version_is_refused(tmp_path: Path, version: object) -> None:
     (tmp_path / "store.json").write_text(json.dumps({"schema_version": version}))
-    with pytest.raises(
-        SampleError, match=f"schema version {version}; this quantgate reads version 1"
-    ) as caught:
+    with pytest.raises(SampleError, match=f"schema version {version}; this quantgate reads version 1") as caught:
         Store(tmp_path)
     assert str(tmp_path) in str(caught.value)
 
@@ -49,9 +47,7 @@ def test_the_store_marks_its_schema_version_once(tmp_path: Path) -> None:
     assert marker.stat().st_mtime_ns == stamp
 
 
-@pytest.mark.parametrize(
-    "model", ["org/model", "../../../etc", "..", "/abs/path", "a\nb c", "模型", "x" * 300]
-)
+@pytest.mark.parametrize("model", ["org/model", "../../../etc", "..", "/abs/path", "a\nb c", "模型", "x" * 300])
 def test_a_sets_folder_is_inside_the_store_for_any_model_name(tmp_path: Path, model: str) -> None:
     store = Store(tmp_path)
     folder = store.folder("baseline", model, "f" * 64, "facts", "a" * 64)

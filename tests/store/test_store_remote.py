@@ -203,9 +203,7 @@ def test_a_signed_set_is_refused_in_another_folder(
         ("s3://key:secret@bucket/store", "the URL contains credentials"),
     ],
 )
-def test_unsupported_schemes_and_credentials_in_urls_are_refused(
-    tmp_path: Path, url: str, complaint: str
-) -> None:
+def test_unsupported_schemes_and_credentials_in_urls_are_refused(tmp_path: Path, url: str, complaint: str) -> None:
     with pytest.raises(ConfigError, match=complaint) as caught:
         open_store(url, tmp_path)
     assert "key:secret" not in str(caught.value)

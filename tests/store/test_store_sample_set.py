@@ -148,9 +148,7 @@ def test_an_invalid_manifest_is_refused_by_name(tmp_path: Path, content: bytes) 
     assert str(tmp_path / "set" / "manifest.json") in refused(tmp_path / "set")
 
 
-@pytest.mark.parametrize(
-    "name", ["../../etc/passwd", "/etc/passwd", "shard-0.parquet", "shard-00000.parquet/.."]
-)
+@pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "shard-0.parquet", "shard-00000.parquet/.."])
 def test_a_manifest_cannot_name_files_outside_its_folder(tmp_path: Path, name: str) -> None:
     write_set(tmp_path / "set")
     data_files = json.loads((tmp_path / "set" / "manifest.json").read_text())["shards"]

@@ -47,9 +47,7 @@ def test_who_may_write(tmp_path: Path, changes: dict[str, str], allowed: bool) -
     assert policy.allowed == allowed, policy.reason
 
 
-@pytest.mark.parametrize(
-    "payload", ["", "[]", "{}", '{"repository": null}', '{"repository": {"default_branch": 1}}']
-)
+@pytest.mark.parametrize("payload", ["", "[]", "{}", '{"repository": null}', '{"repository": {"default_branch": 1}}'])
 def test_an_event_without_the_default_branch_does_not_allow_writing(tmp_path: Path, payload: str) -> None:
     (tmp_path / "event.json").write_text(payload)
     environment = {

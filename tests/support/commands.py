@@ -41,9 +41,7 @@ def run_python(
 ) -> CommandResult:
     """Run Python code in a new process."""
     command = [sys.executable, "-c", code, *map(str, arguments)]
-    process = subprocess.run(
-        command, cwd=cwd, env=env, capture_output=True, text=True, timeout=120, check=False
-    )
+    process = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=120, check=False)
     return CommandResult(process.returncode, process.stdout, process.stderr)
 
 

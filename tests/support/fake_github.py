@@ -35,9 +35,7 @@ class Answer:
     """Whether the connection ends before the response; a request with a status below 400 is still carried out."""
 
 
-def pull(
-    number: int = 2, sha: str = HEAD, home: str = HOME, ref: str = "changes", **more: Any
-) -> dict[str, Any]:
+def pull(number: int = 2, sha: str = HEAD, home: str = HOME, ref: str = "changes", **more: Any) -> dict[str, Any]:
     """Return a pull request in GitHub's form, with the fields that the client reads."""
     return {
         "number": number,

@@ -91,9 +91,7 @@ class FakeVllm:
             row = self.logprobs(ids + generated)[-1]
             temperature = body.get("temperature", 1)
             next_token = int(
-                (row / temperature).softmax(0).multinomial(1, generator=generator)
-                if temperature
-                else row.argmax()
+                (row / temperature).softmax(0).multinomial(1, generator=generator) if temperature else row.argmax()
             )
             if next_token == self.tokenizer.eos_token_id:
                 reason = "stop"

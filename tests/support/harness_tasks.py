@@ -59,10 +59,7 @@ def write_tasks(folder: Path) -> Path:
             **_data(
                 folder,
                 "texts",
-                [
-                    {"page": f"the {c} {a} sees a {b}. " * (3 * i + 1)}
-                    for i, (c, a, b) in enumerate(_triples())
-                ],
+                [{"page": f"the {c} {a} sees a {b}. " * (3 * i + 1)} for i, (c, a, b) in enumerate(_triples())],
             ),
             "output_type": "loglikelihood_rolling",
             "doc_to_text": "",
@@ -105,8 +102,7 @@ def write_tasks(folder: Path) -> Path:
     corpus = [{"metric": "bleu", "aggregation": "bleu", "higher_is_better": True}]
     _write(
         folder,
-        {k: v for k, v in generated.items() if k != "filter_list"}
-        | {"task": "own_corpus", "metric_list": corpus},
+        {k: v for k, v in generated.items() if k != "filter_list"} | {"task": "own_corpus", "metric_list": corpus},
     )
     (folder / "own_code.py").write_text(
         "def edits(doc, results):\n"
@@ -121,9 +117,7 @@ def write_tasks(folder: Path) -> Path:
             "metric_list": [{"metric": "edits", "aggregation": "mean", "higher_is_better": False}],
         }
     )
-    (folder / "own_edits.yaml").write_text(
-        text + "process_results: !function own_code.edits\n", encoding="utf-8"
-    )
+    (folder / "own_edits.yaml").write_text(text + "process_results: !function own_code.edits\n", encoding="utf-8")
     for subtask, first in (("own_subtask_a", 0), ("own_subtask_b", 12)):
         # both subtasks hold the first document of the other, and subtask b one of its own twice
         rows = _animals(24)[first : first + 12] + [_animals(24)[12 - first]]
@@ -172,9 +166,7 @@ def _animals(count: int) -> list[dict[str, Any]]:
 
 
 def _blanks(count: int) -> list[dict[str, Any]]:
-    return [
-        {"before": f"{i} the {COLOURS[i % 3]}", "rest": f"runs {i % 4}", "label": i % 2} for i in range(count)
-    ]
+    return [{"before": f"{i} the {COLOURS[i % 3]}", "rest": f"runs {i % 4}", "label": i % 2} for i in range(count)]
 
 
 def _triples() -> list[tuple[str, str, str]]:
@@ -202,6 +194,4 @@ def _lines(folder: Path, name: str, rows: list[dict[str, Any]]) -> str:
 
 
 def _write(folder: Path, task: dict[str, Any], name: str | None = None) -> None:
-    (folder / f"{name or task['task']}.yaml").write_text(
-        yaml.safe_dump(task, sort_keys=False), encoding="utf-8"
-    )
+    (folder / f"{name or task['task']}.yaml").write_text(yaml.safe_dump(task, sort_keys=False), encoding="utf-8")

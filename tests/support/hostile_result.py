@@ -35,9 +35,7 @@ def pattern() -> dict[str, Any]:
             "device": PLACEHOLDER + label,
             **dict.fromkeys(names, PLACEHOLDER),
         }
-        sides.append(
-            ModelSamples(label, {PLACEHOLDER: table, f"blind {PLACEHOLDER}": blind}, about, (PLACEHOLDER,))
-        )
+        sides.append(ModelSamples(label, {PLACEHOLDER: table, f"blind {PLACEHOLDER}": blind}, about, (PLACEHOLDER,)))
     pairing = pair(*sides)
     settings = DecisionSettings(draws=1_000, rule="holm")
     decision = decide(pairing.tasks, settings)

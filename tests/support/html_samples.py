@@ -53,9 +53,7 @@ def choice_samples(
     return sides[0], TaskSamples(sides[1].task, sides[1].metric, sides[1].table, reference="base")
 
 
-def text_samples(
-    name: str, n: int, worse: int, write: Callable[[str], str] = str
-) -> tuple[TaskSamples, TaskSamples]:
+def text_samples(name: str, n: int, worse: int, write: Callable[[str], str] = str) -> tuple[TaskSamples, TaskSamples]:
     """Return both models' samples of a generation task; the candidate is wrong on the first `worse` items."""
     sides = []
     for wrong in (0, worse):

@@ -60,9 +60,7 @@ def many_tasks(count: int, flips: int = 10, text: str = "x") -> Result:
         )
         for n in range(count)
     ]
-    flip = result.flips[0].model_copy(
-        update=dict.fromkeys(("prompt", "target", "baseline", "candidate"), text)
-    )
+    flip = result.flips[0].model_copy(update=dict.fromkeys(("prompt", "target", "baseline", "candidate"), text))
     return result.model_copy(update={"tasks": tasks, "flips": [flip] * flips, "notes": [text] * 5})
 
 
@@ -71,9 +69,7 @@ def _samples(
 ) -> tuple[TaskSamples, TaskSamples]:
     """Return the samples of the baseline and of the candidate."""
     a, b = rng.integers(11, 99, items), rng.integers(11, 99, items)
-    sign, target = {"addition": ("+", a + b), "multiplication": ("×", a * b), "subtraction": ("-", a - b)}[
-        task
-    ]
+    sign, target = {"addition": ("+", a + b), "multiplication": ("×", a * b), "subtraction": ("-", a - b)}[task]
     baseline = rng.random(items) < accuracy
     regressed = rng.random(items) < (loss if damaged else 0.025)
     improved = rng.random(items) < 0.06

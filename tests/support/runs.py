@@ -23,9 +23,7 @@ os.environ["HF_DATASETS_CACHE"] = _CACHE.name
 
 def gate_task(folder: Path, name: str, samples: dict[str, Any] | None = None, **settings: Any) -> Task:
     """Build a registry task from the task files in a folder."""
-    return build_task(
-        TaskSettings(name=name, **settings), SampleSettings(**(samples or {})), folder, [folder]
-    )
+    return build_task(TaskSettings(name=name, **settings), SampleSettings(**(samples or {})), folder, [folder])
 
 
 def gate_rows(task: Task, engine: Engine) -> list[dict[str, Any]]:

@@ -129,9 +129,7 @@ def test_an_invalid_target_is_refused_with_line_value_and_valid_range(tmp_path: 
     good = {"question": "ok", "choices": ["x", "y", "z"], "gold": 0}
     write(tmp_path, good, good | {"question": "?", "gold": gold})
     error = refusal(tmp_path, MC)
-    assert (
-        f"items.jsonl:2: answer gave {gold!r}; expected an index from 0 to 2, a letter from A to C" in error
-    )
+    assert f"items.jsonl:2: answer gave {gold!r}; expected an index from 0 to 2, a letter from A to C" in error
     assert "Indices start at 0" in error
 
 
@@ -277,9 +275,7 @@ def test_a_chat_has_a_system_message_solved_turns_and_the_prompt(tmp_path: Path)
 
 def test_clusters_come_from_a_field(tmp_path: Path) -> None:
     row = {"choices": ["x", "y"], "gold": 0}
-    write(
-        tmp_path, row | {"question": "a", "passage": 7}, row | {"question": "b", "passage": "7", "extra": 1}
-    )
+    write(tmp_path, row | {"question": "a", "passage": 7}, row | {"question": "b", "passage": "7", "extra": 1})
     assert [item.cluster for item in build(tmp_path, MC | {"cluster": "passage"}).items] == ["7", "7"]
     error = refusal(tmp_path, MC | {"cluster": "extra"})
     assert "items.jsonl:1: the document lacks the cluster field 'extra'" in error

@@ -144,9 +144,7 @@ def test_duplicate_documents_are_refused_whatever_their_key_order(tmp_path: Path
 def test_many_duplicates_are_counted_and_the_first_five_shown(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text('{"a": 1}\n' * 9, encoding="utf-8")
-    assert "has 8 duplicate document(s); equal lines: 1 = 2, 1 = 3, 1 = 4, 1 = 5, 1 = 6, ...." in str(
-        refusal(path)
-    )
+    assert "has 8 duplicate document(s); equal lines: 1 = 2, 1 = 3, 1 = 4, 1 = 5, 1 = 6, ...." in str(refusal(path))
 
 
 @pytest.mark.parametrize(

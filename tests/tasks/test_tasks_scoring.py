@@ -14,11 +14,7 @@ seeded = settings(max_examples=150, deadline=None, derandomize=True)
 
 
 @pytest.mark.parametrize("step", ["strip", "lower", "punctuation", "articles", "whitespace", "number"])
-@given(
-    text=st.text(
-        alphabet=st.sampled_from("aAnthe THE1234567890.,-_$€%\t\nİßé!'") | st.characters(codec="utf-8")
-    )
-)
+@given(text=st.text(alphabet=st.sampled_from("aAnthe THE1234567890.,-_$€%\t\nİßé!'") | st.characters(codec="utf-8")))
 @seeded
 def test_normalisation_steps_are_idempotent(step: str, text: str) -> None:
     once = normalise(text, [step])

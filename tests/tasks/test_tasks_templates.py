@@ -29,9 +29,7 @@ def test_text_is_rendered_without_html_escapes_and_with_its_last_newline() -> No
     assert text("{% for c in cs %}{{ loop.index }}. {{ c }}\n{% endfor %}", cs="ab") == "1. a\n2. b\n"
 
 
-@pytest.mark.parametrize(
-    "source", ["{{ x }}", " {{x}}\n", "{{- x -}}", "{{-x-}}", "{{ x or [] }}", "{{+ x }}"]
-)
+@pytest.mark.parametrize("source", ["{{ x }}", " {{x}}\n", "{{- x -}}", "{{-x-}}", "{{ x or [] }}", "{{+ x }}"])
 def test_a_single_expression_keeps_its_type(source: str) -> None:
     assert value(source, x=["a", "b"]) == ["a", "b"]
     assert value(source, x=2) == 2

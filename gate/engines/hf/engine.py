@@ -83,15 +83,11 @@ class TransformersEngine:
         """
         return render_chat(self._loaded.tokenizer, messages, self._name)
 
-    def loglikelihood(
-        self, requests: Sequence[LoglikelihoodRequest], progress: Progress
-    ) -> list[LoglikelihoodAnswer]:
+    def loglikelihood(self, requests: Sequence[LoglikelihoodRequest], progress: Progress) -> list[LoglikelihoodAnswer]:
         """Answer log-likelihood requests, in their order."""
         return self.scorer.loglikelihood(requests, progress)
 
-    def loglikelihood_rolling(
-        self, requests: Sequence[RollingRequest], progress: Progress
-    ) -> list[RollingAnswer]:
+    def loglikelihood_rolling(self, requests: Sequence[RollingRequest], progress: Progress) -> list[RollingAnswer]:
         """Answer rolling requests, in their order."""
         return self.scorer.loglikelihood_rolling(requests, progress)
 

@@ -127,8 +127,7 @@ class Client:
             ) from None
         except TimeoutError:
             raise EvaluationError(
-                f"the server {self.address} took more than {timeout:g} s to answer /{route} "
-                f"(attempts: {number}).",
+                f"the server {self.address} took more than {timeout:g} s to answer /{route} (attempts: {number}).",
                 "Raise engine.timeout, or lower engine.concurrency.",
             ) from None
         except httpx.HTTPError as error:

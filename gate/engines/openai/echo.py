@@ -35,9 +35,7 @@ class EchoScorer:
     async def rolling(self, request: RollingRequest, lane: int) -> RollingAnswer:  # noqa: ARG002
         """Score a whole text."""
         if self._completions.tokens is None:
-            raise EvaluationError(
-                "the server cannot score whole texts: it has no route /tokenize.", _SET_TOKENIZER
-            )
+            raise EvaluationError("the server cannot score whole texts: it has no route /tokenize.", _SET_TOKENIZER)
         windows = await request_windows(self._completions.tokens, request, self._max_length)
         return rolling_answer(windows, [await self._score_sequence(window) for window in windows])
 

@@ -121,9 +121,7 @@ class OpenAIEngine:
             "Set `tokenizer:` to a folder or hub name with the served model's tokenizer and chat template.",
         )
 
-    def loglikelihood(
-        self, requests: Sequence[LoglikelihoodRequest], progress: Progress
-    ) -> list[LoglikelihoodAnswer]:
+    def loglikelihood(self, requests: Sequence[LoglikelihoodRequest], progress: Progress) -> list[LoglikelihoodAnswer]:
         """Answer log-likelihood requests, in their order."""
 
         async def answer(scorer: Scorer, request: LoglikelihoodRequest, lane: int) -> LoglikelihoodAnswer:
@@ -145,9 +143,7 @@ class OpenAIEngine:
 
         return self._score_each(requests, answer, progress)
 
-    def loglikelihood_rolling(
-        self, requests: Sequence[RollingRequest], progress: Progress
-    ) -> list[RollingAnswer]:
+    def loglikelihood_rolling(self, requests: Sequence[RollingRequest], progress: Progress) -> list[RollingAnswer]:
         """Answer rolling requests, in their order."""
         return self._score_each(requests, lambda scorer, text, lane: scorer.rolling(text, lane), progress)
 

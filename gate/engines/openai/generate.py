@@ -17,9 +17,7 @@ _NEUTRAL: dict[str, dict[str, Any]] = {
 _FINISH_REASONS = (None, "stop", "length", "eos", "eos_token", "stop_sequence")
 
 
-async def generate(
-    completions: Completions, prompt: list[int] | str, request: GenerateRequest
-) -> GenerateAnswer:
+async def generate(completions: Completions, prompt: list[int] | str, request: GenerateRequest) -> GenerateAnswer:
     """Return the text that the server generates, cut before the first stop string.
 
     `prompt` is the request's context, as ids or as text.

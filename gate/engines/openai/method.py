@@ -59,9 +59,7 @@ async def find_method(client: Client, server: Server, tokens: TokenSource | None
     )
 
 
-def make_scorer(
-    method: Method, client: Client, server: Server, tokens: TokenSource | None, concurrency: int
-) -> Scorer:
+def make_scorer(method: Method, client: Client, server: Server, tokens: TokenSource | None, concurrency: int) -> Scorer:
     """Return the scorer of a method that `find_method` returned."""
     if method is Method.FORCED and tokens is not None:
         return LlamaCppScorer(client, server, tokens, concurrency)

@@ -103,9 +103,7 @@ async def request_sequences(
     return scored_sequences(request, encoded, tokens.prefix, max_length)
 
 
-async def request_windows(
-    tokens: TokenSource, request: RollingRequest, max_length: int | None
-) -> list[ScoredSequence]:
+async def request_windows(tokens: TokenSource, request: RollingRequest, max_length: int | None) -> list[ScoredSequence]:
     """Return a rolling request as token ids; see `gate.engines.tokens.sequences.rolling_sequences`."""
     (ids,) = await tokens.encode([request.text], special=False)
     return rolling_sequences(ids, tokens.prefix, max_length)

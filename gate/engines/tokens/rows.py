@@ -54,9 +54,7 @@ def common_length(a: Sequence[int], b: Sequence[int]) -> int:
     low, high = 0, min(len(a), len(b))
     if a[:high] == b[:high]:
         return high
-    while (
-        low + 1 < high
-    ):  # the first `low` tokens are equal, the first `high` are not; slices compare at C speed
+    while low + 1 < high:  # the first `low` tokens are equal, the first `high` are not; slices compare at C speed
         middle = (low + high) // 2
         if a[low:middle] == b[low:middle]:
             low = middle
@@ -65,9 +63,7 @@ def common_length(a: Sequence[int], b: Sequence[int]) -> int:
     return low
 
 
-def scoring_rows(
-    tokenizer: Tokenizer, requests: Sequence[LoglikelihoodRequest], max_length: int
-) -> list[Row]:
+def scoring_rows(tokenizer: Tokenizer, requests: Sequence[LoglikelihoodRequest], max_length: int) -> list[Row]:
     """Return the rows of a batch of log-likelihood requests. Errors are those of `scored_sequences`.
 
     Rows over `max_length` tokens lose tokens on the left, with a warning.

@@ -88,9 +88,7 @@ def scored_sequences(
             start = 1
         count = len(ids) - start
         if count < 1:
-            raise EvaluationError(
-                f"a continuation after {context[-40:]!r} has no token that could be scored."
-            )
+            raise EvaluationError(f"a continuation after {context[-40:]!r} has no token that could be scored.")
         if max_length is not None and count > max_length:
             raise EvaluationError(
                 f"a continuation has {count} tokens; the model reads at most {max_length}.",

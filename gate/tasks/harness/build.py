@@ -102,9 +102,7 @@ def _fewshot_seed(settings: TaskSettings) -> int:
     return settings.fewshot_seed if "fewshot_seed" in settings.model_fields_set else _FEWSHOT_SEED
 
 
-def _items(
-    task: Any, name: str, settings: TaskSettings, limit: int | None, grouped: bool
-) -> list[HarnessItem]:
+def _items(task: Any, name: str, settings: TaskSettings, limit: int | None, grouped: bool) -> list[HarnessItem]:
     """Build lm-eval's requests, and return one item per document."""
     chat = settings.chat_template
     try:
@@ -139,9 +137,7 @@ def _items(
     return items
 
 
-def _item(
-    task: Any, name: str, document: Any, requests: tuple[Any, ...], item_id: str, grouped: bool
-) -> HarnessItem:
+def _item(task: Any, name: str, document: Any, requests: tuple[Any, ...], item_id: str, grouped: bool) -> HarnessItem:
     context = requests[0].args[0]
     prompt, choices, target = _shown(task, document, requests)
     indexed = task.OUTPUT_TYPE == "multiple_choice" and choices and target.isdecimal()
@@ -199,9 +195,7 @@ def _metric(
         for name, task in subtasks.items()
     ]
     common = {
-        name: metric
-        for name, metric in usable[0].items()
-        if all(metrics.get(name) == metric for metrics in usable)
+        name: metric for name, metric in usable[0].items() if all(metrics.get(name) == metric for metrics in usable)
     }
     if not common:
         raise TaskError(

@@ -30,9 +30,7 @@ def load(name: str, include_path: Sequence[Path]) -> dict[str, Any]:
     """
     for folder in include_path:
         if not folder.is_dir():
-            raise TaskError(
-                f"include_path: {folder} is not a folder.", "List folders that hold task YAML files."
-            )
+            raise TaskError(f"include_path: {folder} is not a folder.", "List folders that hold task YAML files.")
     try:
         import lm_eval  # noqa: F401
     except ImportError as error:
@@ -181,8 +179,7 @@ def _texts() -> dict[str, list[bytes]]:
 @functools.cache
 def _mentions() -> dict[str, frozenset[bytes]]:
     return {
-        folder: frozenset(word for text in texts for word in _WORD.findall(text))
-        for folder, texts in _texts().items()
+        folder: frozenset(word for text in texts for word in _WORD.findall(text)) for folder, texts in _texts().items()
     }
 
 

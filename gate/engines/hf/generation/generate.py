@@ -51,15 +51,11 @@ def generate(
         longest = 0.0
     else:
         longest = math.inf if window is None else window
-        reason = (
-            f"they may become longer than the {window} tokens of the attention window or rotary embedding"
-        )
+        reason = f"they may become longer than the {window} tokens of the attention window or rotary embedding"
     static = [sequence for sequence in sequences if sequence.max_length > longest]
     continuous = [sequence for sequence in sequences if sequence.max_length <= longest]
     if static:
-        _LOG.info(
-            "%d of %d sequences are generated in static batches: %s", len(static), len(sequences), reason
-        )
+        _LOG.info("%d of %d sequences are generated in static batches: %s", len(static), len(sequences), reason)
         generate_static(loaded, static, limit, on_finished)
     if continuous:
         generate_continuous(loaded, continuous, limit, on_finished)

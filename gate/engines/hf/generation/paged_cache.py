@@ -119,9 +119,7 @@ class PagedCache(Cache):  # type: ignore[misc]  # transformers is not typed
 
     def __init__(self, num_layers: int, num_pages: int, page_size: int) -> None:
         self.current = CurrentPass()
-        super().__init__(
-            layers=[PagedLayer(self.current, num_pages + 1, page_size) for _ in range(num_layers)]
-        )
+        super().__init__(layers=[PagedLayer(self.current, num_pages + 1, page_size) for _ in range(num_layers)])
 
     def copy_page(self, source: int, targets: Sequence[int]) -> None:
         """Copy one page to others."""

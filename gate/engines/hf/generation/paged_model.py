@@ -80,9 +80,7 @@ class PagedModel:
         prefix = self.kv.full_prefix_pages if shared_prefix else []
         start = len(prefix) * size
         tables = self.kv.page_tables(sequences)
-        slots = [
-            (pages[length // size], length % size) for pages, length in zip(tables, lengths, strict=True)
-        ]
+        slots = [(pages[length // size], length % size) for pages, length in zip(tables, lengths, strict=True)]
         page_table = self._padded([pages[len(prefix) :] for pages in tables], max(lengths) + 1 - start)
         attended = page_table.shape[1] * size
         self._cache.current.begin(max(lengths), attended, torch.tensor(slots).T, page_table)
@@ -114,9 +112,7 @@ class PagedModel:
         positions = positions.to(self._device)
         mask = torch.arange(attended, device=self._device) <= positions[:, None]
         # the logits are not used: `decode` appends the last token of each prompt
-        self._forward(
-            inputs.to(self._device), positions.expand(len(tokens), -1), mask.expand(len(tokens), 1, -1, -1)
-        )
+        self._forward(inputs.to(self._device), positions.expand(len(tokens), -1), mask.expand(len(tokens), 1, -1, -1))
 
     def _gather(self, pages: Sequence[int]) -> PrefixKV:
         """Return the keys and values of the prefix, which are copied once per prefix."""
@@ -134,9 +130,7 @@ class PagedModel:
     ) -> torch.Tensor:
         if self._config._attn_implementation == "eager":  # which adds the mask to the scores
             dtype = self._model.dtype
-            mask = torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(
-                ~mask, torch.finfo(dtype).min
-            )
+            mask = torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(~mask, torch.finfo(dtype).min)
         with torch.no_grad():
             output = self._model(
                 input_ids=inputs,

@@ -25,9 +25,7 @@ def noise_key(seed: int, prompt: Sequence[int]) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
-def sample(
-    logits: torch.Tensor, temperatures: Sequence[float], keys: Sequence[int], steps: Sequence[int]
-) -> list[int]:
+def sample(logits: torch.Tensor, temperatures: Sequence[float], keys: Sequence[int], steps: Sequence[int]) -> list[int]:
     """Return the next token of each row.
 
     A sampled token is the argmax of the log-probabilities at the temperature plus Gumbel noise, which has exactly the
@@ -50,9 +48,7 @@ def sample(
         rows = sampled[start : start + _NOISE_ROWS]
         index = torch.tensor(rows, device=logits.device)
         divisor = torch.tensor([temperatures[row] for row in rows], dtype=torch.float64, device=logits.device)
-        noise = gumbel_noise(
-            [keys[row] for row in rows], [steps[row] for row in rows], logits.shape[1], logits.device
-        )
+        noise = gumbel_noise([keys[row] for row in rows], [steps[row] for row in rows], logits.shape[1], logits.device)
         best[index] = (logits[index].double() / divisor[:, None] + noise).argmax(dim=1)
     # one device transfer for tokens and NaN flags: token -1 marks a row with NaN
     tokens: list[int] = best.masked_fill(logits.isnan().any(dim=1), -1).tolist()

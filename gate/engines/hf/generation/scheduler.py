@@ -174,14 +174,11 @@ class Scheduler:
         ends = [self._expected_pages(sequence) for sequence in self.running]
         used = kv.num_used_pages + (0 if kv.prefix == prefix else kv.pages_for(len(prefix)))
         growth = sum(
-            max(0, end - kv.pages_held(sequence.index))
-            for sequence, end in zip(self.running, ends, strict=True)
+            max(0, end - kv.pages_held(sequence.index)) for sequence, end in zip(self.running, ends, strict=True)
         )
         longest = max(ends, default=0)
         # shared-prefix attention needs a prefix that all running sequences start with
-        common = not self.running or (
-            kv.prefix == prefix and kv.shared_pages(self._running_indices) == prefix_pages
-        )
+        common = not self.running or (kv.prefix == prefix and kv.shared_pages(self._running_indices) == prefix_pages)
         shared = prefix_pages if common and self._worth_sharing(prefix_pages) else 0
         count, full = 0, False
         for sequence, own_prefix in self._waiting:
@@ -194,9 +191,7 @@ class Scheduler:
             # prefix once for all layers, with keys in float32.
             copied = rows * (longest - shared) // self._num_layers + 2 * shared
             full = rows > 1 and (
-                rows > _MAX_SEQUENCES
-                or used + _WATERMARK * growth > budget.usable
-                or copied > budget.limit // 2
+                rows > _MAX_SEQUENCES or used + _WATERMARK * growth > budget.usable or copied > budget.limit // 2
             )
             if full:
                 break

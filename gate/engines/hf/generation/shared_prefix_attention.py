@@ -73,9 +73,7 @@ def attend(
     weights = scores.softmax(dim=-1).to(query.dtype)
     output = torch.matmul(weights[..., shared:], value)
     if shared_prefix is not None:
-        output += _by_row(
-            torch.matmul(_by_head(weights[..., :shared]), shared_prefix.values[module.layer_idx]), rows
-        )
+        output += _by_row(torch.matmul(_by_head(weights[..., :shared]), shared_prefix.values[module.layer_idx]), rows)
     return output.reshape(rows, 1, -1, value.shape[-1]), None
 
 

@@ -42,9 +42,7 @@ def queue_distributions(
     for size, rows in groups.items():
         chosen = logprobs if len(groups) == 1 else logprobs[to_device(rows, logprobs.device)]
         references = [reference for row in rows if (reference := requests[row].reference) is not None]
-        queued.append(
-            (rows, _queue_divergences(chosen, references) if references else _queue_top(chosen, size))
-        )
+        queued.append((rows, _queue_divergences(chosen, references) if references else _queue_top(chosen, size)))
 
     def wait() -> list[Distribution | Divergence]:
         results = {row: value for rows, values in queued for row, value in zip(rows, values(), strict=True)}
@@ -73,9 +71,7 @@ def _queue_top(logprobs: torch.Tensor, k: int) -> Callable[[], list[Distribution
     ]
 
 
-def _queue_divergences(
-    logprobs: torch.Tensor, references: Sequence[Distribution]
-) -> Callable[[], list[Divergence]]:
+def _queue_divergences(logprobs: torch.Tensor, references: Sequence[Distribution]) -> Callable[[], list[Divergence]]:
     """Queue each row's divergence from its reference; all references have the same number of tokens."""
     reference_tokens = torch.tensor([reference.tokens for reference in references])
     largest = int(reference_tokens.max())

@@ -76,9 +76,7 @@ def load(source: ModelSource, engine: EngineSettings) -> LoadedModel:
     model.eval()
     ends = _end_tokens(model, tokenizer)
     # drops the penalties, beams and sampling of the checkpoint's generation_config.json
-    model.generation_config = GenerationConfig(
-        eos_token_id=list(ends) or None, pad_token_id=tokenizer.pad_token_id
-    )
+    model.generation_config = GenerationConfig(eos_token_id=list(ends) or None, pad_token_id=tokenizer.pad_token_id)
     return LoadedModel(model, tokenizer, model.device, tokenizer_digest(tokenizer), ends)
 
 

@@ -29,9 +29,7 @@ class Forward:
     loaded: LoadedModel
     gathered: bool
 
-    def logits(
-        self, trees: Sequence[Tree], needed: Sequence[Position], cache: Cache | None = None
-    ) -> torch.Tensor:
+    def logits(self, trees: Sequence[Tree], needed: Sequence[Position], cache: Cache | None = None) -> torch.Tensor:
         """Run a batch of trees that continue the sequence in `cache`, if any.
 
         Returns
@@ -77,18 +75,14 @@ class Forward:
         mask = torch.nn.functional.pad(own, (before, 0), value=True)[:, None]
         if self.loaded.capabilities.attention == "eager":  # adds the mask to the scores
             dtype = self.loaded.model.dtype
-            mask = torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(
-                ~mask, torch.finfo(dtype).min
-            )
+            mask = torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(~mask, torch.finfo(dtype).min)
         return {"attention_mask": mask, "position_ids": position_ids}
 
     def _tensor(self, values: list[Any]) -> torch.Tensor:
         return to_device(values, self.loaded.device)
 
 
-def _gathered_logits(
-    model: Any, rows: torch.Tensor, positions: torch.Tensor, options: dict[str, Any]
-) -> torch.Tensor:
+def _gathered_logits(model: Any, rows: torch.Tensor, positions: torch.Tensor, options: dict[str, Any]) -> torch.Tensor:
     """Run the model, but pass only the hidden states at the given positions to its LM head, as one row.
 
     Anything that the model does to the logits afterwards (soft capping, scaling) then applies to these alone.

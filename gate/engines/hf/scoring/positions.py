@@ -52,9 +52,7 @@ class Positions:
         self._distributions = sorted(distributions)
         self._requests = requests
 
-    def read(
-        self, logits: torch.Tensor
-    ) -> Callable[[], tuple[list[Answer], dict[int, Distribution | Divergence]]]:
+    def read(self, logits: torch.Tensor) -> Callable[[], tuple[list[Answer], dict[int, Distribution | Divergence]]]:
         """Queue all computations on the logits and the transfer of their results to the CPU.
 
         Parameters
@@ -85,9 +83,7 @@ class Positions:
             if inside:
                 chosen = logprobs[to_device([row for row, _ in inside], logits.device)]
                 numbers = [request for _, request in inside]
-                queued.append(
-                    (numbers, queue_distributions(chosen, [self._requests[number] for number in numbers]))
-                )
+                queued.append((numbers, queue_distributions(chosen, [self._requests[number] for number in numbers])))
         value, greedy = (torch.cat(parts).to("cpu", non_blocking=True) for parts in (values, likeliest))
         event = torch.cuda.current_stream(logits.device).record_event() if logits.is_cuda else None
 
@@ -111,9 +107,7 @@ class Positions:
         return wait
 
 
-def is_likeliest(
-    logprobs: torch.Tensor, at: torch.Tensor, token: torch.Tensor, picked: torch.Tensor
-) -> torch.Tensor:
+def is_likeliest(logprobs: torch.Tensor, at: torch.Tensor, token: torch.Tensor, picked: torch.Tensor) -> torch.Tensor:
     """Tell for each pair of a row (`at`) and a token whether the token is the row's likeliest, the first one on a tie.
 
     `logprobs` has the shape (rows, vocabulary), `picked` the log-probabilities of the pairs.

@@ -80,9 +80,7 @@ class Scorer:
         tokens, costs = automatic_tokens(self.loaded)
         return BatchLimit(tokens), costs
 
-    def loglikelihood(
-        self, requests: Sequence[LoglikelihoodRequest], progress: Progress
-    ) -> list[LoglikelihoodAnswer]:
+    def loglikelihood(self, requests: Sequence[LoglikelihoodRequest], progress: Progress) -> list[LoglikelihoodAnswer]:
         """Answer log-likelihood requests, in their order."""
         if not requests:
             return []
@@ -104,9 +102,7 @@ class Scorer:
             )
         return results
 
-    def loglikelihood_rolling(
-        self, requests: Sequence[RollingRequest], progress: Progress
-    ) -> list[RollingAnswer]:
+    def loglikelihood_rolling(self, requests: Sequence[RollingRequest], progress: Progress) -> list[RollingAnswer]:
         """Answer rolling requests, in their order."""
         rows = rolling_rows(self.loaded.tokenizer, requests, self._max_length)
         progress(len(requests) - len({row.targets[0].indices[0] for row in rows}))  # texts without tokens
@@ -125,9 +121,7 @@ class Scorer:
         long = [row for row in rows if len(row.tokens) > window]
         groups = plan_groups([row for row in rows if len(row.tokens) <= window], limit.tokens, window)
         if long:
-            _LOG.info(
-                "%d of %d rows exceed the window of %d tokens: not packed", len(long), len(rows), window
-            )
+            _LOG.info("%d of %d rows exceed the window of %d tokens: not packed", len(long), len(rows), window)
             groups.append(unpacked(long))
         return groups
 
@@ -137,9 +131,7 @@ class Scorer:
         """Return the answers by request and continuation, and the distributions or divergences by request."""
         answers: dict[tuple[int, int], Answer] = {}
         first_tokens: _FirstTokens = {}
-        pending = Counter(
-            target.indices[0] for group in groups for tree in group.trees for target in tree.targets
-        )
+        pending = Counter(target.indices[0] for group in groups for tree in group.trees for target in tree.targets)
 
         def keep(results: Sequence[Answer], first: _FirstTokens) -> None:
             first_tokens.update(first)

@@ -105,7 +105,5 @@ def concatenate(trees: Sequence[Tree]) -> Tree:
         tokens += tree.tokens
         position_ids += tree.position_ids
         ends += [start + end for end in tree.ends]
-        targets += [
-            replace(target, at=tuple(start + position for position in target.at)) for target in tree.targets
-        ]
+        targets += [replace(target, at=tuple(start + position for position in target.at)) for target in tree.targets]
     return Tree(tokens, position_ids, ends, tuple(targets))
