@@ -7,7 +7,7 @@ import json
 
 
 def canonical_json(value: object) -> str:
-    """Return JSON with sorted keys, without spaces and escapes; values that JSON lacks (dates, ...) become text."""
+    """Return JSON with sorted keys, without spaces or escapes; values that JSON lacks (dates, ...) become text."""
     return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
 
 

@@ -14,8 +14,8 @@ from gate.errors import EvaluationError
 def write_text(path: Path, text: str, temporary: Path | None = None) -> None:
     """Write a text file atomically: readers see the old content or the new, never a mix.
 
-    Lone surrogates are written as "?". The file that is written first and then renamed is `temporary`, in the same
-    folder, or by default one with a name unique to this process.
+    Lone surrogates are written as "?". The text is first written to `temporary` (in the same folder;
+    by default a name unique to this process), which is then renamed to `path`.
 
     Raises
     ------

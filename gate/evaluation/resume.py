@@ -187,9 +187,9 @@ class PartialSet:
         try:
             journal = _Journal.model_validate_json((self._partial / JOURNAL).read_bytes())
             if journal.settings != self._settings:
-                raise SampleError("its journal has other settings")
+                raise SampleError("it was started with different settings")
         except (OSError, ValidationError, SampleError) as error:
-            reason = "its journal is damaged" if isinstance(error, ValidationError) else str(error)
+            reason = "its progress file, journal.json, is damaged" if isinstance(error, ValidationError) else str(error)
             self._message(f"{name}: the interrupted run cannot be resumed ({reason}); starting over")
             with writing(self._partial):
                 shutil.rmtree(self._partial)

@@ -174,7 +174,7 @@ class Client:
     def _same_host(self, url: httpx.URL) -> httpx.URL:
         if (url.scheme, url.host, url.port) != (self.api_url.scheme, self.api_url.host, self.api_url.port):
             raise GitHubError(
-                f"GitHub's answer links to {_origin(url)}, not {_origin(self.api_url)}; the token is not sent there.",
+                f"GitHub's response links to {_origin(url)}, not {_origin(self.api_url)}; the token is not sent there.",
                 "Check GITHUB_API_URL and any proxy in between.",
             )
         return url

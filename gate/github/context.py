@@ -54,7 +54,7 @@ class PullRequest(Payload):
 
     @property
     def from_fork(self) -> bool:
-        """Whether the head is in another repository, so that the job's token is read-only."""
+        """Whether the head is in another repository, in which case the job's token is read-only."""
         return self.head.repo is None or self.head.repo != self.base.repo
 
 

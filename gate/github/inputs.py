@@ -132,7 +132,7 @@ class Inputs(BaseModel):
         "distance.max_kl", "FAIL if the mean KL divergence is larger (in nats); the value `none` disables it."
     )
     report_path: str | None = _overrides("report.markdown", "Path of the Markdown report.")
-    result_path: str | None = _overrides("report.json", "Path of result.json.")
+    result_path: str | None = _overrides("report.json", "Path of the JSON result.")
     force_baseline: Boolean = Field(False, description="Evaluate the baseline even if it is cached.")
     comment: Boolean = Field(True, description="Post or update the pull-request comment.")
     summary: Boolean = Field(True, description="Write the job summary.")

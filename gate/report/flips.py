@@ -1,7 +1,7 @@
 """The worst flips: items on which the candidate scores lower.
 
 They are ranked by the lost log-likelihood of the right choice relative to the best wrong one; without log-likelihoods,
-regressions are listed in turn from each task.
+regressions are taken from the tasks in round-robin order.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Flip(ResultSection):
 
 
 def worst_flips(pairs: Sequence[PairedTask], count: int = 10) -> list[Flip]:
-    """Return up to `count` regressions, largest shift first; without log-likelihoods, in turn from each task."""
+    """Return up to `count` regressions, largest shift first; without log-likelihoods, from the tasks in round-robin order."""
     flips: list[tuple[float, int, int, Flip]] = []
     for order, pair in enumerate(pairs):
         rows = np.flatnonzero(pair.candidate_score < pair.baseline_score)

@@ -29,7 +29,7 @@ class Result(Decision):
     baseline: dict[str, JsonValue] = Field(description="Facts about the baseline.")
     candidate: dict[str, JsonValue]
     flips: list[Flip] = Field(
-        description="The worst regressions, worst first; without log-likelihoods, in turn from each task."
+        description="The worst regressions, worst first; without log-likelihoods, from the tasks in round-robin order."
     )
     notes: list[str] = Field(description="Remarks on the data.")
     provenance: dict[str, JsonValue]

@@ -82,7 +82,7 @@ def power(n: int, flip_rate: float, drop: float, alpha: float = 0.05) -> float:
     _validate.proportions("flip_rate", flip_rate)
     _validate.open_unit("alpha", alpha)
     if not abs(drop) <= flip_rate * (1 + 1e-12):
-        raise ValueError(f"drop: expected a size of at most the flip rate {flip_rate}, found {drop}")
+        raise ValueError(f"drop: expected an absolute value of at most the flip rate {flip_rate}, found {drop}")
     return 0.0 if flip_rate == 0.0 or n == 0 else _Design(n, flip_rate, alpha).power(drop)
 
 

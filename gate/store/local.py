@@ -58,7 +58,7 @@ class Store:
         Raises
         ------
         SampleError
-            The set is damaged, only a shard, of another model or task than its folder, or signed with another key.
+            The set is damaged, is only a shard, belongs to a different model or task, or is signed with another key.
         EvaluationError
             A remote store is unavailable.
         """
@@ -67,7 +67,7 @@ class Store:
         sample_set = open_set(folder)
         manifest = sample_set.manifest
         if (manifest.model.fingerprint, manifest.task_fingerprint) != (fingerprint, task_fingerprint):
-            raise SampleError(f"{folder} holds samples of another model or task than its name says.", EVALUATE_AGAIN)
+            raise SampleError(f"{folder} holds samples of a different model or task from the one in its name.", EVALUATE_AGAIN)
         refuse_shard(sample_set)
         return sample_set if self._is_trusted(folder) else None
 

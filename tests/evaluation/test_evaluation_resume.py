@@ -125,7 +125,7 @@ def test_a_damaged_journal_starts_over_with_a_message(tmp_path: Path, tiny: Open
     (partial_folder(tmp_path / "set") / "journal.json").write_text(text)
     second = Attempt(task, tiny, tmp_path / "set")
     assert second.resumed == 0
-    assert any("journal is damaged" in line for line in second.messages)
+    assert any("progress file, journal.json, is damaged" in line for line in second.messages)
     assert content(tmp_path / "set") == content(tmp_path / "whole")
 
 

@@ -154,7 +154,7 @@ def test_a_next_page_on_another_host_is_refused(client: Client, github: FakeGitH
         github.fail("GET", "comments", Answer(200, [], link))
         with pytest.raises(
             GitHubError,
-            match=f"GitHub's answer links to {other.url}, not {github.url}; the token is not sent",
+            match=f"GitHub's response links to {other.url}, not {github.url}; the token is not sent",
         ):
             list(client.pages(f"repos/{HOME}/issues/2/comments", dict[str, object]))
         assert other.requests == []
@@ -172,7 +172,7 @@ def test_a_redirect_to_another_host_is_refused(client: Client, github: FakeGitHu
         github.fail("GET", "pulls/2", Answer(302, {}, {"location": f"{other.url}/{PULL}"}))
         with pytest.raises(
             GitHubError,
-            match=f"GitHub's answer links to {other.url}, not {github.url}; the token is not sent",
+            match=f"GitHub's response links to {other.url}, not {github.url}; the token is not sent",
         ):
             client.get(PULL, PullRequest)
         assert other.requests == []

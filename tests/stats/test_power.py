@@ -86,7 +86,7 @@ def test_the_detectable_drop_has_the_required_power() -> None:
 
 
 def test_errors_name_the_argument() -> None:
-    with pytest.raises(ValueError, match="drop: expected a size of at most the flip rate"):
+    with pytest.raises(ValueError, match="drop: expected an absolute value of at most the flip rate"):
         power(100, 0.1, 0.2)
     with pytest.raises(ValueError, match="flip_rate: expected a proportion"):
         power(100, 1.2, 0.2)

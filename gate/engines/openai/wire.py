@@ -44,7 +44,7 @@ class Token(BaseModel):
 
     @property
     def likely(self) -> Likely:
-        """The token itself."""
+        """This token as a `Likely`, without its alternatives."""
         return Likely(self.token, self.id, self.logprob)
 
     @property
