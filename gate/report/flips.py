@@ -33,7 +33,7 @@ class Flip(ResultSection):
 
 
 def worst_flips(pairs: Sequence[PairedTask], count: int = 10) -> list[Flip]:
-    """Return up to `count` regressions, largest shift first; without log-likelihoods, from the tasks in round-robin order."""
+    """Return up to `count` regressions, largest shift first, or from the tasks in round-robin order."""
     flips: list[tuple[float, int, int, Flip]] = []
     for order, pair in enumerate(pairs):
         rows = np.flatnonzero(pair.candidate_score < pair.baseline_score)

@@ -134,8 +134,8 @@ def omnibus(
     -----
     Given the discordant counts m_k, b_k* ~ Bin(m_k, 1/2) independently under the null, so the law of the
     minimum x* is known, and rejecting at P0[x* <= x] <= alpha has size at most alpha. Each of the three
-    p-values decreases as its statistic increases. A draw is therefore a hit if any statistic passes the bound at which its
-    own p-value reaches x; values within rounding of the bound are hits. Up to a million outcomes are
+    p-values decreases as its statistic increases. A draw is therefore a hit if any statistic passes the bound at
+    which its own p-value reaches x; values within rounding of the bound are hits. Up to a million outcomes are
     enumerated, and a single task is exact. Where x < 1e-9 no draw is made: p = max(1 / (n_resamples + 1), 3 x),
     which is valid by the union bound.
 

@@ -158,7 +158,8 @@ def decision_power(
     wrong = ~(np.abs(shift) <= flips * (1 + 1e-12))
     if wrong.any():
         raise ValueError(
-            f"drops: expected an absolute value of at most the task's flip rate {flips[wrong][0]}, found {shift[wrong][0]}"
+            f"drops: expected an absolute value of at most the task's flip rate {flips[wrong][0]}, "
+            f"found {shift[wrong][0]}"
         )
     return decision.power(shift)
 

@@ -67,7 +67,9 @@ class Store:
         sample_set = open_set(folder)
         manifest = sample_set.manifest
         if (manifest.model.fingerprint, manifest.task_fingerprint) != (fingerprint, task_fingerprint):
-            raise SampleError(f"{folder} holds samples of a different model or task from the one in its name.", EVALUATE_AGAIN)
+            raise SampleError(
+                f"{folder} holds samples of a different model or task from the one in its name.", EVALUATE_AGAIN
+            )
         refuse_shard(sample_set)
         return sample_set if self._is_trusted(folder) else None
 

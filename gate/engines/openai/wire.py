@@ -44,7 +44,7 @@ class Token(BaseModel):
 
     @property
     def likely(self) -> Likely:
-        """This token as a `Likely`, without its alternatives."""
+        """The token as a `Likely`, without its alternatives."""
         return Likely(self.token, self.id, self.logprob)
 
     @property
