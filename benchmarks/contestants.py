@@ -61,7 +61,7 @@ class Ours:
 
     def __init__(self, model: Path, dtype: str, device: str, tokens: int) -> None:
         settings = EngineSettings.model_validate({"device": device, "max_batch_tokens": tokens})
-        source = locate(ModelSettings.model_validate({"model": str(model), "dtype": dtype}), model)
+        source = locate(ModelSettings.model_validate({"model": str(model.resolve()), "dtype": dtype}), model)
         source = fetch(source, settings, model, None)
         engine = open_engine(source, settings)
         assert isinstance(engine, TransformersEngine)

@@ -141,7 +141,7 @@ def _tokenizer(model_folder: Path) -> Any:
 @functools.cache
 def _engine(model_folder: Path, dtype: str, device: str, tokens: int) -> Engine:
     settings = EngineSettings.model_validate({"device": device, "max_batch_tokens": tokens})
-    source = locate(ModelSettings.model_validate({"model": str(model_folder), "dtype": dtype}), model_folder)
+    source = locate(ModelSettings.model_validate({"model": str(model_folder.resolve()), "dtype": dtype}), model_folder)
     return open_engine(fetch(source, settings, model_folder, None), settings)
 
 

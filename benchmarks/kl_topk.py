@@ -34,7 +34,7 @@ COLUMNS = ("top_tokens", "top_logprobs", "tail_mass")
 
 def open_model(folder: Path) -> Engine:
     settings = EngineSettings(device="cpu")
-    source = locate(ModelSettings(model=str(folder), dtype="float32"), folder)
+    source = locate(ModelSettings(model=str(folder.resolve()), dtype="float32"), folder)
     return open_engine(fetch(source, settings, folder, None), settings)
 
 
