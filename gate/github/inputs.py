@@ -136,7 +136,10 @@ class Inputs(BaseModel):
     force_baseline: Boolean = Field(False, description="Evaluate the baseline even if it is cached.")
     comment: Boolean = Field(True, description="Post or update the pull-request comment.")
     summary: Boolean = Field(True, description="Write the job summary.")
-    annotations: Boolean = Field(True, description="Annotate the tasks in gate.yml that got worse.")
+    annotations: Boolean = Field(
+        True,
+        description="Annotate the run with its verdict, and mark the tasks in gate.yml that are significantly worse.",
+    )
     status_context: str | None = _may_be_empty(
         "Name of a commit status to set, for branch protection; empty sets none. Needs `statuses: write`."
     )

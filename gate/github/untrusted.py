@@ -82,7 +82,7 @@ def _read_bytes(path: Path) -> bytes:
 def _walk(value: object) -> Iterator[tuple[_Location, object]]:
     """Yield a value and everything inside it, including keys, with JSON paths. Not recursive, so any depth is safe.
 
-    A path ends at a section whose keys are free, because messages never quote the file.
+    Inside a section with arbitrary keys, the path is that of the section: messages must not quote keys of the file.
     """
     pending: list[tuple[_Location, object]] = [((), value)]
     while pending:

@@ -124,7 +124,7 @@ def _one_metric(table: pa.Table, metric: str | None) -> tuple[pa.Table, list[str
     empty = table.column("metric").null_count
     if empty:
         raise SampleError(
-            f"The column metric is empty in {empty} of {table.num_rows} rows.",
+            f"The `metric` column is empty in {empty} of {table.num_rows} rows.",
             "Fill it in, or leave the whole column out.",
         )
     candidates: dict[str, list[str]] = {}
@@ -146,8 +146,8 @@ def _score_column(table: pa.Table, metric: str | None) -> tuple[str, list[str]]:
         if metric in columns:
             return metric, []
         raise SampleError(
-            f"No metric {metric!r}: the file has no column metric, and its score columns are {', '.join(columns)}.",
-            "Leave --metric out, or add a column metric.",
+            f"No metric {metric!r}: the file has no `metric` column, and its score columns are {', '.join(columns)}.",
+            "Leave --metric out, or add a `metric` column.",
         )
     if len(columns) == 1:
         return columns[0], []

@@ -62,10 +62,10 @@ def combine(
     at 0), to which Holm's method applies directly. Pooled is the same test on the summed counts, with Tango's Z
     as its statistic; its null hypothesis, a pooled drop of at most the margin, contains "every task's drop is
     at most the margin". Max is 1 - (1 - p_min)**K with p_min as its statistic, and Fisher uses its chi-square
-    reference; both only need independent tasks. Omnibus compares the smallest of the three with its law when
-    the K score statistics are independent standard normal variables and the pooled one is their
-    variance-weighted sum, from at most 200,000 draws. These are large-sample results; the calibration study
-    measures their size.
+    reference; both only need independent tasks. Omnibus compares the smallest of the three with its
+    null distribution, simulated with at most 200,000 draws: the K score statistics are independent standard
+    normal variables, and the pooled one is their sum weighted by the standard deviations. These are large-sample
+    results; the calibration study measures their size.
 
     References
     ----------

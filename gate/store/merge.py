@@ -159,7 +159,7 @@ def _item_positions(sample_set: SampleSet, table: pa.Table) -> npt.NDArray[np.in
     if not len(items.dictionary) == expected == sample_set.manifest.items:
         raise SampleError(
             f"{sample_set.folder}: {shard} of a task of {shard.items} items must hold {expected} items; "
-            f"it holds {len(items.dictionary)}.",
+            f"its data files hold {len(items.dictionary)}, and its manifest says {sample_set.manifest.items}.",
             _SAME_WAY,
         )
     codes: npt.NDArray[np.int32] = items.indices.to_numpy()

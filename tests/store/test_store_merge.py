@@ -237,7 +237,10 @@ def test_a_mislabelled_shard_is_refused(tmp_path: Path, tiny: Opened) -> None:
         merged([first, second], tmp_path / "out")
     for folder in (first, second):
         relabel(folder, items=30)
-    with pytest.raises(SampleError, match="shard 1 of 2 of a task of 30 items must hold 15 items; it holds 12"):
+    with pytest.raises(
+        SampleError,
+        match="shard 1 of 2 of a task of 30 items must hold 15 items; its data files hold 12, and its manifest says",
+    ):
         merged([first, second], tmp_path / "out")
     assert not (tmp_path / "out" / "animals").exists()
 

@@ -63,8 +63,8 @@ class EchoScorer:
         first, count = await self._completions.likeliest(context, max(1, top))
         if count is None:
             raise EvaluationError(
-                "the server does not report the number of tokens in a prompt (`usage`), so the border between context "
-                "and choice is unknown.",
+                "the server does not report the number of tokens in a prompt (`usage`), so the boundary between "
+                "context and choice is unknown.",
                 _SET_TOKENIZER,
             )
         scores: list[TextScore] = []

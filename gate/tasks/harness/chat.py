@@ -20,7 +20,7 @@ class Chat(str):
 
     @classmethod
     def of(cls, history: Sequence[Mapping[str, Any]], add_generation_prompt: bool = True) -> Chat:  # noqa: ARG003
-        """Replace a model's `apply_chat_template`."""
+        """Return the messages as a `Chat`; lm-eval calls this in place of a model's `apply_chat_template`."""
         chat = cls(_MARK + canonical_json([[turn["role"], turn["content"]] for turn in history]))
         chat.messages = tuple(Message(str(turn["role"]), str(turn["content"])) for turn in history)
         return chat

@@ -47,7 +47,7 @@ class SelfCheck:
 
 
 def self_check(scorer: Scorer) -> SelfCheck:
-    """Score the second halves of texts after the first halves, as the engine does and one at a time.
+    """Compare the engine's scoring with scoring one continuation at a time, on second halves of texts.
 
     Each context is followed by the rest of its own text and of the next two, so that packed rows have branches. Half
     of the contexts start with the same long block, so that its keys and values are shared.
