@@ -66,6 +66,7 @@ def test_ctrl_c_exits_with_130_and_keeps_the_finished_tasks(tmp_path: Path, tiny
 
 _LIMITED = """
 import resource, sys
+import gate.engines.hf.engine  # torch 2.9 writes a file when it is imported
 resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))  # Python ignores SIGXFSZ
 from gate.cli.main import main
 main(sys.argv[1:])
