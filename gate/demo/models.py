@@ -195,7 +195,9 @@ def _sort_metadata(file: Path) -> None:
         header["__metadata__"] = dict(sorted(header.get("__metadata__", {}).items()))
         text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
         if len(text) > length:
-            raise ModelError(f"{file}: the sorted header needs {len(text)} bytes; it has {length}.")
+            raise ModelError(
+                f"{file}: the header with sorted metadata needs {len(text)} bytes, but has room for {length}."
+            )
         stream.seek(8)
         stream.write(text.ljust(length))
 

@@ -98,7 +98,7 @@ def post_fork_comment(request: CommentRequest, environment: Mapping[str, str]) -
 
 
 def _find_checked_pull(request: CommentRequest, context: Context, client: Client) -> PullLookup:
-    """Return the pull request that was named or that has the commit; its head is always the result's commit."""
+    """Return the pull request that `--pr` names, else the one of the commit, after a check of its head."""
     if request.pr is None:
         lookup = find_pull(context, client, request.sha)
     else:

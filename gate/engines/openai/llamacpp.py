@@ -96,6 +96,6 @@ class LlamaCppScorer:
         if force is not None and generated.id != force:
             raise EvaluationError(
                 f"the llama.cpp server generated token {generated.id}, although logit_bias forced token {force}.",
-                "Use a newer build of llama.cpp, without sampling on the device.",
+                "Use a newer build of llama.cpp, and turn off sampling on the GPU.",
             )
         return generated.likely, generated.top

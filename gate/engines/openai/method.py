@@ -41,7 +41,7 @@ async def find_method(client: Client, server: Server, tokens: TokenSource | None
             raise EvaluationError(
                 f"the server {client.address} reports {forced:.3f} nats for a token that a bias forces, but "
                 f"{listed:.3f} for the same token in a list: its log-probabilities are not the model's own.",
-                "Use a build of llama.cpp that does not sample on the device.",
+                "Use a build of llama.cpp that does not sample on the GPU.",
             )
         return Method.FORCED
     as_ids, as_text = Completions(client, server, tokens), Completions(client, server, None)

@@ -28,10 +28,11 @@ def generate_continuous(
     limit: BatchLimit,
     on_finished: Callable[[TokenSequence], None],
 ) -> None:
-    """Generate every sequence to its end. The model has no `gate.engines.hf.generation.paged.paging_obstacle`.
+    """Generate every sequence to its end.
 
-    `limit` bounds the tokens in the KV cache, and shrinks when memory runs out. What a pass copies takes at most half
-    as much again.
+    The caller has checked that `gate.engines.hf.generation.paged.paging_obstacle` finds none. `limit` bounds the
+    tokens in the KV cache, and shrinks when memory runs out. The pages that a decode step copies come on top: at most
+    half of `limit`.
 
     Raises
     ------
