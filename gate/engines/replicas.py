@@ -223,8 +223,8 @@ def _retry(chunk: Chunk, requests: Sequence[Any], error: Exception) -> Chunk:
         first = requests[chunk.start]
         text = str(getattr(first, "context", getattr(first, "text", first)))
         raise EvaluationError(
-            f"{losses} Ray workers in succession died while answering requests {chunk.start + 1} to {chunk.stop} of "
-            f"{len(requests)}, the first of which begins {text[:60]!r}. The last error: {reason}",
+            f"{losses} Ray workers in succession died while answering requests {chunk.start + 1} to {chunk.stop} "
+            f"of {len(requests)}, the first of which begins {text[:60]!r}. The last error: {reason}",
             "A request may need more memory than a worker has: lower engine.max_batch_tokens, and see Ray's log.",
         )
     _LOG.warning("a Ray worker stopped (%s); requests %d to %d are repeated", reason, chunk.start + 1, chunk.stop)
