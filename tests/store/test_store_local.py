@@ -85,5 +85,5 @@ def test_a_set_of_another_model_or_task_in_the_same_folder_is_refused(tmp_path: 
     store = Store(tmp_path)
     write_set(tmp_path / "set")
     for model, task in (("f" * 63 + "0", "a" * 64), ("f" * 64, "a" * 63 + "0")):
-        with pytest.raises(SampleError, match="another model or task"):
+        with pytest.raises(SampleError, match="a different model or task"):
             store.find(tmp_path / "set", model, task)

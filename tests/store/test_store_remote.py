@@ -154,7 +154,7 @@ def test_a_set_of_another_model_is_refused(bucket: Bucket) -> None:
     manifest = json.loads(bucket.objects()[key])
     manifest["model"]["fingerprint"] = "e" * 64
     bucket.put(key, json.dumps(manifest).encode())
-    with pytest.raises(SampleError, match="another model or task"):
+    with pytest.raises(SampleError, match="a different model or task"):
         find(store)
 
 
