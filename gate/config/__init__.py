@@ -9,11 +9,13 @@ if TYPE_CHECKING:
     from gate.config.engine import EngineSettings
     from gate.config.gate_config import GateConfig
     from gate.config.load import LoadedConfig, load_config, parse_config
-    from gate.config.models import ModelSettings
+    from gate.config.models import CandidateSettings, ModelSettings
     from gate.config.samples import SampleSettings
+    from gate.config.task_policy import TaskPolicy
     from gate.config.tasks import TaskSettings
 
 __all__ = [
+    "CandidateSettings",
     "DecisionSettings",
     "DistanceSettings",
     "EarlyStop",
@@ -22,6 +24,7 @@ __all__ = [
     "LoadedConfig",
     "ModelSettings",
     "SampleSettings",
+    "TaskPolicy",
     "TaskSettings",
     "load_config",
     "parse_config",
@@ -32,8 +35,9 @@ _MODULES = {
     "engine": ("EngineSettings",),
     "gate_config": ("GateConfig",),
     "load": ("LoadedConfig", "load_config", "parse_config"),
-    "models": ("ModelSettings",),
+    "models": ("CandidateSettings", "ModelSettings"),
     "samples": ("SampleSettings",),
+    "task_policy": ("TaskPolicy",),
     "tasks": ("TaskSettings",),
 }
 

@@ -8,11 +8,14 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from gate.config.decision import DecisionSettings, DistanceSettings
 from gate.config.engine import EngineSettings
-from gate.config.models import ModelSettings
+from gate.config.models import CandidateSettings, ModelSettings
 from gate.config.report import ReportSettings
 from gate.config.samples import SampleSettings
 from gate.config.section import Section
 from gate.config.tasks import TaskSettings
+
+MOST_CANDIDATES = 10
+"""Largest number of candidates of one run."""
 
 
 def _expand_names(value: Any) -> Any:
@@ -27,7 +30,15 @@ class GateConfig(Section):
 
     version: Literal[1] = Field(description="Version of the file format.")
     baseline: ModelSettings = Field(description="The model in use.")
-    candidate: ModelSettings = Field(description="The optimised model that is compared with the baseline.")
+    candidate: ModelSettings | None = Field(
+        None, description="The optimised model that is compared with the baseline; or several, as `candidates`."
+    )
+    candidates: list[CandidateSettings] = Field(
+        default_factory=list,
+        max_length=MOST_CANDIDATES,
+        description="Several candidates, judged in one run against one evaluation of the baseline: decision.alpha "
+        "limits the probability of any false FAIL among them. Instead of `candidate`.",
+    )
     engine: EngineSettings = Field(EngineSettings(), description="The engine of both models.")
     include_path: list[str] = Field(
         default_factory=list,
@@ -58,15 +69,49 @@ class GateConfig(Section):
                 "early_stop treats items as independent and cannot be used with clusters; make these tasks advisory: "
                 f"{', '.join(clustered)}"
             )
+        tolerant = [task.name for task in self.tasks if task.role == "gating" and task.margin]
+        if self.decision.early_stop is not None and tolerant:
+            raise ValueError(
+                "early_stop tests for any drop and cannot be used with a margin; remove one of them from: "
+                f"{', '.join(tolerant)}"
+            )
+        unmeasured = [task.name for task in self.tasks if task.max_kl is not None]
+        if unmeasured and not self.distance.kl:
+            raise ValueError(f"max_kl needs distance.kl: true; it is set for: {', '.join(unmeasured)}")
         if self.baseline.tokenizer == "baseline":
             raise ValueError("baseline.tokenizer cannot be `baseline`")
-        for name, model in (("baseline", self.baseline), ("candidate", self.candidate)):
+        self._check_candidates()
+        for name, model in self.models.items():
             try:
                 self.engine_of(model)
             except ValidationError as error:
                 message = error.errors()[0]["msg"].removeprefix("Value error, ")
                 raise ValueError(f"{name}.engine, merged with the top-level engine: {message}") from None
         return self
+
+    def _check_candidates(self) -> None:
+        if (self.candidate is None) == (not self.candidates):
+            found = "both" if self.candidates else "neither"
+            raise ValueError(f"name one candidate (`candidate`) or several (`candidates`); found {found}")
+        names = [candidate.name for candidate in self.candidates]
+        # names of files: they must differ where upper and lower case are the same
+        duplicates = sorted({name for name in names if [other.lower() for other in names].count(name.lower()) > 1})
+        if duplicates:
+            raise ValueError(f"names of candidates must be unique; used more than once: {', '.join(duplicates)}")
+        if "baseline" in names:
+            raise ValueError("a candidate cannot have the name `baseline`")
+
+    @property
+    def compared(self) -> dict[str, ModelSettings]:
+        """The candidates by name; a single `candidate` has the name "candidate"."""
+        if self.candidate is not None:
+            return {"candidate": self.candidate}
+        return {candidate.name: candidate for candidate in self.candidates}
+
+    @property
+    def models(self) -> dict[str, ModelSettings]:
+        """The baseline and all candidates, by name."""
+        return {"baseline": self.baseline, **self.compared}
 
     def engine_of(self, model: ModelSettings) -> EngineSettings:
         """Return the engine settings of a model: the top-level ones with the model's own."""

@@ -1,4 +1,4 @@
-"""The `baseline` and `candidate` sections."""
+"""The `baseline`, `candidate` and `candidates` sections."""
 
 from __future__ import annotations
 
@@ -28,3 +28,13 @@ class ModelSettings(Section):
         description="Load pickled weights (.bin, .pt), which can run code, if there are no safetensors files.",
     )
     engine: EngineOverride | None = Field(None, description="Engine settings for this model only.")
+
+
+class CandidateSettings(ModelSettings):
+    """One of several candidates: the settings of a model, and a name for reports, file names and the history."""
+
+    name: str = Field(
+        max_length=40,
+        pattern=r"^[A-Za-z0-9]+([._-][A-Za-z0-9]+)*$",
+        description="Name in reports, file names and the history: letters and digits, separated by single . _ -",
+    )

@@ -7,15 +7,16 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from gate.config.section import Section
+from gate.config.task_policy import TaskPolicy
 
 # the keys of a task from the registry of LM Evaluation Harness; the task defines the rest itself
 _REGISTRY_KEYS = {
     "name", "metric", "filter", "fewshot", "fewshot_seed", "chat_template", "system", "role", "limit", "items",
+    *TaskPolicy.model_fields,
 }  # fmt: skip
 
 
-class TaskSettings(Section):
+class TaskSettings(TaskPolicy):
     """One task: a name in the registry of LM Evaluation Harness, or items from a file and how to score them."""
 
     name: str = Field(

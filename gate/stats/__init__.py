@@ -16,6 +16,7 @@ from gate.stats.online import alarm_level, lord_levels
 from gate.stats.permutation import sign_flip
 from gate.stats.planning import PlannedDecision, decision_detectable_drop, decision_power
 from gate.stats.power import detectable_drop, power, required_n
+from gate.stats.recovery import RecoveryResult, recovery
 from gate.stats.results import (
     AggregateResult,
     CombinedResult,
@@ -38,6 +39,7 @@ __all__ = [
     "McNemarResult",
     "OmnibusResult",
     "PlannedDecision",
+    "RecoveryResult",
     "Rule",
     "SignFlipResult",
     "alarm_level",
@@ -59,6 +61,7 @@ __all__ = [
     "omnibus",
     "pooled",
     "power",
+    "recovery",
     "required_n",
     "sign_flip",
     "tango_interval",
