@@ -18,12 +18,12 @@ _MAX_RESAMPLES = 200_000
 
 
 def aggregates(
-    evidences: Sequence[Evidence], margin: float, pvalues: FloatArray, n_resamples: int, seed: int
+    evidences: Sequence[Evidence], margins: Sequence[float], pvalues: FloatArray, n_resamples: int, seed: int
 ) -> tuple[AggregateResult, AggregateResult, AggregateResult, OmnibusResult]:
-    """Return the results of pooled, max, Fisher and omnibus from the tasks' own p-values at the margin."""
-    scores = [e.margin_score(margin) for e in evidences]
+    """Return the results of pooled, max, Fisher and omnibus from the tasks' own p-values at their margins."""
+    scores = [e.margin_score(margin) for e, margin in zip(evidences, margins, strict=True)]
     variances = np.array([variance for _, variance in scores])
-    pooled = _pooled(evidences, margin, math.fsum(distance for distance, _ in scores), float(variances.sum()))
+    pooled = _pooled(evidences, margins, math.fsum(distance for distance, _ in scores), float(variances.sum()))
     cost = math.inf
     with np.errstate(divide="ignore"):
         logs = np.log(pvalues)
@@ -38,10 +38,15 @@ def aggregates(
     return pooled, largest, fisher, omnibus
 
 
-def _pooled(evidences: Sequence[Evidence], margin: float, distance: float, variance: float) -> AggregateResult:
+def _pooled(
+    evidences: Sequence[Evidence], margins: Sequence[float], distance: float, variance: float
+) -> AggregateResult:
+    """Test the pooled drop against the mean margin over all items, which it cannot exceed if no task exceeds its own."""
     if all(e.is_binary for e in evidences):
         b, c = (sum(column) for column in zip(*(e.counts for e in evidences), strict=True))
-        result = margin_test(b, c, sum(e.n or 0 for e in evidences), margin)
+        n = sum(e.n or 0 for e in evidences)
+        tolerated = math.fsum(margin * (e.n or 0) for e, margin in zip(evidences, margins, strict=True)) / max(n, 1)
+        result = margin_test(b, c, n, tolerated)
         return AggregateResult(result.statistic, result.pvalue)
     at_zero = Tasks.of(evidences).pooled.pvalue
     z = distance / math.sqrt(variance) if variance > 0.0 else 0.0

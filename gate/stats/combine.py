@@ -19,7 +19,7 @@ def combine(
     evidences: Sequence[Evidence],
     rule: Rule = "omnibus",
     *,
-    margin: float = 0.0,
+    margin: float | Sequence[float] = 0.0,
     n_resamples: int = 1_000_000,
     rng: RNG = None,
     alpha: float | None = None,
@@ -32,8 +32,8 @@ def combine(
         One per task, at least one. Their order does not affect the p-values of the rules.
     rule : {'omnibus', 'pooled', 'max', 'fisher', 'holm'}, default 'omnibus'
         The rule that decides. The others are returned too.
-    margin : float, default 0
-        Tolerated drop of every task, in score units (a proportion for binary tasks).
+    margin : float or sequence of float, default 0
+        Tolerated drop of every task, or one per task, in score units (a proportion for binary tasks).
     n_resamples, rng, alpha
         As for `omnibus`.
 
@@ -46,7 +46,8 @@ def combine(
     Raises
     ------
     ValueError
-        If there is no task, or a margin is tested on evidence without a number of items.
+        If there is no task, a margin is negative, not finite or missing, or a margin is tested on evidence without a
+        number of items.
 
     Notes
     -----
@@ -58,10 +59,10 @@ def combine(
     size. With binary evidence only, the results equal those of `pooled`, `max_drop`, `fisher` and `omnibus`.
     Holm's statistic is the smallest raw p-value and its p-value is the smallest adjusted one.
 
-    margin > 0: the p-value of each task is that of `margin_test` (asymptotic, bounded below by the exact test
+    margin > 0 for any task: the p-value of each task is that of `margin_test` (asymptotic, bounded below by the exact test
     at 0), to which Holm's method applies directly. Pooled is the same test on the summed counts, with Tango's Z
-    as its statistic; its null hypothesis, a pooled drop of at most the margin, contains "every task's drop is
-    at most the margin". Max is 1 - (1 - p_min)**K with p_min as its statistic, and Fisher uses its chi-square
+    as its statistic; its null hypothesis, a pooled drop of at most the mean margin over all items, contains
+    "no task's drop exceeds its own margin". Max is 1 - (1 - p_min)**K with p_min as its statistic, and Fisher uses its chi-square
     reference; both only need independent tasks. Omnibus compares the smallest of the three with its
     null distribution, simulated with at most 200,000 draws: the K score statistics are independent standard
     normal variables, and the pooled one is their sum weighted by the standard deviations. These are large-sample
@@ -89,13 +90,12 @@ def combine(
         raise ValueError(f"rule: expected one of {', '.join(RULES)}, found {rule!r}")
     if not evidences:
         raise ValueError("evidences: expected at least one task, found none")
-    if not 0.0 <= margin < math.inf:
-        raise ValueError(f"margin: expected a drop of at least 0, found {margin}")
+    margins = _margins(margin, len(evidences))
     _validate.at_least("n_resamples", n_resamples, 1)
     seed = _validate.seed(rng)
-    pvalues = np.array([e.pvalue_at(margin) for e in evidences])
-    if margin > 0.0:
-        pooled, largest, fisher, omnibus = _margin_rules.aggregates(evidences, margin, pvalues, n_resamples, seed)
+    pvalues = np.array([e.pvalue_at(own) for e, own in zip(evidences, margins, strict=True)])
+    if any(margins):
+        pooled, largest, fisher, omnibus = _margin_rules.aggregates(evidences, margins, pvalues, n_resamples, seed)
     else:
         tasks = Tasks.of(evidences)
         pooled, largest, fisher = tasks.pooled, tasks.max_drop, tasks.fisher
@@ -113,7 +113,7 @@ def combine(
         rule=rule,
         statistic=by_rule[rule].statistic,
         pvalue=by_rule[rule].pvalue,
-        margin=margin,
+        margins=margins,
         task_pvalues=tuple(pvalues.tolist()),
         task_pvalues_holm=tuple(adjusted.tolist()),
         pooled=pooled,
@@ -122,3 +122,14 @@ def combine(
         omnibus=omnibus,
         holm=smallest,
     )
+
+
+def _margins(margin: float | Sequence[float], tasks: int) -> tuple[float, ...]:
+    """Return one margin per task."""
+    margins = (float(margin),) * tasks if isinstance(margin, int | float) else tuple(map(float, margin))
+    if len(margins) != tasks:
+        raise ValueError(f"margin: expected one number, or one per task ({tasks}), found {len(margins)}")
+    for value in margins:
+        if not 0.0 <= value < math.inf:
+            raise ValueError(f"margin: expected a drop of at least 0, found {value}")
+    return margins

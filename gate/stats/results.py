@@ -154,9 +154,9 @@ class CombinedResult:
     rule : {'omnibus', 'pooled', 'max', 'fisher', 'holm'}
         The rule that decides.
     statistic, pvalue : float
-        Those of the deciding rule. Reject "no task has dropped by more than the margin" if pvalue <= alpha.
-    margin : float
-        Tolerated drop of every task, in score units.
+        Those of the deciding rule. Reject "no task has dropped by more than its margin" if pvalue <= alpha.
+    margins : tuple of float, one per task
+        Tolerated drop of each task, in score units.
     task_pvalues : tuple of float, one per task
         P-values of the single tasks, in the order given.
     task_pvalues_holm : tuple of float, one per task
@@ -172,7 +172,7 @@ class CombinedResult:
     rule: Rule
     statistic: float
     pvalue: float
-    margin: float
+    margins: tuple[float, ...]
     task_pvalues: tuple[float, ...]
     task_pvalues_holm: tuple[float, ...]
     pooled: AggregateResult

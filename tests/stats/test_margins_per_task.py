@@ -1,0 +1,62 @@
+"""Each task may have its own tolerated drop; every rule then tests "no task has dropped by more than its margin"."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gate.stats import RULES, Evidence, Rule, combine, margin_test
+
+TASKS = [(40, 12, 400), (30, 20, 900), (9, 3, 250)]
+EVIDENCE = [Evidence.from_counts(b, c, n) for b, c, n in TASKS]
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("margin", [0.0, 0.02])
+def test_equal_margins_are_one_margin(rule: Rule, margin: float) -> None:
+    each, one = (combine(EVIDENCE, rule, margin=own, rng=0) for own in ([margin] * 3, margin))
+    assert each == one
+
+
+def test_each_task_is_tested_at_its_own_margin_and_pooled_at_the_mean_over_the_items() -> None:
+    margins = (0.05, 0.01, 0.0)
+    result = combine(EVIDENCE, margin=margins, rng=0)
+    assert result.margins == margins
+    expected = [margin_test(b, c, n, own).pvalue for (b, c, n), own in zip(TASKS, margins, strict=True)]
+    assert result.task_pvalues == pytest.approx(expected)
+    mean = (0.05 * 400 + 0.01 * 900) / 1550
+    assert result.pooled.pvalue == pytest.approx(margin_test(79, 35, 1550, mean).pvalue)
+
+
+@given(st.lists(st.sampled_from([0.0, 0.01, 0.03, 0.1]), min_size=3, max_size=3), st.integers(0, 2))
+def test_a_larger_margin_of_one_task_never_lowers_a_pvalue(margins: list[float], task: int) -> None:
+    wider = [margin + 0.02 * (index == task) for index, margin in enumerate(margins)]
+    before, after = (combine(EVIDENCE, margin=own, n_resamples=2000, rng=0) for own in (margins, wider))
+    for rule in ("pooled", "max_drop", "fisher", "holm"):
+        assert getattr(after, rule).pvalue >= getattr(before, rule).pvalue * (1 - 1e-9)
+
+
+@pytest.mark.parametrize(
+    ("margin", "message"),
+    [([0.1, 0.1], r"one per task \(3\), found 2"), ([0.1, -0.1, 0.0], "at least 0, found -0.1"), (np.nan, "found nan")],
+)
+def test_margins_that_do_not_fit_are_refused(margin: float | list[float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        combine(EVIDENCE, margin=margin)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_the_level_holds_where_every_drop_equals_its_margin(rule: Rule) -> None:
+    """600 candidates at the border of the null hypothesis, with three different margins."""
+    rng = np.random.default_rng(5)
+    margins, sizes, gains = (0.0, 0.02, 0.05), (300, 500, 400), (0.03, 0.02, 0.04)
+    fails = 0
+    for _ in range(600):
+        evidence = []
+        for margin, n, gain in zip(margins, sizes, gains, strict=True):
+            b, c, _ = rng.multinomial(n, [gain + margin, gain, 1 - 2 * gain - margin])
+            evidence.append(Evidence.from_counts(int(b), int(c), n))
+        fails += combine(evidence, rule, margin=margins, n_resamples=1000, rng=0).pvalue <= 0.05
+    assert fails / 600 <= 0.05 + 3 * (0.05 * 0.95 / 600) ** 0.5
