@@ -10,9 +10,10 @@ from gate.app.evaluate import baseline_sets
 from gate.app.models import locate_model
 from gate.app.reporter import Reporter
 from gate.app.suite import as_loaded, open_suite
-from gate.config import LoadedConfig, SampleSettings, TaskSettings
+from gate.common.selection import Selection
+from gate.config import LoadedConfig, ModelSettings, SampleSettings, TaskSettings
 from gate.errors import ConfigError
-from gate.evaluation.curate import keep_informative, sample_choices
+from gate.evaluation.curate import choice_probabilities, keep_informative
 from gate.samples.record import mean_scores
 from gate.tasks import Curation
 
@@ -24,10 +25,13 @@ def curate(
     tasks: Sequence[str] = (),
     runs: int,
     temperature: float,
+    audit: float,
+    by: str | None = None,
 ) -> list[Curation]:
-    """Return, per task, the items that the baseline gets neither always right nor always wrong.
+    """Return, per task, the items whose answer is neither almost always right nor almost always wrong.
 
-    Multiple-choice items are scored once and sampled from their log-probabilities; texts are generated `runs` times.
+    Multiple-choice items are scored once, and the probabilities of sampled answers follow from their log-likelihoods;
+    texts are generated `runs` times.
 
     Parameters
     ----------
@@ -37,11 +41,16 @@ def curate(
         Answers per item.
     temperature : float
         Sampling temperature.
+    audit : float
+        Smallest probability of keeping an item.
+    by : str, optional
+        Model whose answers select the items. Default: the baseline, which can select multiple-choice items only.
 
     Raises
     ------
     ConfigError
-        No such task, or a task that is neither multiple choice with one target nor generated text.
+        No such task; a task that is neither multiple choice with one target nor generated text; generated text
+        without `by`; or `by` is the baseline.
     """
     loaded = as_loaded(config)
     names = [task.name for task in loaded.config.tasks]
@@ -53,30 +62,51 @@ def curate(
         task.model_copy(update={"items": None}) for task in loaded.config.tasks if not tasks or task.name in tasks
     ]
     suite = open_suite(_with(loaded, wanted), reporter)
-    seed = loaded.config.samples.seed
-    baseline = locate_model(loaded, loaded.config.baseline)
     choices = tuple(task for task in suite.tasks if not task.generates)
+    generated = [task.settings for task in suite.tasks if task.generates]
     untargeted = [task.name for task in choices if any(item.target_index is None for item in task.items)]
     if untargeted:
         raise ConfigError(
             f"neither multiple choice with one right answer nor generated text: {', '.join(untargeted)}.",
             "Name the tasks to curate with --task.",
         )
-    means = {}  # of the scores of each item, by task
+    if generated and by is None:
+        raise ConfigError(
+            f"the baseline's own answers cannot select generated texts without bias: "
+            f"{', '.join(task.name for task in generated)}.",
+            "Name a model that is neither the baseline nor the candidate with --by, or other tasks with --task.",
+        )
+    baseline = locate_model(loaded, loaded.config.baseline)
+    model = baseline if by is None else locate_model(loaded, ModelSettings(model=by, revision=None))
+    if by is not None and model.identity.weights == baseline.identity.weights:
+        raise ConfigError(
+            f"--by {by} has the weights of the baseline.", "Name a model that is neither the baseline nor the candidate."
+        )
+    rule = Selection(
+        "baseline" if by is None else "other",
+        model.identity.weights,
+        runs,
+        temperature,
+        loaded.config.samples.seed,
+        audit,
+    )
+    right = {}  # probability or share of right answers of each item, by task
     if choices:
-        sets = baseline_sets(replace(suite, tasks=choices), baseline, reporter)
+        sets = baseline_sets(replace(suite, tasks=choices), model, reporter)
         for task, sample_set in zip(choices, sets, strict=True):
-            means[task.name] = sample_choices(task, sample_set.read(), runs, temperature, seed)
-    generated = [task.settings for task in suite.tasks if task.generates]
+            right[task.name] = choice_probabilities(task, sample_set.read(), rule)
     if generated:
         samples = SampleSettings(**{**loaded.config.samples.model_dump(), "repeats": runs, "temperature": temperature})
         repeated = open_suite(_with(loaded, generated, samples), reporter)
-        sets = baseline_sets(repeated, baseline, reporter)
+        sets = baseline_sets(repeated, model, reporter)
         for task, sample_set in zip(repeated.tasks, sets, strict=True):
-            means[task.name] = mean_scores(sample_set.read().table)
+            right[task.name] = mean_scores(sample_set.read().table)
     # the selection belongs to the task as the gate evaluates it, not to the repeated one
-    fingerprint = baseline.identity.fingerprint
-    return [keep_informative(task, fingerprint, means[task.name], runs, temperature, seed) for task in suite.tasks]
+    fingerprint = model.identity.fingerprint
+    return [
+        keep_informative(task, fingerprint, rule, right[task.name], "sampled" if task.generates else "probability")
+        for task in suite.tasks
+    ]
 
 
 def _with(loaded: LoadedConfig, tasks: list[TaskSettings], samples: SampleSettings | None = None) -> LoadedConfig:

@@ -18,6 +18,7 @@ from gate.errors import SampleError
 from gate.evaluation.evaluate import TaskEvaluation
 from gate.store import SampleSet
 from gate.tasks import Task
+from gate.tasks.curation import require_other_model
 
 if TYPE_CHECKING:
     from gate.config import EarlyStop
@@ -26,9 +27,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """The sample sets of one model, in the order of the tasks, and the outcome of early stopping."""
+    """The sample sets of one model, in the order of the tasks, and the outcome of early stopping.
+
+    Attributes
+    ----------
+    marker : Path
+        File that exists while the run goes on: the same command then takes the complete sets from it.
+    """
 
     sets: list[SampleSet]
+    marker: Path
     early: EarlyStopping | None = None
 
 
@@ -42,6 +50,8 @@ def baseline_sets(suite: Suite, model: LocatedModel, reporter: Reporter, force: 
     ModelError, EvaluationError, SampleError
         The model cannot be loaded or evaluated, or a stored set is damaged.
     """
+    for task in suite.tasks:
+        require_other_model(task, model.identity.weights, "baseline")
     name = model.identity.name
     sets: dict[str, SampleSet] = {}
     for task in suite.tasks if not force else ():
@@ -103,6 +113,7 @@ def candidate_sets(
     folder: Path | None = None,
     shard: tuple[int, int] | None = None,
     early_stop: bool = False,
+    name: str | None = None,
 ) -> Evaluated:
     """Evaluate a model on every task.
 
@@ -119,13 +130,19 @@ def candidate_sets(
         Evaluate only this shard of the items; index counts from 1.
     early_stop : bool
         Stop early if gate.yml asks for it; needs `reference`.
+    name : str, optional
+        Name among several candidates, which may have the same weights: their sets are stored apart, and the caller
+        deletes the marker when all of them are evaluated.
 
     Raises
     ------
     ModelError, EvaluationError
         The model cannot be loaded or evaluated, or its tokenizer is not the baseline's.
     """
-    reporter.message(f"candidate {model.identity.name}: evaluating {', '.join(task.name for task in suite.tasks)}")
+    for task in suite.tasks:
+        require_other_model(task, model.identity.weights, "candidate")
+    tasks = ", ".join(task.name for task in suite.tasks)
+    reporter.message(f"candidate {name or model.identity.name}: evaluating {tasks}")
     engine = load_model(suite, model, baseline)
     if reference:
         check_comparable(suite, model, engine, reference, reporter)
@@ -134,18 +151,18 @@ def candidate_sets(
         # token ids of the stored distributions may belong to another vocabulary
         reporter.message("  KL divergence is not measured: it needs both tokenizers to be known")
         measure_kl = False
-    run_id = _run_id(suite, model, reference, shard)
+    run_id = _run_id(suite, model, reference, shard, name)
     marker = (folder or suite.store.root / "candidate") / f".{run_id}.running"
     since = _started_at(marker)
     evaluations = []
     for index, task in enumerate(suite.tasks):
         # shards of one task may share a parent folder
-        name = task.name if shard is None else f"{task.name}.{shard[0]}-of-{shard[1]}"
+        part = task.name if shard is None else f"{task.name}.{shard[0]}-of-{shard[1]}"
         evaluation = TaskEvaluation(
             task,
             engine,
             model.identity,
-            _stored_at(suite, "candidate", model, task) if folder is None else folder / name,
+            _stored_at(suite, "candidate", model, task, name) if folder is None else folder / part,
             reference[index] if measure_kl else None,
             shard,
             _top_tokens(suite),
@@ -155,11 +172,12 @@ def candidate_sets(
         evaluations.append(evaluation)
     policy = suite.loaded.config.decision.early_stop
     if early_stop and policy is not None:
-        evaluated = _run_monitored(suite, evaluations, reference, policy, reporter)
+        sets, early = _run_monitored(suite, evaluations, reference, policy, reporter)
     else:
-        evaluated = Evaluated([_run(evaluation, reporter) for evaluation in evaluations])
-    marker.unlink(missing_ok=True)
-    return evaluated
+        sets, early = [_run(evaluation, reporter) for evaluation in evaluations], None
+    if name is None:
+        marker.unlink(missing_ok=True)
+    return Evaluated(sets, marker, early)
 
 
 def _run(evaluation: TaskEvaluation, reporter: Reporter) -> SampleSet:
@@ -181,7 +199,7 @@ def _run_monitored(
     reference: Sequence[SampleSet],
     policy: EarlyStop,
     reporter: Reporter,
-) -> Evaluated:
+) -> tuple[list[SampleSet], EarlyStopping]:
     """Evaluate the gating tasks side by side with early stopping, then the advisory tasks unless the run stopped."""
     # imports scipy, which an evaluation alone does not need
     from gate.decision import EarlyStopping
@@ -206,16 +224,16 @@ def _run_monitored(
         reporter.message(f"  stopped after {early.items:,} of {early.total:,} items: the candidate is worse")
     else:
         sets |= {index: _run(evaluation, reporter) for index, evaluation in enumerate(evaluations) if index not in sets}
-    return Evaluated([sets[index] for index in sorted(sets)], early)
+    return [sets[index] for index in sorted(sets)], early
 
 
 def _indented(reporter: Reporter) -> Callable[[str], None]:
     return lambda text: reporter.message(f"  {text}")
 
 
-def _stored_at(suite: Suite, role: str, model: LocatedModel, task: Task) -> Path:
+def _stored_at(suite: Suite, role: str, model: LocatedModel, task: Task, name: str | None = None) -> Path:
     identity = model.identity
-    return suite.store.folder(role, identity.name, identity.fingerprint, task.name, task.fingerprint)
+    return suite.store.folder(role, name or identity.name, identity.fingerprint, task.name, task.fingerprint)
 
 
 def _top_tokens(suite: Suite) -> int | Literal["whole"]:
@@ -231,11 +249,18 @@ def _too_few_tokens(suite: Suite, task: Task, cached: SampleSet) -> bool:
     return distance.kl_top == "whole" or stored < distance.kl_top
 
 
-def _run_id(suite: Suite, model: LocatedModel, reference: Sequence[SampleSet], shard: tuple[int, int] | None) -> str:
+def _run_id(
+    suite: Suite,
+    model: LocatedModel,
+    reference: Sequence[SampleSet],
+    shard: tuple[int, int] | None,
+    name: str | None,
+) -> str:
     """Return an id that is the same whenever the same command evaluates the same model."""
     baseline = [[file.sha256 for file in sample_set.manifest.data_files] for sample_set in reference]
     tasks = [task.fingerprint for task in suite.tasks]
-    return digest([model.identity.fingerprint, tasks, baseline, list(shard or ())])[:16]
+    named = [] if name is None else [name]
+    return digest([model.identity.fingerprint, tasks, baseline, list(shard or ()), *named])[:16]
 
 
 def _started_at(marker: Path) -> str:

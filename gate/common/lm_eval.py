@@ -1,12 +1,14 @@
 """Conventions of LM Evaluation Harness 0.4, shared by registry tasks and by the importer of its sample files.
 
-Imports neither lm_eval nor any other part of quantgate.
+Does not import lm_eval.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
+
+from gate.common.directions import known_direction
 
 DEFAULT_METRICS = ("acc", "exact_match", "acc_norm", "prompt_level_strict_acc", "pass@1", "pass_at_1")
 """Metrics in order of preference, where the user names none. All are binary."""
@@ -17,22 +19,16 @@ DEFAULT_FILTERS = ("none", "strict-match", "flexible-extract")
 DEFAULT_TARGET_DELIMITER = " "
 SAMPLES_PREFIX = "samples_"
 
-_LOWER_IS_BETTER = frozenset(
-    [
-        "perplexity",
-        "word_perplexity",
-        "byte_perplexity",
-        "bits_per_byte",
-        "brier_score",
-        "ter",
-        "wer",
-        "cer",
-        "loss",
-    ]
-)
-_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+PREDICT_ONLY_METRIC = "bypass"
+"""What lm-eval logs instead of a score with `--predict_only`."""
+
+LIKELIHOOD_UNITS = {"word_perplexity": "word", "byte_perplexity": "byte", "bits_per_byte": "byte"}
+"""Perplexities that are logged as a pair [log-likelihood, number of units], and their unit."""
+
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _STAMP = re.compile(r"_(\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(?:\.\d+)?)$")
-_RESULTS = re.compile(r"results_\d{4}-\d\d-\d\dT.*\.json$")
+_LMMS = re.compile(r"(\d{8}_\d{6}|\d{4}_\d{4})_samples_(.+)$")
+_RESULTS = re.compile(r"results_\d{4}-\d\d-\d\dT.*\.json$|\d{8}_\d{6}_results\.json$")
 
 
 def preferred(names: Collection[str], defaults: Sequence[str]) -> str | None:
@@ -46,7 +42,7 @@ def lower_is_better(metric: str, declared: bool | None = None) -> bool:
     `declared` is `higher_is_better` of the task; None where the task does not declare it. Undeclared metrics are looked
     up by name, and unknown names count as higher is better.
     """
-    return metric in _LOWER_IS_BETTER if declared is None else not declared
+    return known_direction(metric) == "lower" if declared is None else not declared
 
 
 def pick_choice(
@@ -70,10 +66,16 @@ def pick_choice(
     values = list(loglikelihoods)
     if metric == "acc_mutual_info" and unconditioned:
         values = [value - prior for value, prior in zip(values, unconditioned, strict=True)]
-    elif metric in ("acc_norm", "acc_bytes"):
-        lengths = [len(choice.encode()) if metric == "acc_bytes" else len(choice) for choice in choices]
+    elif (lengths := choice_lengths(metric, choices)) is not None:
         values = [value / length if length else float("-inf") for value, length in zip(values, lengths, strict=True)]
     return values.index(max(values))
+
+
+def choice_lengths(metric: str, choices: Sequence[str]) -> list[int] | None:
+    """Return what a metric divides the log-likelihood of each choice by: characters, UTF-8 bytes, or None (nothing)."""
+    if metric in ("acc_norm", "acc_bytes"):
+        return [len(choice.encode()) if metric == "acc_bytes" else len(choice) for choice in choices]
+    return None
 
 
 def without_addresses(text: str) -> str:
@@ -88,12 +90,22 @@ def split_samples_name(stem: str) -> tuple[str, str]:
     --------
     >>> split_samples_name("samples_arc_easy_2026-01-02T03-04-05.678")
     ('arc_easy', '2026-01-02T03-04-05.678')
+    >>> split_samples_name("20261001_155054_samples_ai2d")  # lmms-eval
+    ('ai2d', '20261001_155054')
     >>> split_samples_name("arc")
     ('arc', '')
     """
+    of_lmms = _LMMS.match(stem)
+    if of_lmms:
+        return of_lmms.group(2), of_lmms.group(1)
     name = stem.removeprefix(SAMPLES_PREFIX)
     match = _STAMP.search(name)
     return (name[: match.start()], match.group(1)) if match else (name, "")
+
+
+def is_samples_name(name: str) -> bool:
+    """Return whether a file name is one that lm-eval or lmms-eval gives to the samples of a task."""
+    return name.startswith(SAMPLES_PREFIX) or _LMMS.match(name) is not None
 
 
 def results_name(stamp: str) -> str:

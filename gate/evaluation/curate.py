@@ -1,29 +1,22 @@
-"""Select informative items from the baseline's answers alone: a cheaper suite with most of the flips.
+"""Select informative items: a cheaper suite with most of the flips.
 
-Items that a model always gets right, or always wrong, rarely flip, so they cost GPU time and carry little information.
-Each item is answered several times at a low temperature to find them (Kübler et al. 2026, arXiv 2602.10144). No
-candidate is used: that would tune the gate to it.
+Items that a model always gets right, or always wrong, rarely flip, so they cost GPU time and carry little information
+(Kübler et al. 2026, arXiv 2602.10144). No candidate is used: that would tune the gate to it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
-import numpy as np
-
+from gate.common.selection import Selection
 from gate.errors import SampleError
 from gate.samples.record import TaskSamples
 from gate.tasks import Curation, Task
 
 
-def sample_choices(task: Task, samples: TaskSamples, runs: int, temperature: float, seed: int) -> dict[str, float]:
-    """Answer multiple-choice items `runs` times, by sampling from the log-likelihoods of the baseline's samples.
-
-    Return the share of right answers by item id.
-
-    A choice is sampled with probability proportional to exp(score / temperature). The score is the choice's
-    log-likelihood in nats. For `acc_norm` it is divided by the choice's length and multiplied by the mean length of the
-    item's choices, which keeps the ranking of the metric and the unit.
+def choice_probabilities(task: Task, samples: TaskSamples, rule: Selection) -> dict[str, float]:
+    """Return the probability of the right answer at the rule's temperature, by item id, for a multiple-choice task.
 
     Raises
     ------
@@ -32,59 +25,64 @@ def sample_choices(task: Task, samples: TaskSamples, runs: int, temperature: flo
     """
     rows = samples.table.select(("item_id", "choice_logprobs")).to_pylist()
     logprobs = {row["item_id"]: row["choice_logprobs"] for row in rows}
-    rng = np.random.default_rng(seed)
-    means = {}
+    right = {}
     for item in task.items:
         values = logprobs.get(item.item_id)
         if values is None or item.target_index is None or len(values) != len(item.choices):
             raise SampleError(
-                f"task {task.name}: the baseline has no log-likelihoods of item {item.item_id[:12]}.",
-                "Evaluate the baseline again with this gate.yml (`gate baseline --force`).",
+                f"task {task.name}: the model has no log-likelihoods of item {item.item_id[:12]}.",
+                "Evaluate it again with this gate.yml (`gate baseline --force`).",
             )
-        scores = np.asarray(values, dtype=np.float64)
-        if task.metric == "acc_norm":
-            lengths = np.array([len(choice) for choice in item.choices], dtype=np.float64)
-            scores = scores / lengths * lengths.mean()
-        weights = np.exp((scores - scores.max()) / temperature)
-        chosen = rng.choice(len(weights), size=runs, p=weights / weights.sum())
-        means[item.item_id] = float(np.mean(chosen == item.target_index))
-    return means
+        right[item.item_id] = rule.probability_of_right(task.metric, values, item.choices, item.target_index)
+    return right
 
 
 def keep_informative(
-    task: Task, baseline: str, means: Mapping[str, float], runs: int, temperature: float, seed: int
+    task: Task, model: str, rule: Selection, right: Mapping[str, float], answers: Literal["probability", "sampled"]
 ) -> Curation:
-    """Keep the items that were neither always right nor always wrong.
+    """Keep the items whose answer is neither almost always right nor almost always wrong, and a share of the others.
 
     Parameters
     ----------
-    baseline : str
+    model : str
         Fingerprint of the model that answered.
-    means : mapping of str to float
-        Mean score of each item, from 0 to 1, by item id.
-    runs, temperature, seed
-        How `means` was obtained.
+    right : mapping of str to float
+        By item id: the probability of the right answer, or the share of right answers among `rule.runs` samples.
+    answers : "probability" or "sampled"
+        Which of the two.
 
     Raises
     ------
     SampleError
         No item would be left.
     """
-    kept = [item_id for item_id, score in means.items() if 0.0 < score < 1.0]
+
+    def keeps(item_id: str, value: float) -> bool:
+        if answers == "probability":
+            return rule.selects(item_id, value)
+        return 0.0 < value < 1.0 or rule.draw(item_id) < rule.audit
+
+    kept = [item_id for item_id, value in right.items() if keeps(item_id, value)]
+    chosen = set(kept)
+    dropped = [value for item_id, value in right.items() if item_id not in chosen]
     if not kept:
         raise SampleError(
-            f"task {task.name}: in {runs} runs every item was always right or always wrong; nothing would be left.",
+            f"task {task.name}: with {rule.runs} answers per item every item is always right or always wrong; nothing "
+            "would be left.",
             "Use more runs or a higher temperature, or use the whole task.",
         )
     return Curation(
         task=task.name,
         task_fingerprint=task.fingerprint,
-        baseline=baseline,
-        runs=runs,
-        temperature=temperature,
-        seed=seed,
-        total=len(means),
-        always_right=sum(score >= 1.0 for score in means.values()),
-        always_wrong=sum(score <= 0.0 for score in means.values()),
+        by=rule.by,
+        model=model,
+        weights=rule.weights,
+        runs=rule.runs,
+        temperature=rule.temperature,
+        seed=rule.seed,
+        audit=rule.audit,
+        total=len(right),
+        always_right=sum(value >= 0.5 for value in dropped),
+        always_wrong=sum(value < 0.5 for value in dropped),
         kept=sorted(kept),
     )

@@ -15,6 +15,7 @@ from gate.engines import Progress
 from gate.errors import ConfigError
 from gate.evaluation.evaluate import Steps, TaskEvaluation
 from gate.samples.record import mean_scores
+from gate.samples.selection import counted_rows
 from gate.stats import log_e_value
 from gate.store import SampleSet
 from gate.tasks import Task
@@ -116,7 +117,8 @@ def evaluate_monitored(
         for look in looks:
             for index, task in enumerate(tasks):
                 if look[index]:
-                    scores = mean_scores(next(running[index]))
+                    table = next(running[index])
+                    scores = mean_scores(counted_rows(task.name, task.metric, task.facets, table))
                     _require_binary(task, scores)
                     before = np.array([expected[index][item_id] for item_id in scores])
                     evidence = evidence.update(before, np.array(list(scores.values())))

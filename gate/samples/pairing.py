@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -12,9 +12,11 @@ import pyarrow.compute as pc
 
 from gate.errors import SampleError
 from gate.samples.alignment import Alignment, align, first_names
+from gate.samples.clusters import cluster_numbers
+from gate.samples.duplicates import copies, equal_prompts
 from gate.samples.record import ModelSamples, TaskSamples
-
-FloatArray = npt.NDArray[np.float64]
+from gate.samples.scores import FloatArray, Range, Unit, paired_scores, refuse_infinite_divergences
+from gate.samples.selection import counted
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,13 @@ class PairedTask:
         Items with equal numbers belong to the same cluster. None: items are independent.
     left_out : int
         Samples that only one side has (`--allow-partial`).
+    unit : {'proportion', 'score'}
+        proportion: scores lie in [0, 1]. score: the task's own unit, of unknown range.
+    prompts : int64 array of shape (n,) or None
+        Equal numbers for items with equal prompts, also in other tasks; see `gate.samples.duplicates`.
+    shared : int64 array of shape (n,) or None
+        Number of the item's cluster where it has items in other tasks too, else -1. None: all clusters are the task's
+        own.
     """
 
     task: str
@@ -42,6 +51,9 @@ class PairedTask:
     binary: bool
     clusters: npt.NDArray[np.int64] | None = None
     left_out: int = 0
+    unit: Unit = "proportion"
+    prompts: npt.NDArray[np.int64] | None = None
+    shared: npt.NDArray[np.int64] | None = None
 
     @property
     def n(self) -> int:
@@ -94,6 +106,7 @@ def pair(
     tasks: Sequence[str] | None = None,
     allow_partial: bool = False,
     allow_stopped: bool = False,
+    scales: Mapping[str, Range] | None = None,
 ) -> Pairing:
     """Pair the samples of two models.
 
@@ -105,12 +118,15 @@ def pair(
         Pair what both sides have instead of raising; the notes say what is left out.
     allow_stopped : bool
         Accept a candidate that was stopped early. Only valid if the decision accounts for the stopping rule.
+    scales : mapping of str to (low, high), optional
+        Range of the scores by task name; they become proportions of it. Without it, scores in [0, 1] are proportions,
+        and others are in a unit of unknown range.
 
     Raises
     ------
     SampleError
-        Only one side has a task or an item, an item is duplicated, or prompts, targets, metrics or other facets
-        differ.
+        Only one side has a task or an item, an item is duplicated, prompts, targets, clusters, metrics or other facets
+        differ, a score is not finite or outside of its range, or the two sides have different scales.
     """
     names = list(tasks) if tasks is not None else list(dict.fromkeys([*baseline.tasks, *candidate.tasks]))
     common = [name for name in names if name in baseline.tasks and name in candidate.tasks]
@@ -129,9 +145,17 @@ def pair(
     for name in common:
         a, b = baseline.tasks[name], candidate.tasks[name]
         aligned, note = _align(a, b, allow_partial, allow_stopped)
+        aligned, curated = counted(a, aligned)
         kl_from_baseline = b.reference is not None and b.reference == baseline.about.get("fingerprint")
-        paired.append(_pair_task(a, aligned, kl_from_baseline))
-        notes += note
+        paired.append(_pair_task(a, aligned, kl_from_baseline, (scales or {}).get(name)))
+        notes += [*note, *curated]
+    prompts = equal_prompts([task.baseline for task in paired])
+    if repeated := copies(prompts):
+        paired = [replace(task, prompts=numbers) for task, numbers in zip(paired, prompts, strict=True)]
+        notes.append(
+            f"{repeated:,} of {sum(task.n for task in paired):,} items repeat the prompt of another item; items with "
+            "equal prompts count as one piece of evidence (one cluster)."
+        )
     return Pairing(tuple(paired), tuple(dict.fromkeys(notes)))
 
 
@@ -161,7 +185,9 @@ def _align(
     return aligned, [f"task {task}: stopped early after {evaluated:,} of {items:,} items."]
 
 
-def _pair_task(samples: TaskSamples, aligned: Alignment, kl_from_baseline: bool) -> PairedTask:
+def _pair_task(
+    samples: TaskSamples, aligned: Alignment, kl_from_baseline: bool, scale: Range | None = None
+) -> PairedTask:
     task, a, b = samples.task, aligned.baseline, aligned.candidate
     if not kl_from_baseline:  # the divergence was measured from another model
         for name in ("kl", "same_top"):
@@ -170,11 +196,13 @@ def _pair_task(samples: TaskSamples, aligned: Alignment, kl_from_baseline: bool)
             b = b.set_column(index, field, pa.nulls(len(b), field.type))
     _require_equal_column(task, a, b, "prompt_hash", "prompts", "Evaluate both with the same prompts.")
     _require_equal_column(task, a, b, "target", "targets", "Score both against the same targets.")
+    refuse_infinite_divergences(task, b)
     if pc.max(a.column("repeat")).as_py() > 0:  # the repeats of an item are not independent
         a, b = _averaged(a), _averaged(b)
-    score_a, score_b = (table.column("score").to_numpy().astype(np.float64) for table in (a, b))
+    score_a, score_b, unit = paired_scores(task, a, b, scale)
     binary = all(bool(np.isin(score, (0.0, 1.0)).all()) for score in (score_a, score_b))
-    return PairedTask(task, samples.metric, a, b, score_a, score_b, binary, _cluster_numbers(a), aligned.left_out)
+    clusters = cluster_numbers(task, a, b)
+    return PairedTask(task, samples.metric, a, b, score_a, score_b, binary, clusters, aligned.left_out, unit)
 
 
 def _require_equal_facets(baseline: TaskSamples, candidate: TaskSamples) -> None:
@@ -218,18 +246,6 @@ def _averaged(table: pa.Table) -> pa.Table:
     first[codes[order][starts]] = order[starts]
     rows = table.take(first)
     return rows.set_column(rows.schema.get_field_index("score"), "score", pa.array(means))
-
-
-def _cluster_numbers(table: pa.Table) -> npt.NDArray[np.int64] | None:
-    """Number the clusters; None if no item has one. An item without a cluster is a cluster of its own."""
-    cluster = table.column("cluster")
-    if cluster.null_count == len(cluster):
-        return None
-    indices = pc.fill_null(cluster.combine_chunks().dictionary_encode().indices, -1)
-    codes: npt.NDArray[np.int64] = indices.to_numpy().astype(np.int64)
-    single = codes < 0
-    codes[single] = codes.max() + 1 + np.arange(np.count_nonzero(single))
-    return codes
 
 
 def _shorten(text: str) -> str:
