@@ -14,6 +14,7 @@ class ExitCode(IntEnum):
     INCONCLUSIVE = 3
     EVALUATION = 4
     INTERRUPTED = 130
+    TERMINATED = 143
 
 
 class GateError(Exception):
@@ -60,6 +61,18 @@ class EvaluationError(GateError):
     exit_code = ExitCode.EVALUATION
 
 
-def first_line(error: Exception) -> str:
+class Terminated(KeyboardInterrupt):
+    """SIGTERM arrived. A KeyboardInterrupt, because asyncio swallows other exceptions that a signal handler raises."""
+
+
+def first_line(error: BaseException) -> str:
     """Return the first line of an error's message, or its type if there is none; the rest is often a traceback."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+PANIC = "a library written in Rust (tokenizers, safetensors) stopped with an internal error"
+
+
+def is_panic(error: BaseException) -> bool:
+    """Return whether an error is the panic of a library written in Rust, which is not an Exception (see PyO3)."""
+    return type(error).__name__ == "PanicException"

@@ -33,16 +33,24 @@ def run_action(environment: Mapping[str, str]) -> int:
     GateError
         There is no verdict. The outputs, an annotation and the job summary report it as well.
     """
-    from gate.errors import ExitCode, GateError
-    from gate.github.no_verdict import report_no_verdict
+    from gate.common.termination import on_termination
+    from gate.errors import PANIC, ExitCode, GateError, Terminated, is_panic
+    from gate.github.no_verdict import report_no_verdict, write_no_verdict
 
+    stopped = "The job was cancelled or the machine was stopped."
     try:
-        return _run(environment)
+        with on_termination(lambda: write_no_verdict(environment, ExitCode.TERMINATED, stopped)):
+            return _run(environment)
     except GateError as error:
         report_no_verdict(environment, error.exit_code, str(error))
         raise
-    except Exception as error:
-        report_no_verdict(environment, ExitCode.EVALUATION, f"{type(error).__name__}: this is a bug in quantgate.")
+    except KeyboardInterrupt as error:
+        code = ExitCode.TERMINATED if isinstance(error, Terminated) else ExitCode.INTERRUPTED
+        report_no_verdict(environment, code, stopped, budget=2.0)  # the runner kills the process after seconds
+        raise
+    except BaseException as error:
+        cause = PANIC if is_panic(error) else f"{type(error).__name__}: this is a bug in quantgate"
+        report_no_verdict(environment, ExitCode.EVALUATION, f"{cause}.")
         raise
 
 

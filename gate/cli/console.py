@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -59,7 +59,9 @@ class Terminal:
     def message(self, text: str) -> None:
         """Print a line of progress."""
         if not self.quiet:
-            self.err.print(Text(disarm(text)), soft_wrap=True)
+            # a log that nobody can read must not end an evaluation; rich exits if the reader went away
+            with suppress(OSError, SystemExit):
+                self.err.print(Text(disarm(text)), soft_wrap=True)
 
     @contextmanager
     def progress(self, description: str, total: int) -> Iterator[Callable[[int], None]]:

@@ -10,12 +10,14 @@ import logging
 import os
 import sys
 import traceback
+from contextlib import suppress
 
 import click
 
 from gate import __version__
+from gate.common.termination import handle_termination
 from gate.common.workflow_commands import disarm
-from gate.errors import ExitCode, GateError
+from gate.errors import PANIC, ExitCode, GateError, Terminated, is_panic
 
 # by name, the line in `gate --help`; the module gate.cli.NAME is imported when its command is used
 _COMMANDS = {
@@ -70,7 +72,7 @@ def cli() -> None:
     """Tell whether an optimised LLM is worse than the model it replaces, or only different by noise.
 
     Exit codes: 0 PASS, 1 FAIL (significant degradation or an exceeded limit), 2 wrong usage or input, 3 INCONCLUSIVE if
-    the policy blocks it, 4 the evaluation could not be completed, 130 interrupted.
+    the policy blocks it, 4 the evaluation could not be completed, 130 interrupted, 143 terminated.
     """
 
 
@@ -88,27 +90,63 @@ def main(arguments: list[str] | None = None) -> None:
     # imported by transformers; their warnings are irrelevant here
     for noisy in ("torchao", "torch.utils._pytree"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
+    with handle_termination():
+        code = _run(arguments)
+        sys.exit(_flushed(code))
+
+
+def _run(arguments: list[str] | None) -> int:
+    """Run the command line and return its exit code, whatever happens."""
     try:
         # commands return their exit code
-        code = cli.main(args=arguments, standalone_mode=False)
+        return int(cli.main(args=arguments, standalone_mode=False) or 0)
     except GateError as error:
         _say(f"error: {error}")
-        code = error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        _say("interrupted; completed work is kept, and the same command resumes")
-        code = ExitCode.INTERRUPTED
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt) as error:
+        # click turns a KeyboardInterrupt into an Abort
+        terminated = isinstance(error, Terminated) or isinstance(error.__cause__, Terminated)
+        _say(f"{'terminated' if terminated else 'interrupted'}; completed work is kept, and the same command resumes")
+        return ExitCode.TERMINATED if terminated else ExitCode.INTERRUPTED
     except click.ClickException as error:
         message = io.StringIO()
         error.show(file=message)
         _say(message.getvalue().rstrip("\n"))
-        code = ExitCode.USAGE
+        return ExitCode.USAGE
     except SystemExit:  # click and rich exit with 1 if the reader of standard output went away
-        code = ExitCode.EVALUATION
-    except Exception:  # the exit code of an unexpected error must not be Python's 1
+        return ExitCode.EVALUATION
+    except BrokenPipeError:
+        return ExitCode.EVALUATION
+    except OSError as error:
+        name = "standard output or a file" if error.filename is None else error.filename
+        _say(f"error: {name}: {error.strerror or error}.\n  -> Check the disk space and the permissions.")
+        return ExitCode.EVALUATION
+    except MemoryError:
+        _say("error: out of memory.\n  -> Use smaller inputs, or a machine with more memory.")
+        return ExitCode.EVALUATION
+    except BaseException as error:  # no error may exit with Python's 1
+        if is_panic(error):
+            _say(f"error: {PANIC}: {error}\n  -> Check the model's tokenizer.json; it may be damaged.")
+            return ExitCode.EVALUATION
         _say(traceback.format_exc().rstrip("\n"))
         _say("error: this is a bug in quantgate; please report it with the lines above")
-        code = ExitCode.EVALUATION
-    sys.exit(int(code or 0))
+        return ExitCode.EVALUATION
+
+
+def _flushed(code: int) -> int:
+    """Return the exit code after flushing the output; if nobody can read it, only a FAIL keeps its code.
+
+    Python itself would exit with 120 if it could not flush a stream at the end.
+    """
+    for stream, number in ((sys.stdout, 1), (sys.stderr, 2)):
+        try:
+            stream.flush()
+        except (OSError, ValueError):  # ValueError: the stream is closed
+            with suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+            if number == 1 and code == ExitCode.PASS:
+                code = ExitCode.EVALUATION
+    return code
 
 
 class _Formatter(logging.Formatter):
@@ -119,4 +157,5 @@ class _Formatter(logging.Formatter):
 
 
 def _say(text: str) -> None:
-    click.echo(disarm(text), err=True)
+    with suppress(OSError, ValueError):  # standard error may be closed or on a full disk
+        click.echo(disarm(text), err=True)

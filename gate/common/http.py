@@ -15,6 +15,8 @@ from gate import __version__
 
 logging.getLogger("stamina").setLevel(logging.ERROR)  # the clients report retries themselves
 
+MAX_REPLY = 256 << 20
+"""Largest body of a reply after decompression, in bytes."""
 _SHOWN = 300  # characters of a server's explanation
 
 
@@ -114,6 +116,45 @@ def retry_after(value: str | None) -> float | None:
     return max(0.0, (date - datetime.now(UTC)).total_seconds())
 
 
+class TooLargeError(Exception):
+    """A reply is larger than `MAX_REPLY` after decompression."""
+
+
+async def read_async(streamed: httpx.Response) -> httpx.Response:
+    """Return a streamed reply with its body read, as `read` does."""
+    body = bytearray()
+    async for chunk in streamed.aiter_bytes():
+        body += chunk
+        _check_size(body)
+    return _with_body(streamed, body)
+
+
+def read(streamed: httpx.Response) -> httpx.Response:
+    """Return a streamed reply with its body read.
+
+    Raises
+    ------
+    TooLargeError
+        The body is larger than `MAX_REPLY`: a compression bomb, or a stream without an end.
+    """
+    body = bytearray()
+    for chunk in streamed.iter_bytes():
+        body += chunk
+        _check_size(body)
+    return _with_body(streamed, body)
+
+
+def _check_size(body: bytearray) -> None:
+    if len(body) > MAX_REPLY:
+        raise TooLargeError
+
+
+def _with_body(streamed: httpx.Response, body: bytearray) -> httpx.Response:
+    encoded = {"content-encoding", "content-length", "transfer-encoding"}  # the body is decoded
+    headers = [(name, value) for name, value in streamed.headers.multi_items() if name.lower() not in encoded]
+    return httpx.Response(streamed.status_code, headers=headers, content=bytes(body), request=streamed.request)
+
+
 def explanation(reply: httpx.Response, secret: Secret) -> str:
     """Return what a server says about an error, shortened and without the secret; empty if it says nothing.
 
@@ -125,6 +166,6 @@ def explanation(reply: httpx.Response, secret: Secret) -> str:
         for key in ("error", "message", "detail"):
             value = value.get(key, value) if isinstance(value, dict) else value
         text = value if isinstance(value, str) else str(value or "")
-    except ValueError:
+    except (ValueError, RecursionError):
         pass
     return secret.hide(" ".join(text.split()))[:_SHOWN]

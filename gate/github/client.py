@@ -10,7 +10,18 @@ import httpx
 import stamina
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
-from gate.common.http import Budget, RetryPolicy, Secret, backoff, explanation, is_transient, retry_after
+from gate.common.http import (
+    MAX_REPLY,
+    Budget,
+    RetryPolicy,
+    Secret,
+    TooLargeError,
+    backoff,
+    explanation,
+    is_transient,
+    read,
+    retry_after,
+)
 from gate.errors import ExitCode, GateError
 from gate.report.escape import log_line
 
@@ -199,7 +210,10 @@ class Client:
         name = f"{method} {log_line(url.path)}"
         for _ in range(_REDIRECTS + 1):
             try:
-                response = self._http.request(method, url, params=query or None, json=body)
+                with self._http.stream(method, url, params=query or None, json=body) as streamed:
+                    response = read(streamed)
+            except TooLargeError:
+                raise GitHubError(f"{name}: the response is larger than {MAX_REPLY >> 20} MiB.", _NETWORK) from None
             except httpx.HTTPError as error:
                 if not is_transient(error):
                     raise GitHubError(f"{name}: {type(error).__name__}.", _NETWORK) from None

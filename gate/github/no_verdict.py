@@ -22,35 +22,42 @@ from gate.report.escape import markdown
 _TITLE = "quantgate: no verdict"
 
 
-def report_no_verdict(environment: Mapping[str, str], code: ExitCode, message: str) -> None:
+def report_no_verdict(environment: Mapping[str, str], code: ExitCode, message: str, budget: float = 60.0) -> None:
     """Report an error in the outputs, an annotation, the job summary and the commit status. Never raises.
 
-    The inputs are read from the environment unvalidated, because they may be the error.
+    The inputs are read from the environment unvalidated, because they may be the error. `budget` limits the seconds
+    spent on requests to GitHub.
     """
+    write_no_verdict(environment, code, message)
+    name, token = raw_input(environment, "status-context"), raw_input(environment, "github-token")
+    if on_github(environment) and token and name not in ("", UNSET):
+        try:
+            _set_error_status(name, token, environment, budget)
+        except Exception as error:
+            warn(f"the commit status was not set to error ({type(error).__name__}: {error}).")
+
+
+def write_no_verdict(environment: Mapping[str, str], code: ExitCode, message: str) -> None:
+    """Report an error in the outputs, an annotation and the job summary, without the network. Never raises."""
     write_outputs(environment, error_outputs(code))
     if not on_github(environment):
         return
-    click.echo(annotation("error", message, _TITLE))
+    with suppress(OSError, ValueError):
+        click.echo(annotation("error", message, _TITLE))
     file = environment.get("GITHUB_STEP_SUMMARY")
     if file:
         lines = "".join(f"- {markdown(line, 1000)}\n" for line in message.splitlines() if line.strip())
         text = f"\n## {_TITLE}\n\nThis says nothing about the model. The job fails.\n\n{lines}"
         with suppress(OSError), Path(file).open("a", encoding="utf-8") as handle:
             handle.write(text)
-    name, token = raw_input(environment, "status-context"), raw_input(environment, "github-token")
-    if token and name not in ("", UNSET):
-        try:
-            _set_error_status(name, token, environment)
-        except Exception as error:
-            warn(f"the commit status was not set to error ({type(error).__name__}: {error}).")
 
 
-def _set_error_status(name: str, token: str, environment: Mapping[str, str]) -> None:
+def _set_error_status(name: str, token: str, environment: Mapping[str, str], budget: float) -> None:
     """Set the commit status to `error`, so that an earlier run's success for this commit no longer counts."""
     context = read_context(environment)
     sha = commit_of(context)
     if sha is None:
         raise ConfigError("The commit is unknown (GITHUB_SHA is not set).")
-    with Client(context.api_url, token, budget=60.0) as client:
+    with Client(context.api_url, token, budget=budget) as client:
         text = "no verdict: the evaluation was not completed; see the log of the job"
         post_status(client, context.repository, sha, name, "error", text, context.run_url)

@@ -32,7 +32,7 @@ def print_history(records: Sequence[Record], console: Console) -> None:
         cells += [record.time[:16].replace("T", " ")]
         table.add_row(
             *map(log_line, cells),
-            Text(record.verdict, style=_COLOURS.get(record.verdict, "")),
+            Text(log_line(record.verdict), style=_COLOURS.get(record.verdict, "")),
             points(record.drop),
             percent(record.flip_rate),
             number(record.p_value),

@@ -16,5 +16,10 @@ def test_command_without_properties_or_message() -> None:
 
 
 def test_disarmed_text_contains_no_command() -> None:
-    assert disarm("::error::x ##[group]y\n:::z") == ": :error: :x # #[group]y\n: : :z"
+    assert disarm("::error::x ##[group]y\n:::z") == ": :error: :x # #[group]y\n  : : :z"
     assert disarm("a: b #c") == "a: b #c"
+
+
+def test_control_characters_and_forged_lines_are_shown_as_text() -> None:
+    assert disarm("a\x1b]0;t\x07b\r\u202ec") == "a\\x1b]0;t\\x07b\\r\\u202ec"
+    assert disarm("no such file\nPASS: all well") == "no such file\n  PASS: all well"

@@ -11,7 +11,18 @@ from typing import Any, Self
 import httpx
 import stamina
 
-from gate.common.http import Budget, RetryPolicy, Secret, backoff, explanation, is_transient, retry_after
+from gate.common.http import (
+    MAX_REPLY,
+    Budget,
+    RetryPolicy,
+    Secret,
+    TooLargeError,
+    backoff,
+    explanation,
+    is_transient,
+    read_async,
+    retry_after,
+)
 from gate.config import EngineSettings
 from gate.errors import ConfigError, EvaluationError
 
@@ -116,7 +127,8 @@ class Client:
                 with attempt:
                     number = attempt.num
                     async with asyncio.timeout(timeout):
-                        reply = await self._http.request("POST" if body else "GET", url, json=body)
+                        async with self._http.stream("POST" if body else "GET", url, json=body) as streamed:
+                            reply = await read_async(streamed)
                     self._check(reply, route)
         except _BusyError as busy:
             wait = f" and asks to wait {busy.wait:.0f} s" if busy.wait is not None else ""
@@ -130,6 +142,11 @@ class Client:
                 f"the server {self.address} took more than {timeout:g} s to answer /{route} (attempts: {number}).",
                 "Raise engine.timeout, or lower engine.concurrency.",
             ) from None
+        except TooLargeError:
+            raise EvaluationError(
+                f"the server {self.address} answers /{route} with more than {MAX_REPLY >> 20} MiB.",
+                "Check base_url, and that nothing between the server and this machine changes its answers.",
+            ) from None
         except httpx.HTTPError as error:
             raise EvaluationError(
                 f"the server {self.address} is unreachable (/{route}, attempts: {number}): "
@@ -138,7 +155,7 @@ class Client:
             ) from None
         try:
             return reply.json()
-        except ValueError:
+        except (ValueError, RecursionError):  # RecursionError: nested too deeply
             raise EvaluationError(
                 f"the server {self.address} answers /{route}, but not with JSON: {self._explanation(reply)!r}",
                 "Check base_url: it should be the part before /completions, e.g. http://localhost:8000/v1.",
@@ -149,10 +166,10 @@ class Client:
         if status in _BUSY:
             raise _BusyError(status, retry_after(reply.headers.get("Retry-After")), self._explanation(reply))
         if reply.is_redirect:
+            location = self._key.hide(reply.headers.get("Location", "?"))[:200]
             raise RefusedError(
                 status,
-                f"the server {self.address} redirects /{route} to {reply.headers.get('Location', '?')}, but redirects "
-                "are not followed.",
+                f"the server {self.address} redirects /{route} to {location}, but redirects are not followed.",
                 "Set base_url to the final address.",
             )
         if not reply.is_success:

@@ -8,7 +8,7 @@ from typing import Any
 from gate.common.canonical import digest
 from gate.config import EngineSettings
 from gate.engines.source import ModelSource
-from gate.errors import ModelError
+from gate.errors import ModelError, first_line, is_panic
 
 
 def load_tokenizer(source: ModelSource, engine: EngineSettings) -> Any:
@@ -28,9 +28,11 @@ def load_tokenizer(source: ModelSource, engine: EngineSettings) -> Any:
         tokenizer = AutoTokenizer.from_pretrained(
             folder, trust_remote_code=engine.trust_remote_code, local_files_only=True, **options
         )
-    except (OSError, ValueError, ImportError, KeyError, AttributeError, TypeError) as error:
+    except BaseException as error:  # a broken file can raise anything, also a panic
+        if not (isinstance(error, Exception) or is_panic(error)):
+            raise
         raise ModelError(
-            f"model {source.settings.model}: the tokenizer in {folder} cannot be loaded: {error}",
+            f"model {source.settings.model}: the tokenizer in {folder} cannot be loaded: {first_line(error)}",
             "Set `tokenizer:` to a folder or hub name with tokenizer files, or to `baseline`.",
         ) from error
     tokenizer.padding_side = "left"

@@ -1,0 +1,136 @@
+"""Exit code 1 means degradation and nothing else: no terminal, a full disk, a signal, a panic of a library."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.commands import run_gate, run_python
+from support.runner import as_runner, read_outputs
+from support.tiny import TINY_TASK, write_gate_yml, write_tiny_project, write_tiny_task
+
+GATE = [sys.executable, "-m", "gate"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+@pytest.mark.parametrize(
+    ("stream", "command", "code"), [("stderr", ["run", "-c", "nope"], 2), ("stdout", ["schema"], 4)]
+)
+def test_full_disk_behind_a_stream(stream: str, command: list[str], code: int) -> None:
+    with Path("/dev/full").open("w") as full:
+        assert subprocess.run([*GATE, *command], **{stream: full}, check=False).returncode == code
+
+
+@pytest.mark.parametrize(
+    ("closed", "command", "code"), [("stderr", ["run", "-c", "nope"], 2), ("stdout", ["schema"], 4)]
+)
+def test_reader_of_a_stream_went_away(closed: str, command: list[str], code: int) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        process = subprocess.run([*GATE, *command], **{closed: writing}, check=False)
+    finally:
+        os.close(writing)
+    assert process.returncode == code
+
+
+def test_evaluation_completes_although_its_log_cannot_be_written(tmp_path: Path, tiny_model: Path) -> None:
+    write_tiny_project(tmp_path, tiny_model, tiny_model)
+    with Path("/dev/full").open("w") as full:
+        process = subprocess.run(
+            [*GATE, "run"], cwd=tmp_path, stderr=full, stdout=subprocess.PIPE, text=True, check=False
+        )
+    assert process.returncode == 0
+    assert "PASS" in process.stdout
+
+
+_STUCK = """
+import sys, time
+import gate.evaluation.evaluate as evaluate
+def stuck(*arguments):
+    print("answering", flush=True)
+    {wait}
+evaluate.answer_items = stuck
+from gate.cli.main import main
+main(sys.argv[1:])
+"""
+# the second is outside Python, where no exception can be raised: a regular expression without an end
+_WAITS = ["time.sleep(60)", "import re; re.match('(a|a)*$', 'a' * 60 + '!')"]
+
+
+def _stuck(wait: str, *arguments: str, cwd: Path, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", _STUCK.format(wait=wait), *arguments],
+        cwd=cwd,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("wait", _WAITS, ids=["in Python", "outside Python"])
+def test_sigterm_ends_a_run_within_seconds(tmp_path: Path, tiny_model: Path, wait: str) -> None:
+    write_tiny_project(tmp_path, tiny_model, tiny_model)
+    process = _stuck(wait, "baseline", cwd=tmp_path)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "answering\n"
+    process.send_signal(signal.SIGTERM)
+    _, log = process.communicate(timeout=10)
+    assert process.returncode == 143
+    assert log.splitlines()[-1] == "terminated; completed work is kept, and the same command resumes"
+    assert run_gate("baseline", "-c", tmp_path / "gate.yml").code == 0
+
+
+@pytest.mark.parametrize("wait", _WAITS, ids=["in Python", "outside Python"])
+def test_sigterm_in_the_action_sets_the_outputs(tmp_path: Path, tiny_model: Path, wait: str) -> None:
+    write_tiny_project(tmp_path, tiny_model, tiny_model)
+    output, summary = tmp_path / "output", tmp_path / "summary"
+    (tmp_path / "event.json").write_text("{}")
+    environment = {
+        **os.environ,
+        "GITHUB_ACTIONS": "true",
+        "GITHUB_EVENT_NAME": "push",
+        "GITHUB_EVENT_PATH": str(tmp_path / "event.json"),
+        "GITHUB_REPOSITORY": "o/r",
+        "GITHUB_OUTPUT": str(output),
+        "GITHUB_STEP_SUMMARY": str(summary),
+        **as_runner(status_context=""),
+    }
+    process = _stuck(wait, "action", cwd=tmp_path, env=environment)
+    assert process.stdout is not None
+    assert any(line == "answering\n" for line in process.stdout)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=10)
+    assert process.returncode == 143
+    assert read_outputs(output)["verdict"] == "ERROR"
+    assert read_outputs(output)["exit-code"] == "143"
+    assert "cancelled" in summary.read_text()
+
+
+def _set_tokenizer(model: Path, target: Path, **changes: object) -> Path:
+    """Copy a model and change entries of its tokenizer.json."""
+    target.mkdir()
+    for file in model.iterdir():
+        (target / file.name).write_bytes(file.read_bytes())
+    path = target / "tokenizer.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    return target
+
+
+def test_panic_of_the_tokenizers_library_is_no_degradation(tmp_path: Path, tiny_model: Path) -> None:
+    """A fixed length of 0 makes the library panic when it splits a text; a panic is not an Exception."""
+    write_tiny_task(tmp_path / "items.jsonl", 4)
+    broken = _set_tokenizer(tiny_model, tmp_path / "broken", pre_tokenizer={"type": "FixedLength", "length": 0})
+    config = write_gate_yml(tmp_path, str(tiny_model), str(broken), tasks=[TINY_TASK])
+    code, _, log = run_python(
+        "import sys; from gate.cli.main import main; main(sys.argv[1:])",
+        *("evaluate", broken, "-c", config, "-o", tmp_path / "out"),
+    )
+    assert code == 4
+    assert "stopped with an internal error" in log
