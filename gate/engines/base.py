@@ -37,6 +37,8 @@ class ModelIdentity:
         As requested; `auto` is the checkpoint's own.
     engine : str
         The engine, its settings that affect the numbers, and the versions of the libraries that compute them.
+    control : str
+        Set for a control run of the baseline: digest of its stack and batches. Empty for an ordinary run.
     """
 
     name: str
@@ -45,11 +47,13 @@ class ModelIdentity:
     tokenizer: str
     dtype: str
     engine: str
+    control: str = ""
 
     @property
     def fingerprint(self) -> str:
         """SHA-256 of everything but the name."""
-        return digest([self.revision, self.weights, self.tokenizer, self.dtype, self.engine])
+        parts = [self.revision, self.weights, self.tokenizer, self.dtype, self.engine]
+        return digest([*parts, self.control] if self.control else parts)
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,10 @@ class Runtime:
         Ids that end a generated text. Baseline and candidate must agree on tasks that generate.
     versions : dict
         Versions of libraries and programs, and the scoring method.
+    stack : dict
+        What changes rounding although the weights are equal; see `gate.engines.stack`.
+    weights_bytes : int or None
+        Size of the weights on disk; None if only a server knows it.
     """
 
     device: str
@@ -72,6 +80,8 @@ class Runtime:
     tokenizer: str
     end_tokens: tuple[int, ...] = ()
     versions: dict[str, str] = field(default_factory=dict)
+    stack: dict[str, str] = field(default_factory=dict)
+    weights_bytes: int | None = None
 
 
 class Engine(Protocol):

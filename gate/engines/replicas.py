@@ -152,6 +152,7 @@ class ReplicaEngine:
             runtime,
             hardware=f"{len(self._workers)} replicas, each {runtime.hardware}",
             versions={**runtime.versions, "ray": self._ray.__version__},
+            stack={**runtime.stack, "replicas": str(len(self._workers))},
         )
 
     def render_chat(self, messages: Sequence[Message]) -> str:

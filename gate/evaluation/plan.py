@@ -82,7 +82,10 @@ class Plan:
         An interrupted evaluation is resumed only if all settings are equal.
         """
         environment = dataclasses.asdict(runtime)
-        del environment["versions"]
+        # batch settings may change between an interruption and its resumption, e.g. after running out of memory
+        stack = environment.pop("stack")
+        environment |= {"processor": stack["hardware"]} if "instructions" in stack else {}
+        del environment["versions"], environment["weights_bytes"]
         environment["device"] = runtime.device.partition(":")[0]  # the index among equal GPUs does not matter
         return {
             "model": self.identity.fingerprint,
@@ -142,6 +145,8 @@ class Plan:
             loaded_tokenizer=runtime.tokenizer,
             end_tokens=list(runtime.end_tokens),
             versions=versions,
+            stack=runtime.stack,
+            weights_bytes=runtime.weights_bytes,
         )
 
 

@@ -6,12 +6,14 @@ range, or whose shape does not fit, raises a ValueError that names the argument,
 """
 
 from gate.stats.aggregates import fisher, max_drop, omnibus, pooled
+from gate.stats.closed import closed_evalues, closed_pvalues
 from gate.stats.combine import RULES, combine
 from gate.stats.evidence import Evidence
 from gate.stats.intervals import flip_rate_interval, tango_interval
 from gate.stats.margin import margin_test, noninferiority
 from gate.stats.mcnemar import mcnemar_exact, mcnemar_midp
 from gate.stats.multiplicity import can_reject, holm
+from gate.stats.noise import ExcessFlipsResult, excess_flips
 from gate.stats.online import alarm_level, lord_levels
 from gate.stats.permutation import sign_flip
 from gate.stats.planning import PlannedDecision, decision_detectable_drop, decision_power
@@ -35,6 +37,7 @@ __all__ = [
     "CombinedResult",
     "ConfidenceInterval",
     "Evidence",
+    "ExcessFlipsResult",
     "MarginTestResult",
     "McNemarResult",
     "OmnibusResult",
@@ -44,10 +47,13 @@ __all__ = [
     "SignFlipResult",
     "alarm_level",
     "can_reject",
+    "closed_evalues",
+    "closed_pvalues",
     "combine",
     "decision_detectable_drop",
     "decision_power",
     "detectable_drop",
+    "excess_flips",
     "fisher",
     "flip_rate_interval",
     "holm",

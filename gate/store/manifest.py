@@ -39,6 +39,12 @@ class ModelRecord(_Section):
     end_tokens: list[int]
     """Token ids that end a generated text."""
     versions: dict[str, str]
+    stack: dict[str, str] = Field(default_factory=dict)
+    """See `gate.engines.stack`; empty in sets of older versions."""
+    control: str = ""
+    """Set for a control run of the baseline; see `gate.app.control`."""
+    weights_bytes: int | None = None
+    """Size of the weights on disk; None if unknown."""
 
 
 class Timings(_Section):

@@ -171,13 +171,17 @@ def _merged_manifest(shards: Sequence[Manifest], data_files: Sequence[DataFile])
     seconds = sum(manifest.timings.seconds for manifest in shards)
     items = sum(manifest.items for manifest in shards)
     hardware = dict.fromkeys(manifest.model.hardware for manifest in shards)
+    stacks = [manifest.model.stack for manifest in shards]
+    # a fact that one shard lacks is unknown for the whole set
+    known = [key for key in stacks[0] if all(key in stack for stack in stacks)]
+    stack = {key: ", ".join(dict.fromkeys(stack[key] for stack in stacks)) for key in known}
     return first.model_copy(
         update={
             "settings": None,  # those of one shard
             "items": items,
             "rows": sum(data_file.rows for data_file in data_files),
             "data_files": list(data_files),
-            "model": first.model.model_copy(update={"hardware": ", ".join(hardware)}),
+            "model": first.model.model_copy(update={"hardware": ", ".join(hardware), "stack": stack}),
             "timings": Timings(
                 seconds=seconds,
                 items_per_second=items / max(seconds, 1e-9),

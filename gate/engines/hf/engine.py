@@ -12,12 +12,14 @@ import torch
 
 from gate.config import EngineSettings
 from gate.engines.base import Progress, Runtime
+from gate.engines.files import weights_bytes
 from gate.engines.hf.generation.generate import generate
 from gate.engines.hf.generation.token_budget import automatic_token_budget
 from gate.engines.hf.model.batching import BatchLimit
 from gate.engines.hf.model.load import load
 from gate.engines.hf.scoring.scorer import Scorer
 from gate.engines.source import ModelSource
+from gate.engines.stack import local_stack
 from gate.engines.tokens.tokenizer import render_chat
 from gate.tasks import Message
 from gate.tasks.requests import (
@@ -46,6 +48,8 @@ class TransformersEngine:
 
     def __init__(self, source: ModelSource, settings: EngineSettings) -> None:
         self._name = source.settings.model
+        self._settings = settings
+        self._weights_bytes = None if source.folder is None else weights_bytes(source.folder, source.settings)
         self._loaded = load(source, settings)
         tokens = settings.max_batch_tokens
         self._max_batch_tokens = None if isinstance(tokens, str) else tokens
@@ -64,13 +68,16 @@ class TransformersEngine:
         versions = {name: version(name) for name in packages}
         if self.scorer.method_name is not None:
             versions["scoring"] = self.scorer.method_name
+        dtype = str(self._loaded.model.dtype).removeprefix("torch.")
         return Runtime(
             device=str(device),
             hardware=hardware,
-            dtype=str(self._loaded.model.dtype).removeprefix("torch."),
+            dtype=dtype,
             tokenizer=self._loaded.tokenizer_digest,
             end_tokens=self._loaded.end_tokens,
             versions=versions,
+            stack=local_stack(self._settings, str(device), hardware, dtype),
+            weights_bytes=self._weights_bytes,
         )
 
     def render_chat(self, messages: Sequence[Message]) -> str:

@@ -22,6 +22,7 @@ from gate.engines.openai.server import Server, find_server
 from gate.engines.openai.tokens import LocalTokens, RemoteTokens, check_same_tokenizer
 from gate.engines.openai.wire import Likely
 from gate.engines.source import ModelSource
+from gate.engines.stack import served_stack
 from gate.engines.tokens.load import load_tokenizer, tokenizer_digest
 from gate.engines.tokens.sequences import generation_prompts
 from gate.engines.tokens.tokenizer import render_chat
@@ -86,14 +87,16 @@ class OpenAIEngine:
         """What the server reports about itself, and the tokenizer on this machine."""
         server = self._server
         program = " ".join(filter(None, (server.kind, server.version)))
+        dtype = str(server.facts.get("ftype") or server.facts.get("dtype") or "unknown")
         return Runtime(
             device="server",
             hardware=f"unknown (behind {program} server)",
-            dtype=str(server.facts.get("ftype") or server.facts.get("dtype") or "unknown"),
+            dtype=dtype,
             tokenizer=self._digest,
             versions={"httpx": version("httpx")}
             | ({server.kind: server.version} if server.version else {})
             | ({"scoring": self._method.value} if self._method else {}),
+            stack=served_stack(self._settings, program, dtype),
         )
 
     def render_chat(self, messages: Sequence[Message]) -> str:
