@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from gate.config import DecisionSettings, DistanceSettings
-from gate.decision import wording
-from gate.decision.certify import certify
+from gate.config import DecisionSettings, DistanceSettings, TaskPolicy
+from gate.decision.reasons import reasons
+from gate.decision.requirements import over_limit, prove, with_policy
 from gate.decision.result import (
+    Adjustment,
     Aggregate,
     AggregatePValue,
+    Certification,
     Decision,
     EarlyStopping,
     OmnibusPValue,
@@ -21,7 +24,8 @@ from gate.decision.result import (
     TaskResult,
     Verdict,
 )
-from gate.decision.rows import Judged, Role, evidence_of, expected_flip_rate, subtasks_of, task_row
+from gate.decision.rows import NO_POLICY, Judged, Role, evidence_of, expected_flip_rate, subtasks_of, task_row
+from gate.decision.task_verdicts import with_verdicts
 from gate.errors import ConfigError, ExitCode
 from gate.samples import PairedTask
 from gate.stats import CombinedResult, can_reject, combine, decision_detectable_drop
@@ -35,6 +39,7 @@ def decide(
     seed: int = 0,
     spending: Spending | None = None,
     early: EarlyStopping | None = None,
+    policies: Mapping[str, TaskPolicy] | None = None,
 ) -> Decision:
     """Judge a candidate.
 
@@ -53,11 +58,14 @@ def decide(
     early : EarlyStopping, optional
         State of the e-process after the evaluation. The final test has alpha less the e-process's share, so that both
         together keep alpha (Bonferroni).
+    policies : mapping of str to TaskPolicy, optional
+        What is required of single tasks, by name. A margin, certificate or limit of a task is reported for advisory
+        tasks too, but only those of gating tasks decide.
 
     Returns
     -------
     Decision
-        FAIL where "no gating task has dropped by more than the margin" is rejected at alpha, or a limit is
+        FAIL where "no gating task has dropped by more than its margin" is rejected at alpha, or a limit is
         exceeded. The false-alarm rate of the test is at most alpha: exactly, given the numbers of discordant items,
         at margin 0; asymptotically at a margin above 0.
 
@@ -66,35 +74,96 @@ def decide(
     ConfigError
         No task is gating, or `max_kl` is set where KL divergence was not measured.
     """
-    judged = [Judged(pair, (roles or {}).get(pair.task, "gating"), evidence_of(pair, seed)) for pair in pairs]
+    return conclude(run_tests(pairs, settings, roles, seed, spending, early, policies=policies), distance)
+
+
+@dataclass(frozen=True)
+class Tested:
+    """A candidate after its tests, before the verdict.
+
+    Attributes
+    ----------
+    settings : DecisionSettings
+        The policy; `alpha` is the level of the final test of this run.
+    policy : DecisionSettings
+        The policy as given; its `alpha` is the level of proofs.
+    p_value : float
+        P-value of the rule, or of the e-process that ended the evaluation.
+    """
+
+    judged: Sequence[Judged]
+    settings: DecisionSettings
+    certification: Certification | None
+    combined: CombinedResult
+    p_value: float
+    spending: Spending | None
+    early: EarlyStopping | None
+    seed: int
+    policy: DecisionSettings
+
+    @property
+    def gating(self) -> list[Judged]:
+        """The gating tasks."""
+        return [task for task in self.judged if task.role == "gating"]
+
+
+def run_tests(
+    pairs: Sequence[PairedTask],
+    settings: DecisionSettings,
+    roles: Mapping[str, Role] | None = None,
+    seed: int = 0,
+    spending: Spending | None = None,
+    early: EarlyStopping | None = None,
+    candidates: int = 1,
+    policies: Mapping[str, TaskPolicy] | None = None,
+) -> Tested:
+    """Test a candidate; parameters and errors as for `decide`. `candidates` share the level for stopping early."""
+    policy, roles, policies = settings, roles or {}, policies or {}
+    judged = [
+        Judged(pair, roles.get(pair.task, "gating"), evidence_of(pair, seed), policies.get(pair.task, NO_POLICY))
+        for pair in pairs
+    ]
     gating = [task for task in judged if task.role == "gating"]
     if not gating:
         raise ConfigError("no gating task to judge by.", "At least one task must have role: gating.")
-    certification = certify(gating, settings)
+    certification = prove(gating, settings, early is not None and early.stopped)
     if spending is not None:
         settings = settings.model_copy(update={"alpha": spending.level})
     if early is not None:
-        settings = settings.model_copy(update={"alpha": settings.alpha - early.alpha})
+        settings = settings.model_copy(update={"alpha": settings.alpha - candidates * early.alpha})
     combined = combine(
         [task.evidence for task in gating],
         settings.rule,
-        margin=settings.margin,
+        margin=[task.margin(settings) for task in gating],
         n_resamples=settings.draws,
         rng=seed,
         alpha=settings.alpha,
     )
-    rows = _rows(judged, combined, settings, seed)
+    # 1/e is a p-value whenever the run stops (Ville's inequality); the tests' own p-values are not
+    p_value = math.exp(-early.log_e_value) if early is not None and early.stopped else combined.pvalue
+    return Tested(judged, settings, certification, combined, p_value, spending, early, seed, policy)
+
+
+def conclude(
+    tested: Tested, distance: DistanceSettings | None = None, adjusted: tuple[float, Adjustment] | None = None
+) -> Decision:
+    """Return the verdict on a tested candidate; `adjusted` is its p-value where it is one of several."""
+    settings, combined, early, seed = tested.settings, tested.combined, tested.early, tested.seed
+    gating, certification = tested.gating, tested.certification
+    p_value, adjustment = adjusted or (tested.p_value, None)
+    stopped = early is not None and early.stopped
+    rejected = p_value <= settings.alpha or stopped
+    rows = [
+        with_policy(row, task, tested.policy, len(gating), stopped)
+        for row, task in zip(_rows(tested.judged, combined, settings, seed), tested.judged, strict=True)
+    ]
     gating_rows = [row for row in rows if row.role == "gating"]
-    over_limit = _over_limit(gating_rows, distance or DistanceSettings())
-    if early is not None and early.stopped:
-        # 1/e is a p-value whenever the run stops (Ville's inequality); the tests' own p-values are not
-        p_value, rejected = math.exp(-early.log_e_value), True
-    else:
-        p_value, rejected = combined.pvalue, combined.pvalue <= settings.alpha
+    exceeded = over_limit(gating_rows, distance or DistanceSettings())
+    rows = with_verdicts(rows, gating, combined, settings.alpha, early, p_value, rejected, seed)
     verdict: Verdict = "PASS"
-    if rejected or over_limit:
+    if rejected or exceeded:
         verdict = "FAIL"
-    elif certification is not None and not certification.certified:
+    elif any(not proof.certified for proof in (certification, *(row.certification for row in gating_rows)) if proof):
         verdict = "INCONCLUSIVE"
     decision = Decision(
         verdict=verdict,
@@ -104,14 +173,15 @@ def decide(
         margin=settings.margin,
         p_value=p_value,
         reasons=[],
-        spending=spending,
+        spending=tested.spending,
         early_stop=early,
+        adjustment=adjustment,
         certification=certification,
         sensitivity=_sensitivity(gating, gating_rows, settings, seed),
         tasks=rows,
         aggregate=_aggregate(combined),
     )
-    return decision.model_copy(update={"reasons": wording.reasons(decision, over_limit)})
+    return decision.model_copy(update={"reasons": reasons(decision, exceeded)})
 
 
 def _rows(
@@ -128,8 +198,9 @@ def _rows(
             row = task_row(task, settings, float(p), float(p_holm), bool(rejects))
         else:
             row = _advisory_row(task, settings)
+        own = TaskPolicy(margin=task.policy.margin)
         subtasks = [
-            _advisory_row(Judged(pair, "advisory", evidence_of(pair, seed)), settings)
+            _advisory_row(Judged(pair, "advisory", evidence_of(pair, seed), own), settings)
             for pair in subtasks_of(task.pair)
         ]
         rows.append(row.model_copy(update={"subtasks": subtasks}) if subtasks else row)
@@ -139,7 +210,7 @@ def _rows(
 def _advisory_row(task: Judged, settings: DecisionSettings) -> TaskResult:
     """Return the row of a task that never decides: its own test, without adjustment."""
     rejects = can_reject(task.evidence.discordant, settings.alpha)[0]
-    return task_row(task, settings, task.evidence.pvalue_at(settings.margin), None, bool(rejects))
+    return task_row(task, settings, task.evidence.pvalue_at(task.margin(settings)), None, bool(rejects))
 
 
 def _aggregate(combined: CombinedResult) -> Aggregate:
@@ -157,33 +228,12 @@ def _aggregate(combined: CombinedResult) -> Aggregate:
     )
 
 
-def _over_limit(rows: Sequence[TaskResult], distance: DistanceSettings) -> list[str]:
-    """Return one sentence per limit that the gating tasks exceed."""
-    exceeded = []
-    items = sum(row.n for row in rows)
-    flip_rate = sum(row.regressions + row.improvements for row in rows) / items
-    if distance.max_flip_rate is not None and flip_rate > distance.max_flip_rate:
-        exceeded.append(f"{flip_rate:.2%} of the answers flipped; the limit is {distance.max_flip_rate:.2%}.")
-    if distance.max_kl is not None:
-        unmeasured = [row.task for row in rows if row.kl_mean is None]
-        if unmeasured:
-            raise ConfigError(
-                f"max_kl is set, but KL divergence was not measured on: {', '.join(unmeasured)}.",
-                "`gate run` measures it, except for perplexity tasks and servers that do not return tokens. "
-                "Make these tasks advisory, or remove max_kl.",
-            )
-        kl = sum((row.kl_mean or 0.0) * row.n for row in rows) / items
-        if kl > distance.max_kl:
-            exceeded.append(f"The mean KL divergence is {kl:.3g} nats; the limit is {distance.max_kl:g}.")
-    return exceeded
-
-
 def _sensitivity(
     gating: Sequence[Judged], rows: Sequence[TaskResult], settings: DecisionSettings, seed: int
 ) -> Sensitivity:
     """Return what drop the run could have detected."""
     drop = math.nan
-    if settings.margin == 0 and all(task.evidence.is_binary for task in gating):
+    if all(task.evidence.is_binary and task.margin(settings) == 0 for task in gating):
         n = [task.pair.n for task in gating]
         flip_rates = [expected_flip_rate(task.pair.n, task.evidence.discordant) for task in gating]
         drop = decision_detectable_drop(

@@ -23,6 +23,24 @@ class ResultSection(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, defer_build=True)
 
 
+class Recovery(ResultSection):
+    """Candidate score / baseline score of one task."""
+
+    ratio: float
+    ci90: tuple[float | None, float | None] = Field(
+        description="Fieller's two-sided 90% interval; null where the data do not bound the ratio."
+    )
+
+
+class Limit(ResultSection):
+    """A limit on an observed value of one task: a plain comparison, whose false-positive rate is not controlled."""
+
+    kind: Literal["max_drop", "min_recovery", "max_flip_rate", "max_kl"]
+    limit: float
+    observed: float
+    exceeded: bool = Field(description="Whether the observed value is beyond the limit; FAIL for a gating task.")
+
+
 class TaskResult(ResultSection):
     """One task: what changed, and whether chance explains it."""
 
@@ -50,6 +68,15 @@ class TaskResult(ResultSection):
     p_exact: float = Field(description="One-sided p-value of `test`.")
     p_mid: float | None = Field(description="McNemar's mid-p; reported only, never decides.")
     p_holm: float | None = Field(description="p_exact adjusted by Holm over the gating tasks; null for advisory tasks.")
+    p_adjusted: float | None = Field(
+        None,
+        description="Largest p-value of the deciding test over all sets of gating tasks that contain this task (closed "
+        "testing). Null where that test does not reject, for advisory tasks and in results of old versions.",
+    )
+    fails: bool | None = Field(
+        None,
+        description="Whether the task fails: p_adjusted is at most the level. Null in results of old versions.",
+    )
     can_reject: bool = Field(description="False where Holm could not reject even if every flip were a regression.")
     detectable_drop: float | None = Field(
         alias="mde", description="Smallest true drop that the task's own test detects with the stated power."
@@ -61,6 +88,19 @@ class TaskResult(ResultSection):
     kl_median: float | None
     kl_p99: float | None = Field(description="99th percentile.")
     same_top_rate: float | None = Field(description="Share of items whose most likely first token is the baseline's.")
+    margin: float | None = Field(
+        None, description="Tolerated drop of this task; null in results of old versions: that of the decision."
+    )
+    drop_bound: float | None = Field(
+        None,
+        description="Upper bound of the drop at level alpha / (number of gating tasks): with confidence 1 - alpha, no "
+        "gating task has dropped by more than its bound. Null for advisory tasks.",
+    )
+    certification: Certification | None = Field(
+        None, description="Non-inferiority test of this task alone, where the task sets `certify`."
+    )
+    recovery: Recovery | None = Field(None, description="Where the task sets `min_recovery`.")
+    limits: list[Limit] = Field(default_factory=list, description="The limits that the task sets.")
     subtasks: list[TaskResult] = Field(
         default_factory=list, description="The subtasks of a group, each tested alone; they never decide."
     )
@@ -78,10 +118,6 @@ class TaskResult(ResultSection):
         if self.independent is None and self.test == "Tango score at the margin":
             return "score test at the margin"  # an old version, see `tested_by_counts`
         return f"{self.test} (clustered items)" if self.independent is False else self.test
-
-    def is_significant(self, alpha: float) -> bool:
-        """Return whether the task is significant on its own: gating, with a Holm-adjusted p-value up to `alpha`."""
-        return self.role == "gating" and self.p_holm is not None and self.p_holm <= alpha
 
 
 class AggregatePValue(ResultSection):
@@ -114,7 +150,7 @@ class Aggregate(ResultSection):
 
 
 class Certification(ResultSection):
-    """Non-inferiority test of the mean drop over all gating items, at the bound `certify`."""
+    """Non-inferiority test at the bound `certify`: of the mean drop over all gating items, or of one task's drop."""
 
     margin: float
     p_value: float = Field(
@@ -147,6 +183,18 @@ class Spending(ResultSection):
     guarantee: str
 
 
+class Adjustment(ResultSection):
+    """How the p-value of one of several candidates was adjusted over them."""
+
+    candidates: int = Field(description="Candidates that were compared with the baseline in the run.")
+    p_alone: float = Field(description="P-value of this candidate alone.")
+    method: Literal["step-down", "holm"] = Field(
+        description="step-down: from signs drawn once per item (or cluster) for all candidates. holm: where a margin, "
+        "early stopping or too few draws rule this out."
+    )
+    draws: int = Field(description="Sign patterns drawn; 0 for holm.")
+
+
 class EarlyStopping(ResultSection):
     """The e-process over the flips of the gating tasks, monitored during the evaluation."""
 
@@ -170,10 +218,11 @@ class Decision(ResultSection):
     rule: str
     alpha: float = Field(description="Level of this decision: decision.alpha, or what alpha_spending allots.")
     margin: float
-    p_value: float
+    p_value: float = Field(description="P-value of the test that decides; adjusted where there are several candidates.")
     reasons: list[str]
     spending: Spending | None = None
     early_stop: EarlyStopping | None = None
+    adjustment: Adjustment | None = Field(None, description="Where the candidate is one of several.")
     certification: Certification | None
     sensitivity: Sensitivity
     tasks: list[TaskResult]
@@ -199,10 +248,36 @@ class Decision(ResultSection):
         """Share of the items of the gating tasks whose score changed."""
         return sum(task.regressions + task.improvements for task in self.gating) / self.items
 
+    def margin_of(self, task: TaskResult) -> float:
+        """Return the tolerated drop of a task."""
+        return self.margin if task.margin is None else task.margin
+
     @property
-    def significant_tasks(self) -> list[TaskResult]:
-        """Tasks that are significant on their own."""
-        return [task for task in self.tasks if task.is_significant(self.alpha)]
+    def has_margin(self) -> bool:
+        """Whether a gating task has a tolerated drop above 0."""
+        return any(self.margin_of(task) > 0 for task in self.gating)
+
+    def task_fails(self, task: TaskResult) -> bool:
+        """Return whether a task fails by itself: closed testing, so that no task fails unless the decision does.
+
+        Results of old versions have no closed test: there, the deciding test and Holm's method must both reject.
+        """
+        if self.verdict != "FAIL" or task.role != "gating":
+            return False
+        if task.fails is not None:
+            return task.fails
+        rejected = self.stopped_early or self.p_value <= self.alpha
+        return rejected and task.p_holm is not None and task.p_holm <= self.alpha
+
+    @property
+    def failed_tasks(self) -> list[TaskResult]:
+        """Tasks that fail by themselves."""
+        return [task for task in self.tasks if self.task_fails(task)]
+
+    @property
+    def p_alone(self) -> float:
+        """P-value of this candidate alone, without an adjustment over several candidates."""
+        return self.p_value if self.adjustment is None else self.adjustment.p_alone
 
     @property
     def stopped_early(self) -> bool:

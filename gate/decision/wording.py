@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 
-from gate.decision.result import Decision, EarlyStopping, TaskResult
+from gate.decision.result import Certification, Decision, EarlyStopping, Limit, TaskResult
 
 RULES = {
     "pooled": "drop pooled over the tasks",
@@ -124,46 +124,60 @@ def early_stop(decision: Decision) -> str | None:
     early = decision.early_stop
     if early is None:
         return None
-    evidence = _evidence(early)
+    reached = evidence(early)
     if not early.stopped:
-        return f"The stopping threshold was not reached ({evidence}); all {early.total:,} items were evaluated."
+        return f"The stopping threshold was not reached ({reached}); all {early.total:,} items were evaluated."
     if early.items >= early.total:
-        return f"The stopping threshold was reached at the last of {early.total:,} gating items ({evidence})."
+        return f"The stopping threshold was reached at the last of {early.total:,} gating items ({reached})."
     saved = early.total - early.items
     return (
-        f"Stopped after {early.items:,} of {early.total:,} gating items ({evidence}); "
+        f"Stopped after {early.items:,} of {early.total:,} gating items ({reached}); "
         f"{saved:,} items ({percent(saved / early.total)}) were saved."
     )
 
 
-def reasons(decision: Decision, over_limit: Sequence[str]) -> list[str]:
-    """Return why the verdict is what it is; `over_limit` names the exceeded limits."""
-    if decision.verdict == "FAIL":
-        worse = [_worse(decision)] if decision.stopped_early or decision.p_value <= decision.alpha else []
-        return [*worse, *over_limit]
-    level = f"{deciding_p(decision)}, alpha = {decision.alpha:g}"
-    certification = decision.certification
-    if certification is None:
-        return [f"No significant drop: {level}."]
-    bound = size(certification.margin)
-    proof = f"large-sample score test, p = {number(certification.p_value)}"
-    if certification.certified:
-        return [
-            f"No significant drop: {level}.",
-            f"Certified: the mean drop over all {decision.items:,} gating items is below {bound} ({proof}).",
-        ]
-    needed = items_needed(certification.items_needed, decision.sensitivity.power)
-    return [
-        f"No significant drop ({level}), but {decision.items:,} items do not prove that the mean drop is below {bound} "
-        f"({proof}).{needed and f' {needed.capitalize()}.'}"
-    ]
+def limit(task: TaskResult, limit: Limit) -> str:
+    """Compare the observed value of a task with a limit."""
+    if limit.kind == "max_drop":
+        return f"observed drop {points(limit.observed)} points, limit {size(limit.limit)}"
+    if limit.kind == "min_recovery":
+        return f"observed recovery {recovery(task)}, limit {_hundredths(limit.limit)}"
+    if limit.kind == "max_flip_rate":
+        return f"{_hundredths(limit.observed)} of the answers flipped, limit {_hundredths(limit.limit)}"
+    return f"mean KL divergence {number(limit.observed)} nats, limit {limit.limit:g} nats"
 
 
-def items_needed(items: int | None, power: float) -> str:
-    """Say how many items would certify the bound, to two significant digits; empty where unknown."""
-    if items is None:
+def recovery(task: TaskResult) -> str:
+    """Return the recovery of a task and its 90% interval; empty where it was not asked for."""
+    if task.recovery is None:
         return ""
-    return f"about {float(f'{items:.2g}'):,.0f} items would be needed if the true drop is zero ({100 * power:g}% power)"
+    low, high = task.recovery.ci90
+    interval = "unbounded" if low is None or high is None else f"{_hundredths(low)} to {_hundredths(high)}"
+    return f"{_hundredths(task.recovery.ratio)} (90% interval {interval})"
+
+
+def _hundredths(proportion: float) -> str:
+    return f"{100 * proportion:.2f}%"
+
+
+def outlook(certification: Certification, tasks: Sequence[TaskResult], power: float) -> str:
+    """Say how many items of these tasks would prove the bound, and under which assumptions; empty where unknown."""
+    n = sum(task.n for task in tasks)
+    drop = sum(task.drop * task.n for task in tasks) / n
+    if drop >= certification.margin:
+        return (
+            f"The observed drop is {points(drop)} points: if the true drop is as large as this, no number of items "
+            f"would prove that it is below {size(certification.margin)}."
+        )
+    if certification.items_needed is None:
+        return ""
+    chance = f"{100 * power:g}%"
+    if certification.items_needed <= n:
+        return f"If the true drop is zero, a run of this size proves it with at least {chance} power."
+    return (
+        f"If the true drop is zero and the flip rate stays as observed, about "
+        f"{float(f'{certification.items_needed:.2g}'):,.0f} items would prove it with {chance} power."
+    )
 
 
 def flips_title(shown: int, regressions: int, ranked: bool) -> str:
@@ -175,28 +189,8 @@ def flips_title(shown: int, regressions: int, ranked: bool) -> str:
     return f"The {'' if shown == 1 else f'{shown:,} '}worst of {regressions:,} regressions"
 
 
-def _worse(decision: Decision) -> str:
-    early = decision.early_stop
-    if early is not None and early.stopped:
-        return (
-            f"The candidate is worse than the baseline: stopped after {early.items:,} of {early.total:,} items "
-            f"({_evidence(early)}). The p-values of single tasks are those of these items, not adjusted for the stop."
-        )
-    beyond = f" by more than {size(decision.margin)}" if decision.margin else ""
-    significant = [task.task for task in decision.significant_tasks]
-    own = "its own" if len(significant) == 1 else "their own"
-    which = (
-        f"Significant on {own}: {', '.join(significant)}."
-        if significant
-        else "No single task is significant on its own."
-    )
-    return (
-        f"The candidate is worse than the baseline{beyond}: {deciding_p(decision)}, alpha = {decision.alpha:g} "
-        f"({decision.rule} test: {RULES[decision.rule]}). {which}"
-    )
-
-
-def _evidence(early: EarlyStopping) -> str:
+def evidence(early: EarlyStopping) -> str:
+    """Return the e-value and its threshold."""
     return f"e-value {number(early.e_value)}, threshold {number(1 / early.alpha)}"
 
 

@@ -48,7 +48,7 @@ def verdict_annotations(result: Result, file: str | None, lines: Mapping[str, in
     commands = [annotation(_LEVELS[result.verdict], summary, title, file, 1 if file else None)]
     if result.verdict != "FAIL":
         return commands
-    worse = sorted(result.significant_tasks, key=lambda task: (task.p_holm, -task.drop))
+    worse = sorted(result.failed_tasks, key=lambda task: (task.p_adjusted, task.p_holm, -task.drop))
     shown = worse if len(worse) < ANNOTATION_LIMIT else worse[: ANNOTATION_LIMIT - 2]
     for task in shown:
         line = lines.get(task.task)

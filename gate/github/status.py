@@ -27,7 +27,7 @@ def check_status_context(name: str) -> str:
 def status_description(result: Result) -> str:
     """Return the status's text. It contains no text from a model or a task."""
     text = f"{result.verdict}: {wording.headline(result)}, {wording.deciding_p(result)}"
-    worse = len(result.significant_tasks)
+    worse = len(result.failed_tasks)
     if worse and result.verdict == "FAIL":
         text += f", {worse} worse on {'its' if worse == 1 else 'their'} own"
     return one_line(text, _DESCRIPTION_LIMIT)

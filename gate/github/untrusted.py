@@ -114,7 +114,7 @@ def _contradictions(result: Result) -> Iterator[str]:
         if task.n < 1 or not all(0 <= count <= task.n for count in (task.regressions, task.improvements)):
             yield "a task's counts do not fit its items"
         proportions += [task.flip_rate, task.all_flip_rate, task.p_exact]
-        optional = (task.p_mid, task.p_holm, task.same_top_rate)
+        optional = (task.p_mid, task.p_holm, task.p_adjusted, task.same_top_rate)
         proportions += [value for value in optional if value is not None]
     early = result.early_stop
     if early is not None and not (0 < early.alpha < 1 and 0 <= early.items <= early.total and early.total >= 1):

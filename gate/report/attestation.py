@@ -28,7 +28,7 @@ Resource = dict[str, JsonValue]
 def render_statement(result: Result, secrets: Sequence[str] = ()) -> str:
     """Return the Statement of a verdict as JSON text, with the digests of the candidate, the baseline and the tasks.
 
-    A task is failed where it is significant on its own, warned where it is advisory or cannot reject, else passed. The
+    A task is failed where closed testing says so (`Decision.task_fails`), warned where it is advisory or cannot reject, else passed. The
     verdict itself is the test `decision`. An INCONCLUSIVE verdict is FAILED where it blocks, else WARNED.
 
     Parameters
@@ -44,7 +44,7 @@ def render_statement(result: Result, secrets: Sequence[str] = ()) -> str:
     SampleError
         The result lacks the hash of the weights or the fingerprint of a task.
     """
-    failed = [task.task for task in result.significant_tasks]
+    failed = [task.task for task in result.failed_tasks]
     warned = [
         task.task
         for task in result.tasks

@@ -12,7 +12,7 @@ from gate.report.result import Result
 def render_junit(result: Result) -> str:
     """Return a result as JUnit XML: a test suite with one case per task and one case for the decision.
 
-    A task fails where it is significant on its own; advisory tasks never fail. The decision is a separate case,
+    A task fails where closed testing says so (`Decision.task_fails`); advisory tasks never fail. The decision is a separate case,
     because it can fail where no single task does (many small drops, a limit). An INCONCLUSIVE verdict that does
     not block is a skipped case. The document is valid against Jenkins' `jenkins-junit.xsd`.
     """
@@ -23,7 +23,7 @@ def render_junit(result: Result) -> str:
     for task in result.tasks:
         case = TestCase(one_line(task.task), classname="quantgate.tasks", time=0)
         summary = task_summary(task)
-        if task.is_significant(result.alpha):
+        if result.task_fails(task):
             case.result = [Failure(f"{one_line(task.task)}: {summary}", "SignificantDrop")]
         case.system_out = f"{task.role}, {one_line(task.metric)}: {summary}"
         suite.add_testcase(case)

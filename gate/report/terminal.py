@@ -55,8 +55,8 @@ def _tasks(result: Result) -> Table:
     for task in result.tasks:
         for row in (task, *task.subtasks):
             is_subtask = row is not task
-            advisory = " (advisory)" if row.role == "advisory" and not is_subtask else ""
-            name = ("  " if is_subtask else "") + log_line(row.task) + advisory
+            mark = " (advisory)" if row.role == "advisory" else " (fails)" if result.task_fails(row) else ""
+            name = f"  {log_line(row.task)}" if is_subtask else log_line(row.task) + mark
             table.add_row(
                 Text(name, style="dim" if is_subtask else ""),
                 f"{row.n:,}",
