@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from scipy.special import ndtri, stdtrit
 
-from gate.config import DecisionSettings
+from gate.config import DecisionSettings, TaskPolicy
 from gate.decision.result import TaskResult, TestName
 from gate.samples import PairedTask
 from gate.stats import Evidence, detectable_drop, flip_rate_interval, mcnemar_midp, tango_interval
@@ -18,14 +18,21 @@ Role = Literal["gating", "advisory"]
 EXPECTED_FLIPS = 10
 """Detectable drops assume at least this many flips per task, because a model that got worse flips some answers."""
 
+NO_POLICY = TaskPolicy()
+
 
 @dataclass(frozen=True)
 class Judged:
-    """A paired task, its role and its evidence."""
+    """A paired task, its role, its evidence and its own policy."""
 
     pair: PairedTask
     role: Role
     evidence: Evidence
+    policy: TaskPolicy = NO_POLICY
+
+    def margin(self, settings: DecisionSettings) -> float:
+        """Return the tolerated drop of this task: its own, or that of the decision."""
+        return settings.margin if self.policy.margin is None else self.policy.margin
 
 
 def evidence_of(pair: PairedTask, seed: int) -> Evidence:
@@ -79,15 +86,13 @@ def task_row(
     binary = judged.evidence.is_binary
     kl = pair.divergences
     baseline, candidate = float(pair.baseline_score.mean()), float(pair.candidate_score.mean())
-    if binary:
-        low, high = tango_interval(b, c, n, 0.9)
-        error = math.sqrt(expected_flip_rate(n, b + c) / n)
-    else:
-        low, high, error = _mean_interval(pair)
-    if binary and settings.margin == 0:
+    margin = judged.margin(settings)
+    low, high = interval_of(judged, 0.9)
+    error = math.sqrt(expected_flip_rate(n, b + c) / n) if binary else _standard_error(pair)
+    if binary and margin == 0:
         detectable = detectable_drop(n, expected_flip_rate(n, b + c), settings.alpha, settings.power)
     else:  # normal approximation, as in the test itself
-        detectable = settings.margin + float(ndtri(1 - settings.alpha) + ndtri(settings.power)) * error
+        detectable = margin + float(ndtri(1 - settings.alpha) + ndtri(settings.power)) * error
     flip_low, flip_high = flip_rate_interval(b + c, n, 0.95)
     return TaskResult(
         task=pair.task,
@@ -104,9 +109,9 @@ def task_row(
         flip_rate_ci95=(float(flip_low), float(flip_high)),
         all_flip_rate=pair.changed_answers / n,
         independent=pair.clusters is None,
-        test=test_name(judged.evidence, settings.margin),
+        test=test_name(judged.evidence, margin),
         p_exact=p,
-        p_mid=mcnemar_midp(b, c).pvalue if binary and settings.margin == 0 else None,
+        p_mid=mcnemar_midp(b, c).pvalue if binary and margin == 0 else None,
         p_holm=p_holm,
         can_reject=can_reject,
         detectable_drop=None if math.isnan(detectable) else detectable,
@@ -114,27 +119,43 @@ def task_row(
         kl_median=None if kl is None else float(np.median(kl)),
         kl_p99=None if kl is None else float(np.quantile(kl, 0.99)),
         same_top_rate=pair.same_top_rate,
+        margin=margin,
     )
 
 
-def _mean_interval(pair: PairedTask) -> tuple[float, float, float]:
-    """Return Student's 90% interval of the mean difference and its standard error, by cluster where there are any."""
+def interval_of(judged: Judged, confidence_level: float) -> tuple[float, float]:
+    """Return the two-sided interval of a task's drop: Tango's for independent binary items, else Student's t."""
+    pair = judged.pair
+    if judged.evidence.is_binary:
+        low, high = tango_interval(pair.regressions, pair.improvements, pair.n, confidence_level)
+        return low, high
+    units = _units(pair)
+    if units < 2:
+        return -1.0, 1.0
+    if not np.any(pair.baseline_score != pair.candidate_score):
+        low, high = tango_interval(0, 0, units, confidence_level)
+        return low, high
+    mean = float((pair.baseline_score - pair.candidate_score).mean())
+    half = float(stdtrit(units - 1, 0.5 + confidence_level / 2)) * _standard_error(pair)
+    return mean - half, mean + half
+
+
+def _units(pair: PairedTask) -> int:
+    """Return the number of independent units: clusters, or items where there are none."""
+    return pair.n if pair.clusters is None else int(pair.clusters.max()) + 1
+
+
+def _standard_error(pair: PairedTask) -> float:
+    """Return the standard error of the mean difference, by cluster where there are any; nan for a single unit."""
     differences = pair.baseline_score - pair.candidate_score
-    mean = float(differences.mean())
-    centred = differences - mean
+    centred = differences - float(differences.mean())
     if pair.clusters is not None:
         centred = np.bincount(pair.clusters, centred).astype(np.float64)
-    units = len(centred)
+    units = _units(pair)
+    if units < 2:
+        return math.nan
     moved = int(np.count_nonzero(differences))
     # a few differences say little about the variance, so assume at least ten flips, as for counts
     floor = math.sqrt(min(1.0, EXPECTED_FLIPS / units) / units)
-    if units < 2:
-        return -1.0, 1.0, math.nan
-    if moved == 0:
-        low, high = tango_interval(0, 0, units, 0.9)
-        return low, high, floor
     error = math.sqrt(float(np.dot(centred, centred)) * units / (units - 1)) / pair.n
-    if moved < EXPECTED_FLIPS:
-        error = max(error, floor)
-    half = float(stdtrit(units - 1, 0.95)) * error
-    return mean - half, mean + half, error
+    return max(error, floor) if moved < EXPECTED_FLIPS else error
