@@ -8,23 +8,38 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from gate.app.answers import evaluate
-    from gate.app.compare import compare
+    from gate.app.compare import compare, compare_candidates
     from gate.app.plan import plan
-    from gate.app.run import run
+    from gate.app.run import run, run_candidates
     from gate.app.samples import load_samples
     from gate.errors import GateError
     from gate.report import Result
+    from gate.report.candidates import CandidatesResult
 
-__all__ = ["GateError", "Result", "compare", "evaluate", "load_samples", "plan", "run"]
+__all__ = [
+    "CandidatesResult",
+    "GateError",
+    "Result",
+    "compare",
+    "compare_candidates",
+    "evaluate",
+    "load_samples",
+    "plan",
+    "run",
+    "run_candidates",
+]
 
 _PUBLIC = {
+    "CandidatesResult": "gate.report.candidates",
     "GateError": "gate.errors",
     "Result": "gate.report",
     "compare": "gate.app.compare",
+    "compare_candidates": "gate.app.compare",
     "evaluate": "gate.app.answers",
     "load_samples": "gate.app.samples",
     "plan": "gate.app.plan",
     "run": "gate.app.run",
+    "run_candidates": "gate.app.run",
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +12,7 @@ from gate.app.models import locate_model
 from gate.app.reporter import Reporter, SilentReporter
 from gate.app.suite import as_loaded, open_suite
 from gate.config import LoadedConfig, ModelSettings
+from gate.errors import ConfigError
 from gate.samples import ModelSamples
 from gate.store import SampleSet, as_samples
 
@@ -29,7 +31,7 @@ def evaluate(
     ----------
     config : path or LoadedConfig, default "gate.yml"
     model : path, hub name or ModelSettings, optional
-        Default: the candidate of gate.yml.
+        Default: the candidate of gate.yml; where it has several, the name of one.
     out : path
         Folder that the sample sets are written to, one folder per task. An interrupted call resumes.
     kl : bool, default False
@@ -64,17 +66,28 @@ def model_settings(
     Parameters
     ----------
     model : path or hub name, optional
-        A path is relative to the current folder. Default: the model of gate.yml in the role `default`.
+        A path is relative to the current folder; the name of one of several candidates means that candidate. Default:
+        the model of gate.yml in the role `default`.
     **overrides
         dtype, revision, gguf_file or tokenizer; a value of None changes nothing.
     """
+    candidates = loaded.config.compared
     if model is None:
-        settings: ModelSettings = getattr(loaded.config, default)
+        settings = loaded.config.baseline if default == "baseline" else _only(candidates)
+    elif str(model) in candidates and loaded.config.candidates:
+        settings = candidates[str(model)]
     else:
         local = Path(model).expanduser()
         settings = ModelSettings(model=str(local.resolve()) if local.exists() else str(model))
     changed = {key: value for key, value in overrides.items() if value is not None}
     return settings.model_copy(update=changed)
+
+
+def _only(candidates: Mapping[str, ModelSettings]) -> ModelSettings:
+    """Return the candidate of a gate.yml that names one."""
+    if len(candidates) > 1:
+        raise ConfigError(f"gate.yml names {len(candidates)} candidates.", f"Name one of: {', '.join(candidates)}.")
+    return next(iter(candidates.values()))
 
 
 def evaluate_model(

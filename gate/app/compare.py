@@ -1,42 +1,45 @@
-"""Two sample sets to a verdict, without a model."""
+"""Sample sets of a baseline and of one or several candidates to verdicts, without a model."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Unpack
 
+from gate.app.judge import Answers, Policy, judge
 from gate.app.policy import DecisionKeywords, decision_settings
 from gate.app.samples import load_samples
 from gate.config import DistanceSettings
-from gate.decision import decide
 from gate.errors import ConfigError
 from gate.report import Result, build_result
-from gate.samples import ModelSamples, Pairing, pair
+from gate.report.candidates import CandidatesResult, join_results
+from gate.samples import ModelSamples, Pairing
 
 Samples = str | os.PathLike[str] | ModelSamples
 
 
-def compare(
-    baseline: Samples,
-    candidate: Samples,
-    *,
-    metric: str | None = None,
-    filter_name: str | None = None,
-    tasks: Sequence[str] = (),
-    advisory: Sequence[str] = (),
-    allow_partial: bool = False,
-    seed: int = 0,
-    max_flip_rate: float | None = None,
-    max_kl: float | None = None,
-    **decision: Unpack[DecisionKeywords],
-) -> Result:
+class CompareOptions(DecisionKeywords, total=False):
+    """Keyword arguments of `compare`."""
+
+    metric: str | None
+    filter_name: str | None
+    tasks: Sequence[str]
+    advisory: Sequence[str]
+    allow_partial: bool
+    seed: int
+    max_flip_rate: float | None
+    max_kl: float | None
+
+
+def compare(baseline: Samples, candidate: Samples, **options: Unpack[CompareOptions]) -> Result:
     r"""Compare two sets of samples and judge the candidate; what `gate compare` does.
 
     Parameters
     ----------
     baseline, candidate : path or ModelSamples
         See `load_samples` for the formats.
+    **options
+        Any of the following.
     metric, filter_name : str, optional
         Metric and filter to compare if the files have several.
     tasks : sequence of str
@@ -51,8 +54,8 @@ def compare(
         FAIL if a larger proportion of items flips.
     max_kl : float, optional
         FAIL if the mean KL divergence (nats) is larger.
-    **decision
-        Keys of gate.yml's `decision` section: alpha, rule, margin, certify, power, on_inconclusive, draws.
+    alpha, rule, margin, certify, power, on_inconclusive, draws
+        Keys of gate.yml's `decision` section.
 
     Raises
     ------
@@ -75,50 +78,84 @@ def compare(
     >>> result.verdict, round(result.p_value, 6)
     ('FAIL', 0.000977)
     """
-    result, _ = compare_samples(
-        baseline,
-        candidate,
-        metric=metric,
-        filter_name=filter_name,
-        tasks=tasks,
-        advisory=advisory,
-        allow_partial=allow_partial,
-        seed=seed,
-        max_flip_rate=max_flip_rate,
-        max_kl=max_kl,
-        **decision,
-    )
-    return result
+    return compare_samples(baseline, {"candidate": candidate}, None, options)["candidate"][0]
+
+
+def compare_candidates(
+    baseline: Samples,
+    candidates: Mapping[str, Samples],
+    **options: Unpack[CompareOptions],
+) -> CandidatesResult:
+    r"""Compare the samples of several candidates with those of one baseline; what `gate compare` does with several.
+
+    Parameters
+    ----------
+    baseline : path or ModelSamples
+    candidates : mapping of str to path or ModelSamples
+        By name: up to 40 letters and digits, separated by single . _ -
+    **options
+        The other parameters of `compare`. alpha limits the probability of any false FAIL of the tests among the
+        candidates.
+
+    Returns
+    -------
+    CandidatesResult
+        `result["int8"]` is the `Result` of the candidate int8.
+
+    Raises
+    ------
+    SampleError, ConfigError
+        As for `compare`, for any candidate.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> import gate
+    >>> with TemporaryDirectory() as folder:
+    ...     for name, right in ("base", 30), ("int8", 29), ("int4", 18):
+    ...         rows = [f"faq,{item},x,x,{int(item < right)}" for item in range(30)]
+    ...         text = "\n".join(["task,item_id,output,target,correct", *rows])
+    ...         _ = (Path(folder) / f"{name}.csv").write_text(text)
+    ...     candidates = {name: Path(folder) / f"{name}.csv" for name in ("int8", "int4")}
+    ...     result = gate.compare_candidates(Path(folder) / "base.csv", candidates)
+    >>> result.verdict, {name.name: name.result.verdict for name in result.candidates}
+    ('FAIL', {'int8': 'PASS', 'int4': 'FAIL'})
+    """
+    compared = compare_samples(baseline, candidates, None, options)
+    return join_results({name: result for name, (result, _) in compared.items()})
 
 
 def compare_samples(
-    baseline: Samples,
-    candidate: Samples,
-    *,
-    metric: str | None = None,
-    filter_name: str | None = None,
-    tasks: Sequence[str] = (),
-    advisory: Sequence[str] = (),
-    allow_partial: bool = False,
-    seed: int = 0,
-    max_flip_rate: float | None = None,
-    max_kl: float | None = None,
-    command: str | None = None,
-    **decision: Unpack[DecisionKeywords],
-) -> tuple[Result, Pairing]:
-    """Return the result of `compare` and the paired samples behind it; `command` reproduces the result."""
-    settings = decision_settings(decision)
-    distance = DistanceSettings(max_flip_rate=max_flip_rate, max_kl=max_kl)
-    sides = [
-        side if isinstance(side, ModelSamples) else load_samples(side, metric=metric, filter_name=filter_name)
-        for side in (baseline, candidate)
-    ]
-    unknown = sorted({*tasks, *advisory} - {name for side in sides for name in side.tasks})
+    baseline: Samples, candidates: Mapping[str, Samples], command: str | None, options: CompareOptions
+) -> dict[str, tuple[Result, Pairing]]:
+    """Return the result of each candidate and the paired samples behind it; `command` reproduces the results."""
+    metric, filter_name = options.pop("metric", None), options.pop("filter_name", None)
+    tasks, advisory = options.pop("tasks", ()), options.pop("advisory", ())
+    allow_partial, seed = options.pop("allow_partial", False), options.pop("seed", 0)
+    distance = DistanceSettings(
+        max_flip_rate=options.pop("max_flip_rate", None), max_kl=options.pop("max_kl", None)
+    )
+    settings = decision_settings(options)
+    if not candidates:
+        raise ConfigError("there is no candidate to compare with the baseline.")
+
+    def read(side: Samples) -> ModelSamples:
+        return side if isinstance(side, ModelSamples) else load_samples(side, metric=metric, filter_name=filter_name)
+
+    reference = read(baseline)
+    answers = {name: Answers(reference, read(candidate)) for name, candidate in candidates.items()}
+    known = {*reference.tasks, *(name for one in answers.values() for name in one.candidate.tasks)}
+    unknown = sorted({*tasks, *advisory} - known)
     if unknown:
         raise ConfigError(
-            f"no such task in the files: {', '.join(unknown)}; they have: {', '.join(sorted(sides[0].tasks))}."
+            f"no such task in the files: {', '.join(unknown)}; they have: {', '.join(sorted(reference.tasks))}."
         )
-    pairing = pair(sides[0], sides[1], list(tasks) or None, allow_partial)
-    verdict = decide(pairing.tasks, settings, distance, dict.fromkeys(advisory, "advisory"), seed)
+    policy = Policy(settings, distance, dict.fromkeys(advisory, "advisory"), seed)
+    judged = judge(answers, policy, list(tasks) or None, allow_partial=allow_partial)
     commands = [] if command is None else [command]
-    return build_result(verdict, pairing, sides[0], sides[1], settings, seed, commands), pairing
+    results = {}
+    for name, one in judged.items():
+        result = build_result(one.decision, one.pairing, reference, one.answers.candidate, settings, seed, commands)
+        results[name] = result, one.pairing
+    return results

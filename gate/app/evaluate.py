@@ -77,6 +77,7 @@ def baseline_sets(suite: Suite, model: LocatedModel, reporter: Reporter, force: 
                 _stored_at(suite, "baseline", model, task),
                 top_tokens=_top_tokens(suite),
                 message=_indented(reporter),
+                role="baseline",
             )
             sets[task.name] = _run(evaluation, reporter)
             suite.store.publish(sets[task.name])  # at once: a later task may be interrupted
@@ -170,7 +171,7 @@ def candidate_sets(
             since,
         )
         evaluations.append(evaluation)
-    policy = suite.loaded.config.decision.early_stop
+    policy = suite.loaded.config.early_stop
     if early_stop and policy is not None:
         sets, early = _run_monitored(suite, evaluations, reference, policy, reporter)
     else:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from gate.report import Result
+    from gate.report.candidates import CandidatesResult
 
 
 class Reporter(Protocol):
@@ -22,6 +23,9 @@ class Reporter(Protocol):
     def result(self, result: Result) -> None:
         """Show the verdict. Called before any report file is written, so that a full disk cannot hide it."""
 
+    def candidates(self, result: CandidatesResult) -> None:
+        """Show the verdicts on several candidates; as `result`."""
+
 
 class SilentReporter:
     """Shows nothing: the default of the Python API."""
@@ -35,3 +39,6 @@ class SilentReporter:
 
     def result(self, result: Result) -> None:
         """Ignore the result."""
+
+    def candidates(self, result: CandidatesResult) -> None:
+        """Ignore the results."""

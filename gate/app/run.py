@@ -1,27 +1,26 @@
-"""`gate.run`: baseline, candidate, verdict, history and report files."""
+"""`gate.run` and `gate.run_candidates`: baseline, candidates, verdict, history and report files."""
 
 from __future__ import annotations
 
 import os
-import shlex
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
 
-from gate.app.evaluate import baseline_sets, candidate_sets
-from gate.app.models import locate_model
+from gate.app.judge import Answers
+from gate.app.models import LocatedModel, locate_model
 from gate.app.reporter import Reporter, SilentReporter
-from gate.app.suite import Suite, as_loaded, open_suite
-from gate.common.canonical import digest
+from gate.app.session import Reference, Session, answer_baseline, answer_candidate, judge_session, open_session
+from gate.app.suite import as_loaded
 from gate.common.files import write_text
-from gate.config import LoadedConfig
-from gate.decision import Decision, EarlyStopping, decide, spend
-from gate.engines import require_devices
-from gate.report import Result, build_result, render
-from gate.report.redact import redact, secrets_of
-from gate.samples import ModelSamples, Pairing, pair
-from gate.store import as_samples
-from gate.store.history import Record, open_history
+from gate.config import LoadedConfig, ModelSettings
+from gate.errors import ConfigError, GateError
+from gate.report import Result, render
+from gate.report.candidates import CandidatesResult, join_results
+from gate.report.candidates_forms import candidates_files
+from gate.report.redact import redact
+from gate.store.history import Record
 
 
 def run(
@@ -39,6 +38,7 @@ def run(
     Parameters
     ----------
     config : path or LoadedConfig, default "gate.yml"
+        With one `candidate`; `gate.run_candidates` judges several.
     force_baseline : bool, default False
         Evaluate the baseline even if it is cached.
     command : sequence of str, optional
@@ -64,82 +64,127 @@ def run(
     >>> result.verdict, result.exit_code  # doctest: +SKIP
     ('PASS', 0)
     """
-    started = time.monotonic()
-    reporter = reporter or SilentReporter()
     loaded = as_loaded(config)
-    settings = loaded.config
-    require_devices(settings)
-    suite = open_suite(loaded, reporter)
-    history, series = open_history(suite.store), _series(suite)
-    # both models are located before the first is evaluated: a misspelt candidate must not cost GPU time
-    baseline, candidate = (locate_model(loaded, model) for model in (settings.baseline, settings.candidate))
-    reference = baseline_sets(suite, baseline, reporter, force_baseline)
-    # read before the candidate is evaluated, so that a damaged set or history shows early
-    baseline_samples = as_samples(reference)
-    spends = settings.decision.alpha_spending is not None
-    if spends:
-        history.read(series)
-    evaluated = candidate_sets(suite, candidate, reporter, baseline=baseline, reference=reference, early_stop=True)
-    candidate_samples = as_samples(evaluated.sets)
-    with history.lock():
-        earlier = history.read(series) if spends else []
-        pairing, decision = _judge(suite, baseline_samples, candidate_samples, earlier, evaluated.early)
-        result = build_result(
-            decision,
-            pairing,
-            baseline_samples,
-            candidate_samples,
-            settings.decision,
-            settings.samples.seed,
-            [shlex.join(command or ["gate", "run", "--config", str(loaded.path)])],
-            time.monotonic() - started,
-        )
-        secrets = _secrets(loaded)
+    if loaded.config.candidate is None:
+        raise ConfigError(f"{loaded.path} has several candidates.", "Call gate.run_candidates.")
+    session = open_session(loaded, command, reporter or SilentReporter())
+    # located before the baseline is evaluated: a misspelt candidate must not cost GPU time
+    candidate = locate_model(loaded, loaded.config.candidate)
+    answers, _ = answer_candidate(session, candidate, answer_baseline(session, force_baseline))
+    with session.history.lock():
+        earlier = session.history.read(session.series) if session.spends else []
+        judged, results = judge_session(session, {"candidate": answers}, earlier)
+        result, pairing, secrets = results["candidate"], judged["candidate"].pairing, session.secrets
         shown = redact(result, secrets)
-        reporter.result(shown)
-        for form, name in settings.report.files.items():
-            write_text(loaded.folder / name, render(form, result, pairing, secrets))
-            reporter.message(f"wrote {loaded.folder / name}")
-        history.append(_record(result, series), after=len(earlier) if spends else None)
+        session.reporter.result(shown)
+        for form, name in loaded.config.report.files.items():
+            _write(session, loaded.folder / name, render(form, result, pairing, secrets))
+        session.history.append(_record(session, result), after=len(earlier) if session.spends else None)
     return shown
 
 
-def _judge(
-    suite: Suite,
-    baseline: ModelSamples,
-    candidate: ModelSamples,
-    earlier: Sequence[Record],
-    early: EarlyStopping | None,
-) -> tuple[Pairing, Decision]:
-    """Pair the samples, test, and decide by the policy of gate.yml and the earlier runs of its series."""
-    config = suite.loaded.config
-    stopped = early is not None and early.stopped  # advisory tasks come last and were then not evaluated
-    names = [task.name for task in suite.tasks if not stopped or task.name in candidate.tasks]
-    pairing = pair(baseline, candidate, names, allow_stopped=stopped)
-    roles = {task.name: task.role for task in config.tasks}
-    spending = spend(config.decision, [record.p_value for record in earlier])
-    decision = decide(pairing.tasks, config.decision, config.distance, roles, config.samples.seed, spending, early)
-    return pairing, decision
+def run_candidates(
+    config: LoadedConfig | str | os.PathLike[str] = "gate.yml",
+    *,
+    force_baseline: bool = False,
+    command: Sequence[str] | None = None,
+    reporter: Reporter | None = None,
+) -> CandidatesResult:
+    """Judge the candidates of a gate.yml against one evaluation of its baseline; what `gate run` does with several.
+
+    Parameters are those of `run`. decision.alpha limits the probability of any false FAIL of the tests among the
+    candidates. A candidate that cannot be evaluated does not stop the others: their verdicts and reports are complete,
+    the result names it with its error, and the exit code is 4. The same call then evaluates only the missing ones.
+
+    Returns
+    -------
+    CandidatesResult
+        `result["int8"]` is the `Result` of the candidate int8. Secrets of the environment are replaced by `***`.
+
+    Raises
+    ------
+    GateError
+        No verdict on any candidate is possible.
+
+    Examples
+    --------
+    >>> import gate
+    >>> result = gate.run_candidates("gate.yml")  # doctest: +SKIP
+    >>> result.verdict, result["int8"].verdict  # doctest: +SKIP
+    ('FAIL', 'PASS')
+    """
+    loaded = as_loaded(config)
+    session = open_session(loaded, command, reporter or SilentReporter())
+    models, errors = _locate(session, loaded.config.compared)
+    answers, markers = _answer(session, models, answer_baseline(session, force_baseline), errors)
+    with session.history.lock():
+        earlier = session.history.read(session.series) if session.spends else []
+        judged, results = judge_session(session, answers, earlier)
+        result = join_results(results, errors, [session.command], session.seconds)
+        secrets = session.secrets
+        shown = redact(result, secrets)
+        session.reporter.candidates(shown)
+        pairings = {name: one.pairing for name, one in judged.items()}
+        for path, text in candidates_files(loaded.config.report.files, result, pairings, secrets):
+            _write(session, loaded.folder / path, text)
+        identity = uuid4().hex[:16]
+        for number, (name, one) in enumerate(results.items()):
+            record = _record(session, one, name, identity)
+            session.history.append(record, after=len(earlier) + number if session.spends else None)
+    if not errors:
+        for marker in markers:
+            marker.unlink(missing_ok=True)
+    return shown
 
 
-def _secrets(loaded: LoadedConfig) -> list[str]:
-    """Return the values of secret-looking environment variables, and of the API keys that gate.yml names."""
-    config = loaded.config
-    keys = {config.engine_of(side).api_key_env for side in (config.baseline, config.candidate)}
-    return secrets_of(os.environ, *(os.environ.get(key) for key in keys if key is not None))
+def _locate(
+    session: Session, candidates: Mapping[str, ModelSettings]
+) -> tuple[dict[str, LocatedModel], dict[str, GateError]]:
+    """Locate all candidates before the first is evaluated, and say at once which ones are missing."""
+    models: dict[str, LocatedModel] = {}
+    errors: dict[str, GateError] = {}
+    for name, settings in candidates.items():
+        try:
+            models[name] = locate_model(session.suite.loaded, settings)
+        except GateError as error:
+            _note(session, errors, name, error)
+    if not models:
+        raise next(iter(errors.values()))
+    return models, errors
 
 
-def _series(suite: Suite) -> str:
-    """Identify a series of runs: the gating tasks and the policy, not the models."""
-    policy = suite.loaded.config.decision.model_dump(exclude={"draws", "power", "certify", "on_inconclusive"})
-    gating = sorted(task.fingerprint for task in suite.tasks if task.settings.role == "gating")
-    return digest([gating, policy])[:16]
+def _answer(
+    session: Session, models: Mapping[str, LocatedModel], reference: Reference, errors: dict[str, GateError]
+) -> tuple[dict[str, Answers], list[Path]]:
+    """Evaluate the candidates; add the errors of those that cannot be evaluated to `errors`."""
+    answers: dict[str, Answers] = {}
+    markers: list[Path] = []
+    for name, model in models.items():
+        try:
+            answers[name], marker = answer_candidate(session, model, reference, name)
+        except GateError as error:
+            _note(session, errors, name, error)
+        else:
+            markers.append(marker)
+    if not answers:
+        raise next(iter(errors.values()))
+    return answers, markers
 
 
-def _record(result: Result, series: str) -> Record:
+def _note(session: Session, errors: dict[str, GateError], name: str, error: GateError) -> None:
+    session.reporter.message(f"candidate {name} cannot be evaluated: {error}")
+    errors[name] = error
+
+
+def _write(session: Session, path: Path, text: str) -> None:
+    write_text(path, text)
+    session.reporter.message(f"wrote {path}")
+
+
+def _record(session: Session, result: Result, name: str | None = None, run_id: str | None = None) -> Record:
     return Record(
         time=datetime.now(UTC).isoformat(timespec="seconds"),
-        series=series,
+        series=session.series,
         verdict=result.verdict,
         p_value=result.p_value,
         alpha=result.alpha,
@@ -147,4 +192,6 @@ def _record(result: Result, series: str) -> Record:
         flip_rate=result.flip_rate,
         baseline=str(result.baseline["fingerprint"]),
         candidate=str(result.candidate["fingerprint"]),
+        name=name,
+        run=run_id,
     )

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
 from gate.cli import options
 
 if TYPE_CHECKING:
+    from gate.app.compare import CompareOptions
     from gate.report import Form
 
 _FORMS: tuple[Form, ...] = ("json", "markdown", "html", "junit")
@@ -73,7 +74,9 @@ def command(context: click.Context, /, baseline: Path, candidate: Path, quiet: b
     start_without_pandas()
     destinations = {form: options.pop(form) for form in _FORMS}
     # the other options have the names of the keyword arguments of `gate.compare`
-    result, pairing = compare_samples(baseline, candidate, command=_command_line(context), **options)
+    result, pairing = compare_samples(
+        baseline, {"candidate": candidate}, _command_line(context), cast("CompareOptions", options)
+    )["candidate"]
     secrets = secrets_of(os.environ)
     for form, destination in destinations.items():
         if destination is None:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
-from gate.config.decision import DecisionSettings, DistanceSettings
+from gate.config.decision import DecisionSettings, DistanceSettings, EarlyStop
 from gate.config.engine import EngineSettings
 from gate.config.models import CandidateSettings, ModelSettings
 from gate.config.report import ReportSettings
@@ -112,6 +112,12 @@ class GateConfig(Section):
     def models(self) -> dict[str, ModelSettings]:
         """The baseline and all candidates, by name."""
         return {"baseline": self.baseline, **self.compared}
+
+    @property
+    def early_stop(self) -> EarlyStop | None:
+        """How one candidate is stopped early; several share the level."""
+        policy = self.decision.early_stop
+        return policy and policy.model_copy(update={"alpha": policy.alpha / len(self.compared)})
 
     def engine_of(self, model: ModelSettings) -> EngineSettings:
         """Return the engine settings of a model: the top-level ones with the model's own."""

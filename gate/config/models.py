@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from gate.config.engine import EngineOverride
-from gate.config.section import Section
+from gate.config.section import CandidateName, Section
 
 
 class ModelSettings(Section):
@@ -33,8 +33,6 @@ class ModelSettings(Section):
 class CandidateSettings(ModelSettings):
     """One of several candidates: the settings of a model, and a name for reports, file names and the history."""
 
-    name: str = Field(
-        max_length=40,
-        pattern=r"^[A-Za-z0-9]+([._-][A-Za-z0-9]+)*$",
+    name: CandidateName = Field(
         description="Name in reports, file names and the history: letters and digits, separated by single . _ -",
     )

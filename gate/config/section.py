@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Proportion = Annotated[float, Field(ge=0.0, le=1.0)]
 OpenProportion = Annotated[float, Field(gt=0.0, lt=1.0)]
+CandidateName = Annotated[str, Field(max_length=40, pattern=r"^[A-Za-z0-9]+([._-][A-Za-z0-9]+)*$")]
+"""A name that is safe in file names and in every report."""
 
 
 class Section(BaseModel):

@@ -27,7 +27,7 @@ def examine(config: Path | None, environment: Mapping[str, str], scoring: bool =
     config : Path or None
         gate.yml; None checks the machine only.
     scoring : bool
-        Also load the candidate, downloading it if necessary, and check its scores.
+        Also load each candidate, downloading it if necessary, and check its scores.
     """
     torch, hub, missing = inspect_torch(), inspect_hub(), missing_packages()
     loaded, config_finding = _load(config)
@@ -44,7 +44,8 @@ def examine(config: Path | None, environment: Mapping[str, str], scoring: bool =
     yield examine_hub(hub, needed=from_hub)
     yield from models
     if scoring and loaded is not None and missing is None:
-        yield examine_scoring(loaded)
+        for settings in loaded.config.compared.values():
+            yield examine_scoring(loaded, settings)
     yield from examine_memory(weights, available_memory(), torch.memory if torch else ())
     yield examine_downloads(weights, hub.cache)
     if loaded is not None and "://" not in loaded.config.samples.store:

@@ -11,7 +11,6 @@ from gate.config import LoadedConfig, ModelSettings
 from gate.doctor.finding import Finding, size
 from gate.errors import GateError
 
-_WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf")
 _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
@@ -37,15 +36,15 @@ class Weights:
 
 
 def examine_models(loaded: LoadedConfig, readable: bool = True) -> tuple[list[Finding], list[Weights]]:
-    """Locate both models as `gate run` does, without downloading or hashing them.
+    """Locate all models as `gate run` does, without downloading or hashing them.
 
     Unless checkpoints are `readable`, because packages are missing, only served models are examined.
     """
     from gate.engines import locate
+    from gate.engines.files import weights_bytes
 
     findings, weights = [], []
-    for role in ("baseline", "candidate"):
-        settings: ModelSettings = getattr(loaded.config, role)
+    for role, settings in loaded.config.models.items():
         engine = loaded.config.engine_of(settings)
         if engine.kind != "transformers":
             findings.append(Finding(role, "ok", f"{settings.model}, served at {engine.base_url}."))
@@ -59,7 +58,7 @@ def examine_models(loaded: LoadedConfig, readable: bool = True) -> tuple[list[Fi
             findings.append(Finding(role, "problem", error.message, error.hint))
             continue
         if source.folder is not None:
-            stored = _stored_bytes(source.folder, settings)
+            stored = weights_bytes(source.folder, settings)
             text = f"{settings.model}, {size(stored)} of weights in {source.folder}."
             weights.append(Weights(role, engine.device, _loaded_bytes(stored, source.folder, settings)))
         else:
@@ -69,17 +68,6 @@ def examine_models(loaded: LoadedConfig, readable: bool = True) -> tuple[list[Fi
             weights.append(Weights(role, engine.device, total, True, missing))
         findings.append(Finding(role, "ok", text))
     return findings, weights
-
-
-def _stored_bytes(folder: Path, settings: ModelSettings) -> int:
-    """Return the size of the files that are loaded. Other formats in the folder do not count."""
-    if settings.gguf_file is not None:
-        return (folder / settings.gguf_file).stat().st_size
-    for suffix in _WEIGHTS:
-        files = [file for file in folder.iterdir() if file.suffix == suffix]
-        if files:
-            return sum(file.stat().st_size for file in files)
-    return 0
 
 
 def _loaded_bytes(stored: int, folder: Path, settings: ModelSettings) -> int | None:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from gate.config import LoadedConfig
+from gate.config import LoadedConfig, ModelSettings
 from gate.doctor.finding import Finding
 from gate.errors import GateError
 
 _NOTICEABLE = 1e-3  # nats; float32 stays far below, lower precision and dynamic quantisers do not
 
 
-def examine_scoring(loaded: LoadedConfig) -> Finding:
-    """Load the candidate and compare its scores with those of scoring one choice at a time.
+def examine_scoring(loaded: LoadedConfig, settings: ModelSettings) -> Finding:
+    """Load a candidate and compare its scores with those of scoring one choice at a time.
 
     A different choice is a warning, not a problem: in lower precision near ties depend on the batch, and both models
     are scored in the same way.
     """
-    settings = loaded.config.candidate
     engine = loaded.config.engine_of(settings)
     if engine.kind != "transformers":
         return Finding("scoring", "ok", f"{settings.model} is scored by its server; there is nothing to check.")

@@ -16,7 +16,7 @@ NO_GPU = (
 
 def local_engines(config: GateConfig) -> list[EngineSettings]:
     """Return the engine settings of the models whose weights this process loads."""
-    engines = [config.engine_of(model) for model in (config.baseline, config.candidate)]
+    engines = [config.engine_of(model) for model in config.models.values()]
     return [engine for engine in engines if engine.kind == "transformers" and engine.replicas == 1]
 
 

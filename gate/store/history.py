@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 
@@ -23,7 +24,7 @@ _ATTEMPTS = 20
 
 
 class Record(BaseModel):
-    """One run.
+    """One run, or one candidate of a run with several.
 
     Attributes
     ----------
@@ -31,6 +32,12 @@ class Record(BaseModel):
         Runs of one series test the same thing: same tasks, rule, margin and spending policy.
     alpha : float
         Level of the run's test.
+    p_value : float
+        Adjusted over the candidates of the run.
+    name : str or None
+        Name of the candidate where the run has several.
+    run : str or None
+        Equal for the candidates of one run; None for a run with one candidate.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -44,6 +51,21 @@ class Record(BaseModel):
     flip_rate: float
     baseline: str
     candidate: str
+    name: str | None = None
+    run: str | None = None
+
+
+def runs_of(records: Sequence[Record]) -> list[list[Record]]:
+    """Return the records of each run, oldest run first."""
+    runs: dict[object, list[Record]] = {}
+    for number, record in enumerate(records):
+        runs.setdefault(number if record.run is None else record.run, []).append(record)
+    return list(runs.values())
+
+
+def pvalues_of_runs(records: Sequence[Record]) -> list[float]:
+    """Return the p-value of each run, oldest first: that of "no candidate is worse", the smallest adjusted one."""
+    return [min(record.p_value for record in run) for run in runs_of(records)]
 
 
 def open_history(store: Store) -> LocalHistory | RemoteHistory:
@@ -96,7 +118,7 @@ class LocalHistory:
             size = self._path.stat().st_size if self._path.exists() else 0
             try:
                 with self._path.open("a", encoding="utf-8") as handle:
-                    handle.write(json.dumps(record.model_dump()) + "\n")
+                    handle.write(json.dumps(record.model_dump(exclude_none=True)) + "\n")
                     handle.flush()
                     os.fsync(handle.fileno())
             except OSError:
@@ -133,7 +155,8 @@ class RemoteHistory:
     def append(self, record: Record, after: int | None) -> None:
         """Append a run, if this process may write.
 
-        `after` is the number of earlier runs of the series that the run's level depends on; None if it depends on none.
+        `after` is the number of earlier records of the series that the run's level depends on; None if it depends on
+        none.
 
         Raises
         ------
@@ -142,7 +165,7 @@ class RemoteHistory:
         """
         if not self._may_write:
             return
-        content = record.model_dump_json().encode() + b"\n"
+        content = record.model_dump_json(exclude_none=True).encode() + b"\n"
         for _ in range(_ATTEMPTS):
             numbers = self._numbers(record.series)
             if after is not None and len(numbers) != after:

@@ -202,6 +202,7 @@ def as_samples(sets: Sequence[SampleSet]) -> ModelSamples:
                 "task_fingerprint": sample_set.manifest.task_fingerprint,
                 "created": sample_set.manifest.created,
                 "seconds": sample_set.manifest.timings.seconds,
+                "tokens": sample_set.manifest.timings.tokens_in + sample_set.manifest.timings.tokens_out,
                 "quantgate": sample_set.manifest.quantgate,
             }
             for sample_set in sets

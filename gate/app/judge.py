@@ -1,0 +1,87 @@
+"""Answers of the baseline and of one or several candidates to verdicts, without a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from gate.config import DecisionSettings, DistanceSettings
+from gate.decision import Decision, EarlyStopping, Spending
+from gate.decision.candidates import Entrant, decide_candidates
+from gate.decision.rows import Role
+from gate.samples import ModelSamples, Pairing, pair
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The answers of a candidate, and those of the baseline that they are compared with."""
+
+    baseline: ModelSamples
+    candidate: ModelSamples
+    early: EarlyStopping | None = None
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What decides: see `gate.decision.decide`."""
+
+    decision: DecisionSettings
+    distance: DistanceSettings
+    roles: Mapping[str, Role]
+    seed: int
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A candidate's answers paired with the baseline's, and the verdict on them."""
+
+    answers: Answers
+    pairing: Pairing
+    decision: Decision
+
+
+def judge(
+    answers: Mapping[str, Answers],
+    policy: Policy,
+    tasks: Sequence[str] | None = None,
+    *,
+    allow_partial: bool = False,
+    spending: Spending | None = None,
+    planned: int | None = None,
+) -> dict[str, Judged]:
+    """Pair the answers of each candidate with the baseline's, test, and decide over all candidates.
+
+    Parameters
+    ----------
+    answers : mapping of str to Answers
+        By candidate.
+    tasks : sequence of str, optional
+        Judge by these tasks. Default: all.
+    allow_partial : bool
+        Compare the items that both sides have.
+    spending, planned
+        See `gate.decision.candidates.decide_candidates`.
+
+    Raises
+    ------
+    SampleError, ConfigError
+        The two sides do not pair, or no task is gating.
+    """
+    pairings = {name: _pair(one, tasks, allow_partial) for name, one in answers.items()}
+    decisions = decide_candidates(
+        {name: Entrant(pairing.tasks, answers[name].early) for name, pairing in pairings.items()},
+        policy.decision,
+        distance=policy.distance,
+        roles=policy.roles,
+        seed=policy.seed,
+        spending=spending,
+        planned=planned,
+    )
+    return {name: Judged(answers[name], pairings[name], decision) for name, decision in decisions.items()}
+
+
+def _pair(answers: Answers, tasks: Sequence[str] | None, allow_partial: bool) -> Pairing:
+    stopped = answers.early is not None and answers.early.stopped
+    if tasks is not None and stopped:  # advisory tasks come last and were then not evaluated
+        tasks = [name for name in tasks if name in answers.candidate.tasks]
+    return pair(answers.baseline, answers.candidate, tasks, allow_partial, allow_stopped=stopped)

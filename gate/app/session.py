@@ -1,0 +1,151 @@
+"""The stages of a run: the models are located, the baseline's answers are read or made, each candidate answers."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gate.app.evaluate import baseline_sets, candidate_sets
+from gate.app.judge import Answers, Judged, Policy, judge
+from gate.app.models import LocatedModel, locate_model
+from gate.app.reporter import Reporter
+from gate.app.suite import Suite, open_suite
+from gate.common.canonical import digest
+from gate.config import LoadedConfig
+from gate.decision import spend
+from gate.engines import require_devices
+from gate.report import Result, build_result
+from gate.report.redact import secrets_of
+from gate.samples import ModelSamples
+from gate.store import SampleSet, as_samples
+from gate.store.history import LocalHistory, Record, RemoteHistory, open_history, pvalues_of_runs
+
+
+@dataclass(frozen=True)
+class Session:
+    """A run of a gate.yml: checked, with its store open and its baseline located."""
+
+    suite: Suite
+    history: LocalHistory | RemoteHistory
+    series: str
+    baseline: LocatedModel
+    reporter: Reporter
+    command: str
+    started: float
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self.started
+
+    @property
+    def spends(self) -> bool:
+        """Whether the level of the run depends on the earlier runs of its series."""
+        return self.suite.loaded.config.decision.alpha_spending is not None
+
+    @property
+    def secrets(self) -> list[str]:
+        """The values of secret-looking environment variables, and of the API keys that gate.yml names."""
+        config = self.suite.loaded.config
+        keys = {config.engine_of(model).api_key_env for model in config.models.values()}
+        return secrets_of(os.environ, *(os.environ.get(key) for key in keys if key is not None))
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The baseline's answers."""
+
+    sets: list[SampleSet]
+    samples: ModelSamples
+
+
+def open_session(loaded: LoadedConfig, command: Sequence[str] | None, reporter: Reporter) -> Session:
+    """Check the machine and gate.yml, open the store, and locate the baseline; nothing is evaluated."""
+    started = time.monotonic()
+    require_devices(loaded.config)
+    suite = open_suite(loaded, reporter)
+    return Session(
+        suite,
+        open_history(suite.store),
+        _series(suite),
+        locate_model(loaded, loaded.config.baseline),
+        reporter,
+        shlex.join(command or ["gate", "run", "--config", str(loaded.path)]),
+        started,
+    )
+
+
+def answer_baseline(session: Session, force: bool = False) -> Reference:
+    """Return the baseline's answers, from the store or evaluated now.
+
+    The answers and the history are read before a candidate is evaluated, so that damaged ones show early.
+    """
+    sets = baseline_sets(session.suite, session.baseline, session.reporter, force)
+    samples = as_samples(sets)
+    if session.spends:
+        session.history.read(session.series)
+    return Reference(sets, samples)
+
+
+def answer_candidate(
+    session: Session, model: LocatedModel, reference: Reference, name: str | None = None
+) -> tuple[Answers, Path]:
+    """Evaluate a candidate; return its answers, and the marker file of its evaluation (see `Evaluated`).
+
+    `name` is its name where there are several.
+    """
+    evaluated = candidate_sets(
+        session.suite,
+        model,
+        session.reporter,
+        baseline=session.baseline,
+        reference=reference.sets,
+        early_stop=True,
+        name=name,
+    )
+    return Answers(reference.samples, as_samples(evaluated.sets), evaluated.early), evaluated.marker
+
+
+def judge_session(
+    session: Session, answers: Mapping[str, Answers], earlier: Sequence[Record]
+) -> tuple[dict[str, Judged], dict[str, Result]]:
+    """Return the verdict on each candidate by the policy of gate.yml and the earlier runs of the series."""
+    config = session.suite.loaded.config
+    policy = Policy(
+        config.decision,
+        config.distance,
+        {task.name: task.role for task in config.tasks},
+        config.samples.seed,
+    )
+    judged = judge(
+        answers,
+        policy,
+        [task.name for task in session.suite.tasks],
+        spending=spend(config.decision, pvalues_of_runs(earlier)),
+        planned=len(config.compared),
+    )
+    results = {
+        name: build_result(
+            one.decision,
+            one.pairing,
+            one.answers.baseline,
+            one.answers.candidate,
+            config.decision,
+            config.samples.seed,
+            [session.command],
+            session.seconds,
+        )
+        for name, one in judged.items()
+    }
+    return judged, results
+
+
+def _series(suite: Suite) -> str:
+    """Identify a series of runs: the gating tasks and the policy, not the models."""
+    policy = suite.loaded.config.decision.model_dump(exclude={"draws", "power", "certify", "on_inconclusive"})
+    gating = sorted(task.fingerprint for task in suite.tasks if task.settings.role == "gating")
+    return digest([gating, policy])[:16]
