@@ -80,7 +80,8 @@ def curate(
     model = baseline if by is None else locate_model(loaded, ModelSettings(model=by, revision=None))
     if by is not None and model.identity.weights == baseline.identity.weights:
         raise ConfigError(
-            f"--by {by} has the weights of the baseline.", "Name a model that is neither the baseline nor the candidate."
+            f"--by {by} has the weights of the baseline.",
+            "Name a model that is neither the baseline nor the candidate.",
         )
     rule = Selection(
         "baseline" if by is None else "other",

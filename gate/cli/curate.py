@@ -55,9 +55,7 @@ def command(
 
     terminal = Terminal(quiet)
     table = Table("Task", "Items", "Kept", "Always right", "Always wrong", "File")
-    for curation in curate(
-        config_path, terminal, tasks=tasks, runs=runs, temperature=temperature, audit=audit, by=by
-    ):
+    for curation in curate(config_path, terminal, tasks=tasks, runs=runs, temperature=temperature, audit=audit, by=by):
         path = out / f"{curation.task}.json"
         write_text(path, curation.model_dump_json(indent=1) + "\n")
         counts = (curation.total, len(curation.kept), curation.always_right, curation.always_wrong)

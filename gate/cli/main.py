@@ -31,7 +31,7 @@ _COMMANDS = {
     "comment": "Post or update the pull-request comment for a result.json.",
     "fingerprint": "Print the cache key of the baseline.",
     "merge": "Merge the shards of a workflow matrix.",
-    "curate": "Keep the items that the baseline gets right sometimes but not always.",
+    "curate": "Keep the items that a model gets right sometimes but not always.",
     "history": "List past runs: drops, flips, p-values, alpha spent.",
     "doctor": "Check this machine: GPU, packages, memory, disk, network, token.",
     "action": "Entry point of the GitHub Action.",

@@ -72,7 +72,9 @@ class Selection:
         varies = 1.0 - right**self.runs - (1.0 - right) ** self.runs
         return self.draw(item_id) < max(varies, self.audit)
 
-    def probability_of_right(self, metric: str, logprobs: Sequence[float], choices: Sequence[str], target: int) -> float:
+    def probability_of_right(
+        self, metric: str, logprobs: Sequence[float], choices: Sequence[str], target: int
+    ) -> float:
         """Return the probability of the target if a choice is sampled in proportion to exp(score / temperature).
 
         The score is the choice's log-likelihood in nats. For `acc_norm` and `acc_bytes` it is divided by the choice's

@@ -49,11 +49,14 @@ class StoppingEvidence:
     regressions: int = 0
     improvements: int = 0
 
-    def update(self, baseline: FloatArray, candidate: FloatArray) -> StoppingEvidence:
-        """Return the evidence with the scores of further items; entry i of both arrays is the same item."""
+    def update(self, baseline: FloatArray, candidate: FloatArray, evaluated: int | None = None) -> StoppingEvidence:
+        """Return the evidence with the scores of further items; entry i of both arrays is the same item.
+
+        `evaluated` is the number of items evaluated for them, where not all count. Default: those in the arrays.
+        """
         return replace(
             self,
-            items=self.items + len(baseline),
+            items=self.items + (len(baseline) if evaluated is None else evaluated),
             regressions=self.regressions + int(np.count_nonzero(candidate < baseline)),
             improvements=self.improvements + int(np.count_nonzero(candidate > baseline)),
         )
@@ -121,7 +124,7 @@ def evaluate_monitored(
                     scores = mean_scores(counted_rows(task.name, task.metric, task.facets, table))
                     _require_binary(task, scores)
                     before = np.array([expected[index][item_id] for item_id in scores])
-                    evidence = evidence.update(before, np.array(list(scores.values())))
+                    evidence = evidence.update(before, np.array(list(scores.values())), len(look[index]))
             if evidence.stopped:
                 break
         return [_finish(steps, evidence.stopped) for steps in running], evidence
