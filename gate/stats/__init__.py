@@ -10,6 +10,7 @@ from gate.stats.closed import closed_evalues, closed_pvalues
 from gate.stats.combine import RULES, combine
 from gate.stats.evidence import Evidence
 from gate.stats.intervals import flip_rate_interval, tango_interval
+from gate.stats.links import Links, link
 from gate.stats.margin import margin_test, noninferiority
 from gate.stats.mcnemar import mcnemar_exact, mcnemar_midp
 from gate.stats.multiplicity import can_reject, holm
@@ -38,6 +39,7 @@ __all__ = [
     "ConfidenceInterval",
     "Evidence",
     "ExcessFlipsResult",
+    "Links",
     "MarginTestResult",
     "McNemarResult",
     "OmnibusResult",
@@ -57,6 +59,7 @@ __all__ = [
     "fisher",
     "flip_rate_interval",
     "holm",
+    "link",
     "log_e_value",
     "lord_levels",
     "margin_test",

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gate.stats import _margin_rules, _omnibus, _validate
+from gate.stats import _linked, _margin_rules, _omnibus, _validate
 from gate.stats._rules import Tasks
 from gate.stats._validate import RNG
 from gate.stats.evidence import Evidence
+from gate.stats.links import Links
 from gate.stats.multiplicity import holm
 from gate.stats.results import AggregateResult, CombinedResult, OmnibusResult, Rule
 
@@ -23,6 +24,7 @@ def combine(
     n_resamples: int = 1_000_000,
     rng: RNG = None,
     alpha: float | None = None,
+    links: Links | None = None,
 ) -> CombinedResult:
     """Test whether any task has dropped, over binary and other tasks together.
 
@@ -36,6 +38,9 @@ def combine(
         Tolerated drop of every task, or one per task, in score units (a proportion for binary tasks).
     n_resamples, rng, alpha
         As for `omnibus`.
+    links : Links, optional
+        From `link`, where clusters have items in several tasks: their signs are then drawn once for all tasks, at
+        most 200,000 times, and `alpha` has no effect. Without it, tasks are independent.
 
     Returns
     -------
@@ -94,7 +99,9 @@ def combine(
     _validate.at_least("n_resamples", n_resamples, 1)
     seed = _validate.seed(rng)
     pvalues = np.array([e.pvalue_at(own) for e, own in zip(evidences, margins, strict=True)])
-    if any(margins):
+    if links is not None:
+        pooled, largest, fisher, omnibus = _linked.aggregates(evidences, links, margins, pvalues, n_resamples, seed)
+    elif any(margins):
         pooled, largest, fisher, omnibus = _margin_rules.aggregates(evidences, margins, pvalues, n_resamples, seed)
     else:
         tasks = Tasks.of(evidences)
@@ -121,6 +128,7 @@ def combine(
         fisher=fisher,
         omnibus=omnibus,
         holm=smallest,
+        linked=links is not None,
     )
 
 

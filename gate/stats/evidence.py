@@ -199,6 +199,11 @@ class Evidence:
         return max(self.pvalue, _tango.upper_pvalue(*self.margin_score(margin)))
 
     @property
+    def scale(self) -> float:
+        """Score units in one unit of `statistic`."""
+        return self._scale
+
+    @property
     def total(self) -> float:
         """Sum of the differences in the score's own units."""
         return self.statistic * self._scale

@@ -167,6 +167,8 @@ class CombinedResult:
         The smallest of the three, under one error rate.
     holm : AggregateResult
         Smallest raw and smallest Holm-adjusted p-value.
+    linked : bool
+        Whether tasks share clusters, so that they are dependent.
     """
 
     rule: Rule
@@ -180,6 +182,7 @@ class CombinedResult:
     fisher: AggregateResult
     omnibus: OmnibusResult
     holm: AggregateResult
+    linked: bool = False
 
 
 def unwrap(array: NDArray[Any]) -> Any:
