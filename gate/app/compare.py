@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Unpack
+from dataclasses import replace
+from typing import TYPE_CHECKING, Unpack
 
-from gate.app.judge import Answers, Policy, judge
-from gate.app.policy import DecisionKeywords, decision_settings
+from gate.app.file_policy import file_policy
+from gate.app.judge import Answers, judge
+from gate.app.policy import DecisionKeywords
 from gate.app.samples import load_samples
-from gate.config import DistanceSettings
 from gate.errors import ConfigError
 from gate.report import Result, build_result
 from gate.report.candidates import CandidatesResult, join_results
 from gate.samples import ModelSamples, Pairing
+
+if TYPE_CHECKING:
+    from gate.config import LoadedConfig
 
 Samples = str | os.PathLike[str] | ModelSamples
 
@@ -21,12 +25,13 @@ Samples = str | os.PathLike[str] | ModelSamples
 class CompareOptions(DecisionKeywords, total=False):
     """Keyword arguments of `compare`."""
 
+    config: LoadedConfig | str | os.PathLike[str] | None
     metric: str | None
     filter_name: str | None
     tasks: Sequence[str]
     advisory: Sequence[str]
     allow_partial: bool
-    seed: int
+    seed: int | None
     max_flip_rate: float | None
     max_kl: float | None
 
@@ -40,6 +45,10 @@ def compare(baseline: Samples, candidate: Samples, **options: Unpack[CompareOpti
         See `load_samples` for the formats.
     **options
         Any of the following.
+    config : path or LoadedConfig, optional
+        A gate.yml whose policy is applied: its `decision`, `distance` and `samples.seed`, and the role and the policy of
+        each task. Its tasks are compared, and its models are ignored. Arguments that are given replace its keys.
+        `alpha_spending` and `early_stop` do not apply to files.
     metric, filter_name : str, optional
         Metric and filter to compare if the files have several.
     tasks : sequence of str
@@ -48,7 +57,7 @@ def compare(baseline: Samples, candidate: Samples, **options: Unpack[CompareOpti
         Report these tasks, but do not judge by them.
     allow_partial : bool, default False
         Compare the items that both sides have, and say what is left out. By default a missing item is an error.
-    seed : int, default 0
+    seed : int, optional
         Of the Monte Carlo draws.
     max_flip_rate : float, optional
         FAIL if a larger proportion of items flips.
@@ -132,11 +141,14 @@ def compare_samples(
     """Return the result of each candidate and the paired samples behind it; `command` reproduces the results."""
     metric, filter_name = options.pop("metric", None), options.pop("filter_name", None)
     tasks, advisory = options.pop("tasks", ()), options.pop("advisory", ())
-    allow_partial, seed = options.pop("allow_partial", False), options.pop("seed", 0)
-    distance = DistanceSettings(
-        max_flip_rate=options.pop("max_flip_rate", None), max_kl=options.pop("max_kl", None)
-    )
-    settings = decision_settings(options)
+    allow_partial, seed = options.pop("allow_partial", False), options.pop("seed", None)
+    distance = {"max_flip_rate": options.pop("max_flip_rate", None), "max_kl": options.pop("max_kl", None)}
+    config = options.pop("config", None)
+    loaded = None
+    if config is not None:
+        from gate.app.suite import as_loaded  # loads the sections of models and tasks
+
+        loaded = as_loaded(config)
     if not candidates:
         raise ConfigError("there is no candidate to compare with the baseline.")
 
@@ -145,17 +157,32 @@ def compare_samples(
 
     reference = read(baseline)
     answers = {name: Answers(reference, read(candidate)) for name, candidate in candidates.items()}
-    known = {*reference.tasks, *(name for one in answers.values() for name in one.candidate.tasks)}
-    unknown = sorted({*tasks, *advisory} - known)
-    if unknown:
-        raise ConfigError(
-            f"no such task in the files: {', '.join(unknown)}; they have: {', '.join(sorted(reference.tasks))}."
-        )
-    policy = Policy(settings, distance, dict.fromkeys(advisory, "advisory"), seed)
-    judged = judge(answers, policy, list(tasks) or None, allow_partial=allow_partial)
+    available = dict.fromkeys([*reference.tasks, *(name for one in answers.values() for name in one.candidate.tasks)])
+    files = file_policy(
+        loaded,
+        options,
+        distance,
+        tasks=tasks,
+        advisory=advisory,
+        seed=seed,
+        available=list(available),
+        allow_partial=allow_partial,
+    )
+    policy = files.policy
+    judged = judge(answers, policy, files.names, allow_partial=allow_partial)
     commands = [] if command is None else [command]
     results = {}
     for name, one in judged.items():
-        result = build_result(one.decision, one.pairing, reference, one.answers.candidate, settings, seed, commands)
-        results[name] = result, one.pairing
+        pairing = replace(one.pairing, notes=(*files.notes, *one.pairing.notes))
+        result = build_result(
+            one.decision,
+            pairing,
+            reference,
+            one.answers.candidate,
+            policy.decision,
+            policy.seed,
+            commands,
+            policies=policy.tasks,
+        )
+        results[name] = result, pairing
     return results

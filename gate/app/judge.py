@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from gate.config import DecisionSettings, DistanceSettings
+from gate.config import DecisionSettings, DistanceSettings, TaskPolicy
 from gate.decision import Decision, EarlyStopping, Spending
 from gate.decision.candidates import Entrant, decide_candidates
 from gate.decision.rows import Role
@@ -29,6 +29,7 @@ class Policy:
     distance: DistanceSettings
     roles: Mapping[str, Role]
     seed: int
+    tasks: Mapping[str, TaskPolicy] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ def judge(
         seed=policy.seed,
         spending=spending,
         planned=planned,
+        policies=policy.tasks,
     )
     return {name: Judged(answers[name], pairings[name], decision) for name, decision in decisions.items()}
 

@@ -120,6 +120,7 @@ def judge_session(
         config.distance,
         {task.name: task.role for task in config.tasks},
         config.samples.seed,
+        {task.name: task for task in config.tasks},
     )
     judged = judge(
         answers,
@@ -138,6 +139,7 @@ def judge_session(
             config.samples.seed,
             [session.command],
             session.seconds,
+            policies={task.name: task for task in config.tasks},
         )
         for name, one in judged.items()
     }
@@ -148,4 +150,5 @@ def _series(suite: Suite) -> str:
     """Identify a series of runs: the gating tasks and the policy, not the models."""
     policy = suite.loaded.config.decision.model_dump(exclude={"draws", "power", "certify", "on_inconclusive"})
     gating = sorted(task.fingerprint for task in suite.tasks if task.settings.role == "gating")
-    return digest([gating, policy])[:16]
+    margins = {task.name: task.settings.margin for task in suite.tasks if task.settings.margin is not None}
+    return digest([gating, policy, *([margins] if margins else [])])[:16]

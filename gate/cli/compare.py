@@ -21,6 +21,13 @@ _FORMS: tuple[Form, ...] = ("json", "markdown", "html", "junit")
 @click.command()
 @click.argument("baseline", type=click.Path(path_type=Path))
 @click.argument("candidate", type=click.Path(path_type=Path))
+@click.option(
+    "-c",
+    "--config",
+    type=click.Path(path_type=Path),
+    help="Apply the policy of this gate.yml: its decision, distance and samples.seed, and the role and policy of each "
+    "task. Options that are set replace its keys.",
+)
 @click.option("--metric", help="Metric to compare if the files have several.")
 @click.option("--filter", "filter_name", help="Filter to compare if LM Evaluation Harness files have several.")
 @click.option("--task", "tasks", multiple=True, help="Compare only this task; may be repeated.")
@@ -73,7 +80,8 @@ def command(context: click.Context, /, baseline: Path, candidate: Path, quiet: b
 
     start_without_pandas()
     destinations = {form: options.pop(form) for form in _FORMS}
-    # the other options have the names of the keyword arguments of `gate.compare`
+    # the other options have the names of the keyword arguments of `gate.compare`, which has the same defaults
+    options = {name: value for name, value in options.items() if _is_set(context, name)}
     result, pairing = compare_samples(
         baseline, {"candidate": candidate}, _command_line(context), cast("CompareOptions", options)
     )["candidate"]
@@ -98,7 +106,12 @@ def _command_line(context: click.Context) -> str:
         value = context.params[parameter.name or ""]
         if isinstance(parameter, click.Argument):
             words.append(str(value))
-        elif parameter.name not in (*_FORMS, "quiet") and value not in (None, (), False, parameter.default):
+        elif parameter.name not in (*_FORMS, "quiet") and _is_set(context, parameter.name or ""):
             for entry in value if isinstance(value, tuple) else (value,):
                 words += [parameter.opts[-1]] + ([] if value is True else [str(entry)])
     return shlex.join(words)
+
+
+def _is_set(context: click.Context, name: str) -> bool:
+    """Return whether an option was given, rather than left at its default."""
+    return context.get_parameter_source(name) not in (None, click.core.ParameterSource.DEFAULT)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from gate.config import DecisionSettings, DistanceSettings
+from gate.config import DecisionSettings, DistanceSettings, TaskPolicy
 from gate.decision.decide import Tested, conclude, run_tests
 from gate.decision.result import Adjustment, Decision, EarlyStopping, Spending
 from gate.decision.rows import Role
@@ -29,6 +29,7 @@ def decide_candidates(
     seed: int = 0,
     spending: Spending | None = None,
     planned: int | None = None,
+    policies: Mapping[str, TaskPolicy] | None = None,
 ) -> dict[str, Decision]:
     """Judge several candidates, so that alpha limits the probability of any false FAIL of the tests among them.
 
@@ -36,7 +37,7 @@ def decide_candidates(
     ----------
     entrants : mapping of str to Entrant
         The candidates by name. One alone is judged as by `decide`.
-    settings, distance, roles, seed, spending
+    settings, distance, roles, seed, spending, policies
         As for `decide`; the level of `spending` is that of the run, for all candidates together.
     planned : int, optional
         Candidates that share the level for stopping early, if some were not evaluated.
@@ -56,6 +57,7 @@ def decide_candidates(
             spending=spending,
             early=entrant.early,
             candidates=share,
+            policies=policies,
         )
         for name, entrant in entrants.items()
     }

@@ -53,8 +53,11 @@ def render_statement(result: Result, secrets: Sequence[str] = ()) -> str:
     passed = [task.task for task in result.tasks if task.task not in {*failed, *warned}]
     outcome = "FAILED" if result.blocks else _OUTCOMES[result.verdict]
     {"PASSED": passed, "WARNED": warned, "FAILED": failed}[outcome].append("decision")
-    policy = result.provenance.get("decision")
-    policy_digest = _sha256(json.dumps(policy, sort_keys=True))
+    keys = ("decision", "tasks")
+    policy = {key: result.provenance[key] for key in keys if key in result.provenance}
+    # without policies of single tasks, the digest is that of the decision's settings alone, as in earlier versions
+    hashed = policy if "tasks" in policy else policy.get("decision")
+    policy_digest = _sha256(json.dumps(hashed, sort_keys=True))
     quantgate = result.provenance.get("quantgate")
     numbers = {
         "verdict": result.verdict,
@@ -71,7 +74,7 @@ def render_statement(result: Result, secrets: Sequence[str] = ()) -> str:
             "configuration": [
                 _model("baseline", result.baseline),
                 *_tasks(result),
-                _resource("policy", policy_digest, {"decision": policy, "quantgate": quantgate}),
+                _resource("policy", policy_digest, {**policy, "quantgate": quantgate}),
                 _resource("gate-result.json", _sha256(to_json(redact(result, secrets))), numbers),
             ],
             "passedTests": passed,

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, JsonValue, ValidationError
 
 from gate import __version__
-from gate.config import DecisionSettings
+from gate.config import DecisionSettings, TaskPolicy
 from gate.decision import Decision
 from gate.errors import SampleError
 from gate.report.flips import Flip, worst_flips
@@ -90,6 +90,7 @@ def build_result(
     seed: int,
     commands: Sequence[str],
     seconds: float | None = None,
+    policies: Mapping[str, TaskPolicy] | None = None,
 ) -> Result:
     """Combine a decision with its provenance.
 
@@ -103,6 +104,8 @@ def build_result(
         Command lines that reproduce the decision, in order.
     seconds : float, optional
         Duration of the run.
+    policies : mapping of str to TaskPolicy, optional
+        What is required of single tasks.
     """
     notes = list(pairing.notes)
     for name, samples in baseline.tasks.items():
@@ -114,6 +117,7 @@ def build_result(
             notes.append(
                 f"{fact.removeprefix('loaded_')}: {a} for the baseline, {b} for the candidate; this adds noise."
             )
+    required = {name: keys for name, policy in (policies or {}).items() if (keys := _policy(policy))}
     return Result(
         **dict(decision),
         baseline=_about(baseline),
@@ -126,8 +130,15 @@ def build_result(
             "seed": seed,
             "reproduce": list(commands),
             **({} if seconds is None else {"seconds": seconds}),
+            **({"tasks": required} if required else {}),
         },
     )
+
+
+def _policy(policy: TaskPolicy) -> dict[str, JsonValue]:
+    """Return what a task requires, without the keys that are not set."""
+    keys = {key: getattr(policy, key) for key in TaskPolicy.model_fields}
+    return {key: value for key, value in keys.items() if value is not None}
 
 
 def _about(samples: ModelSamples) -> dict[str, JsonValue]:
