@@ -354,12 +354,14 @@ def test_a_misspelt_key_always_suggests_the_right_one(case: tuple[tuple[str, ...
     data = yaml.safe_load(GOOD)
     section = data
     for part in path:
-        section = section.setdefault(part, {})
+        section = section.setdefault(part, [{}] if part == "candidates" else {})
         section = section[0] if isinstance(section, list) else section
     section[wrong] = None
     lines = [line for line in problem(yaml.safe_dump(data)).splitlines() if "unknown key" in line]
     assert len(lines) == 1
-    assert lines[0].endswith(f"{wrong}: unknown key; did you mean {key}?")
+    suggested = re.fullmatch(rf".*{wrong}: unknown key; did you mean (.*)\?", lines[0])[1]
+    # `candidatse` is as near to one as to the other
+    assert suggested == key or {suggested, key} == {"candidate", "candidates"}
     assert re.match(r"gate\.yml:\d+: ", lines[0])
 
 
@@ -369,3 +371,41 @@ def test_the_misspellings_above_cover_every_section() -> None:
         ("distance",), ("report",),
     }  # fmt: skip
     assert set(SECTIONS[("decision",)]) == set(DecisionSettings.model_fields)
+
+
+NAMED = """\
+candidates:
+  - {name: int8, model: ./out/int8}
+  - {name: fp8-kv, model: ./out/fp8, engine: {max_batch_tokens: 384}}
+"""
+SEVERAL = GOOD.replace("candidate: {model: ./out/llama-3.1-8b-awq}\n", NAMED)
+
+
+def test_several_candidates_have_names_and_share_the_level_of_early_stopping() -> None:
+    config = parse(SEVERAL + "decision: {early_stop: {alpha: 0.01}}\n")
+    assert config.candidate is None
+    assert {name: model.model for name, model in config.compared.items()} == {
+        "int8": "./out/int8",
+        "fp8-kv": "./out/fp8",
+    }
+    assert list(config.models) == ["baseline", "int8", "fp8-kv"]
+    assert config.engine_of(config.compared["fp8-kv"]).max_batch_tokens == 384
+    assert config.early_stop.alpha == 0.005
+    assert list(parse(GOOD).compared) == ["candidate"]
+    assert parse(GOOD).early_stop is None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (GOOD + NAMED, "name one candidate (`candidate`) or several (`candidates`); found both"),
+        (GOOD.replace("candidate: {model: ./out/llama-3.1-8b-awq}\n", ""), "(`candidates`); found neither"),
+        (SEVERAL.replace("fp8-kv", "INT8"), "names of candidates must be unique; used more than once: INT8, int8"),
+        (SEVERAL.replace("fp8-kv", "baseline"), "a candidate cannot have the name `baseline`"),
+        (SEVERAL.replace("fp8-kv", "../fp8"), "gate.yml:5: candidates.1.name: String should match pattern"),
+        (SEVERAL.replace("name: int8, ", ""), "gate.yml:4: candidates.0.name: this key is required."),
+        (SEVERAL.replace("model: ./out/fp8", "model: ./out/fp8, gguf: x"), "did you mean gguf_file?"),
+    ],
+)
+def test_candidates_that_cannot_be_told_apart_are_refused(text: str, message: str) -> None:
+    assert message in problem(text)
