@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from gate.config.section import OpenProportion, Proportion, Section
 
@@ -35,3 +35,22 @@ class TaskPolicy(Section):
     max_kl: Annotated[float, Field(ge=0.0)] | None = Field(
         None, description="FAIL if the mean KL divergence of this task is larger (nats). A limit, not a test."
     )
+    chance: Proportion | None = Field(
+        None,
+        description="Score of a model that knows nothing (proportion). A gating task whose baseline is not better than "
+        "that cannot show a loss: INCONCLUSIVE. Default: one divided by the number of choices; 0 without choices.",
+    )
+    scale: Annotated[list[Annotated[float, Field(allow_inf_nan=False)]], Field(min_length=2, max_length=2)] | None = (
+        Field(
+            None,
+            description="Lowest and highest possible score, e.g. [0, 100]. Scores are converted to proportions of this "
+            "range, in which margins, bounds and reports are then meant. Needed for a margin or a bound on scores "
+            "outside of 0 to 1.",
+        )
+    )
+
+    @model_validator(mode="after")
+    def _rising(self) -> TaskPolicy:
+        if self.scale is not None and not self.scale[0] < self.scale[1]:
+            raise ValueError(f"scale must be [lowest, highest] with lowest < highest; found {self.scale}")
+        return self

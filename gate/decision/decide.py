@@ -9,16 +9,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from gate.config import DecisionSettings, DistanceSettings, TaskPolicy
+from gate.decision import validity
+from gate.decision.aggregate import aggregate_of
+from gate.decision.dependence import joined, links_of
 from gate.decision.reasons import reasons
-from gate.decision.requirements import over_limit, prove, with_policy
+from gate.decision.requirements import all_proven, over_limit, prove, with_policy
 from gate.decision.result import (
     Adjustment,
-    Aggregate,
-    AggregatePValue,
     Certification,
     Decision,
     EarlyStopping,
-    OmnibusPValue,
     Sensitivity,
     Spending,
     TaskResult,
@@ -119,6 +119,7 @@ def run_tests(
 ) -> Tested:
     """Test a candidate; parameters and errors as for `decide`. `candidates` share the level for stopping early."""
     policy, roles, policies = settings, roles or {}, policies or {}
+    pairs = joined(pairs, roles, settings, policies)
     judged = [
         Judged(pair, roles.get(pair.task, "gating"), evidence_of(pair, seed), policies.get(pair.task, NO_POLICY))
         for pair in pairs
@@ -126,6 +127,7 @@ def run_tests(
     gating = [task for task in judged if task.role == "gating"]
     if not gating:
         raise ConfigError("no gating task to judge by.", "At least one task must have role: gating.")
+    validity.refuse_unknown_units(judged, settings)
     certification = prove(gating, settings, early is not None and early.stopped)
     if spending is not None:
         settings = settings.model_copy(update={"alpha": spending.level})
@@ -138,6 +140,7 @@ def run_tests(
         n_resamples=settings.draws,
         rng=seed,
         alpha=settings.alpha,
+        links=links_of(gating, seed),
     )
     # 1/e is a p-value whenever the run stops (Ville's inequality); the tests' own p-values are not
     p_value = math.exp(-early.log_e_value) if early is not None and early.stopped else combined.pvalue
@@ -160,14 +163,18 @@ def conclude(
     gating_rows = [row for row in rows if row.role == "gating"]
     exceeded = over_limit(gating_rows, distance or DistanceSettings())
     rows = with_verdicts(rows, gating, combined, settings.alpha, early, p_value, rejected, seed)
+    findings = validity.findings(tested.judged, tested.policy, settings.alpha)
+    blocking = [finding for finding in findings if finding.blocks]
+    rows, certification = validity.without_proofs(rows, certification, blocking)
+    gating_rows = [row for row in rows if row.role == "gating"]
     verdict: Verdict = "PASS"
     if rejected or exceeded:
         verdict = "FAIL"
-    elif any(not proof.certified for proof in (certification, *(row.certification for row in gating_rows)) if proof):
+    elif blocking or not all_proven(certification, gating_rows):
         verdict = "INCONCLUSIVE"
     decision = Decision(
         verdict=verdict,
-        exit_code=_exit_code(verdict, settings),
+        exit_code=_exit_code(verdict, settings, bool(blocking)),
         rule=settings.rule,
         alpha=settings.alpha,
         margin=settings.margin,
@@ -178,10 +185,13 @@ def conclude(
         adjustment=adjustment,
         certification=certification,
         sensitivity=_sensitivity(gating, gating_rows, settings, seed),
+        bound_confidence=None if stopped else 1.0 - tested.policy.alpha,
         tasks=rows,
-        aggregate=_aggregate(combined),
+        aggregate=aggregate_of(combined),
+        validity=findings,
     )
-    return decision.model_copy(update={"reasons": reasons(decision, exceeded)})
+    why = [finding.message for finding in blocking] if verdict == "INCONCLUSIVE" else []
+    return decision.model_copy(update={"reasons": why or reasons(decision, exceeded)})
 
 
 def _rows(
@@ -213,21 +223,6 @@ def _advisory_row(task: Judged, settings: DecisionSettings) -> TaskResult:
     return task_row(task, settings, task.evidence.pvalue_at(task.margin(settings)), None, bool(rejects))
 
 
-def _aggregate(combined: CombinedResult) -> Aggregate:
-    return Aggregate(
-        pooled=AggregatePValue(p=combined.pooled.pvalue),
-        max=AggregatePValue(p=combined.max_drop.pvalue),
-        fisher=AggregatePValue(p=combined.fisher.pvalue),
-        holm=AggregatePValue(p=combined.holm.pvalue),
-        omnibus=OmnibusPValue(
-            p=combined.omnibus.pvalue,
-            draws=combined.omnibus.n_resamples,
-            p_low=combined.omnibus.pvalue_ci.low,
-            p_high=combined.omnibus.pvalue_ci.high,
-        ),
-    )
-
-
 def _sensitivity(
     gating: Sequence[Judged], rows: Sequence[TaskResult], settings: DecisionSettings, seed: int
 ) -> Sensitivity:
@@ -246,7 +241,8 @@ def _sensitivity(
     )
 
 
-def _exit_code(verdict: Verdict, settings: DecisionSettings) -> int:
-    if verdict == "INCONCLUSIVE" and settings.on_inconclusive == "pass":
+def _exit_code(verdict: Verdict, settings: DecisionSettings, invalid: bool) -> int:
+    """Return the exit code. `on_inconclusive` is about missing proofs: a run that could not show a loss never passes."""
+    if verdict == "INCONCLUSIVE" and settings.on_inconclusive == "pass" and not invalid:
         return int(ExitCode.PASS)
     return int(ExitCode[verdict])

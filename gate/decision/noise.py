@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from gate.config import DecisionSettings
-from gate.decision.result import ResultSection
+from gate.decision.section import ResultSection
 from gate.decision.rows import Role, evidence_of
 from gate.samples import PairedTask
 from gate.samples.noise import divergences

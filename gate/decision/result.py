@@ -5,7 +5,11 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from gate.decision.aggregate import Aggregate
+from gate.decision.finding import Finding
+from gate.decision.section import ResultSection
 
 Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 TestName = Literal[
@@ -14,13 +18,7 @@ TestName = Literal[
     "Tango score at the margin",
     "score test on the differences at the margin",
 ]
-
-
-class ResultSection(BaseModel):
-    """Base of every section of result.json: frozen, unknown keys refused."""
-
-    # defer_build: a command builds only the validators that it uses
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, defer_build=True)
+Unit = Literal["proportion", "score"]
 
 
 class Recovery(ResultSection):
@@ -64,6 +62,9 @@ class TaskResult(ResultSection):
         None,
         description="Whether items are independent; false where they are clustered, null in results of old versions.",
     )
+    unit: Unit = Field(
+        "proportion", description="proportion: scores from 0 to 1. score: the metric's own unit, of unknown range."
+    )
     test: TestName
     p_exact: float = Field(description="One-sided p-value of `test`.")
     p_mid: float | None = Field(description="McNemar's mid-p; reported only, never decides.")
@@ -93,8 +94,8 @@ class TaskResult(ResultSection):
     )
     drop_bound: float | None = Field(
         None,
-        description="Upper bound of the drop at level alpha / (number of gating tasks): with confidence 1 - alpha, no "
-        "gating task has dropped by more than its bound. Null for advisory tasks.",
+        description="Upper bound of the drop at level decision.alpha / (number of gating tasks), so that all bounds hold "
+        "together with confidence 1 - decision.alpha. Null for advisory tasks and after an early stop.",
     )
     certification: Certification | None = Field(
         None, description="Non-inferiority test of this task alone, where the task sets `certify`."
@@ -104,6 +105,11 @@ class TaskResult(ResultSection):
     subtasks: list[TaskResult] = Field(
         default_factory=list, description="The subtasks of a group, each tested alone; they never decide."
     )
+
+    @property
+    def exceeds_limit(self) -> bool:
+        """Whether an observed value is beyond a limit that the task sets, and the task counts towards the verdict."""
+        return self.role == "gating" and any(limit.exceeded for limit in self.limits)
 
     @property
     def tested_by_counts(self) -> bool:
@@ -118,35 +124,6 @@ class TaskResult(ResultSection):
         if self.independent is None and self.test == "Tango score at the margin":
             return "score test at the margin"  # an old version, see `tested_by_counts`
         return f"{self.test} (clustered items)" if self.independent is False else self.test
-
-
-class AggregatePValue(ResultSection):
-    """P-value of one aggregate over the gating tasks."""
-
-    p: float
-
-
-class OmnibusPValue(AggregatePValue):
-    """P-value of the omnibus rule, and its precision."""
-
-    draws: int = Field(description="Monte-Carlo draws; 0 where all outcomes were enumerated.")
-    p_low: float
-    p_high: float
-
-    @property
-    def p_is_bound(self) -> bool:
-        """Whether `p` is an upper bound: no draw was as extreme as the data."""
-        return self.draws > 0 and self.p * (self.draws + 1) < 1.5
-
-
-class Aggregate(ResultSection):
-    """The p-values of all aggregates; `Decision.rule` names the one that decides."""
-
-    pooled: AggregatePValue
-    max: AggregatePValue
-    fisher: AggregatePValue
-    holm: AggregatePValue
-    omnibus: OmnibusPValue
 
 
 class Certification(ResultSection):
@@ -225,8 +202,19 @@ class Decision(ResultSection):
     adjustment: Adjustment | None = Field(None, description="Where the candidate is one of several.")
     certification: Certification | None
     sensitivity: Sensitivity
+    bound_confidence: float | None = Field(
+        None, description="Confidence with which the `drop_bound` of all gating tasks hold together: 1 - decision.alpha."
+    )
     tasks: list[TaskResult]
     aggregate: Aggregate
+    validity: list[Finding] = Field(
+        default_factory=list, description="What makes the evaluation itself doubtful; reports show it first."
+    )
+
+    @property
+    def warnings(self) -> list[Finding]:
+        """The findings that are not among the reasons of the verdict."""
+        return [finding for finding in self.validity if finding.message not in self.reasons]
 
     @property
     def gating(self) -> list[TaskResult]:
@@ -256,6 +244,12 @@ class Decision(ResultSection):
     def has_margin(self) -> bool:
         """Whether a gating task has a tolerated drop above 0."""
         return any(self.margin_of(task) > 0 for task in self.gating)
+
+    @property
+    def common_margin(self) -> float | None:
+        """The tolerated drop of the gating tasks; None where it is not the same for all."""
+        margins = {self.margin_of(task) for task in self.gating}
+        return margins.pop() if len(margins) == 1 else None
 
     def task_fails(self, task: TaskResult) -> bool:
         """Return whether a task fails by itself: closed testing, so that no task fails unless the decision does.

@@ -32,7 +32,10 @@ class Judged:
 
     def margin(self, settings: DecisionSettings) -> float:
         """Return the tolerated drop of this task: its own, or that of the decision."""
-        return settings.margin if self.policy.margin is None else self.policy.margin
+        if self.policy.margin is not None:
+            return self.policy.margin
+        # a proportion of scores of unknown range means nothing; a gating task is refused, see `gate.decision.validity`
+        return settings.margin if self.pair.unit == "proportion" else 0.0
 
 
 def evidence_of(pair: PairedTask, seed: int) -> Evidence:
@@ -109,6 +112,7 @@ def task_row(
         flip_rate_ci95=(float(flip_low), float(flip_high)),
         all_flip_rate=pair.changed_answers / n,
         independent=pair.clusters is None,
+        unit=pair.unit,
         test=test_name(judged.evidence, margin),
         p_exact=p,
         p_mid=mcnemar_midp(b, c).pvalue if binary and margin == 0 else None,

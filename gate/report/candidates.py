@@ -10,7 +10,8 @@ from pydantic import Field, JsonValue
 
 from gate import __version__
 from gate.config.section import CandidateName
-from gate.decision.result import ResultSection, Verdict
+from gate.decision.result import Verdict
+from gate.decision.section import ResultSection
 from gate.errors import ExitCode, GateError
 from gate.report.result import Result
 

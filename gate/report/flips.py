@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow.compute as pc
 from pydantic import Field
 
-from gate.decision.result import ResultSection
+from gate.decision.section import ResultSection
 from gate.samples import PairedTask
 
 

@@ -149,7 +149,7 @@ def pair(
         kl_from_baseline = b.reference is not None and b.reference == baseline.about.get("fingerprint")
         paired.append(_pair_task(a, aligned, kl_from_baseline, (scales or {}).get(name)))
         notes += [*note, *curated]
-    prompts = equal_prompts([task.baseline for task in paired])
+    prompts = equal_prompts([_with_prompts(task) for task in paired])
     if repeated := copies(prompts):
         paired = [replace(task, prompts=numbers) for task, numbers in zip(paired, prompts, strict=True)]
         notes.append(
@@ -246,6 +246,12 @@ def _averaged(table: pa.Table) -> pa.Table:
     first[codes[order][starts]] = order[starts]
     rows = table.take(first)
     return rows.set_column(rows.schema.get_field_index("score"), "score", pa.array(means))
+
+
+def _with_prompts(task: PairedTask) -> pa.Table:
+    """Return the side that records the prompts."""
+    hashes = task.baseline.column("prompt_hash")
+    return task.candidate if hashes.null_count == len(hashes) else task.baseline
 
 
 def _shorten(text: str) -> str:
