@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from gate.config import DecisionSettings, DistanceSettings, TaskPolicy
 from gate.decision import Decision, EarlyStopping, Spending
 from gate.decision.candidates import Entrant, decide_candidates
 from gate.decision.rows import Role
 from gate.samples import ModelSamples, Pairing, pair
+
+if TYPE_CHECKING:
+    from gate.app.control import ControlRun
 
 
 @dataclass(frozen=True)
@@ -19,6 +23,7 @@ class Answers:
     baseline: ModelSamples
     candidate: ModelSamples
     early: EarlyStopping | None = None
+    control: ControlRun | None = None
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,8 @@ def judge(
     SampleError, ConfigError
         The two sides do not pair, or no task is gating.
     """
-    pairings = {name: _pair(one, tasks, allow_partial) for name, one in answers.items()}
+    scales = {name: (own.scale[0], own.scale[1]) for name, own in policy.tasks.items() if own.scale is not None}
+    pairings = {name: _pair(one, tasks, allow_partial, scales) for name, one in answers.items()}
     decisions = decide_candidates(
         {name: Entrant(pairing.tasks, answers[name].early) for name, pairing in pairings.items()},
         policy.decision,
@@ -82,8 +88,10 @@ def judge(
     return {name: Judged(answers[name], pairings[name], decision) for name, decision in decisions.items()}
 
 
-def _pair(answers: Answers, tasks: Sequence[str] | None, allow_partial: bool) -> Pairing:
+def _pair(
+    answers: Answers, tasks: Sequence[str] | None, allow_partial: bool, scales: Mapping[str, tuple[float, float]]
+) -> Pairing:
     stopped = answers.early is not None and answers.early.stopped
     if tasks is not None and stopped:  # advisory tasks come last and were then not evaluated
         tasks = [name for name in tasks if name in answers.candidate.tasks]
-    return pair(answers.baseline, answers.candidate, tasks, allow_partial, allow_stopped=stopped)
+    return pair(answers.baseline, answers.candidate, tasks, allow_partial, allow_stopped=stopped, scales=scales)

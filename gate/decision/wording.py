@@ -39,10 +39,28 @@ def size(proportion: float) -> str:
     return f"{100 * proportion:.3g} point{'' if math.isclose(proportion, 0.01) else 's'}"
 
 
+def level(task: TaskResult, score: float) -> str:
+    """Return a mean score of a task: a percentage, or a number where its range is unknown."""
+    return percent(score) if task.unit == "proportion" else f"{score:.4g}"
+
+
+def change(task: TaskResult, drop: float) -> str:
+    """Return a signed drop of a task: in percentage points, or in the score's own unit where its range is unknown."""
+    if task.unit == "proportion":
+        return points(drop)
+    return f"{drop:+.3g}" if drop else "0"
+
+
+def unit(task: TaskResult) -> str:
+    """Return the unit of `change`."""
+    return "points" if task.unit == "proportion" else "score units"
+
+
 def drop_interval(task: TaskResult) -> str:
-    """Return the drop and its 90% interval, in points."""
+    """Return the drop and its 90% interval: in points, without the unit, or in score units."""
     low, high = task.drop_ci90
-    return f"{points(task.drop)} ({points(low)} to {points(high)})"
+    text = f"{change(task, task.drop)} ({change(task, low)} to {change(task, high)})"
+    return text if task.unit == "proportion" else f"{text} {unit(task)}"
 
 
 def number(value: float | None) -> str:
@@ -85,7 +103,8 @@ def task_summary(task: TaskResult) -> str:
     """Return one task's scores, flips and p-values in one sentence."""
     holm = "" if task.p_holm is None else f", Holm p = {number(task.p_holm)}"
     return (
-        f"{percent(task.baseline)} to {percent(task.candidate)}, drop {drop_interval(task)} points; "
+        f"{level(task, task.baseline)} to {level(task, task.candidate)}, drop {drop_interval(task)}"
+        f"{' points' if task.unit == 'proportion' else ''}; "
         f"{task.regressions:,} regressions, {task.improvements:,} improvements in {task.n:,} items; "
         f"{task.test_label} p = {number(task.p_exact)}{holm}."
     )
@@ -136,7 +155,42 @@ def early_stop(decision: Decision) -> str | None:
     )
 
 
-def limit(task: TaskResult, limit: Limit) -> str:
+def margin(decision: Decision) -> str:
+    """Return the tolerated drop."""
+    return "per task" if decision.common_margin is None else size(decision.common_margin)
+
+
+def requirements(decision: Decision) -> list[str]:
+    """Return what the policy requires of single tasks and what was found, one line per task."""
+    lines = []
+    for task in decision.tasks:
+        parts = []
+        if task.margin is not None and task.margin != decision.margin:
+            parts.append(f"margin {size(task.margin)}" if task.margin else "no margin")
+        if task.certification is not None:
+            proof = "proven" if task.certification.certified else "not proven"
+            parts.append(f"drop below {size(task.certification.margin)} {proof}, p = {number(task.certification.p_value)}")
+        parts += [limit_found(task, own) + " (exceeded)" * own.exceeded for own in task.limits]
+        if parts:
+            advisory = " (advisory)" if task.role == "advisory" else ""
+            lines.append(f"{task.task}{advisory}: {'; '.join(parts)}.")
+    return lines
+
+
+def bounds(decision: Decision) -> str:
+    """Return the largest of the simultaneous bounds of the drops; empty for one task, and where there are none."""
+    known = [task.drop_bound for task in decision.gating if task.drop_bound is not None]
+    if len(known) < 2 or len(known) < len(decision.gating) or decision.bound_confidence is None:
+        return ""
+    if any(task.unit == "score" for task in decision.gating):
+        return ""
+    return (
+        f"With {100 * decision.bound_confidence:g}% confidence, no gating task has dropped by more than "
+        f"{100 * max(known):.2f} points (simultaneous bounds)."
+    )
+
+
+def limit_found(task: TaskResult, limit: Limit) -> str:
     """Compare the observed value of a task with a limit."""
     if limit.kind == "max_drop":
         return f"observed drop {points(limit.observed)} points, limit {size(limit.limit)}"

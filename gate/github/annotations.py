@@ -18,6 +18,7 @@ ANNOTATION_LIMIT = 10
 """GitHub shows this many errors, warnings and notices per step, and silently drops the rest."""
 
 Level = Literal["error", "warning", "notice"]
+_WARNINGS = 3  # about the evaluation itself; the report has all
 _LEVELS: dict[str, Level] = {"FAIL": "error", "INCONCLUSIVE": "warning", "PASS": "notice"}
 
 
@@ -32,9 +33,9 @@ def annotation(level: Level, message: str, title: str = "", file: str | None = N
 
 
 def verdict_annotations(result: Result, file: str | None, lines: Mapping[str, int]) -> list[str]:
-    """Return the annotations of a verdict: one for the whole run, then one per task that is significantly worse.
+    """Return the annotations of a verdict: warnings about the evaluation, the whole run, and each task that fails.
 
-    At most `ANNOTATION_LIMIT` workflow commands: errors for FAIL, a warning for INCONCLUSIVE, a notice for PASS.
+    At most `ANNOTATION_LIMIT` errors, and a few warnings: errors for FAIL, a warning for INCONCLUSIVE, a notice for PASS.
 
     Parameters
     ----------
@@ -46,6 +47,10 @@ def verdict_annotations(result: Result, file: str | None, lines: Mapping[str, in
     summary = " ".join([*result.reasons, f"({wording.headline(result)})"])
     title = f"quantgate: {result.verdict}"
     commands = [annotation(_LEVELS[result.verdict], summary, title, file, 1 if file else None)]
+    for finding in result.warnings[:_WARNINGS]:
+        line = lines.get(finding.task or "")
+        title = "quantgate: check the evaluation"
+        commands.insert(-1, annotation("warning", finding.message, title, None if line is None else file, line))
     if result.verdict != "FAIL":
         return commands
     worse = sorted(result.failed_tasks, key=lambda task: (task.p_adjusted, task.p_holm, -task.drop))

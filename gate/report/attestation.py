@@ -28,8 +28,8 @@ Resource = dict[str, JsonValue]
 def render_statement(result: Result, secrets: Sequence[str] = ()) -> str:
     """Return the Statement of a verdict as JSON text, with the digests of the candidate, the baseline and the tasks.
 
-    A task is failed where closed testing says so (`Decision.task_fails`), warned where it is advisory or cannot reject, else passed. The
-    verdict itself is the test `decision`. An INCONCLUSIVE verdict is FAILED where it blocks, else WARNED.
+    A task is failed where closed testing says so (`Decision.task_fails`) or where it exceeds a limit of its own, warned
+    where it is advisory or cannot reject, else passed. The verdict itself is the test `decision`. An INCONCLUSIVE verdict is FAILED where it blocks, else WARNED.
 
     Parameters
     ----------
@@ -44,11 +44,12 @@ def render_statement(result: Result, secrets: Sequence[str] = ()) -> str:
     SampleError
         The result lacks the hash of the weights or the fingerprint of a task.
     """
-    failed = [task.task for task in result.failed_tasks]
+    failed = [task.task for task in result.tasks if result.task_fails(task) or task.exceeds_limit]
+    doubtful = {finding.task for finding in result.validity}
     warned = [
         task.task
         for task in result.tasks
-        if task.task not in failed and (task.role == "advisory" or not task.can_reject)
+        if task.task not in failed and (task.role == "advisory" or not task.can_reject or task.task in doubtful)
     ]
     passed = [task.task for task in result.tasks if task.task not in {*failed, *warned}]
     outcome = "FAILED" if result.blocks else _OUTCOMES[result.verdict]
@@ -64,6 +65,7 @@ def render_statement(result: Result, secrets: Sequence[str] = ()) -> str:
         "p_value": result.p_value,
         "alpha": result.alpha,
         "margin": result.margin,
+        **({"validity": [finding.message for finding in result.validity]} if result.validity else {}),
     }
     statement = {
         "_type": "https://in-toto.io/Statement/v1",

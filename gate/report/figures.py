@@ -52,9 +52,9 @@ class Pooled:
 
 
 def pooled(result: Result) -> Pooled | None:
-    """Add up the gating tasks; None for a single task."""
+    """Add up the gating tasks; None for a single task, and where a score has its own unit."""
     gating = result.gating
-    if len(gating) < 2:
+    if len(gating) < 2 or any(task.unit == "score" for task in gating):
         return None
     n = result.items
     b, c = sum(task.regressions for task in gating), sum(task.improvements for task in gating)
@@ -70,7 +70,7 @@ def pooled(result: Result) -> Pooled | None:
 def drop_scale(tasks: Iterable[TaskResult], lines: Iterable[float]) -> Scale:
     """Return the axis of the forest plot: all intervals, zero, and the drops in `lines`, with padding."""
     values = [0.0, *lines]
-    for task in tasks:
+    for task in (task for task in tasks if task.unit == "proportion"):
         values += [task.drop, *task.drop_ci90]
     low, high = min(values), max(values)
     padding = 0.06 * (high - low) or 0.01
@@ -78,9 +78,9 @@ def drop_scale(tasks: Iterable[TaskResult], lines: Iterable[float]) -> Scale:
 
 
 def drop_lines(result: Result) -> list[float]:
-    """Return the drops that the policy names, to be marked in plots: the margin, and the bound to certify."""
+    """Return the drops that the policy names, to be marked in plots: a common margin, and the bound to certify."""
     certify = result.certification.margin if result.certification else 0.0
-    return [drop for drop in (result.margin, certify) if drop > 0]
+    return [drop for drop in (result.common_margin or 0.0, certify) if drop > 0]
 
 
 def polyline(drops: Sequence[float], chances: Sequence[float], x: Scale) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xml.etree import ElementTree
 
-from gate.decision.wording import deciding_p, task_summary
+from gate.decision.wording import deciding_p, limit_found, task_summary
 from gate.report.escape import one_line
 from gate.report.result import Result
 
@@ -12,9 +12,10 @@ from gate.report.result import Result
 def render_junit(result: Result) -> str:
     """Return a result as JUnit XML: a test suite with one case per task and one case for the decision.
 
-    A task fails where closed testing says so (`Decision.task_fails`); advisory tasks never fail. The decision is a separate case,
-    because it can fail where no single task does (many small drops, a limit). An INCONCLUSIVE verdict that does
-    not block is a skipped case. The document is valid against Jenkins' `jenkins-junit.xsd`.
+    A task fails where closed testing says so (`Decision.task_fails`), or where it exceeds a limit of its own; advisory
+    tasks never fail. The decision is a separate case, because it can fail where no single task does (many small drops,
+    a limit over all tasks). An INCONCLUSIVE verdict that does not block is a skipped case. The document is valid
+    against Jenkins' `jenkins-junit.xsd`.
     """
     from junitparser import Failure, JUnitXml, Skipped, TestCase, TestSuite
 
@@ -25,6 +26,11 @@ def render_junit(result: Result) -> str:
         summary = task_summary(task)
         if result.task_fails(task):
             case.result = [Failure(f"{one_line(task.task)}: {summary}", "SignificantDrop")]
+        elif task.exceeds_limit:
+            found = "; ".join(limit_found(task, limit) for limit in task.limits if limit.exceeded)
+            case.result = [Failure(f"{one_line(task.task)}: {found}. {summary}", "LimitExceeded")]
+        elif doubts := [finding.message for finding in result.validity if finding.blocks and finding.task == task.task]:
+            case.result = [Skipped(one_line(" ".join(doubts), 2000))]
         case.system_out = f"{task.role}, {one_line(task.metric)}: {summary}"
         suite.add_testcase(case)
     decision = TestCase("decision", classname="quantgate", time=result.seconds or 0.0)
@@ -33,7 +39,8 @@ def render_junit(result: Result) -> str:
         decision.result = [Failure(reasons, result.verdict)]
     elif result.verdict == "INCONCLUSIVE":
         decision.result = [Skipped(reasons)]
-    decision.system_out = f"{result.verdict}: {reasons} {deciding_p(result)}, alpha = {result.alpha:g}."
+    warnings = "".join(f"Warning: {one_line(finding.message, 2000)} " for finding in result.warnings)
+    decision.system_out = f"{warnings}{result.verdict}: {reasons} {deciding_p(result)}, alpha = {result.alpha:g}."
     suite.add_testcase(decision)
     document = JUnitXml("quantgate")
     document.add_testsuite(suite)

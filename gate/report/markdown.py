@@ -34,7 +34,7 @@ def render_markdown(
     ----------
     limit : int, optional
         Maximum size in UTF-8 bytes. A longer report is shortened by whole rows: first subtasks, then flips, notes,
-        commands and tasks (those with the smallest p-values stay). It says how many rows are omitted.
+        commands, requirements and tasks (those with the smallest p-values stay). It says how many rows are omitted.
     full_report : str, optional
         Address of the full report, linked at the end.
     name : str, optional
@@ -48,8 +48,10 @@ def render_markdown(
     if full_report is not None and not is_address(full_report):
         raise ValueError(f"not an address that can be linked: {full_report!r}")
     available = {
+        "warnings": len(result.warnings),
         "reasons": len(result.reasons),
         "tasks": len(result.tasks),
+        "requirements": len(wording.requirements(result)),
         "commands": len(result.commands),
         "notes": len(result.notes),
         "flips": len(result.flips),
@@ -97,7 +99,7 @@ def is_address(text: str) -> bool:
 
 
 def _render(result: Result, rows: _Rows, available: _Rows, full_report: str | None, name: str | None) -> str:
-    drawn = _tasks(result, min(rows["tasks"], _MOST_DRAWN))
+    drawn = [task for task in _tasks(result, min(rows["tasks"], _MOST_DRAWN)) if task.unit == "proportion"]
     lines = drop_lines(result)
     return _template().render(
         r=result,
@@ -113,7 +115,9 @@ def _render(result: Result, rows: _Rows, available: _Rows, full_report: str | No
         subtasks=_subtasks(result)[: rows["subtasks"]],
         flips=result.flips[: rows["flips"]],
         notes=result.notes[: rows["notes"]],
+        warnings=[finding.message for finding in result.warnings[: rows["warnings"]]],
         reasons=result.reasons[: rows["reasons"]],
+        required=wording.requirements(result)[: rows["requirements"]],
         commands=result.commands[: rows["commands"]],
         omitted=_omitted(rows, available),
     )
@@ -155,6 +159,6 @@ def _omitted(rows: _Rows, available: _Rows) -> str:
     """Say how many rows of which lists are omitted; empty where all are shown."""
     return ", ".join(
         f"{available[key] - rows[key]:,} of {available[key]:,} {key}"
-        for key in ("tasks", "flips", "notes", "reasons", "commands", "subtasks")
+        for key in ("tasks", "requirements", "flips", "notes", "warnings", "reasons", "commands", "subtasks")
         if rows[key] < available[key]
     )

@@ -12,9 +12,12 @@ from pydantic import Field, JsonValue, ValidationError
 from gate import __version__
 from gate.config import DecisionSettings, TaskPolicy
 from gate.decision import Decision
+from gate.decision.noise import Control
+from gate.decision.validity import same_source
 from gate.errors import SampleError
 from gate.report.flips import Flip, worst_flips
 from gate.samples import ModelSamples, Pairing
+from gate.samples.stack import describe, known_stack, stack_differences
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,6 +35,9 @@ class Result(Decision):
         description="The worst regressions, worst first; without log-likelihoods, from the tasks in round-robin order."
     )
     notes: list[str] = Field(description="Remarks on the data.")
+    control: Control | None = Field(
+        None, description="The A/A control: how much the baseline's own answers change. Null where none was needed."
+    )
     provenance: dict[str, JsonValue]
 
     @property
@@ -91,6 +97,7 @@ def build_result(
     commands: Sequence[str],
     seconds: float | None = None,
     policies: Mapping[str, TaskPolicy] | None = None,
+    control: Control | None = None,
 ) -> Result:
     """Combine a decision with its provenance.
 
@@ -106,24 +113,26 @@ def build_result(
         Duration of the run.
     policies : mapping of str to TaskPolicy, optional
         What is required of single tasks.
+    control : Control, optional
+        The A/A control of the run.
     """
     notes = list(pairing.notes)
     for name, samples in baseline.tasks.items():
         if "items" in samples.facets:
             notes.append(f"task {name}: {samples.facets['items']}.")
-    for fact in ("device", "loaded_dtype"):
-        a, b = baseline.about.get(fact), candidate.about.get(fact)
-        if a is not None and b is not None and a != b:
-            notes.append(
-                f"{fact.removeprefix('loaded_')}: {a} for the baseline, {b} for the candidate; this adds noise."
-            )
+    differences = stack_differences(known_stack(baseline.about), known_stack(candidate.about))
+    if differences:
+        notes.append(
+            f"The stacks differ ({describe(differences)}): the comparison does not separate the model from the stack."
+        )
     required = {name: keys for name, policy in (policies or {}).items() if (keys := _policy(policy))}
     return Result(
-        **dict(decision),
+        **{**dict(decision), "validity": [*decision.validity, *same_source(baseline.about, candidate.about, pairing.tasks)]},
         baseline=_about(baseline),
         candidate=_about(candidate),
         flips=worst_flips(pairing.tasks),
         notes=notes,
+        control=control,
         provenance={
             "quantgate": __version__,
             "decision": settings.model_dump(),
@@ -168,7 +177,7 @@ def read_result(path: Path) -> Result:
         raise SampleError(f"{path} does not exist.", "`gate run` and `gate compare --json` write it.") from None
     except OSError as error:
         raise SampleError(f"{path} cannot be read: {error.strerror}.", "Check the path and its permissions.") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SampleError(f"{path} is not JSON: {error}.", _WRITE_AGAIN) from None
     if not isinstance(data, dict) or "schema_version" not in data:
         raise SampleError(f"{path} is not a quantgate result: it has no schema_version.", _WRITE_AGAIN)

@@ -23,11 +23,17 @@ def print_result(result: Result, console: Console, flips: int = 5) -> None:
         verdict,
         Text(f"{_label(result.candidate)} against {_label(result.baseline)}: {wording.headline(result)}"),
     )
+    for finding in result.warnings:
+        console.print(Text(f"Warning: {log_line(finding.message, 2000)}", style="bold yellow"))
     for reason in result.reasons:
         console.print(Text(log_line(reason, 2000)))
     console.print(_tasks(result))
     console.print(Text(log_line(wording.p_values(result), 500)))
     console.print(Text(f"Detectable drop: {log_line(wording.detectable_drop(result), 2000)}"))
+    if wording.bounds(result):
+        console.print(Text(wording.bounds(result)))
+    for line in wording.requirements(result):
+        console.print(Text(f"Requirement: {log_line(line, 500)}"))
     for title, text in (
         ("Alpha spending", wording.spending(result)),
         ("Early stop", wording.early_stop(result)),
@@ -60,8 +66,8 @@ def _tasks(result: Result) -> Table:
             table.add_row(
                 Text(name, style="dim" if is_subtask else ""),
                 f"{row.n:,}",
-                wording.percent(row.baseline),
-                wording.percent(row.candidate),
+                wording.level(row, row.baseline),
+                wording.level(row, row.candidate),
                 wording.drop_interval(row),
                 f"{row.regressions}/{row.improvements}",
                 wording.number(row.p_exact),
