@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from gate.app.marker import run_id_of, started_at
 from gate.app.models import LocatedModel, check_comparable, load_model
 from gate.app.reporter import Reporter
 from gate.app.suite import Suite
-from gate.common.canonical import digest
-from gate.common.files import write_text
+from gate.engines import Engine
 from gate.errors import SampleError
 from gate.evaluation.evaluate import TaskEvaluation
 from gate.store import SampleSet
-from gate.tasks import Task
+from gate.tasks import Item, Task
 from gate.tasks.curation import require_other_model
 
 if TYPE_CHECKING:
@@ -40,10 +39,32 @@ class Evaluated:
     early: EarlyStopping | None = None
 
 
-def baseline_sets(suite: Suite, model: LocatedModel, reporter: Reporter, force: bool = False) -> list[SampleSet]:
+def baseline_sets(
+    suite: Suite,
+    model: LocatedModel,
+    reporter: Reporter,
+    force: bool = False,
+    *,
+    title: str = "baseline",
+    tokenizers: LocatedModel | None = None,
+    reference: Sequence[SampleSet] = (),
+    groups: Callable[[Task], list[list[Item]]] | None = None,
+) -> list[SampleSet]:
     """Return the baseline's sample set of every task: cached sets from the store, the others evaluated now.
 
-    `force` evaluates every task, cached or not.
+    Parameters
+    ----------
+    force : bool
+        Evaluate every task, cached or not.
+    title : str
+        Name of the run in messages.
+    tokenizers : LocatedModel, optional
+        Provides the tokenizer if the model ships none.
+    reference : sequence of SampleSet, optional
+        Another run of the baseline, one set per task. KL divergence is then measured from it, instead of storing the
+        distributions.
+    groups : callable, optional
+        Returns the items of each data file of a task. Default: all items in the task's order.
 
     Raises
     ------
@@ -58,28 +79,30 @@ def baseline_sets(suite: Suite, model: LocatedModel, reporter: Reporter, force: 
         cached = _find_baseline(suite, model, task)
         if cached is None:
             continue
-        if _too_few_tokens(suite, task, cached):
+        if not reference and _too_few_tokens(suite, task, cached):
             reporter.message(f"  {task.name}: the cached baseline stores fewer tokens than distance.kl_top asks for")
         else:
             sets[task.name] = cached
     missing = [task for task in suite.tasks if task.name not in sets]
     if sets:
         oldest = min(cached.manifest.created for cached in sets.values())
-        reporter.message(f"baseline {name}: {len(sets)} task(s) from the cache (oldest: {oldest})")
+        reporter.message(f"{title} {name}: {len(sets)} task(s) from the cache (oldest: {oldest})")
     if missing:
-        reporter.message(f"baseline {name}: evaluating {', '.join(task.name for task in missing)}")
-        engine = load_model(suite, model)
+        reporter.message(f"{title} {name}: evaluating {', '.join(task.name for task in missing)}")
+        engine = load_model(suite, model, tokenizers)
+        by_task = dict(zip((task.name for task in suite.tasks), reference, strict=True)) if reference else {}
         for task in missing:
             evaluation = TaskEvaluation(
                 task,
                 engine,
                 model.identity,
                 _stored_at(suite, "baseline", model, task),
+                by_task.get(task.name),
                 top_tokens=_top_tokens(suite),
                 message=_indented(reporter),
                 role="baseline",
             )
-            sets[task.name] = _run(evaluation, reporter)
+            sets[task.name] = _run(evaluation, reporter, groups and groups(task))
             suite.store.publish(sets[task.name])  # at once: a later task may be interrupted
     return [sets[task.name] for task in suite.tasks]
 
@@ -115,6 +138,7 @@ def candidate_sets(
     shard: tuple[int, int] | None = None,
     early_stop: bool = False,
     name: str | None = None,
+    engine: Engine | None = None,
 ) -> Evaluated:
     """Evaluate a model on every task.
 
@@ -134,6 +158,8 @@ def candidate_sets(
     name : str, optional
         Name among several candidates, which may have the same weights: their sets are stored apart, and the caller
         deletes the marker when all of them are evaluated.
+    engine : Engine, optional
+        The loaded model. Default: it is loaded.
 
     Raises
     ------
@@ -144,7 +170,7 @@ def candidate_sets(
         require_other_model(task, model.identity.weights, "candidate")
     tasks = ", ".join(task.name for task in suite.tasks)
     reporter.message(f"candidate {name or model.identity.name}: evaluating {tasks}")
-    engine = load_model(suite, model, baseline)
+    engine = engine or load_model(suite, model, baseline)
     if reference:
         check_comparable(suite, model, engine, reference, reporter)
     measure_kl = bool(reference) and suite.loaded.config.distance.kl
@@ -152,9 +178,9 @@ def candidate_sets(
         # token ids of the stored distributions may belong to another vocabulary
         reporter.message("  KL divergence is not measured: it needs both tokenizers to be known")
         measure_kl = False
-    run_id = _run_id(suite, model, reference, shard, name)
+    run_id = run_id_of(suite, model, reference, shard, name)
     marker = (folder or suite.store.root / "candidate") / f".{run_id}.running"
-    since = _started_at(marker)
+    since = started_at(marker)
     evaluations = []
     for index, task in enumerate(suite.tasks):
         # shards of one task may share a parent folder
@@ -181,11 +207,13 @@ def candidate_sets(
     return Evaluated(sets, marker, early)
 
 
-def _run(evaluation: TaskEvaluation, reporter: Reporter) -> SampleSet:
+def _run(
+    evaluation: TaskEvaluation, reporter: Reporter, groups: Sequence[Sequence[Item]] | None = None
+) -> SampleSet:
     """Evaluate all items of a task and report the throughput."""
     name = evaluation.task.name
     with reporter.progress(name, evaluation.items) as progress:
-        sample_set = evaluation.run(progress)
+        sample_set = evaluation.run(progress, groups)
     timings = sample_set.manifest.timings
     reporter.message(
         f"  {name}: {sample_set.manifest.items} items in {timings.seconds:.1f} s "
@@ -248,27 +276,3 @@ def _too_few_tokens(suite: Suite, task: Task, cached: SampleSet) -> bool:
     if not (distance.kl and task.measures_kl) or stored == "whole":
         return False
     return distance.kl_top == "whole" or stored < distance.kl_top
-
-
-def _run_id(
-    suite: Suite,
-    model: LocatedModel,
-    reference: Sequence[SampleSet],
-    shard: tuple[int, int] | None,
-    name: str | None,
-) -> str:
-    """Return an id that is the same whenever the same command evaluates the same model."""
-    baseline = [[file.sha256 for file in sample_set.manifest.data_files] for sample_set in reference]
-    tasks = [task.fingerprint for task in suite.tasks]
-    named = [] if name is None else [name]
-    return digest([model.identity.fingerprint, tasks, baseline, list(shard or ()), *named])[:16]
-
-
-def _started_at(marker: Path) -> str:
-    """Return when the run of a marker file started: now, or earlier if an interrupted run is being resumed."""
-    if marker.is_file():
-        return marker.read_text(encoding="utf-8").strip()
-    # as precise as `Manifest.created`, with which it is compared: two runs may fit into one second
-    now = datetime.now(UTC).isoformat(timespec="milliseconds")
-    write_text(marker, now)
-    return now

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gate.app.evaluate import baseline_sets, candidate_sets
+from gate.app.control import controlled_sets
+from gate.app.evaluate import baseline_sets
 from gate.app.judge import Answers, Judged, Policy, judge
 from gate.app.models import LocatedModel, locate_model
 from gate.app.reporter import Reporter
@@ -61,6 +62,7 @@ class Reference:
 
     sets: list[SampleSet]
     samples: ModelSamples
+    forced: bool = False
 
 
 def open_session(loaded: LoadedConfig, command: Sequence[str] | None, reporter: Reporter) -> Session:
@@ -88,7 +90,7 @@ def answer_baseline(session: Session, force: bool = False) -> Reference:
     samples = as_samples(sets)
     if session.spends:
         session.history.read(session.series)
-    return Reference(sets, samples)
+    return Reference(sets, samples, force)
 
 
 def answer_candidate(
@@ -98,16 +100,12 @@ def answer_candidate(
 
     `name` is its name where there are several.
     """
-    evaluated = candidate_sets(
-        session.suite,
-        model,
-        session.reporter,
-        baseline=session.baseline,
-        reference=reference.sets,
-        early_stop=True,
-        name=name,
+    evaluated, control = controlled_sets(
+        session.suite, model, session.reporter, session.baseline, reference.sets, force=reference.forced, name=name
     )
-    return Answers(reference.samples, as_samples(evaluated.sets), evaluated.early), evaluated.marker
+    # the decision uses the control where there is one, whatever the cached answers say
+    compared = reference.samples if control.reference is reference.sets else as_samples(control.reference)
+    return Answers(compared, as_samples(evaluated.sets), evaluated.early, control), evaluated.marker
 
 
 def judge_session(
@@ -140,6 +138,7 @@ def judge_session(
             [session.command],
             session.seconds,
             policies={task.name: task for task in config.tasks},
+            control=one.answers.control and one.answers.control.measured(session.suite, one.pairing),
         )
         for name, one in judged.items()
     }
@@ -148,7 +147,7 @@ def judge_session(
 
 def _series(suite: Suite) -> str:
     """Identify a series of runs: the gating tasks and the policy, not the models."""
-    policy = suite.loaded.config.decision.model_dump(exclude={"draws", "power", "certify", "on_inconclusive"})
+    policy = suite.loaded.config.decision.model_dump(exclude={"draws", "power", "certify", "on_inconclusive", "control"})
     gating = sorted(task.fingerprint for task in suite.tasks if task.settings.role == "gating")
     margins = {task.name: task.settings.margin for task in suite.tasks if task.settings.margin is not None}
     return digest([gating, policy, *([margins] if margins else [])])[:16]

@@ -51,6 +51,13 @@ class DecisionSettings(Section):
     early_stop: EarlyStop | None = Field(
         None, description="Test during the evaluation of the candidate, and stop with FAIL once it is proven."
     )
+    control: Literal["auto", "always", "never"] = Field(
+        "auto",
+        description="Which run of the baseline the candidate of `gate run` is compared with. auto: if the stack of the "
+        "cached answers (engine, versions, hardware, compute dtype, batch settings) is not the candidate's, the "
+        "baseline answers again on the candidate's stack, and that run decides. always: where the stacks are equal, "
+        "the baseline also answers a second time in other batches, to show the noise. never: the cached answers.",
+    )
     draws: int = Field(
         1_000_000, ge=1_000, le=100_000_000, description="Number of Monte Carlo draws of the omnibus test."
     )

@@ -6,7 +6,7 @@ from gate.config import EngineSettings
 from gate.engines.base import Engine, ModelIdentity, Progress, Runtime
 from gate.engines.devices import require_devices
 from gate.engines.extra import LOCAL_ENGINE, require_packages
-from gate.engines.source import ModelSource, fetch, identify, locate
+from gate.engines.source import ModelSource, engine_name, fetch, identify, locate
 
 
 def open_engine(source: ModelSource, settings: EngineSettings) -> Engine:
@@ -41,6 +41,7 @@ __all__ = [
     "ModelSource",
     "Progress",
     "Runtime",
+    "engine_name",
     "fetch",
     "identify",
     "locate",

@@ -145,10 +145,6 @@ def identify(source: ModelSource, engine: EngineSettings, base: Path) -> ModelId
         from gate.engines.openai.identity import identify_served
 
         return identify_served(settings, engine, _tokenizer_identity(source, base))
-    versions = ((name, installed_version(name)) for name in _LIBRARIES)
-    libraries = ", ".join(f"{name} {version}" for name, version in versions if version is not None)
-    trust = " trust_remote_code" if engine.trust_remote_code else ""
-    attention = engine.attn_implementation or "default"
     weights = tokenizer = f"hub {settings.model}@{source.revision}"
     if source.folder is not None:
         weights = hash_files(source.folder, model_files(source.folder, settings, engine))
@@ -161,8 +157,17 @@ def identify(source: ModelSource, engine: EngineSettings, base: Path) -> ModelId
         weights=weights,
         tokenizer=_tokenizer_identity(source, base) or tokenizer,
         dtype=settings.dtype,
-        engine=f"{engine.kind}({libraries}, scoring {SCORING}, attention {attention}{trust})",
+        engine=engine_name(engine),
     )
+
+
+def engine_name(engine: EngineSettings) -> str:
+    """Return the transformers engine in an identity: its settings that affect the numbers, and library versions."""
+    versions = ((name, installed_version(name)) for name in _LIBRARIES)
+    libraries = ", ".join(f"{name} {version}" for name, version in versions if version is not None)
+    trust = " trust_remote_code" if engine.trust_remote_code else ""
+    attention = engine.attn_implementation or "default"
+    return f"{engine.kind}({libraries}, scoring {SCORING}, attention {attention}{trust})"
 
 
 def _tokenizer_identity(source: ModelSource, base: Path) -> str:

@@ -20,6 +20,8 @@ from gate.evaluation.references import StoredDistributions
 from gate.evaluation.resume import PartialSet
 from gate.store import SampleSet, open_set
 from gate.store.lock import one_writer
+from gate.store.manifest import MANIFEST
+from gate.store.trust import SIGNATURE, Role, WorkSeal
 from gate.tasks import Item, Task
 
 Steps = Generator[pa.Table, bool | None, SampleSet]
@@ -43,7 +45,9 @@ class TaskEvaluation:
     message : callable
         Receives messages about what is resumed and what is not.
     since : str or None
-        Reuse a complete set with the same settings that was created at this time (ISO 8601) or later.
+        Reuse a complete set with the same settings that this machine created at this time (ISO 8601) or later.
+    role : {"candidate", "baseline"}
+        See `PartialSet`.
     """
 
     task: Task
@@ -55,6 +59,7 @@ class TaskEvaluation:
     top_tokens: int | Literal["whole"] = TOP_TOKENS
     message: Callable[[str], None] = lambda _: None
     since: str | None = None
+    role: Role = "candidate"
 
     @property
     def items(self) -> int:
@@ -62,9 +67,9 @@ class TaskEvaluation:
         count = len(self.task.items)
         return count if self.shard is None else len(range(self.shard[0] - 1, count, self.shard[1]))
 
-    def run(self, progress: Progress) -> SampleSet:
+    def run(self, progress: Progress, groups: Sequence[Sequence[Item]] | None = None) -> SampleSet:
         """Evaluate all items and return the set; see `steps`."""
-        steps = self.steps(progress)
+        steps = self.steps(progress, groups)
         while True:
             try:
                 next(steps)
@@ -104,7 +109,7 @@ class TaskEvaluation:
             return complete
         with (
             one_writer(self.folder, self.message),
-            PartialSet(self.folder, settings, plan.sizes, self.message) as partial,
+            PartialSet(self.folder, settings, plan.sizes, self.message, self.role) as partial,
         ):
             progress(partial.items)
             references = None
@@ -147,7 +152,16 @@ def _complete_since(folder: Path, settings: str, since: str) -> SampleSet | None
         return None
     manifest = sample_set.manifest
     reusable = manifest.settings == settings and manifest.created >= since and manifest.stopped_of is None
-    return sample_set if reusable else None
+    return sample_set if reusable and _is_own(folder) else None
+
+
+def _is_own(folder: Path) -> bool:
+    """Return whether the candidate's set in a folder is signed: written on this machine, not planted."""
+    try:
+        content, signature = (folder / MANIFEST).read_bytes(), (folder / SIGNATURE).read_text(errors="replace")
+    except OSError:
+        return False
+    return WorkSeal("candidate").accepts(folder, content, signature)
 
 
 def _check_rows(task: Task, items: Sequence[Item], table: pa.Table) -> None:

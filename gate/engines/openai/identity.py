@@ -10,8 +10,28 @@ from gate.engines.openai.completions import Completions
 from gate.engines.openai.lanes import run
 from gate.engines.openai.probe import PROMPTS
 from gate.engines.openai.server import Server, find_server
+from gate.errors import ModelError
 
 _LENGTH = 10  # tokens per prompt
+
+
+def is_listed(settings: ModelSettings, engine: EngineSettings) -> bool:
+    """Return whether a server lists a model among those that it serves; a server without a list may accept any name.
+
+    Raises
+    ------
+    EvaluationError
+        The server is unreachable.
+    """
+
+    async def query() -> bool:
+        async with Client(engine) as client:
+            try:
+                return "id" in (await find_server(client, settings.model)).facts
+            except ModelError:
+                return False
+
+    return run(query())
 
 
 def identify_served(settings: ModelSettings, engine: EngineSettings, tokenizer: str) -> ModelIdentity:

@@ -1,0 +1,283 @@
+"""The A/A control: the baseline answers again on the candidate's stack, so that the decision compares models only.
+
+B is the cached baseline, C the candidate. A is the baseline's weights with the candidate's engine, device, compute dtype
+and batch settings. Where the stack of B is that of C, B itself is A, and A' is a second run in other batches.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from gate.app.evaluate import Evaluated, baseline_sets, candidate_sets
+from gate.app.models import LocatedModel, load_model
+from gate.app.reporter import Reporter
+from gate.app.suite import Suite
+from gate.common.canonical import digest
+from gate.config import EngineSettings, ModelSettings
+from gate.decision.noise import Control, excess, noise_floor
+from gate.engines import ModelIdentity, engine_name, identify, locate
+from gate.engines.stack import COMPUTE_DTYPES
+from gate.errors import ConfigError, ModelError
+from gate.evaluation.plan import items_per_data_file
+from gate.samples import Pairing, pair
+from gate.samples.stack import Differences, describe, known_stack, stack_differences
+from gate.store import SampleSet, as_samples
+from gate.tasks import Item, Task
+
+_MACHINE = ("device", "hardware", "instructions", "threads", "cuda")
+_SOFTWARE = ("torch", "transformers", "scoring")
+
+
+@dataclass(frozen=True)
+class ControlRun:
+    """What a candidate is compared with, and two runs of the baseline.
+
+    Attributes
+    ----------
+    reference : list of SampleSet
+        The baseline's sets that the decision uses, one per task: A, or B.
+    control : Control or None
+        What differs between the stacks; None where there is nothing to report.
+    first, second : list of SampleSet
+        The two runs of the baseline that show the noise: B and A, or A and A'. Empty without a control.
+    """
+
+    reference: list[SampleSet]
+    control: Control | None = None
+    first: Sequence[SampleSet] = ()
+    second: Sequence[SampleSet] = ()
+
+    def measured(self, suite: Suite, judged: Pairing | None = None) -> Control | None:
+        """Return the control with its noise floor and, if a candidate was judged, its excess flips."""
+        if self.control is None or not self.first:
+            return self.control
+        config = suite.loaded.config
+        roles = {task.name: task.role for task in config.tasks}
+        noise = pair(as_samples(self.first), as_samples(self.second), [task.name for task in suite.tasks]).tasks
+        floor, tasks = noise_floor(noise, config.decision, roles, config.samples.seed)
+        moved = None
+        if judged is not None:
+            gating = [one for one in judged.tasks if roles[one.task] == "gating"]
+            moved = excess(gating, noise, "baseline" if self.control.kind == "stack" else "candidate")
+        return self.control.model_copy(update={"floor": floor, "excess": moved, "tasks": tasks})
+
+
+def controlled_sets(
+    suite: Suite,
+    candidate: LocatedModel,
+    reporter: Reporter,
+    baseline: LocatedModel,
+    cached: list[SampleSet],
+    *,
+    force: bool = False,
+    name: str | None = None,
+) -> tuple[Evaluated, ControlRun]:
+    """Evaluate the control that `decision.control` asks for, then the candidate against it.
+
+    The candidate is loaded first: its stack is known only then, and a candidate that cannot be loaded should not cost a
+    run of the baseline.
+
+    Parameters
+    ----------
+    cached : list of SampleSet
+        The baseline's sets, one per task (B).
+    force : bool
+        Evaluate the control even if it is cached.
+    name : str, optional
+        Name of the candidate among several.
+
+    Raises
+    ------
+    ModelError, EvaluationError
+        A model cannot be loaded or evaluated.
+    ConfigError
+        `control: always`, and the baseline cannot be evaluated on the candidate's stack.
+    """
+    options = {"baseline": baseline, "early_stop": True, "name": name}
+    if suite.loaded.config.decision.control == "never":
+        return candidate_sets(suite, candidate, reporter, reference=cached, **options), ControlRun(cached)
+    engine = load_model(suite, candidate, baseline)
+    stack = engine.runtime.stack
+    differences = differences_of(cached, stack)
+    run = ControlRun(cached)
+    if differences or suite.loaded.config.decision.control == "always":
+        del engine  # both models need not fit into memory
+        run = run_control(suite, baseline, candidate, cached, stack, differences, reporter, force=force)
+        engine = load_model(suite, candidate, baseline)
+    return candidate_sets(suite, candidate, reporter, reference=run.reference, engine=engine, **options), run
+
+
+def differences_of(cached: Sequence[SampleSet], stack: dict[str, str]) -> Differences:
+    """Return what differs between the stacks of stored sets and another stack."""
+    differences: Differences = {}
+    for sample_set in cached:
+        differences |= stack_differences(known_stack(sample_set.manifest.model.model_dump()), stack)
+    return differences
+
+
+def run_control(
+    suite: Suite,
+    baseline: LocatedModel,
+    candidate: LocatedModel,
+    cached: list[SampleSet],
+    stack: dict[str, str],
+    differences: Differences,
+    reporter: Reporter,
+    *,
+    force: bool = False,
+) -> ControlRun:
+    """Evaluate the baseline again, unless the store has this control.
+
+    Parameters
+    ----------
+    stack : dict
+        The candidate's stack.
+    differences : dict
+        What differs between the stack of `cached` and `stack`.
+    """
+    always = suite.loaded.config.decision.control == "always"
+    try:
+        model, differences = _control_model(suite, baseline, candidate, stack, differences)
+    except NotPossibleError as error:
+        if always:
+            raise ConfigError(
+                f"decision.control is always, but the baseline cannot be evaluated on the candidate's stack: {error}.",
+                "Set decision.control: auto, which then compares with the cached baseline and says so.",
+            ) from None
+        reporter.message(f"  no control: {error}; the candidate is compared with the cached baseline")
+        return ControlRun(cached, Control(kind="none", differences=differences, note=str(error)))
+    if differences:
+        return run_on_stack(suite, model, cached, stack, differences, reporter, tokenizers=baseline, force=force)
+    if not always:  # the same weights under other settings, which are then what the run tests
+        return ControlRun(cached)
+    return second_run(suite, baseline, cached, stack, reporter, force=force)
+
+
+def run_on_stack(
+    suite: Suite,
+    model: LocatedModel,
+    cached: list[SampleSet],
+    stack: dict[str, str],
+    differences: Differences,
+    reporter: Reporter,
+    *,
+    tokenizers: LocatedModel,
+    force: bool = False,
+) -> ControlRun:
+    """Evaluate the baseline on another stack than that of its cached answers (A)."""
+    reporter.message(f"  the stacks differ ({describe(differences)}): the baseline answers again on this one")
+    control = _marked(model, ["stack", stack])
+    sets = baseline_sets(suite, control, reporter, force, title="control", tokenizers=tokenizers)
+    return ControlRun(sets, Control(kind="stack", differences=differences), cached, sets)
+
+
+def second_run(
+    suite: Suite,
+    model: LocatedModel,
+    first: list[SampleSet],
+    stack: dict[str, str],
+    reporter: Reporter,
+    *,
+    force: bool = False,
+) -> ControlRun:
+    """Evaluate the baseline a second time on the same stack, in other batches (A')."""
+    tokens = model.engine.max_batch_tokens
+    if isinstance(tokens, int):
+        model = replace(model, engine=model.engine.model_copy(update={"max_batch_tokens": max(1, tokens // 2)}))
+    known = suite.loaded.config.distance.kl and first[0].manifest.model.loaded_tokenizer
+    second = baseline_sets(
+        suite,
+        _marked(model, ["second run", stack]),
+        reporter,
+        force,
+        title="second run of",
+        reference=first if known else (),
+        groups=other_batches,
+    )
+    return ControlRun(first, Control(kind="repeat", differences={}), first, second)
+
+
+def other_batches(task: Task) -> list[list[Item]]:
+    """Return the items in a random order, in data files of half the size: batches never span data files."""
+    items = list(task.items)
+    random.Random(task.fingerprint).shuffle(items)  # noqa: S311 - not for security
+    size = max(1, -(-min(len(items), items_per_data_file(task)) // 2))
+    return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+class NotPossibleError(Exception):
+    """The baseline cannot be evaluated on the candidate's stack; the text says why."""
+
+
+def _control_model(
+    suite: Suite, baseline: LocatedModel, candidate: LocatedModel, stack: dict[str, str], differences: Differences
+) -> tuple[LocatedModel, Differences]:
+    """Return the baseline's weights under the candidate's settings, and the differences that they remove.
+
+    A candidate with the baseline's own weights differs in its settings alone: they are what the run tests. The baseline
+    then keeps its settings, and only what the environment changed counts as a difference.
+    """
+    if not differences:
+        return baseline, differences
+    settings = candidate.source.settings
+    model = with_settings_of(suite, baseline, settings, candidate.engine, stack.get("dtype", settings.dtype))
+    if model.identity.weights != candidate.identity.weights:
+        return model, differences
+    kept = _environment(baseline.engine, candidate.engine)
+    return baseline, {name: values for name, values in differences.items() if name in kept}
+
+
+def with_settings_of(
+    suite: Suite, baseline: LocatedModel, candidate: ModelSettings, engine: EngineSettings, dtype: str
+) -> LocatedModel:
+    """Return the baseline's weights with the engine settings and the compute dtype of a candidate.
+
+    Raises
+    ------
+    NotPossibleError
+        The candidate's server does not have the baseline, or only the baseline's server has it.
+    EvaluationError
+        The server is unreachable.
+    """
+    settings = baseline.source.settings
+    if engine.kind == "openai":
+        # the server's copy has neither a revision that could be checked nor another tokenizer than the candidate
+        wanted = settings.model_copy(update={"revision": None, "tokenizer": candidate.tokenizer})
+        return _served(suite, wanted, engine)
+    if baseline.engine.kind == "openai":
+        raise NotPossibleError(f"only a server has the weights of the baseline {settings.model}")
+    # the baseline's code runs only if the user trusts the baseline
+    engine = engine.model_copy(update={"trust_remote_code": baseline.engine.trust_remote_code})
+    if dtype in COMPUTE_DTYPES:
+        settings = settings.model_copy(update={"dtype": dtype})
+    identity: ModelIdentity = replace(baseline.identity, dtype=settings.dtype, engine=engine_name(engine))
+    return LocatedModel(replace(baseline.source, settings=settings), identity, engine)
+
+
+def _served(suite: Suite, settings: ModelSettings, engine: EngineSettings) -> LocatedModel:
+    from gate.engines.openai.identity import is_listed
+
+    if not is_listed(settings, engine):
+        raise NotPossibleError(f"the candidate's server does not list the baseline {settings.model}")
+    try:
+        source = locate(settings, suite.loaded.folder, engine)
+        return LocatedModel(source, identify(source, engine, suite.loaded.folder), engine)
+    except ModelError as error:
+        raise NotPossibleError(error.message.rstrip(".")) from None
+
+
+def _environment(baseline: EngineSettings, candidate: EngineSettings) -> set[str]:
+    """Return the facts of a stack that the settings of the two engines do not choose."""
+    names = set(_SOFTWARE)
+    if baseline.device == candidate.device:
+        names |= set(_MACHINE)
+    if baseline.base_url == candidate.base_url:
+        names.add("server")
+    return names
+
+
+def _marked(model: LocatedModel, control: list[object]) -> LocatedModel:
+    """Return the model with an identity of its own, so that the store keeps the control apart from other runs."""
+    return replace(model, identity=replace(model.identity, control=digest(control)[:16]))
