@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Unpack
 
@@ -11,7 +11,9 @@ from gate.app.file_policy import file_policy
 from gate.app.judge import Answers, judge
 from gate.app.policy import DecisionKeywords
 from gate.app.samples import load_samples
+from gate.app.sources import same_files
 from gate.errors import ConfigError
+from gate.importers.renamed import with_names_of
 from gate.report import Result, build_result
 from gate.report.candidates import CandidatesResult, join_results
 from gate.samples import ModelSamples, Pairing
@@ -29,6 +31,8 @@ class CompareOptions(DecisionKeywords, total=False):
     metric: str | None
     filter_name: str | None
     tasks: Sequence[str]
+    lower_is_better: Sequence[str]
+    higher_is_better: Sequence[str]
     advisory: Sequence[str]
     allow_partial: bool
     seed: int | None
@@ -53,6 +57,9 @@ def compare(baseline: Samples, candidate: Samples, **options: Unpack[CompareOpti
         Metric and filter to compare if the files have several.
     tasks : sequence of str
         Compare only these tasks. Default: all.
+    lower_is_better, higher_is_better : sequence of str
+        Metrics of which lower or higher values are better. Scores of the former are compared with their sign changed.
+        Needed only where neither the name of the metric nor the file tells.
     advisory : sequence of str
         Report these tasks, but do not judge by them.
     allow_partial : bool, default False
@@ -136,10 +143,19 @@ def compare_candidates(
 
 
 def compare_samples(
-    baseline: Samples, candidates: Mapping[str, Samples], command: str | None, options: CompareOptions
+    baseline: Samples,
+    candidates: Mapping[str, Samples],
+    command: str | None,
+    options: CompareOptions,
+    on_read: Callable[[str, ModelSamples], None] | None = None,
 ) -> dict[str, tuple[Result, Pairing]]:
-    """Return the result of each candidate and the paired samples behind it; `command` reproduces the results."""
+    """Return the result of each candidate and the paired samples behind it.
+
+    `command` reproduces the results. `on_read` gets the samples of "baseline" and of each candidate, before they are
+    paired.
+    """
     metric, filter_name = options.pop("metric", None), options.pop("filter_name", None)
+    lower, higher = set(options.pop("lower_is_better", ())), set(options.pop("higher_is_better", ()))
     tasks, advisory = options.pop("tasks", ()), options.pop("advisory", ())
     allow_partial, seed = options.pop("allow_partial", False), options.pop("seed", None)
     distance = {"max_flip_rate": options.pop("max_flip_rate", None), "max_kl": options.pop("max_kl", None)}
@@ -152,12 +168,32 @@ def compare_samples(
     if not candidates:
         raise ConfigError("there is no candidate to compare with the baseline.")
 
-    def read(side: Samples) -> ModelSamples:
-        return side if isinstance(side, ModelSamples) else load_samples(side, metric=metric, filter_name=filter_name)
+    declared = {} if loaded is None else {task.name: task.lower_is_better for task in loaded.config.tasks}
+    lower |= {name for name, is_lower in declared.items() if is_lower is True}
+    higher |= {name for name, is_lower in declared.items() if is_lower is False}
 
+    def read(side: Samples) -> ModelSamples:
+        if isinstance(side, ModelSamples):
+            return side
+        return load_samples(
+            side,
+            metric=metric,
+            filter_name=filter_name,
+            tasks=tasks or list(declared),
+            lower_is_better=lower,
+            higher_is_better=higher,
+            allow_partial=allow_partial,
+        )
+
+    tell = on_read or (lambda _side, _samples: None)
     reference = read(baseline)
-    answers = {name: Answers(reference, read(candidate)) for name, candidate in candidates.items()}
-    available = dict.fromkeys([*reference.tasks, *(name for one in answers.values() for name in one.candidate.tasks)])
+    tell("baseline", reference)
+    answers = {}
+    for name, candidate in candidates.items():
+        answers[name] = Answers(reference, with_names_of(reference, read(candidate)))
+        tell(name, answers[name].candidate)
+    sides = [reference, *(one.candidate for one in answers.values())]
+    available = dict.fromkeys(name for side in sides for name in (*side.tasks, *side.unread))
     files = file_policy(
         loaded,
         options,
@@ -173,7 +209,9 @@ def compare_samples(
     commands = [] if command is None else [command]
     results = {}
     for name, one in judged.items():
-        pairing = replace(one.pairing, notes=(*files.notes, *one.pairing.notes))
+        same = same_files(reference, one.answers.candidate)
+        notes = (*([same] if same else []), *files.notes, *one.pairing.notes)
+        pairing = replace(one.pairing, notes=notes)
         result = build_result(
             one.decision,
             pairing,

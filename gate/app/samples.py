@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from gate.samples import ModelSamples
@@ -13,6 +14,10 @@ def load_samples(
     *,
     metric: str | None = None,
     filter_name: str | None = None,
+    tasks: Iterable[str] = (),
+    lower_is_better: Iterable[str] = (),
+    higher_is_better: Iterable[str] = (),
+    allow_partial: bool = False,
 ) -> ModelSamples:
     r"""Read the samples of one model; the format is recognised from the file or folder.
 
@@ -20,17 +25,25 @@ def load_samples(
     ----------
     path : path
         A folder written by `gate evaluate`, a stored baseline, a file or folder of LM Evaluation Harness
-        `samples_*.jsonl`, an Inspect log, NeMo Evaluator's `results.jsonl`, or a CSV, JSONL or Parquet file with the
-        columns task, item_id, output, target, correct (or score).
+        `samples_*.jsonl`, an Inspect log, NeMo Evaluator's `results.jsonl`, or a CSV, JSON, JSONL or Parquet file with
+        the columns task, item_id, output, target, correct (or score).
     metric : str, optional
         Metric to read if the files have several.
     filter_name : str, optional
         Filter to read if LM Evaluation Harness files have several.
+    tasks : iterable of str
+        Read only these tasks. Default: all. A sample set that `gate evaluate` wrote is read whole.
+    lower_is_better, higher_is_better : iterable of str
+        Metrics (or tasks) of which lower or higher values are better. Needed only where neither the name of the metric
+        nor the file tells.
+    allow_partial : bool, default False
+        Leave out samples of an Inspect log that ended with an error.
 
     Returns
     -------
     ModelSamples
-        `.tasks[name].table` is a pyarrow table with one row per sample; `.to_pandas()` joins all tasks.
+        `.tasks[name].table` is a pyarrow table with one row per sample; `.to_pandas()` joins all tasks. Larger scores
+        are better: where lower values of a metric are, its sign is changed and its name begins with "-".
 
     Raises
     ------
@@ -57,4 +70,12 @@ def load_samples(
         return own
     from gate.importers import read_foreign
 
-    return read_foreign(path, metric=metric, filter_name=filter_name)
+    return read_foreign(
+        path,
+        metric=metric,
+        filter_name=filter_name,
+        tasks=tasks,
+        lower_is_better=lower_is_better,
+        higher_is_better=higher_is_better,
+        allow_partial=allow_partial,
+    )

@@ -14,6 +14,7 @@ from gate.cli import options
 if TYPE_CHECKING:
     from gate.app.compare import CompareOptions
     from gate.report import Form
+    from gate.samples import ModelSamples
 
 _FORMS: tuple[Form, ...] = ("json", "markdown", "html", "junit")
 
@@ -31,6 +32,19 @@ _FORMS: tuple[Form, ...] = ("json", "markdown", "html", "junit")
 @click.option("--metric", help="Metric to compare if the files have several.")
 @click.option("--filter", "filter_name", help="Filter to compare if LM Evaluation Harness files have several.")
 @click.option("--task", "tasks", multiple=True, help="Compare only this task; may be repeated.")
+@click.option(
+    "--lower-is-better",
+    metavar="METRIC",
+    multiple=True,
+    help="Lower values of this metric are better: change its sign; may be repeated. Needed only where the name of the "
+    "metric and the files do not tell.",
+)
+@click.option(
+    "--higher-is-better",
+    metavar="METRIC",
+    multiple=True,
+    help="Higher values of this metric are better; may be repeated.",
+)
 @click.option("--advisory", multiple=True, help="Report this task, but exclude it from the verdict; may be repeated.")
 @click.option("--allow-partial", is_flag=True, help="Compare the items that both sides have, and say what is left out.")
 @options.alpha
@@ -62,18 +76,26 @@ _FORMS: tuple[Form, ...] = ("json", "markdown", "html", "junit")
 @click.option("--markdown", help="Write the Markdown report here; - for standard output.")
 @click.option("--html", help="Write the HTML report here.")
 @click.option("--junit", help="Write JUnit XML here.")
-@click.option("-q", "--quiet", is_flag=True, help="Do not print the worst flips.")
+@click.option("--explain", is_flag=True, help="Show how each task was paired: files, metric, direction, items.")
+@click.option(
+    "-q", "--quiet", is_flag=True, help="Print neither the worst flips nor the files that were read and left out."
+)
 @click.pass_context
-def command(context: click.Context, /, baseline: Path, candidate: Path, quiet: bool, **options: Any) -> int:
+def command(
+    context: click.Context, /, baseline: Path, candidate: Path, explain: bool, quiet: bool, **options: Any
+) -> int:
     """Test whether the samples in CANDIDATE are worse than those in BASELINE.
 
     Each of the two is a folder that `gate evaluate` wrote, a file or folder of LM Evaluation Harness samples_*.jsonl,
-    an Inspect log, NeMo Evaluator's results.jsonl, or a CSV, JSONL or Parquet file with the columns task, item_id,
-    output, target, correct (or score).
+    an Inspect log, NeMo Evaluator's results.jsonl, or a CSV, JSON, JSONL or Parquet file with the columns task,
+    item_id, output, target, correct (or score).
     """
     from gate.app.compare import compare_samples
+    from gate.app.sources import explain as pairing_lines
+    from gate.app.sources import file_lines
     from gate.cli.console import Terminal
     from gate.common.files import write_text
+    from gate.common.workflow_commands import disarm
     from gate.importers.arrow import start_without_pandas
     from gate.report import render
     from gate.report.redact import secrets_of
@@ -82,8 +104,15 @@ def command(context: click.Context, /, baseline: Path, candidate: Path, quiet: b
     destinations = {form: options.pop(form) for form in _FORMS}
     # the other options have the names of the keyword arguments of `gate.compare`, which has the same defaults
     options = {name: value for name, value in options.items() if _is_set(context, name)}
+    sides: dict[str, ModelSamples] = {}
+
+    def on_read(side: str, samples: ModelSamples) -> None:
+        sides[side] = samples
+        for line in () if quiet else file_lines(side, samples):
+            click.echo(disarm(line), err=True)
+
     result, pairing = compare_samples(
-        baseline, {"candidate": candidate}, _command_line(context), cast("CompareOptions", options)
+        baseline, {"candidate": candidate}, _command_line(context), cast("CompareOptions", options), on_read
     )["candidate"]
     secrets = secrets_of(os.environ)
     for form, destination in destinations.items():
@@ -96,6 +125,8 @@ def command(context: click.Context, /, baseline: Path, candidate: Path, quiet: b
             write_text(Path(destination), text)
     if "-" not in destinations.values():
         Terminal(quiet).result(result)
+    for line in pairing_lines(pairing, sides["baseline"], sides["candidate"]) if explain else ():
+        click.echo(disarm(line), err="-" in destinations.values())
     return result.exit_code
 
 
@@ -106,7 +137,7 @@ def _command_line(context: click.Context) -> str:
         value = context.params[parameter.name or ""]
         if isinstance(parameter, click.Argument):
             words.append(str(value))
-        elif parameter.name not in (*_FORMS, "quiet") and _is_set(context, parameter.name or ""):
+        elif parameter.name not in (*_FORMS, "quiet", "explain") and _is_set(context, parameter.name or ""):
             for entry in value if isinstance(value, tuple) else (value,):
                 words += [parameter.opts[-1]] + ([] if value is True else [str(entry)])
     return shlex.join(words)

@@ -2,34 +2,55 @@
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from gate.errors import SampleError
-from gate.importers.detect import Kind, kind_of
+from gate.importers.detect import Kind, find_samples
 from gate.importers.files import READABLE
+from gate.importers.reading import Reading
 from gate.samples.record import ModelSamples
 
 __all__ = ["read_foreign"]
 
 
-def read_foreign(path: Path, *, metric: str | None = None, filter_name: str | None = None) -> ModelSamples:
+def read_foreign(
+    path: Path,
+    *,
+    metric: str | None = None,
+    filter_name: str | None = None,
+    tasks: Iterable[str] = (),
+    lower_is_better: Iterable[str] = (),
+    higher_is_better: Iterable[str] = (),
+    allow_partial: bool = False,
+) -> ModelSamples:
     """Read the samples of one model from a file or folder of another tool.
 
     Parameters
     ----------
     path : Path
-        CSV, TSV, JSONL or Parquet; `samples_*.jsonl` of LM Evaluation Harness; an Inspect log; `results.jsonl` of
-        NeMo Evaluator; or a folder of one of these.
+        CSV, TSV, JSON, JSONL or Parquet; `samples_*.jsonl` of LM Evaluation Harness; an Inspect log; `results.jsonl` of
+        NeMo Evaluator; or a folder of one of these. CSV, JSON and JSONL files may be compressed (.gz, .zst).
     metric : str, optional
         The metric to read. Default: the only one, else the first of `gate.common.lm_eval.DEFAULT_METRICS`, with a note.
     filter_name : str, optional
         The filter to read (LM Evaluation Harness). Default: the only one, else the first of
         `gate.common.lm_eval.DEFAULT_FILTERS`, with a note.
+    tasks : iterable of str
+        Read only these tasks. Default: all.
+    lower_is_better, higher_is_better : iterable of str
+        Metrics (or tasks) of which lower or higher values are better. Needed only where neither the name of the metric
+        nor the file tells.
+    allow_partial : bool, default False
+        Leave out samples that ended with an error, with a note, instead of raising.
 
     Returns
     -------
     ModelSamples
-        `score` is finite; `correct` is null for tasks with scores other than 0 and 1.
+        `score` is finite, and larger is better: where lower values of a metric are better, its sign is changed and its
+        name is "-METRIC". `correct` is null for tasks with scores other than 0 and 1.
 
     Raises
     ------
@@ -37,23 +58,29 @@ def read_foreign(path: Path, *, metric: str | None = None, filter_name: str | No
         The file cannot be read; the message names the file, what was expected, what was found and the next step.
     """
     path = Path(path)
+    reading = Reading.of(metric, filter_name, tasks, lower_is_better, higher_is_better, allow_partial)
     try:
-        kind = kind_of(path)
-        if kind is Kind.HARNESS:
-            from gate.importers.harness import read_harness
-
-            return read_harness(path, metric=metric, filter_name=filter_name)
-        if kind is Kind.INSPECT:
-            from gate.importers.inspect_logs import read_inspect
-
-            return read_inspect(path, metric=metric)
-        if kind is Kind.NEMO:
-            from gate.importers.nemo import read_nemo
-
-            return read_nemo(path, metric=metric)
-        from gate.importers.tabular import read_tabular
-
-        return read_tabular(path, metric=metric)
-    except (OSError, UnicodeError) as error:
+        found = find_samples(path)
+        samples = _read(found.kind, path, found.files, reading)
+    except (OSError, UnicodeError, EOFError, zlib.error) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise SampleError(f"{path} cannot be read: {reason}.", READABLE) from None
+    return replace(samples, left_out=(*samples.left_out, *found.left_out))
+
+
+def _read(kind: Kind, path: Path, files: tuple[Path, ...], reading: Reading) -> ModelSamples:
+    if kind is Kind.HARNESS:
+        from gate.importers.harness import read_harness
+
+        return read_harness(path, files, reading)
+    if kind is Kind.INSPECT:
+        from gate.importers.inspect_logs import read_inspect
+
+        return read_inspect(path, files, reading)
+    if kind is Kind.NEMO:
+        from gate.importers.nemo import read_nemo
+
+        return read_nemo(path, files, reading)
+    from gate.importers.tabular import read_tabular
+
+    return read_tabular(path, files, reading)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,12 @@ NO_SCORE = ("", "none", "null", "nan", "na", "n/a")
 
 
 def task_samples(
-    task: str, metric: str, columns: Mapping[str, Any], facets: Mapping[str, str] | None = None
+    task: str,
+    metric: str,
+    columns: Mapping[str, Any],
+    facets: Mapping[str, str] | None = None,
+    files: Sequence[Path] = (),
+    named_after_file: bool = False,
 ) -> TaskSamples:
     """Build the samples of one task from arrays or lists.
 
@@ -39,7 +45,9 @@ def task_samples(
         "correct": pa.array(right) if binary else pa.nulls(rows, pa.bool_()),
     }
     arrays = [_column(values.get(field.name), field.type, rows) for field in SAMPLE_SCHEMA]
-    return TaskSamples(task, metric, pa.Table.from_arrays(arrays, schema=SAMPLE_SCHEMA), dict(facets or {}))
+    table = pa.Table.from_arrays(arrays, schema=SAMPLE_SCHEMA)
+    names = tuple(path.name for path in files)
+    return TaskSamples(task, metric, table, dict(facets or {}), files=names, named_after_file=named_after_file)
 
 
 def _column(values: Any, kind: pa.DataType, rows: int) -> pa.Array | pa.ChunkedArray:

@@ -2,26 +2,54 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
+from gate.common.compressed import open_binary, plain_name
 from gate.common.jsonlines import first_object, read_json
-from gate.common.lm_eval import SAMPLES_PREFIX, is_results_name
+from gate.common.lm_eval import is_results_name, is_samples_name
 from gate.errors import SampleError
-from gate.importers.files import LINES, READABLE, TABLES, files_in, no_rows, refuse_empty, subfolders
+from gate.importers.files import (
+    LINES,
+    READABLE,
+    TABLES,
+    files_below,
+    files_in,
+    no_rows,
+    refuse_empty,
+    stem_of,
+    suffix_of,
+)
+
+_LINES_IN_JSON = 1 << 20  # bytes; a longer first line of a .json file is not looked at on its own
 
 
 class Kind(Enum):
-    """The supported formats."""
+    """The supported formats, in order of preference where a folder holds several."""
 
-    TABLE = "table"
     HARNESS = "LM Evaluation Harness"
     INSPECT = "Inspect"
     NEMO = "NeMo Evaluator"
+    TABLE = "table"
 
 
-def kind_of(path: Path) -> Kind:
-    """Return the format of a file or folder.
+@dataclass(frozen=True)
+class Found:
+    """The files to read, all of one format, and one line per file that is left out, with the reason."""
+
+    kind: Kind
+    files: tuple[Path, ...]
+    left_out: tuple[str, ...] = ()
+
+
+def find_samples(path: Path) -> Found:
+    """Return the files with samples at a path: the file itself, or those in a folder.
+
+    The files directly in a folder come first; its subfolders are searched only if it holds no samples itself.
 
     Raises
     ------
@@ -29,25 +57,11 @@ def kind_of(path: Path) -> Kind:
         The path does not exist, is empty, or has no supported format.
     """
     if path.is_dir():
-        return _folder_kind(path)
+        return _in_folder(path)
     if not path.exists():
         raise SampleError(f"{path} does not exist.", "Check the path; it is relative to the working directory.")
     refuse_empty(path)
-    suffix = path.suffix.lower()
-    if suffix in LINES:
-        return _lines_kind(path)
-    if suffix in TABLES:
-        return Kind.TABLE
-    if suffix == ".eval":
-        return Kind.INSPECT
-    if suffix == ".json":
-        return _json_kind(path)
-    raise SampleError(f"{path}: no importer reads the suffix {suffix or '(none)'!r}.", READABLE)
-
-
-def harness_files(folder: Path) -> list[Path]:
-    """Return the `samples_*.jsonl` of a folder."""
-    return [path for path in files_in(folder, LINES) if path.name.startswith(SAMPLES_PREFIX)]
+    return Found(_kind_of(path), (path,))
 
 
 def nemo_bundles(folder: Path) -> list[Path]:
@@ -57,35 +71,79 @@ def nemo_bundles(folder: Path) -> list[Path]:
     return [path for path in files_in(folder, (".json",)) if path.name.startswith("eval-")]
 
 
-def _folder_kind(folder: Path) -> Kind:
+def _in_folder(folder: Path) -> Found:
     if (folder / "manifest.json").exists():
         raise SampleError(
             f"{folder} has a manifest.json: it is a quantgate sample set, not a folder of another tool.",
             "Pass the folder of the sample set to `gate compare`; its data files are not read without the manifest.",
         )
-    folders = [folder, *subfolders(folder)]
-    if any(map(harness_files, folders)):
-        return Kind.HARNESS
-    if files_in(folder, (".eval",)):
-        return Kind.INSPECT
-    if any(map(nemo_bundles, folders)):
-        return Kind.NEMO
-    if files_in(folder, TABLES):
-        lines = files_in(folder, LINES)
-        return _lines_kind(lines[0]) if lines and lines[0].stat().st_size else Kind.TABLE
-    logs = files_in(folder, (".json",))
-    if logs:
-        summaries = [path for path in logs if is_results_name(path.name)]
-        return _json_kind((summaries or logs)[0])
+    kinds: dict[Path, Kind] = {}
+    others: dict[Path, SampleError] = {}
+    for file in files_below(folder, (".eval", ".json", *TABLES)):
+        bundle = file.name.startswith("eval-") and suffix_of(file) == ".json" and nemo_bundles(file.parent)
+        if bundle:  # read together with the results.jsonl beside it
+            continue
+        if suffix_of(file) != ".json":
+            kinds[file] = _kind_of(file) if file.stat().st_size else _kind_by_name(file)
+            continue
+        try:
+            kinds[file] = _kind_of(file)
+        except SampleError as error:
+            others[file] = error
+    kind = next((kind for kind in Kind if kind in kinds.values()), None)
+    if kind is None:
+        raise _no_samples(folder, others)
+    members = [file for file, other in kinds.items() if other is kind]
+    direct = [file for file in members if file.parent == folder]
+    chosen = direct or members
+    left_out = [
+        f"{file.relative_to(folder)}: {_reason(kinds[file], kind)}." for file in kinds if file not in set(chosen)
+    ]
+    return Found(kind, tuple(chosen), tuple(left_out))
+
+
+def _reason(kind: Kind, chosen: Kind) -> str:
+    if kind is not chosen:
+        return f"has the format {kind.value}, and the folder is read as {chosen.value}"
+    return "in a subfolder, and the folder holds samples itself"
+
+
+def _no_samples(folder: Path, others: Mapping[Path, SampleError]) -> SampleError:
+    if others:
+        summaries = [file for file in others if is_results_name(file.name)]
+        return others[(summaries or list(others))[0]]
     names = sorted(entry.name for entry in folder.iterdir())
     content = f"It holds {len(names)} entries: {', '.join(names[:5])}." if names else "It is empty."
-    raise SampleError(f"{folder} holds no samples. {content}", READABLE)
+    return SampleError(f"{folder} holds no samples. {content}", READABLE)
+
+
+def _kind_by_name(path: Path) -> Kind:
+    return Kind.HARNESS if is_samples_name(path.name) else Kind.TABLE
+
+
+def _kind_of(path: Path) -> Kind:
+    suffix = suffix_of(path)
+    if suffix in LINES:
+        return _lines_kind(path)
+    if suffix in TABLES or suffix == ".txt":
+        return Kind.TABLE
+    if suffix == ".eval":
+        return Kind.INSPECT
+    if suffix == ".json":
+        return _json_kind(path)
+    raise SampleError(f"{path}: no importer reads the suffix {path.suffix.lower() or '(none)'!r}.", READABLE)
 
 
 def _lines_kind(path: Path) -> Kind:
+    if is_samples_name(path.name):
+        return Kind.HARNESS
     row = first_object(path)
     if row is None:
         raise no_rows(path)
+    return _kind_of_row(row)
+
+
+def _kind_of_row(row: Mapping[str, Any]) -> Kind:
     if "doc_id" in row and ("filtered_resps" in row or "resps" in row):
         return Kind.HARNESS
     if "problem_idx" in row and "reward" in row:
@@ -96,15 +154,41 @@ def _lines_kind(path: Path) -> Kind:
 def _json_kind(path: Path) -> Kind:
     if path.name.startswith("eval-") and nemo_bundles(path.parent):
         return Kind.NEMO
-    if is_results_name(path.name):
-        raise SampleError(
-            f"{path} is the summary of an LM Evaluation Harness run; it holds no answers per sample.",
-            "Run lm_eval with --log_samples, and pass the folder with the samples_*.jsonl.",
-        )
+    row = _first_of_lines(path)
+    if row is not None:
+        return _kind_of_row(row)
+    if is_results_name(plain_name(path)):
+        raise _summary(path)
     content = read_json(path)
     if "eval" in content and "version" in content:
         return Kind.INSPECT
     if "verdict" in content:
         raise SampleError(f"{path} is the result of a comparison, not samples.", "Render it with `gate report`.")
+    if "results" in content and ("config" in content or "configs" in content or "higher_is_better" in content):
+        raise _summary(path)
     keys = ", ".join(list(content)[:8]) or "(none)"
-    raise SampleError(f"{path} is JSON, but not an Inspect log; its keys: {keys}.", READABLE)
+    raise SampleError(f"{path} is JSON, but holds no samples; its keys: {keys}.", READABLE)
+
+
+def _first_of_lines(path: Path) -> Mapping[str, Any] | None:
+    """Return the first row of a .json file that holds a list of rows, or one row per line; None for any other."""
+    with open_binary(path) as lines:
+        first = lines.readline(_LINES_IN_JSON).removeprefix(b"\xef\xbb\xbf").lstrip()
+    if first.startswith(b"["):
+        row = first_object(path)
+        if row is None:
+            raise no_rows(path)
+        return row
+    try:
+        row = json.loads(first)
+    except (ValueError, RecursionError):  # an object over several lines
+        return None
+    known = isinstance(row, dict) and (_kind_of_row(row) is not Kind.TABLE or "item_id" in row)
+    return row if known or (is_samples_name(stem_of(path)) and isinstance(row, dict)) else None
+
+
+def _summary(path: Path) -> SampleError:
+    return SampleError(
+        f"{path} is the summary of an LM Evaluation Harness run; it holds no answers per sample.",
+        "Run lm_eval with --log_samples, and pass the folder with the samples_*.jsonl.",
+    )

@@ -6,16 +6,28 @@ import hashlib
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
+from gate.common.compressed import plain_name
 from gate.errors import SampleError
 
 LINES = (".jsonl", ".ndjson")
 TABLES = (".csv", ".tsv", ".parquet", ".pq", *LINES)
 READABLE = (
-    "Supported: a quantgate sample set; CSV, JSONL or Parquet with the columns task, item_id, output, target and "
+    "Supported: a quantgate sample set; CSV, JSON, JSONL or Parquet with the columns task, item_id, output, target and "
     "correct (or score); samples_*.jsonl of LM Evaluation Harness; Inspect logs (.eval, .json); results.jsonl of "
-    "NeMo Evaluator; or a folder of these."
+    "NeMo Evaluator; CSV, JSON and JSONL also as .gz or .zst; or a folder of these."
 )
+_DEPTH = 8
 _STOPPED = "Check whether the evaluation stopped before it wrote its samples."
+
+
+def suffix_of(path: Path) -> str:
+    """Return the suffix of a file in lower case, without that of its compression."""
+    return Path(plain_name(path)).suffix.lower()
+
+
+def stem_of(path: Path) -> str:
+    """Return the name of a file without its suffix and that of its compression."""
+    return Path(plain_name(path)).stem
 
 
 def files_in(folder: Path, suffixes: Collection[str]) -> list[Path]:
@@ -23,13 +35,27 @@ def files_in(folder: Path, suffixes: Collection[str]) -> list[Path]:
     return sorted(
         path
         for path in folder.iterdir()
-        if path.is_file() and path.suffix.lower() in suffixes and not path.name.startswith(".")
+        if not path.name.startswith(".") and suffix_of(path) in suffixes and path.is_file()
     )
 
 
-def subfolders(folder: Path) -> list[Path]:
-    """Return the subfolders of a folder, by name, without hidden ones."""
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+def files_below(folder: Path, suffixes: Collection[str]) -> list[Path]:
+    """Return the files of a folder and its subfolders with one of the suffixes, without hidden ones.
+
+    Links to folders are not followed, and neither are folders more than `_DEPTH` levels down.
+    """
+    found = files_in(folder, suffixes)
+    level = [folder]
+    for _ in range(_DEPTH):
+        level = [
+            subfolder
+            for parent in level
+            for subfolder in sorted(parent.iterdir())
+            if subfolder.is_dir() and not subfolder.is_symlink() and not subfolder.name.startswith(".")
+        ]
+        for subfolder in level:
+            found += files_in(subfolder, suffixes)
+    return found
 
 
 def refuse_empty(path: Path) -> None:
@@ -55,7 +81,7 @@ def refuse_models(path: Path, models: Iterable[object]) -> None:
 
 def label_of(path: Path) -> str:
     """Return the label of the model whose samples are at `path`."""
-    return (path.name or path.resolve().name) if path.is_dir() else path.stem  # Path(".") has no name
+    return (path.name or path.resolve().name) if path.is_dir() else stem_of(path)  # Path(".") has no name
 
 
 def source_files(paths: Sequence[Path]) -> list[dict[str, object]]:

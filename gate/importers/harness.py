@@ -1,25 +1,23 @@
-"""Samples of LM Evaluation Harness 0.4 (`lm_eval --log_samples`)."""
+"""Samples of LM Evaluation Harness 0.4 (`lm_eval --log_samples`) and of lmms-eval."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from gate.common.canonical import canonical_json
-from gate.common.lm_eval import (
-    DEFAULT_FILTERS,
-    DEFAULT_METRICS,
-    DEFAULT_TARGET_DELIMITER,
-    lower_is_better,
-    pick_choice,
-    without_addresses,
-)
+from gate.common.lm_eval import DEFAULT_FILTERS, DEFAULT_TARGET_DELIMITER, pick_choice, without_addresses
 from gate.errors import SampleError
 from gate.importers.build import parse_score, refuse_unscored, task_samples
 from gate.importers.choose import Selection
 from gate.importers.files import label_of, no_rows, source_files
 from gate.importers.harness_files import TaskFile, find_task_files
+from gate.importers.harness_metrics import DEFAULTS, NoScoreError, label_and_values, usable_metrics
 from gate.importers.harness_rows import HarnessRow, harness_rows
+from gate.importers.harness_twins import refuse_twins
+from gate.importers.orient import Directions
+from gate.importers.reading import Reading
 from gate.samples.record import ModelSamples, TaskSamples
 
 _ABOUT = ("model_name", "lm_eval_version", "transformers_version", "git_hash", "date", "chat_template_sha")
@@ -35,66 +33,134 @@ _ABOUT_MODEL = (
 )
 
 
-def read_harness(path: Path, *, metric: str | None = None, filter_name: str | None = None) -> ModelSamples:
-    """Read a `samples_*.jsonl` file, or the folder of a run, as one model's samples.
+@dataclass(frozen=True)
+class _TaskRows:
+    """The rows of one task in a file."""
 
-    `item_id` is lm-eval's `doc_hash`. If documents are equal, the second in order of `doc_id` is `<doc_hash>#2`.
+    task: str
+    file: TaskFile
+    rows: Sequence[HarnessRow]
+
+    @property
+    def where(self) -> str:
+        return f"task {self.task} ({self.file.path.name})"
+
+
+class _Choices:
+    """What is chosen over all tasks of a folder: filter, metric, direction."""
+
+    def __init__(self, reading: Reading) -> None:
+        self.filters = Selection("filter", reading.filter_name, DEFAULT_FILTERS)
+        self.metrics = Selection("metric", reading.metric, DEFAULTS)
+        self.directions = Directions(reading)
+
+    def notes(self) -> list[str]:
+        return [*self.filters.notes(), *self.metrics.notes(), *self.directions.notes()]
+
+
+def read_harness(path: Path, paths: Sequence[Path], reading: Reading) -> ModelSamples:
+    """Read the samples files `paths`, which were found at `path`, as one model's samples.
+
+    `item_id` is lm-eval's `doc_hash`. If documents are equal, the second in order of `doc_id` is `<doc_hash>#2`. A task
+    without a score per sample is left out, with a note, if there are others and it was not asked for. Perplexities are
+    read as log-likelihoods per word or byte where they are asked for, or where there is nothing else.
 
     Raises
     ------
     SampleError
         See `read_foreign`.
     """
-    files, notes = find_task_files(path)
-    filters = Selection("filter", filter_name, DEFAULT_FILTERS)
-    metrics = Selection("metric", metric, DEFAULT_METRICS)
+    found = find_task_files(path, paths, reading)
+    choices = _Choices(reading)
+    all_rows = [part for file in found.files for part in _by_task(file)]
+    wanted = [part for part in all_rows if reading.wants(part.task) or (path.is_file() and len(all_rows) == 1)]
     tasks: dict[str, TaskSamples] = {}
-    for task, file in files.items():
-        rows = list(harness_rows(file.path))
-        if not rows:
-            raise no_rows(file.path)
-        where = f"task {task} ({file.path.name})"
-        chosen_filter = filters.choose(task, {row.filter_name for row in rows}, where)
-        rows = [row for row in rows if row.filter_name == chosen_filter]
-        chosen_metric = metrics.choose(task, _scalar_metrics(rows, metric, where), where)
-        if lower_is_better(chosen_metric, file.settings("higher_is_better").get(chosen_metric)):
-            raise SampleError(
-                f"{where}: lower values of the metric {chosen_metric} are better; quantgate needs a "
-                "metric for which higher is better.",
-                "Choose another with --metric NAME.",
-            )
-        ids, duplicates = _item_ids(rows)
-        if duplicates:
-            notes.append(f"{task}: {duplicates} documents are duplicated; numbered by position.")
-        effective = file.settings("n-samples").get("effective")
-        if isinstance(effective, int) and effective != len({row.doc_id for row in rows}):
-            notes.append(f"{task}: {len(rows)} samples, but the results file says {effective}.")
-        tasks[task] = _samples(file, rows, ids, chosen_metric, where)
-    notes = [*filters.notes(), *metrics.notes(), *notes]
-    return ModelSamples(label_of(path), tasks, _about(list(files.values())), tuple(notes))
+    notes = list(found.notes)
+    unscored: list[tuple[_TaskRows, NoScoreError]] = []
+    for part in wanted:
+        try:
+            tasks[part.task] = _task(part, reading, choices, notes, part.task in reading.tasks)
+        except NoScoreError as error:
+            if part.task in reading.tasks:
+                raise
+            unscored.append((part, error))
+    if not tasks:  # nothing but perplexities
+        for part, _ in unscored:
+            tasks[part.task] = _task(part, reading, choices, notes, True)
+    else:
+        notes += [f"left out: {error.message}{error.way_in}" for _, error in unscored]
+    if path.is_dir():
+        refuse_twins(path, {part.where: part.rows for part in wanted})
+    unread = sorted({*found.unread, *(part.task for part in all_rows)} - {part.task for part in wanted})
+    return ModelSamples(
+        label_of(path),
+        tasks,
+        _about([part.file for part in wanted]),
+        tuple([*choices.notes(), *notes] if tasks else notes),
+        tuple(unread),
+        found.left_out,
+    )
 
 
-def _scalar_metrics(rows: Sequence[HarnessRow], wanted: str | None, where: str) -> list[str]:
-    """Return the metrics with one number per sample; lists (IFEval per instruction, perplexity) are not scores."""
-    scalars: dict[str, None] = {}
-    lists: dict[str, None] = {}
-    for row in rows:
-        for name, value in row.metrics.items():
-            (lists if isinstance(value, list | dict) else scalars)[name] = None
-    names = [name for name in scalars if name not in lists]
-    if wanted is not None and wanted in lists:
-        advice = "Log a metric with one number per sample."
-        if wanted.startswith("inst_level"):
-            advice = "Use prompt_level_strict_acc or prompt_level_loose_acc, which score the whole answer."
-        elif names:
-            advice = f"Use one of: {', '.join(sorted(names))}."
-        raise SampleError(f"{where}: the metric {wanted} is a list in each sample, not one score.", advice)
-    if not names:
+def _by_task(file: TaskFile) -> list[_TaskRows]:
+    tasks: dict[str, list[HarnessRow]] = {}
+    for row in harness_rows(file.path):
+        tasks.setdefault(row.task or file.task, []).append(row)
+    if not tasks:
+        raise no_rows(file.path)
+    return [_TaskRows(task, file, rows) for task, rows in tasks.items()]
+
+
+def _task(part: _TaskRows, reading: Reading, choices: _Choices, notes: list[str], likelihoods: bool) -> TaskSamples:
+    """Return the samples of a task; `likelihoods`: perplexities are read, too."""
+    task, file, where = part.task, part.file, part.where
+    usable = usable_metrics(part.rows, reading.metric, where, likelihoods)  # before the filter is chosen
+    chosen_filter = choices.filters.choose(task, {row.filter_name for row in part.rows}, where)
+    rows = [row for row in part.rows if row.filter_name == chosen_filter]
+    usable = usable_metrics(rows, reading.metric, where, likelihoods)
+    metric = choices.metrics.choose(task, usable, where)
+    refuse_nonfinite(rows, file.path, where)
+    ids, duplicates = _item_ids(rows)
+    if duplicates:
+        notes.append(f"{task}: {duplicates} documents are duplicated; numbered by position.")
+    effective = file.settings("n-samples", task).get("effective")
+    if isinstance(effective, int) and effective != len({row.doc_id for row in rows}):
+        notes.append(f"{task}: {len(rows)} samples, but the results file says {effective}.")
+    label, values = label_and_values(rows, metric)
+    scores = [parse_score(value, metric, f"{file.path}:{row.line}") for value, row in zip(values, rows, strict=True)]
+    unscored = [item_id for item_id, score in zip(ids, scores, strict=True) if score is None]
+    refuse_unscored(unscored, len(ids), f"{where}: {metric}")
+    declared = file.settings("higher_is_better", task).get(metric) if label == metric else True
+    label, oriented = choices.directions.orient(
+        task, label, [0.0 if score is None else score for score in scores], where,
+        declared if isinstance(declared, bool) else None, file.summary.name,
+    )  # fmt: skip
+    delimiter = file.settings("configs", task).get("target_delimiter")
+    if not isinstance(delimiter, str):
+        delimiter = DEFAULT_TARGET_DELIMITER
+    columns = {
+        "item_id": ids,
+        "score": oriented,
+        "prompt_hash": [row.prompt_hash for row in rows],
+        "output": [_output(row, metric, delimiter) for row in rows],
+        "target": [row.target for row in rows],
+        "choice_logprobs": [row.loglikelihoods or None for row in rows],
+        "prompt": [row.prompt for row in rows],
+        "choices": [row.choices or None for row in rows],
+    }
+    named_after_file = rows[0].task is None and task not in file.summary.tasks
+    return task_samples(task, label, columns, _facets(part, rows), [file.path], named_after_file)
+
+
+def refuse_nonfinite(rows: Sequence[HarnessRow], path: Path, where: str) -> None:
+    """Raise SampleError if any log-likelihood is NaN or infinite: the choice that was scored is arbitrary."""
+    wrong = [row.line for row in rows if not row.finite]
+    if wrong:
         raise SampleError(
-            f"{where}: no metric with one score per sample (found: {', '.join(sorted(lists)) or 'none'}).",
-            "Perplexity and corpus scores (BLEU) cannot be paired by sample; compare a task with accuracy.",
+            f"{where}: the log-likelihoods are NaN or infinite in {len(wrong)} of {len(rows)} samples, the first at "
+            f"{path}:{wrong[0]}.",
+            "The model computed NaN (an overflow in float16, or a broken quantisation). Fix it, and evaluate again.",
         )
-    return names
 
 
 def _item_ids(rows: Sequence[HarnessRow]) -> tuple[list[str], int]:
@@ -116,26 +182,6 @@ def _item_ids(rows: Sequence[HarnessRow]) -> tuple[list[str], int]:
     return ids, duplicates
 
 
-def _samples(file: TaskFile, rows: Sequence[HarnessRow], ids: Sequence[str], metric: str, where: str) -> TaskSamples:
-    scores = [parse_score(row.metrics.get(metric), metric, f"{file.path}:{row.line}") for row in rows]
-    unscored = [item_id for item_id, score in zip(ids, scores, strict=True) if score is None]
-    refuse_unscored(unscored, len(ids), f"{where}: {metric}")
-    delimiter = file.settings("configs").get("target_delimiter")
-    if not isinstance(delimiter, str):
-        delimiter = DEFAULT_TARGET_DELIMITER
-    columns = {
-        "item_id": ids,
-        "score": scores,
-        "prompt_hash": [row.prompt_hash for row in rows],
-        "output": [_output(row, metric, delimiter) for row in rows],
-        "target": [row.target for row in rows],
-        "choice_logprobs": [row.loglikelihoods or None for row in rows],
-        "prompt": [row.prompt for row in rows],
-        "choices": [row.choices or None for row in rows],
-    }
-    return task_samples(file.task, metric, columns, _facets(file, rows))
-
-
 def _output(row: HarnessRow, metric: str, delimiter: str) -> str:
     """Return the generated text, or the index of the choice that the metric picks."""
     if not row.choices:
@@ -145,19 +191,20 @@ def _output(row: HarnessRow, metric: str, delimiter: str) -> str:
     return str(pick_choice(row.loglikelihoods, choices, metric, row.unconditioned))
 
 
-def _facets(file: TaskFile, rows: Sequence[HarnessRow]) -> dict[str, str]:
+def _facets(part: _TaskRows, rows: Sequence[HarnessRow]) -> dict[str, str]:
     """Return what decides prompts and scores, without paths, dates and models.
 
     The prompt itself (few-shot examples, chat template) is in the prompt_hash of every row.
     """
+    file, task = part.file, part.task
     facets = {"filter": rows[0].filter_name}
-    config = file.settings("configs")
-    fewshot = file.of_task("n-shot")
+    config = file.settings("configs", task)
+    fewshot = file.of_task("n-shot", task)
     if fewshot is None:
         fewshot = config.get("num_fewshot")
     if fewshot is not None or config:
         facets["num_fewshot"] = str(fewshot or 0)
-    version = file.of_task("versions")
+    version = file.of_task("versions", task)
     if version is not None:
         facets["task_version"] = str(version)
     if config:
@@ -171,10 +218,11 @@ def _facets(file: TaskFile, rows: Sequence[HarnessRow]) -> dict[str, str]:
     return facets
 
 
-def _about(files: Sequence[TaskFile]) -> dict[str, object]:
-    results, config = files[0].results, files[0].config
+def _about(files: Sequence[TaskFile]) -> Mapping[str, object]:
     about: dict[str, object] = {"format": "LM Evaluation Harness"}
-    about |= {key: results[key] for key in _ABOUT if results.get(key) is not None}
-    about |= {key: config[key] for key in _ABOUT_MODEL if config.get(key) not in (None, "")}
-    about["files"] = source_files([file.path for file in files])
+    if files:
+        content, config = files[0].summary.content, files[0].summary.config
+        about |= {key: content[key] for key in _ABOUT if content.get(key) is not None}
+        about |= {key: config[key] for key in _ABOUT_MODEL if config.get(key) not in (None, "")}
+    about["files"] = source_files(list(dict.fromkeys(file.path for file in files)))
     return about

@@ -1,112 +1,138 @@
-"""Which files of a folder belong to one run of LM Evaluation Harness, and what its results file says about the run."""
+"""Which files of a folder belong to one run of LM Evaluation Harness, and what the run's summary says about them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gate.common.canonical import canonical_json
-from gate.common.jsonlines import mapping, read_json
-from gate.common.lm_eval import results_name, split_samples_name
+from gate.common.jsonlines import first_object, mapping
+from gate.common.lm_eval import split_samples_name
 from gate.errors import SampleError
-from gate.importers.detect import harness_files
-from gate.importers.files import LINES, files_in, shorten, subfolders
+from gate.importers.files import shorten, stem_of
+from gate.importers.harness_summary import Summary, summaries_in, summary_of, task_in
+from gate.importers.reading import Reading
 
-_MODEL = ("model", "model_args", "model_dtype")
+_MODEL_FOLDER = re.compile(r".+__.+")  # lm-eval's name for the folder of org/model
 
 
 @dataclass(frozen=True)
 class TaskFile:
-    """A samples file and the results file of the same run (empty if it is missing)."""
+    """A file with samples, its task by its name, and the summary of its run."""
 
     path: Path
     task: str
     stamp: str
-    results: Mapping[str, Any] = field(default_factory=dict)
+    summary: Summary
 
-    def of_task(self, key: str) -> Any:
-        """Return the entry of this task in the results file's section `key`, or None."""
-        return mapping(self.results.get(key)).get(self.task)
+    def of_task(self, section: str, task: str | None = None) -> Any:
+        """Return the entry of a task (default: that of the file's name) in a section of the summary, or None."""
+        return self.summary.of_task(section, task or self.task)
 
-    def settings(self, key: str) -> Mapping[str, Any]:
-        """Return the entry of this task in the results file's section `key` if it is a mapping, else an empty one."""
-        return mapping(self.of_task(key))
-
-    @property
-    def config(self) -> Mapping[str, Any]:
-        """The settings of the run; empty if the results file is missing."""
-        return mapping(self.results.get("config"))
+    def settings(self, section: str, task: str | None = None) -> Mapping[str, Any]:
+        """Return the same if it is a mapping, else an empty one."""
+        return mapping(self.of_task(section, task))
 
     @property
-    def model(self) -> str | None:
-        """The model and its arguments as JSON; None if the results file is missing."""
-        return canonical_json([self.config.get(key) for key in _MODEL]) if self.config else None
-
-    @property
-    def description(self) -> str:
-        """Time stamp, model and arguments, for messages."""
-        arguments = self.config.get("model_args")
-        shown = arguments if isinstance(arguments, str) else canonical_json(arguments)
-        return f"{self.stamp} ({self.config.get('model')}: {shown})"
+    def model_name(self) -> str | None:
+        """The model's name by the summary, else by the folder; None if neither tells."""
+        folder = self.path.resolve().parent.name
+        return self.summary.model_name or (folder if _MODEL_FOLDER.fullmatch(folder) else None)
 
 
-def find_task_files(path: Path) -> tuple[dict[str, TaskFile], list[str]]:
-    """Return the samples file of each task, and notes on files that were not read.
+@dataclass(frozen=True)
+class TaskFiles:
+    """The files to read, one per task; the tasks that are not read; and remarks."""
 
-    A folder holds one model: its `samples_*.jsonl` are in the folder itself, or in one subfolder named after the
-    model. Of several runs of a task the newest is read, provided that their results files name the same model.
+    files: tuple[TaskFile, ...]
+    unread: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+
+def find_task_files(path: Path, paths: Sequence[Path], reading: Reading) -> TaskFiles:
+    """Return the file of each task among `paths`, which were found at `path`.
+
+    Of several runs of a task the newest is read, provided that they are of the same model.
 
     Raises
     ------
     SampleError
-        Several subfolders or several models.
+        The files are of several models.
     """
+    summaries = {folder: summaries_in(folder, paths) for folder in dict.fromkeys(file.parent for file in paths)}
+    files = [_task_file(file, summaries[file.parent]) for file in paths]
+    chosen = files
+    if reading.tasks and path.is_dir():
+        chosen = [file for file in files if file.task in reading.tasks or _names_tasks(file.path)]
+    unread = sorted({file.task for file in files if file not in chosen})
+    left_out = [f"{file.path.name}: not a task that was asked for." for file in files if file not in chosen]
+    _refuse_models(path, chosen)
     runs: dict[str, list[TaskFile]] = {}
-    results: dict[Path, Mapping[str, Any]] = {}
-    for file in [path] if path.is_file() else _in_folder(path):
-        task, stamp = split_samples_name(file.stem)
-        beside = file.with_name(results_name(stamp))
-        if beside not in results:
-            results[beside] = read_json(beside) if beside.is_file() else {}
-        runs.setdefault(task, []).append(TaskFile(file, task, stamp, results[beside]))
-    newest: dict[str, TaskFile] = {}
-    notes = []
+    for file in chosen:
+        runs.setdefault(file.task, []).append(file)
+    newest, notes = [], []
     for task, candidates in sorted(runs.items()):
-        candidates.sort(key=lambda run: run.stamp)
-        _refuse_models(path, [(run.model, run) for run in candidates])
-        newest[task] = candidates[-1]
+        candidates.sort(key=lambda run: (run.stamp, run.path))
+        _refuse_unknown_runs(path, task, candidates)
+        newest.append(candidates[-1])
         if len(candidates) > 1:
-            notes.append(f"{task}: {len(candidates)} runs in the folder; read the newest, {newest[task].path.name}.")
-    _refuse_models(path, [(run.results.get("model_name"), run) for run in newest.values()])
-    known = [run for run in newest.values() if run.model is not None]
-    if len({run.model for run in known}) > 1:
-        descriptions = sorted({run.description for run in known})
-        notes.append(f"The tasks were run with different model arguments: {shorten(descriptions)}.")
-    return newest, notes
+            notes.append(f"{task}: {len(candidates)} runs in the folder; read the newest, {candidates[-1].path.name}.")
+            left_out += [f"{run.path.name}: an older run of {task}." for run in candidates[:-1]]
+    return TaskFiles(tuple(newest), tuple(unread), tuple(notes), tuple(left_out))
 
 
-def _refuse_models(path: Path, runs: Sequence[tuple[object, TaskFile]]) -> None:
-    """Raise SampleError if the models of runs differ; a model that is not a text is unknown."""
-    by_model = {model: run for model, run in runs if isinstance(model, str)}
-    if len(by_model) > 1:
+def _task_file(file: Path, summaries: Sequence[Summary]) -> TaskFile:
+    stem = stem_of(file)
+    task, stamp = split_samples_name(stem)
+    summary = summary_of(file, task, stamp, summaries)
+    return TaskFile(file, task_in(stem if not stamp else task, task, summary) or task, stamp, summary)
+
+
+def _names_tasks(file: Path) -> bool:
+    """Return whether the rows of a file name their task."""
+    return "task_name" in (first_object(file) or {})
+
+
+def _refuse_unknown_runs(path: Path, task: str, runs: Sequence[TaskFile]) -> None:
+    """Raise SampleError if there are several runs of a task, and it is not known that they are of one model."""
+    if len(runs) < 2 or len({run.path.read_bytes() for run in runs}) == 1:
+        return
+    unknown = [run for run in runs if run.summary.model is None and run.summary.model_name is None]
+    folders = {run.path.parent for run in runs}
+    if unknown:
+        names = [str(run.path.relative_to(path)) if path.is_dir() else run.path.name for run in runs]
         raise SampleError(
-            f"{path} holds runs of several models, or of one model with different arguments: "
-            f"{shorten(sorted(run.description for run in by_model.values()))}.",
-            "Move each run (its results_*.json and samples_*.jsonl) into a folder of its own.",
+            f"{path} holds {len(runs)} runs of {task}, and no summary beside them says that they are of one model: "
+            f"{shorten(names)}.",
+            "Pass one of the subfolders, or one file."
+            if len(folders) > 1
+            else "Pass one of the files, or move the others away.",
         )
 
 
-def _in_folder(folder: Path) -> Sequence[Path]:
-    direct = harness_files(folder)
-    if direct:
-        return direct
-    models = [subfolder for subfolder in subfolders(folder) if harness_files(subfolder)]
+def _refuse_models(path: Path, files: Sequence[TaskFile]) -> None:
+    """Raise SampleError if the files are of several models."""
+    names = sorted({file.model_name for file in files if file.model_name is not None})
+    models = {file.summary.model: file for file in files if file.summary.model is not None}
+    folders = _names(path, files)
+    if len(names) < 2 and len(models) < 2:
+        return
+    hint = (
+        "Pass one of the subfolders."
+        if len(folders) > 1
+        else ("Move each run (its summary and its samples) into a folder of its own.")
+    )
     if len(models) > 1:
         raise SampleError(
-            f"{folder} holds the samples of {len(models)} models, one per subfolder: "
-            f"{shorten([model.name for model in models])}.",
-            "Pass one of the subfolders.",
+            f"{path} holds runs of several models, or of one model with different arguments: "
+            f"{shorten(sorted(file.summary.description for file in models.values()))}.",
+            hint,
         )
-    return harness_files(models[0]) if models else files_in(folder, LINES)
+    raise SampleError(f"{path} holds the samples of {len(names)} models: {shorten(names)}.", hint)
+
+
+def _names(path: Path, files: Iterable[TaskFile]) -> set[str]:
+    return {str(file.path.parent.relative_to(path)) for file in files} if path.is_dir() else set()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from gate.common.canonical import canonical_json, text_digest
 from gate.common.jsonlines import as_text, clean_text, json_lines
+from gate.common.lm_eval import without_addresses
 from gate.errors import SampleError
 
 _FIELDS = frozenset(
@@ -24,6 +26,7 @@ _FIELDS = frozenset(
         "doc_hash",
         "prompt_hash",
         "target_hash",
+        "task_name",
     ]
 )
 
@@ -33,14 +36,19 @@ class HarnessRow(NamedTuple):  # built 100,000 times per file; three times as fa
 
     Attributes
     ----------
+    task : str or None
+        The task that the row names itself; None if only the file's name tells.
     doc_id : int
         Position of the document in its dataset.
     doc_hash, prompt_hash : str
-        SHA-256; computed as lm-eval does for old versions, which did not log them.
+        SHA-256; computed as lm-eval does for old versions, which did not log them. A document that holds the address of
+        an object (an image), which differs in every process, is hashed without it.
     metrics : mapping
         Logged values, by metric.
     answer : str
         The filtered text of a generation; "" for multiple choice.
+    finite : bool
+        Whether every log-likelihood is.
     loglikelihoods : tuple of float
         Nats, one per choice; empty for a generation.
     unconditioned : tuple of float
@@ -52,6 +60,7 @@ class HarnessRow(NamedTuple):  # built 100,000 times per file; three times as fa
     """
 
     line: int
+    task: str | None
     filter_name: str
     doc_id: int
     doc_hash: str
@@ -59,6 +68,7 @@ class HarnessRow(NamedTuple):  # built 100,000 times per file; three times as fa
     target: str
     metrics: Mapping[str, Any]
     answer: str
+    finite: bool
     loglikelihoods: tuple[float, ...]
     unconditioned: tuple[float, ...]
     prompt: str
@@ -77,7 +87,7 @@ def harness_rows(path: Path) -> Iterator[HarnessRow]:
     for line, row in json_lines(path):
         try:
             yield _row(line, row)
-        except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
             reason = f"no {error}" if isinstance(error, KeyError) else str(error)
             raise SampleError(
                 f"{path}:{line}: not a row of LM Evaluation Harness: {reason}.",
@@ -99,8 +109,8 @@ def _row(line: int, row: Mapping[str, Any]) -> HarnessRow:
         if contexts.count(contexts[0]) < len(contexts):  # the choice is part of the context (WinoGrande)
             prompt, choices = choices[0], tuple(as_text(context) for context in contexts)
     doc_hash = row.get("doc_hash")
-    if not isinstance(doc_hash, str):
-        doc_hash = text_digest(json.dumps(row["doc"], indent=2, ensure_ascii=False))
+    if not isinstance(doc_hash, str) or _holds_address(row.get("doc")):
+        doc_hash = text_digest(without_addresses(json.dumps(row["doc"], indent=2, ensure_ascii=False)))
     prompt_hash = row.get("prompt_hash")
     if not isinstance(prompt_hash, str):
         context = requests[0][0] if requests else ""
@@ -109,8 +119,10 @@ def _row(line: int, row: Mapping[str, Any]) -> HarnessRow:
     metrics = row.get("metrics")
     if not isinstance(metrics, list):  # before 0.4.4
         metrics = [key for key, value in row.items() if key not in _FIELDS and not isinstance(value, str)]
+    task = row.get("task_name")
     return HarnessRow(
         line=line,
+        task=task if isinstance(task, str) and task else None,
         filter_name=str(row.get("filter", "none")),
         doc_id=int(row["doc_id"]),
         doc_hash=doc_hash,
@@ -118,12 +130,22 @@ def _row(line: int, row: Mapping[str, Any]) -> HarnessRow:
         target=as_text(row.get("target", "")),
         metrics={str(name): row.get(name) for name in metrics},
         answer="" if multiple_choice else _answer(responses, scored),
+        finite=all(map(isfinite, scored)),
         loglikelihoods=tuple(scored[:conditioned]) if multiple_choice else (),
         unconditioned=tuple(scored[conditioned:]) if multiple_choice else (),
         prompt=prompt,
         choices=choices,
         generation=canonical_json(settings) if isinstance(settings, dict) else "",
     )
+
+
+def _holds_address(value: object) -> bool:
+    """Return whether a text in a document is like `<PIL.Image.Image at 0x7F10C0DE0000>`."""
+    if isinstance(value, str):
+        return " at 0x" in value
+    if isinstance(value, Mapping):
+        return any(map(_holds_address, value.values()))
+    return isinstance(value, list) and any(map(_holds_address, value))
 
 
 def _requests(arguments: object) -> list[Sequence[Any]]:

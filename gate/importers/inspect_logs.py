@@ -12,7 +12,10 @@ from gate.common.jsonlines import as_text, clean_text
 from gate.errors import SampleError
 from gate.importers.build import parse_score, refuse_unscored, task_samples
 from gate.importers.choose import Selection
-from gate.importers.files import files_in, label_of, refuse_models, shorten, source_files
+from gate.importers.files import label_of, refuse_models, shorten, source_files
+from gate.importers.inspect_epochs import complete_samples, reduced_values, sample_name, task_names
+from gate.importers.orient import Directions
+from gate.importers.reading import Reading
 from gate.samples.record import ModelSamples, TaskSamples
 
 _GRADES = {"C": 1.0, "P": 0.5, "I": 0.0, "N": 0.0}  # correct, partial, incorrect, no answer
@@ -31,10 +34,11 @@ _GENERATION = (
 _UNREAD = frozenset({"events", "store", "timelines"})
 
 
-def read_inspect(path: Path, *, metric: str | None = None) -> ModelSamples:
-    """Read an Inspect log, or a folder with one log per task, as one model's samples.
+def read_inspect(path: Path, logs: Sequence[Path], reading: Reading) -> ModelSamples:
+    """Read the Inspect logs `logs`, which were found at `path`, one per task, as one model's samples.
 
-    `metric` names the scorer, or `scorer/key` where a scorer gives several values. Epoch k is repeat k - 1.
+    The metric is the name of the scorer, or `scorer/key` where a scorer gives several values. Epoch k is repeat k - 1
+    where the log takes the mean over epochs; with any other reducer, the reduced score of each sample is read.
 
     Raises
     ------
@@ -43,23 +47,28 @@ def read_inspect(path: Path, *, metric: str | None = None) -> ModelSamples:
         scorers and none is chosen. See also `read_foreign`.
     """
     library = _library(path)
-    logs = [path] if path.is_file() else files_in(path, (".eval",)) or files_in(path, (".json",))
     headers = {file: _read(library, file, header_only=True) for file in logs}
-    refuse_models(path, (header.eval.model for header in headers.values()))
-    files, notes = _newest(path, headers)
-    metrics = Selection("metric", metric, ())
+    names = task_names(headers)
+    wanted = {file: header for file, header in headers.items() if reading.wants(names[file])}
+    refuse_models(path, (header.eval.model for header in wanted.values()))
+    files, notes, left_out = _newest(path, wanted, names)
+    metrics = Selection("metric", reading.metric, ())
+    directions = Directions(reading)
     tasks: dict[str, TaskSamples] = {}
     for task, file in files.items():
         log = _read(library, file, resolve_attachments="core", exclude_fields=set(_UNREAD))
         where = f"task {task} ({file.name})"
-        _refuse_incomplete(log, where)
-        scorer = metrics.choose(task, _scorers(log.samples, where), where)
-        tasks[task] = _samples(task, log, scorer, where)
-    notes = [*metrics.notes(), *notes]
+        samples = complete_samples(log, where, reading.allow_partial, notes)
+        scorer = metrics.choose(task, _scorers(samples, where), where)
+        tasks[task] = _samples(task, file, log, samples, scorer, where, directions, notes)
+    notes = [*metrics.notes(), *directions.notes(), *notes] if tasks else notes
     about: dict[str, object] = {"format": "Inspect", "files": source_files(list(files.values()))}
-    run = headers[next(iter(files.values()))].eval
-    about |= {"model": run.model, "created": str(run.created), "packages": dict(run.packages or {})}
-    return ModelSamples(label_of(path), tasks, about, tuple(notes))
+    if files:
+        run = headers[next(iter(files.values()))].eval
+        about |= {"model": run.model, "created": str(run.created), "packages": dict(run.packages or {})}
+    unread = sorted({*names.values()} - {*tasks})
+    left_out += [f"{file.name}: not a task that was asked for." for file in headers if file not in wanted]
+    return ModelSamples(label_of(path), tasks, about, tuple(notes), tuple(unread), tuple(left_out))
 
 
 def _library(path: Path) -> Any:
@@ -83,39 +92,28 @@ def _read(library: Any, path: Path, **options: Any) -> Any:
         ) from None
 
 
-def _newest(path: Path, headers: Mapping[Path, Any]) -> tuple[dict[str, Path], list[str]]:
-    """Return the newest log of each task, and notes on the older ones."""
+def _newest(
+    path: Path, headers: Mapping[Path, Any], names: Mapping[Path, str]
+) -> tuple[dict[str, Path], list[str], list[str]]:
+    """Return the newest log of each task, notes on the older ones, and a line for each of these."""
     logs: dict[str, list[Path]] = {}
     for file in sorted(headers, key=lambda file: (str(headers[file].eval.created), file.name)):
-        logs.setdefault(str(headers[file].eval.task), []).append(file)
-    notes = []
+        logs.setdefault(names[file], []).append(file)
+    arguments = {
+        canonical_json([header.eval.model_args, header.eval.model_base_url]): file for file, header in headers.items()
+    }
+    if len(arguments) > 1:
+        raise SampleError(
+            f"{path}: the logs {shorten([file.name for file in arguments.values()])} have different model arguments: "
+            f"{shorten(sorted(arguments))}.",
+            "Move each run into a folder of its own.",
+        )
+    notes, left_out = [], []
     for task, files in logs.items():
-        arguments = {canonical_json(headers[file].eval.model_args) for file in files}
-        if len(arguments) > 1:
-            raise SampleError(
-                f"{path}: the logs of {task} have different model arguments: {shorten(sorted(arguments))}.",
-                "Move each run into a folder of its own.",
-            )
         if len(files) > 1:
             notes.append(f"{task}: {len(files)} logs in the folder; read the newest, {files[-1].name}.")
-    return {task: files[-1] for task, files in sorted(logs.items())}, notes
-
-
-def _refuse_incomplete(log: Any, where: str) -> None:
-    samples = log.samples or []
-    planned = log.results.total_samples if log.results else None
-    if log.status != "success" or (planned is not None and planned != len(samples)):
-        total = "" if planned is None else f" of {planned}"
-        raise SampleError(
-            f"{where}: the run is not complete: status {log.status!r}, {len(samples)}{total} samples logged.",
-            "Finish it with `inspect eval-retry FILE`, and log every sample.",
-        )
-    if not samples:
-        raise SampleError(f"{where}: the log has no samples.", "Run without --no-log-samples.")
-    failed = [_name(sample) for sample in samples if sample.error is not None]
-    refuse_unscored(failed, len(samples), where, "ended with an error")
-    invalid = [_name(sample) for sample in samples if getattr(sample, "invalidation", None) is not None]
-    refuse_unscored(invalid, len(samples), where, "were marked invalid")
+            left_out += [f"{file.name}: an older log of {task}." for file in files[:-1]]
+    return {task: files[-1] for task, files in sorted(logs.items())}, notes, left_out
 
 
 def _scorers(samples: Sequence[Any], where: str) -> list[str]:
@@ -123,7 +121,7 @@ def _scorers(samples: Sequence[Any], where: str) -> list[str]:
     for sample in samples:
         names |= dict.fromkeys(_values(sample))
     if not names:
-        refuse_unscored([_name(sample) for sample in samples], len(samples), where)
+        refuse_unscored([sample_name(sample) for sample in samples], len(samples), where)
     return list(names)
 
 
@@ -138,12 +136,29 @@ def _values(sample: Any) -> dict[str, Any]:
     return values
 
 
-def _samples(task: str, log: Any, scorer: str, where: str) -> TaskSamples:
-    rows = [_row(sample, scorer, where) for sample in log.samples]
-    unscored = [_name(sample) for sample, row in zip(log.samples, rows, strict=True) if row["score"] is None]
+def _samples(
+    task: str,
+    file: Path,
+    log: Any,
+    samples: Sequence[Any],
+    scorer: str,
+    where: str,
+    directions: Directions,
+    notes: list[str],
+) -> TaskSamples:
+    rows = [_row(sample, scorer, where) for sample in samples]
+    reducer, values = reduced_values(log, scorer, where)
+    if reducer is not None:
+        rows = [row for row in rows if row["repeat"] == 0 and row["item_id"] in values]
+        for row in rows:
+            row["score"] = _score(values[row["item_id"]], scorer, f"{where}, sample {row['item_id']}")
+        notes.append(f"{task}: read the score of each sample over its epochs with the log's reducer, {reducer}.")
+    unscored = [str(row["item_id"]) for row in rows if row["score"] is None]
     refuse_unscored(unscored, len(rows), f"{where}: scorer {scorer}")
     columns = {name: [row[name] for row in rows] for name in rows[0]}
-    return task_samples(task, scorer, columns, _facets(log))
+    metric, columns["score"] = directions.orient(task, scorer, columns["score"], where)
+    facets = _facets(log) | ({} if reducer is None else {"epochs": f"{log.eval.config.epochs}, {reducer}"})
+    return task_samples(task, metric, columns, facets, [file])
 
 
 def _row(sample: Any, scorer: str, where: str) -> dict[str, Any]:
@@ -157,7 +172,7 @@ def _row(sample: Any, scorer: str, where: str) -> dict[str, Any]:
     return {
         "item_id": str(sample.id),
         "repeat": int(sample.epoch) - 1,
-        "score": _score(_values(sample).get(scorer), scorer, f"{where}, sample {_name(sample)}"),
+        "score": _score(_values(sample).get(scorer), scorer, f"{where}, sample {sample_name(sample)}"),
         "prompt_hash": digest([_conversation(sample), sample.choices]),
         "output": clean_text(answer),
         "target": as_text(target),
@@ -195,9 +210,6 @@ def _facets(log: Any) -> dict[str, str]:
     settings = {name: getattr(config, name, None) for name in _GENERATION}
     return {
         "task_version": str(log.eval.task_version),
+        "task_args": canonical_json(log.eval.task_args or {}),
         "generation": canonical_json({name: value for name, value in settings.items() if value is not None}),
     }
-
-
-def _name(sample: Any) -> str:
-    return str(sample.id) if sample.epoch == 1 else f"{sample.id} (epoch {sample.epoch})"

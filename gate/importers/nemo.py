@@ -17,7 +17,9 @@ from gate.errors import SampleError
 from gate.importers.build import parse_score, refuse_unscored, task_samples
 from gate.importers.choose import Selection
 from gate.importers.detect import nemo_bundles
-from gate.importers.files import label_of, no_rows, refuse_models, shorten, source_files, subfolders
+from gate.importers.files import label_of, no_rows, refuse_models, shorten, source_files
+from gate.importers.orient import Directions
+from gate.importers.reading import Reading
 from gate.samples.record import ModelSamples, TaskSamples
 
 _REWARD = "reward"
@@ -39,44 +41,48 @@ class _Run:
         return mapping(self.bundle.get("config"))
 
 
-def read_nemo(path: Path, *, metric: str | None = None) -> ModelSamples:
-    """Read `results.jsonl`, its bundle, or the folder of one or several benchmarks, as one model's samples.
+def read_nemo(path: Path, files: Sequence[Path], reading: Reading) -> ModelSamples:
+    """Read the results or bundles `files`, which were found at `path`, one per benchmark, as one model's samples.
 
     Raises
     ------
     SampleError
         See `read_foreign`.
     """
-    runs, notes = _find(path)
-    metrics = Selection("metric", metric, [_REWARD])
+    runs, notes = _find(path, files)
+    metrics = Selection("metric", reading.metric, [_REWARD])
+    directions = Directions(reading)
     tasks: dict[str, TaskSamples] = {}
-    for run in runs:
+    wanted = [run for run in runs if reading.wants(run.task) or (path.is_file() and not run.bundle)]
+    for run in wanted:
         rows = list(json_lines(run.results))
         if not rows:
             raise no_rows(run.results)
         names = {_REWARD, *(name for _, row in rows for name in mapping(row.get("scorer_rewards")))}
-        tasks[run.task] = _samples(run, rows, metrics.choose(run.task, names), notes)
+        tasks[run.task] = _samples(run, rows, metrics.choose(run.task, names), directions, notes)
     bundle, config = runs[0].bundle, runs[0].config
     about: dict[str, object] = {"format": "NeMo Evaluator"}
     about |= {key: bundle[key] for key in ("sdk_version", "timestamp", "run_id") if key in bundle}
     if "model" in config:
         about["model"] = config["model"]
-    about["files"] = source_files([run.results for run in runs])
+    about["files"] = source_files([run.results for run in wanted])
     label = label_of(path.parent if path.is_file() else path)
-    return ModelSamples(label, tasks, about, (*metrics.notes(), *notes))
+    notes = [*metrics.notes(), *directions.notes(), *notes] if tasks else notes
+    unread = sorted(run.task for run in runs if run not in wanted)
+    left_out = [f"{run.results}: not a task that was asked for." for run in runs if run not in wanted]
+    return ModelSamples(label, tasks, about, tuple(notes), tuple(unread), tuple(left_out))
 
 
-def _find(path: Path) -> tuple[list[_Run], list[str]]:
+def _find(path: Path, files: Sequence[Path]) -> tuple[list[_Run], list[str]]:
     if path.is_file() and path.suffix.lower() == ".json":
         return [_run(path.parent / "results.jsonl", path)], []
     if path.is_file():
         run, notes = _beside(path)
         return [run], notes
-    folders = [folder for folder in [path, *subfolders(path)] if nemo_bundles(folder)] or [path]
     runs: dict[str, _Run] = {}
     notes = []
-    for folder in folders:
-        run, more = _beside(folder / "results.jsonl")
+    for file in files:
+        run, more = _beside(file)
         notes += more
         if run.task in runs:
             raise SampleError(
@@ -114,7 +120,9 @@ def _run(results: Path, bundle: Path) -> _Run:
     return _Run(results, name, content)
 
 
-def _samples(run: _Run, rows: Sequence[tuple[int, Mapping[str, Any]]], metric: str, notes: list[str]) -> TaskSamples:
+def _samples(
+    run: _Run, rows: Sequence[tuple[int, Mapping[str, Any]]], metric: str, directions: Directions, notes: list[str]
+) -> TaskSamples:
     columns: dict[str, list[Any]] = {name: [] for name in ("item_id", "repeat", "score", "output", "target")}
     unscored, failed, graceful = [], [], 0
     for line, row in rows:
@@ -139,7 +147,11 @@ def _samples(run: _Run, rows: Sequence[tuple[int, Mapping[str, Any]]], metric: s
     refuse_unscored(failed, len(rows), where, "were graded 0 because the evaluation itself failed")
     if graceful:
         notes.append(f"{run.task}: {graceful} samples got 0 because the model's answer caused an error.")
-    return task_samples(run.task, metric, columns, _facets(run.config))
+    label, scores = directions.orient(run.task, metric, columns["score"], where)
+    named_after_file = not run.bundle
+    return task_samples(
+        run.task, label, {**columns, "score": scores}, _facets(run.config), [run.results], named_after_file
+    )
 
 
 def _identity(row: Mapping[str, Any], where: str) -> tuple[str, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import numpy.typing as npt
@@ -12,41 +13,75 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gate.common.canonical import text_digest
+from gate.common.jsonlines import as_text
 from gate.common.lm_eval import DEFAULT_METRICS
 from gate.errors import SampleError
 from gate.importers.build import NO_SCORE, SCORE_WORDS, refuse_unscored, task_samples
 from gate.importers.choose import Selection
-from gate.importers.files import TABLES, files_in, label_of, shorten, source_files
-from gate.importers.tabular_read import TEXT, read_table
+from gate.importers.files import label_of, shorten, source_files
+from gate.importers.orient import Directions
+from gate.importers.reading import Reading
+from gate.importers.tabular_read import TEXT, MissingColumnsError, read_table
+from gate.importers.tabular_twins import refuse_repeated_items
 from gate.samples.record import SAMPLE_SCHEMA, ModelSamples, TaskSamples
 
 
-def read_tabular(path: Path, *, metric: str | None = None) -> ModelSamples:
-    """Read a CSV, TSV, JSONL or Parquet file, or all such files of a folder, as one model's samples.
+def read_tabular(path: Path, files: Sequence[Path], reading: Reading) -> ModelSamples:
+    """Read the CSV, TSV, JSON, JSONL or Parquet files `files`, which were found at `path`, as one model's samples.
 
-    `correct` (0/1, true/false) is read if the column exists and is complete, else `score`. `metric` names a value of
-    the column `metric`, or one of these two columns.
+    `correct` (0/1, true/false) is read if the column exists and is complete, else `score`. The metric that is asked for
+    is a value of the column `metric`, or one of these two columns. Columns may be named by folders: `task=arc/`.
 
     Raises
     ------
     SampleError
         See `read_foreign`.
     """
-    files = files_in(path, TABLES) if path.is_dir() else [path]
-    tables = [_typed(read_table(file), file) for file in files]
-    table = pa.concat_tables(tables, promote_options="default")
+    tables, left_out = _read_all(path, files)
+    refuse_repeated_items(path, tables)
+    table = pa.concat_tables(tables.values(), promote_options="default")
+    _refuse_nameless(table, path)
+    names = [str(name) for name in pc.unique(table.column("task")).to_pylist()]
+    unread = sorted(name for name in names if not reading.wants(name))
+    if unread:
+        table = table.filter(pc.is_in(table.column("task"), pa.array(sorted(reading.tasks))))
+    about = {"format": "table", "files": source_files(list(tables))}
+    if not table.num_rows:
+        return ModelSamples(label_of(path), {}, about, (), tuple(unread), tuple(left_out))
     if "metric" in table.column_names:
-        table, notes = _one_metric(table, metric)
+        table, notes = _one_metric(table, reading.metric)
         column, more = _score_column(table, None)
         notes += more
     else:
-        column, notes = _score_column(table, metric)
-    _refuse_nameless(table, path)
+        column, notes = _score_column(table, reading.metric)
     _refuse_odd_repeats(table, path)
     _refuse_scores(table, column, path)
-    tasks = {task: _samples(task, rows, column) for task, rows in _by_task(table).items()}
-    about = {"format": "table", "files": source_files(files)}
-    return ModelSamples(label_of(path), tasks, about, tuple(notes))
+    directions = Directions(reading)
+    tasks = {
+        task: _samples(task, rows, column, path, list(tables), directions) for task, rows in _by_task(table).items()
+    }
+    notes += directions.notes()
+    return ModelSamples(label_of(path), tasks, about, tuple(notes), tuple(unread), tuple(left_out))
+
+
+def _read_all(path: Path, files: Sequence[Path]) -> tuple[dict[Path, pa.Table], list[str]]:
+    """Return the table of each file, and a line per file that holds no samples at all."""
+    tables: dict[Path, pa.Table] = {}
+    unrelated: list[MissingColumnsError] = []
+    left_out = []
+    for file in files:
+        folders = file.relative_to(path).parts[:-1] if path.is_dir() else ()
+        partitions = {name: unquote(value) for name, mark, value in (part.partition("=") for part in folders) if mark}
+        try:
+            tables[file] = _typed(read_table(file, partitions), file)
+        except MissingColumnsError as error:
+            if not error.unrelated:
+                raise
+            unrelated.append(error)
+            left_out.append(f"{file.name}: has neither the column task nor item_id.")
+    if not tables:
+        raise unrelated[0]
+    return tables, left_out
 
 
 def _typed(table: pa.Table, path: Path) -> pa.Table:
@@ -55,11 +90,25 @@ def _typed(table: pa.Table, path: Path) -> pa.Table:
         column = table.column(name)
         if pa.types.is_dictionary(column.type):
             column = column.cast(column.type.value_type)
+        if pa.types.is_nested(column.type):
+            column = _flat(column, name, path)
         convert = _as_text if name in TEXT else _as_number
         columns[name] = convert(column, name, path)
     if "prompt" in columns and "prompt_hash" not in columns:
         columns["prompt_hash"] = _hashes(columns["prompt"])
     return pa.table(columns)
+
+
+def _flat(column: pa.ChunkedArray, name: str, path: Path) -> pa.ChunkedArray:
+    """Return chat messages as text; any other list, map or struct is refused."""
+    if name != "prompt":
+        expected = "one number per row" if name not in TEXT else "one text or number per row"
+        raise SampleError(
+            f"{path}: column {name} has the type {column.type}; expected {expected}.",
+            f"Write a column {name} with one value, e.g. one metric of a struct.",
+        )
+    texts = [None if value is None else as_text(value) for value in column.to_pylist()]
+    return pa.chunked_array([pa.array(texts, pa.string())])
 
 
 def _as_text(column: pa.ChunkedArray, name: str, path: Path) -> pa.ChunkedArray:
@@ -221,7 +270,10 @@ def _by_task(table: pa.Table) -> dict[str, pa.Table]:
     return tables
 
 
-def _samples(task: str, table: pa.Table, column: str) -> TaskSamples:
+def _samples(
+    task: str, table: pa.Table, column: str, path: Path, files: Sequence[Path], directions: Directions
+) -> TaskSamples:
     metric = str(table.column("metric")[0].as_py()) if "metric" in table.column_names else column
     columns = {name: table.column(name) for name in table.column_names if name in SAMPLE_SCHEMA.names}
-    return task_samples(task, metric, {**columns, "score": table.column(column).to_numpy()})
+    label, scores = directions.orient(task, metric, table.column(column).to_numpy(), f"{path}: task {task}")
+    return task_samples(task, label, {**columns, "score": scores}, files=files)

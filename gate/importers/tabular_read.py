@@ -1,16 +1,17 @@
-"""CSV, JSONL and Parquet files as Arrow tables of the known columns, without a Python loop per row."""
+"""CSV, JSON, JSONL and Parquet files as Arrow tables of the known columns, without a Python loop per row."""
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 
+from gate.common.compressed import read_bytes
 from gate.common.jsonlines import as_text, first_object, json_lines
 from gate.errors import SampleError
-from gate.importers.files import LINES, READABLE, no_rows, refuse_empty
+from gate.importers.csv_source import csv_source, refuse_other_encodings
+from gate.importers.files import LINES, READABLE, no_rows, refuse_empty, suffix_of
 
 TEXT = ("task", "item_id", "output", "target", "prompt_hash", "prompt", "cluster", "metric")
 NUMBERS = ("correct", "score", "repeat")
@@ -19,122 +20,158 @@ _REQUIRED = ("task", "item_id", "output", "target")
 _BLOCK = 8 << 20  # bytes; a row must fit into two blocks
 
 
-def read_table(path: Path) -> pa.Table:
-    """Read the known columns of a file, with the types of the file.
+class MissingColumnsError(SampleError):
+    """A required column is missing.
+
+    Attributes
+    ----------
+    unrelated : bool
+        Whether the file has neither tasks nor items: it probably is no file of samples.
+    """
+
+    def __init__(self, message: str, hint: str, unrelated: bool) -> None:
+        super().__init__(message, hint)
+        self.unrelated = unrelated
+
+
+def read_table(path: Path, partitions: Mapping[str, str] | None = None) -> pa.Table:
+    """Read the known columns of a file, with the types of the file; `partitions` are columns that its folder names.
 
     Raises
     ------
+    MissingColumnsError
+        A required column is missing.
     SampleError
-        Missing or repeated columns, no rows, or a file that its parser rejects.
+        Repeated columns, no rows, or a file that its parser rejects.
     """
     refuse_empty(path)
-    suffix = path.suffix.lower()
-    if suffix in LINES:
-        table = _read_lines(path)
+    suffix = suffix_of(path)
+    extra = {name: value for name, value in (partitions or {}).items() if name in _KNOWN}
+    if suffix in (*LINES, ".json"):
+        table = _read_lines(path, extra)
     elif suffix in (".parquet", ".pq"):
-        table = _read_parquet(path)
+        table = _read_parquet(path, extra)
     else:
-        table = _read_csv(path, "\t" if suffix == ".tsv" else ",")
+        table = _read_csv(path, extra)
     if table.num_rows == 0:
         raise no_rows(path)
+    for name, value in extra.items():
+        if name not in table.column_names:
+            table = table.append_column(name, pa.repeat(pa.scalar(value, pa.string()), table.num_rows))
     return table
 
 
-def _check_columns(columns: Sequence[str], path: Path) -> None:
-    """Raise SampleError if a required column is missing or a known one is repeated."""
-    missing = [name for name in _REQUIRED if name not in columns]
+def _check_columns(columns: Sequence[str], extra: Mapping[str, str], path: Path) -> None:
+    """Raise if a required column is missing or a known one is repeated."""
+    missing = [name for name in _REQUIRED if name not in columns and name not in extra]
     if "correct" not in columns and "score" not in columns:
         missing.append("correct (or score)")
     if missing:
         shown = ", ".join(columns[:20]) or "(none)"
-        raise SampleError(
+        raise MissingColumnsError(
             f"{path}: missing column{'s' if len(missing) > 1 else ''} {', '.join(missing)}. Found: {shown}.",
             READABLE,
+            unrelated="item_id" not in columns and "task" not in columns,
         )
     repeated = sorted(name for name in _KNOWN if list(columns).count(name) > 1)
     if repeated:
         raise SampleError(f"{path}: more than one column is named {', '.join(repeated)}.", "Rename one of them.")
 
 
-def _read_parquet(path: Path) -> pa.Table:
+def _read_parquet(path: Path, extra: Mapping[str, str]) -> pa.Table:
     import pyarrow.parquet as pq
 
     try:
         with pq.ParquetFile(path, memory_map=True) as file:
             names = file.schema_arrow.names
-            _check_columns(names, path)
-            return file.read(columns=[name for name in _KNOWN if name in names])
+            _check_columns(names, extra, path)
+            table = file.read(columns=[name for name in _KNOWN if name in names])
     except (pa.ArrowException, OSError) as error:
         raise SampleError(
             f"{path} is not a readable Parquet file: {_first_line(error)}.",
             "Check whether it was cut or only partly copied.",
         ) from None
+    for name in table.column_names:
+        _refuse_invalid_text(table.column(name), name, path)
+    return table
 
 
-def _read_csv(path: Path, delimiter: str) -> pa.Table:
+def _refuse_invalid_text(column: pa.ChunkedArray, name: str, path: Path) -> None:
+    """Raise SampleError, with the row, if a text is not UTF-8: writers of Parquet do not check it."""
+    try:
+        column.validate(full=True)
+        return
+    except pa.ArrowException as error:
+        reason = _first_line(error)
+    row = 0
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        values = column.cast(pa.large_binary()).to_pylist()
+        row = next((number for number, value in enumerate(values, start=1) if not _is_utf8(value)), 0)
+    where = f" in row {row}" if row else ""
+    raise SampleError(f"{path}: column {name} is not valid{where}: {reason}.", "Write text as UTF-8.")
+
+
+def _is_utf8(value: bytes | None) -> bool:
+    try:
+        return value is None or value.decode() is not None
+    except UnicodeDecodeError:
+        return False
+
+
+def _read_csv(path: Path, extra: Mapping[str, str]) -> pa.Table:
     import pyarrow.csv as pa_csv
 
-    header = _header(path, delimiter)
-    _check_columns(header, path)
-    columns = [name for name in _KNOWN if name in header]
+    source = csv_source(path)
+    _check_columns(source.header, extra, path)
+    columns = [name for name in _KNOWN if name in source.header]
     # Everything is read as text, because "007" is a name and "" an answer. Numbers are parsed later.
     convert = pa_csv.ConvertOptions(
         include_columns=columns, column_types=dict.fromkeys(columns, pa.string()), strings_can_be_null=False
     )
-    parse = pa_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
+    parse = pa_csv.ParseOptions(delimiter=source.delimiter, newlines_in_values=True)
 
     def read(block: int) -> pa.Table:
-        options = pa_csv.ReadOptions(block_size=block)
-        return pa_csv.read_csv(path, read_options=options, parse_options=parse, convert_options=convert)
+        options = pa_csv.ReadOptions(block_size=block, skip_rows=source.skip)
+        return pa_csv.read_csv(source.open(), read_options=options, parse_options=parse, convert_options=convert)
 
     try:
-        return _with_blocks(read, path)
+        return _with_blocks(read, source.size)
     except pa.ArrowException as error:
+        if source.content is None:
+            refuse_other_encodings(path)
         raise SampleError(
-            f"{_csv_fault(path, delimiter) or path}: not valid CSV: {_first_line(error)}.",
+            f"{source.fault()}: not valid CSV: {_first_line(error)}.",
             "Quote values that contain commas or line breaks; save as UTF-8.",
         ) from None
 
 
-def _header(path: Path, delimiter: str) -> list[str]:
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as handle:
-        try:
-            return next(csv.reader(handle, delimiter=delimiter), [])
-        except csv.Error as error:
-            raise SampleError(f"{path}:1: not valid CSV: {error}.", READABLE) from None
-
-
-def _csv_fault(path: Path, delimiter: str) -> str | None:
-    """Return file:line of the first row that is not UTF-8, or has another number of fields than the header."""
-    with path.open(encoding="utf-8-sig", newline="") as handle:
-        reader = csv.reader(handle, delimiter=delimiter)
-        try:
-            width = len(next(reader, []))
-            for row in reader:
-                if row and len(row) != width:
-                    return f"{path}:{reader.line_num}"
-        except (csv.Error, UnicodeError):
-            return f"{path}:{reader.line_num + 1}"
-    return None
-
-
-def _read_lines(path: Path) -> pa.Table:
-    """Read JSON lines with Arrow, or row by row if a column mixes types or a line is broken."""
+def _read_lines(path: Path, extra: Mapping[str, str]) -> pa.Table:
+    """Read JSON lines with Arrow, or row by row if a column mixes types or a line is broken, or for a JSON list."""
     import pyarrow.json as pa_json
 
+    content = read_bytes(path)
     first = first_object(path) or {}
-    schema = _lines_schema(first)
-    parse = pa_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore", newlines_in_values=False)
+    parse = pa_json.ParseOptions(
+        explicit_schema=_lines_schema(first), unexpected_field_behavior="ignore", newlines_in_values=False
+    )
 
     def read(block: int) -> pa.Table:
-        return pa_json.read_json(path, read_options=pa_json.ReadOptions(block_size=block), parse_options=parse)
+        options = pa_json.ReadOptions(block_size=block)
+        return pa_json.read_json(pa.BufferReader(content), read_options=options, parse_options=parse)
 
     try:
-        table = _with_blocks(read, path)
+        content.decode()  # Arrow does not check the encoding
+        if content.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["):
+            table = _lines_by_row(path)
+        else:
+            table = _with_blocks(read, len(content))
+    except UnicodeDecodeError:
+        refuse_other_encodings(path)
+        raise
     except pa.ArrowException:
         table = _lines_by_row(path)
     columns = [name for name in table.column_names if name in first or table.column(name).null_count < table.num_rows]
-    _check_columns(list(dict.fromkeys([*first, *columns])), path)
+    _check_columns(list(dict.fromkeys([*first, *columns])), extra, path)
     return table.select(columns)
 
 
@@ -174,12 +211,11 @@ def _cell(value: object, name: str, where: str) -> str | None:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
-def _with_blocks(read: Callable[[int], pa.Table], path: Path) -> pa.Table:
+def _with_blocks(read: Callable[[int], pa.Table], size: int) -> pa.Table:
     """Read with the default block size, or in one block if a row does not fit."""
     try:
         return read(_BLOCK)
     except pa.ArrowInvalid as error:
-        size = path.stat().st_size
         if "straddl" not in str(error) or size <= _BLOCK:
             raise
         return read(min(size + 1, 2**31 - 1))

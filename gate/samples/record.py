@@ -57,6 +57,10 @@ class TaskSamples:
         Fingerprint of the model that the columns `kl` and `same_top` were measured against.
     stopped_of : int or None
         Number of items of the whole task if the evaluation was stopped early on purpose.
+    files : tuple of str
+        Names of the files that hold the samples; empty if not known.
+    named_after_file : bool
+        Whether the task's name is only that of its file, which may differ between two models.
     """
 
     task: str
@@ -65,6 +69,8 @@ class TaskSamples:
     facets: Mapping[str, str] = field(default_factory=dict)
     reference: str | None = None
     stopped_of: int | None = None
+    files: tuple[str, ...] = ()
+    named_after_file: bool = False
 
     def to_pandas(self) -> pd.DataFrame:
         """Return the samples as a data frame.
@@ -101,12 +107,18 @@ class ModelSamples:
         What is known of the model and the run, JSON-ready, for the report's provenance.
     notes : tuple of str
         Remarks of the reader for the user: defaults it chose, rows it skipped.
+    unread : tuple of str
+        Names of tasks that are there and were not read, because others were asked for.
+    left_out : tuple of str
+        One line per file that was found and not read: its name and the reason.
     """
 
     label: str
     tasks: Mapping[str, TaskSamples]
     about: Mapping[str, object] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     def to_pandas(self) -> pd.DataFrame:
         """Return the samples of all tasks as one data frame, one row per sample; see `TaskSamples.to_pandas`."""

