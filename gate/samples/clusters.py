@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from gate.errors import SampleError
 
-_BLANK = pa.array(["", "nan", "none", "null"])
+_BLANK = ("", "nan", "none", "null")
 """Text that stands for a missing value; other tools write nulls and NaN so."""
 
 
@@ -42,7 +42,7 @@ def _named(column: pa.ChunkedArray) -> pa.ChunkedArray:
     if column.null_count == len(column):
         return column
     names = pc.utf8_trim_whitespace(column)
-    blank = pc.is_in(pc.utf8_lower(names), value_set=_BLANK)
+    blank = pc.is_in(pc.utf8_lower(names), value_set=pa.array(_BLANK))
     return pc.if_else(blank, pa.scalar(None, pa.string()), names)
 
 
