@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,7 +17,7 @@ def write_text(path: Path, text: str, temporary: Path | None = None) -> None:
     """Write a text file atomically: readers see the old content or the new, never a mix.
 
     Lone surrogates are written as "?". The text is first written to `temporary` (in the same folder;
-    by default a name unique to this process), which is then renamed to `path`.
+    by default a random name), which is then renamed to `path`.
 
     Raises
     ------
@@ -24,7 +26,7 @@ def write_text(path: Path, text: str, temporary: Path | None = None) -> None:
     """
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = temporary or path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        temporary = temporary or path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
         try:
             write_bytes(temporary, text.encode("utf-8", "replace"))
             temporary.replace(path)
@@ -34,11 +36,21 @@ def write_text(path: Path, text: str, temporary: Path | None = None) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file and flush it to disk."""
-    with path.open("wb") as handle:
+    """Write a file and flush it to disk. A symbolic link is replaced, not followed: the workspace may be hostile."""
+    path.unlink(missing_ok=True)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    with os.fdopen(os.open(path, flags, 0o666), "wb") as handle:
         handle.write(content)
         handle.flush()
         os.fsync(handle.fileno())
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a folder with its contents, or a symbolic link (not its target), if it exists."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 @contextmanager

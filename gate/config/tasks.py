@@ -16,11 +16,15 @@ _REGISTRY_KEYS = {
 }  # fmt: skip
 
 
+TASK_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}$"
+"""A task's name, which becomes part of the name of a folder."""
+
+
 class TaskSettings(TaskPolicy):
     """One task: a name in the registry of LM Evaluation Harness, or items from a file and how to score them."""
 
     name: str = Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}$",
+        pattern=TASK_NAME,
         description="Unique name of the task. Without `file`: its name in the registry of LM Evaluation Harness.",
     )
     file: str | None = Field(None, description="JSONL, CSV or Parquet file with one document per row.")

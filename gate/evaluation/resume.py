@@ -9,17 +9,19 @@ import shutil
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gate.common.canonical import digest
-from gate.common.files import write_text, writing
+from gate.common.files import remove, write_text, writing
 from gate.errors import GateError, SampleError
 from gate.store import SampleSet
 from gate.store.manifest import DataFile, Manifest
 from gate.store.sample_set import read_data_file
+from gate.store.trust import KEY, Role, WorkSeal
 from gate.store.writer import JOURNAL, JOURNAL_TEMPORARY, finish_set, refuse_other, restore, write_data_file
 
 
@@ -42,6 +44,11 @@ class _Journal(BaseModel):
     started: str
     settings: dict[str, str]
     finished: dict[int, FinishedFile]
+    signature: str = ""
+
+    def text(self) -> str:
+        """Return the JSON text of everything but the signature."""
+        return json.dumps(self.model_dump(by_alias=True, exclude={"signature"}), indent=1, sort_keys=True)
 
 
 class PartialSet:
@@ -62,6 +69,8 @@ class PartialSet:
         Number of items in each data file.
     message : callable
         Receives messages about what is resumed, evaluated again, or ignored.
+    role : {"candidate", "baseline"}
+        Decides whether unfinished work without a valid signature is resumed; see `gate.store.trust.WorkSeal`.
 
     Raises
     ------
@@ -72,17 +81,26 @@ class PartialSet:
     """
 
     def __init__(
-        self, folder: Path, settings: Mapping[str, str], sizes: list[int], message: Callable[[str], None]
+        self,
+        folder: Path,
+        settings: Mapping[str, str],
+        sizes: list[int],
+        message: Callable[[str], None],
+        role: Role = "candidate",
     ) -> None:
         refuse_other(folder)
         restore(folder)
         self._folder = folder
         self._sizes = sizes
         self._message = message
+        self._role = role
+        self._seal = WorkSeal(role)
         self._partial = folder.parent / f"{_prefix(folder)}{digest(dict(settings))[:12]}"
         self._settings = dict(settings)
         self._started = datetime.now(UTC).isoformat(timespec="seconds")
         self._finished: dict[int, FinishedFile] = {}
+        if self._partial.is_symlink():
+            remove(self._partial)
         if self._partial.exists():
             self._resume()
         else:
@@ -172,12 +190,15 @@ class PartialSet:
         for file in self.finished:
             if file.data_file.file not in kept:
                 (self._partial / file.data_file.file).unlink()
-        sample_set = finish_set(self._partial, self._folder, manifest)
+        # a baseline is signed when it is published
+        sign = partial(self._seal.sign, self._folder) if self._role == "candidate" else None
+        sample_set = finish_set(self._partial, self._folder, manifest, sign)
         # readers ignore the journal that a writer killed right here would leave
         with suppress(OSError):
             (self._folder / JOURNAL).unlink()
         for other in self._others():
-            shutil.rmtree(other, ignore_errors=True)
+            with suppress(OSError):
+                remove(other)
         return sample_set
 
     def _resume(self) -> None:
@@ -188,11 +209,15 @@ class PartialSet:
             journal = _Journal.model_validate_json((self._partial / JOURNAL).read_bytes())
             if journal.settings != self._settings:
                 raise SampleError("it was started with different settings")
+            if not self._seal.accepts(self._folder, journal.text().encode(), journal.signature):
+                raise SampleError(
+                    f"its progress file is not signed with this machine's key; set {KEY} to resume on another machine"
+                )
         except (OSError, ValidationError, SampleError) as error:
             reason = "its progress file, journal.json, is damaged" if isinstance(error, ValidationError) else str(error)
             self._message(f"{name}: the interrupted run cannot be resumed ({reason}); starting over")
             with writing(self._partial):
-                shutil.rmtree(self._partial)
+                remove(self._partial)
             return
         self._started = journal.started
         damaged = 0
@@ -236,7 +261,8 @@ class PartialSet:
 
     def _write_journal(self) -> None:
         journal = _Journal(started=self._started, settings=self._settings, finished=self._finished)
-        text = json.dumps(journal.model_dump(by_alias=True), indent=1, sort_keys=True)
+        signature = self._seal.sign(self._folder, journal.text().encode())
+        text = journal.model_copy(update={"signature": signature}).model_dump_json(by_alias=True, indent=1)
         # a fixed name: the lock allows one writer, and a killed one leaves nothing under another name
         write_text(self._partial / JOURNAL, text, temporary=self._partial / JOURNAL_TEMPORARY)
 

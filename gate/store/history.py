@@ -9,18 +9,40 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 
-from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gate.common.files import writing
 from gate.errors import EvaluationError, SampleError
 from gate.store.local import Store
+from gate.store.lock import hold
 from gate.store.objects import ObjectStorage
 from gate.store.remote import RemoteStore
 
 HISTORY = "history.jsonl"
+_RESTORE = "Restore it, or move the whole history away to restart it (and alpha spending)."
+_LOCK_WAIT = 600.0  # seconds; a run holds the lock while it decides and writes its reports
 _ATTEMPTS = 20
 """Attempts to append a run that does not depend on earlier ones while other runs are appended."""
+
+
+class RecordedEvidence(BaseModel):
+    """The e-value of a run under `alpha_spending: {kind: evalue}`.
+
+    Attributes
+    ----------
+    log_e_value : float
+        Natural logarithm of the e-value of the run alone.
+    planned_runs : int
+        Planned runs against one baseline on the same items.
+    items : list of str
+        The smallest hashes of the items' ids.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    log_e_value: float
+    planned_runs: int = Field(ge=1)
+    items: list[str]
 
 
 class Record(BaseModel):
@@ -38,6 +60,8 @@ class Record(BaseModel):
         Name of the candidate where the run has several.
     run : str or None
         Equal for the candidates of one run; None for a run with one candidate.
+    evidence : RecordedEvidence or None
+        Only with e-values; `p_value` is then that of the series, 1 / its evidence.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -53,6 +77,7 @@ class Record(BaseModel):
     candidate: str
     name: str | None = None
     run: str | None = None
+    evidence: RecordedEvidence | None = None
 
 
 def runs_of(records: Sequence[Record]) -> list[list[Record]]:
@@ -81,7 +106,7 @@ def _parse(content: str | bytes, where: str) -> Record:
     except ValidationError as error:
         raise SampleError(
             f"{where} is not a record of a run: {error.errors()[0]['msg']}.",
-            "Restore it, or move the whole history away to restart it (and alpha spending).",
+            _RESTORE,
         ) from None
 
 
@@ -101,31 +126,46 @@ class LocalHistory:
         """
         if not self._path.is_file():
             return []
-        lines = self._path.read_text(encoding="utf-8").splitlines()
+        try:
+            lines = self._path.read_text(encoding="utf-8").split("\n")
+        except UnicodeDecodeError as error:
+            raise SampleError(f"{self._path} is not UTF-8 text (byte {error.start}).", _RESTORE) from None
+        except OSError as error:
+            raise SampleError(f"{self._path} cannot be read: {error.strerror}.", "Check its permissions.") from None
+        if not lines[-1]:
+            del lines[-1]
         records = [_parse(line, f"{self._path}:{number}") for number, line in enumerate(lines, start=1)]
         return [record for record in records if series in (None, record.series)]
 
     def lock(self) -> AbstractContextManager[object]:
         """Return a lock to hold from `read` to `append`, so that two runs do not spend the same alpha."""
-        with writing(self._path):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-        return FileLock(self._path.with_name(f"{HISTORY}.lock"))
+        path = self._path.with_name(f"{HISTORY}.lock")
+        return hold(path, f"{self._path} is in use", _LOCK_WAIT)
 
     def append(self, record: Record, after: int | None = None) -> None:  # noqa: ARG002 - the lock ensures it
         """Append a run; its line is on disk when the call returns."""
         with writing(self._path):
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            size = self._path.stat().st_size if self._path.exists() else 0
-            try:
-                with self._path.open("a", encoding="utf-8") as handle:
-                    handle.write(json.dumps(record.model_dump(exclude_none=True)) + "\n")
-                    handle.flush()
+            # a link could point to any file that this process may write
+            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
+            with os.fdopen(os.open(self._path, flags, 0o666), "r+b", buffering=0) as handle:
+                size = handle.seek(0, os.SEEK_END)
+                line = json.dumps(record.model_dump(exclude_none=True)) + "\n"
+                if size and os.pread(handle.fileno(), 1, size - 1) != b"\n":  # an editor removed the last line break
+                    line = "\n" + line
+                try:
+                    _write_all(handle.fileno(), line.encode())
                     os.fsync(handle.fileno())
-            except OSError:
-                # later runs would refuse a file that ends in half a line
-                with suppress(OSError):
-                    os.truncate(self._path, size)
-                raise
+                except OSError:
+                    # later runs would refuse a file that ends in half a line
+                    with suppress(OSError):
+                        os.ftruncate(handle.fileno(), size)
+                    raise
+
+
+def _write_all(descriptor: int, content: bytes) -> None:
+    while content:
+        content = content[os.write(descriptor, content) :]
 
 
 class RemoteHistory:

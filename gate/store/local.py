@@ -37,7 +37,7 @@ class Store:
                 version = json.loads(marker.read_text(encoding="utf-8"))["schema_version"]
             except OSError as error:
                 raise SampleError(f"{marker} cannot be read: {error.strerror}.", "Check its permissions.") from None
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise SampleError(f"{marker} is not JSON: {error}.", _START_AFRESH) from None
             except (KeyError, TypeError):
                 raise SampleError(

@@ -6,6 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from gate.config.tasks import TASK_NAME
+
 MANIFEST = "manifest.json"
 
 
@@ -60,8 +62,8 @@ class Shard(_Section):
     """The slice of a task's items that a set holds: items index, index + of, index + 2 of, ... (counted from 1)."""
 
     index: int = Field(ge=1)
-    of: int = Field(ge=1)
-    items: int = Field(ge=0)
+    of: int = Field(ge=1, le=100_000)
+    items: int = Field(ge=0, le=1_000_000_000)
     """Number of items of the whole task."""
     items_per_data_file: int = Field(ge=1, alias="shard_items")
     """Items in each data file of the whole set."""
@@ -79,7 +81,7 @@ class Manifest(_Section):
     """Everything about a sample set but its rows. It is written last: a set with a manifest is complete."""
 
     schema_version: int
-    task: str
+    task: str = Field(pattern=TASK_NAME)
     metric: str
     items: int
     rows: int

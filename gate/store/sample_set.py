@@ -75,7 +75,7 @@ def read_manifest(folder: Path) -> Manifest:
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise SampleError(f"{folder} is not a complete sample set: it has no {MANIFEST}.", EVALUATE_AGAIN) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise SampleError(f"{path} is not readable: {error}.", EVALUATE_AGAIN) from None
     if isinstance(data, dict):
         check_schema_version(data.get("schema_version"), folder)

@@ -6,14 +6,19 @@ import hashlib
 import hmac
 import json
 import os
+import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
+from gate.common.caches import cache_folder
 from gate.errors import ConfigError
 
 KEY = "GATE_STORE_KEY"
 WRITE = "GATE_STORE_WRITE"
+Role = Literal["baseline", "candidate"]
 SIGNATURE = "manifest.sig"
 _MIN_KEY_LENGTH = 32
 _UNTRUSTED_EVENTS = (
@@ -104,11 +109,60 @@ def is_signed(key: bytes, path: str, manifest: bytes, signature: str) -> bool:
     return hmac.compare_digest(sign(key, path, manifest).encode(), signature.strip().encode())
 
 
+class WorkSeal:
+    """Signs the unfinished work of this process, and recognises what it may resume.
+
+    The key is `GATE_STORE_KEY`; without it, a random key of this user in quantgate's cache folder. Work of a candidate
+    must be signed: rows that somebody planted in the workspace would otherwise decide the verdict. Work of a baseline
+    must be signed only if `GATE_STORE_KEY` is set, because the complete baseline is then signed too.
+
+    Attributes
+    ----------
+    required : bool
+        Whether work without a valid signature is evaluated again.
+    """
+
+    def __init__(self, role: Role) -> None:
+        key = store_key()
+        self.required = key is not None or role == "candidate"
+        self._role = role
+        self._key = key or _user_key()
+
+    def sign(self, folder: Path, content: bytes) -> str:
+        """Return the HMAC-SHA256 (hexadecimal) of unfinished work for a set's folder."""
+        place = f"{self._role}/{folder.parent.name}/{folder.name}".encode()
+        return hmac.new(self._key, b"quantgate work\n" + place + b"\n" + content, hashlib.sha256).hexdigest()
+
+    def accepts(self, folder: Path, content: bytes, signature: str) -> bool:
+        """Return whether unfinished work may be resumed."""
+        expected = self.sign(folder, content)
+        return not self.required or hmac.compare_digest(expected.encode(), signature.strip().encode())
+
+
+def _user_key() -> bytes:
+    """Return this user's key for unfinished work; a new one if there is none that only this user can read.
+
+    A key that is readable by others may come with a checkout, whose files Git never makes private. If no key can be
+    stored, it lasts for this process only.
+    """
+    path = cache_folder() / "work.key"
+    with suppress(OSError):
+        if path.stat().st_mode & 0o077 == 0 and len(key := path.read_bytes()) >= _MIN_KEY_LENGTH:
+            return key
+    key = secrets.token_hex(32).encode()
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(key)
+    return key
+
+
 def _default_branch(env: Mapping[str, str]) -> str | None:
     """Return the repository's default branch from the event's payload; None if the payload does not name it."""
     try:
         payload = json.loads(Path(env["GITHUB_EVENT_PATH"]).read_text(encoding="utf-8"))
         branch = payload["repository"]["default_branch"]
-    except (KeyError, OSError, ValueError, TypeError):
+    except (KeyError, OSError, ValueError, TypeError, RecursionError):
         return None
     return branch if isinstance(branch, str) else None

@@ -7,13 +7,13 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pyarrow as pa
 
-from gate.common.files import write_bytes, writing
+from gate.common.files import remove, write_bytes, writing
 from gate.errors import SampleError
 from gate.store.manifest import MANIFEST, DataFile, Manifest
 from gate.store.sample_set import SampleSet
@@ -66,11 +66,19 @@ def write_data_file(folder: Path, index: int, table: pa.Table) -> DataFile:
     return DataFile(file=path.name, rows=table.num_rows, sha256=hashlib.sha256(content).hexdigest())
 
 
-def finish_set(temporary: Path, folder: Path, manifest: Manifest) -> SampleSet:
-    """Write the manifest beside the data files, which makes the set complete, and move the set to its folder."""
+def finish_set(
+    temporary: Path, folder: Path, manifest: Manifest, sign: Callable[[bytes], str] | None = None
+) -> SampleSet:
+    """Write the manifest beside the data files, which makes the set complete, and move the set to its folder.
+
+    `sign` returns the signature of the manifest's bytes, which is written as well.
+    """
     path = temporary / MANIFEST
+    content = manifest.model_dump_json(indent=1, by_alias=True).encode() + b"\n"
     with writing(path):
-        write_bytes(path, manifest.model_dump_json(indent=1, by_alias=True).encode() + b"\n")
+        if sign is not None:
+            write_bytes(temporary / SIGNATURE, sign(content).encode() + b"\n")
+        write_bytes(path, content)
     put_in_place(temporary, folder)
     return SampleSet(folder, manifest)
 
@@ -86,8 +94,7 @@ def put_in_place(temporary: Path, folder: Path) -> None:
     with writing(folder):
         older = _older(folder)
         if folder.exists():
-            if older.exists():
-                shutil.rmtree(older)
+            remove(older)
             folder.rename(older)
         try:
             temporary.rename(folder)
@@ -96,7 +103,8 @@ def put_in_place(temporary: Path, folder: Path) -> None:
                 older.rename(folder)
             raise
         _sync(folder.parent)
-        shutil.rmtree(older, ignore_errors=True)
+        with suppress(OSError):
+            remove(older)
 
 
 def restore(folder: Path) -> None:
@@ -106,7 +114,7 @@ def restore(folder: Path) -> None:
         return
     with writing(folder):
         if folder.exists():
-            shutil.rmtree(older)
+            remove(older)
         else:
             older.rename(folder)
 

@@ -169,7 +169,7 @@ def test_an_evaluation_ended_early_records_it_and_the_next_one_is_complete(tmp_p
     stopped = open_set(tmp_path / "set")
     assert (stopped.manifest.items, stopped.manifest.stopped_of) == (8, 24)
     assert stopped.read().table.num_rows == 8
-    assert len(list((tmp_path / "set").iterdir())) == 3
+    assert len(list((tmp_path / "set").iterdir())) == 4  # manifest, its signature, two data files
     assert Attempt(task, tiny, tmp_path / "set").resumed == 0
     assert content(tmp_path / "set") == content(tmp_path / "whole")
 

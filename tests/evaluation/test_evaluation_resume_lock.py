@@ -62,23 +62,23 @@ def test_two_writers_in_one_process_exclude_each_other(tmp_path: Path) -> None:
     ):
         raise AssertionError("both write")
     with one_writer(tmp_path / "set"):
-        assert (tmp_path / ".set.lock").read_text() != ""
-    assert (tmp_path / ".set.lock").read_text() == ""
+        assert (tmp_path / ".set.holder").exists()
+    assert not (tmp_path / ".set.holder").exists()
 
 
 def test_an_entry_of_another_machine_is_reported(tmp_path: Path) -> None:
     """Some network file systems do not support locks; then only the entry shows the other writer."""
     entry = {"pid": 7, "host": "node12", "since": "2026-01-01T00:00:00+00:00"}
-    (tmp_path / ".set.lock").write_text(json.dumps(entry))
+    (tmp_path / ".set.holder").write_text(json.dumps(entry))
     messages: list[str] = []
     with one_writer(tmp_path / "set", messages.append):
-        assert json.loads((tmp_path / ".set.lock").read_text())["pid"] == os.getpid()
+        assert json.loads((tmp_path / ".set.holder").read_text())["pid"] == os.getpid()
     (line,) = messages
     assert "process 7 on node12 (since 2026-01-01" in line
 
 
 @pytest.mark.parametrize("text", ["", "no JSON", "[1]", "\x00"])
 def test_an_unreadable_entry_is_ignored(tmp_path: Path, text: str) -> None:
-    (tmp_path / ".set.lock").write_text(text)
+    (tmp_path / ".set.holder").write_text(text)
     with one_writer(tmp_path / "set"):
         pass

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from support.commands import run_python
 
-from gate.errors import SampleError
+from gate.errors import EvaluationError, SampleError
 from gate.store import Store
 from gate.store.history import LocalHistory, Record, open_history
 
@@ -70,3 +70,26 @@ def test_a_local_store_keeps_its_history_in_a_file(tmp_path: Path) -> None:
         history.append(record(0.5), after=0)
     assert [entry.p_value for entry in history.read("nightly")] == [0.5]
     assert (tmp_path / "history.jsonl").is_file()
+
+
+def test_a_history_without_its_last_line_break_is_continued_on_a_new_line(tmp_path: Path) -> None:
+    history = write_history(tmp_path, record(0.1))
+    path = tmp_path / "history.jsonl"
+    path.write_bytes(path.read_bytes().rstrip(b"\n"))
+    history.append(record(0.2))
+    assert [entry.p_value for entry in history.read()] == [0.1, 0.2]
+
+
+def test_a_history_that_is_not_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "history.jsonl").write_bytes(b"\xff\n")
+    with pytest.raises(SampleError, match=r"history\.jsonl is not UTF-8 text"):
+        LocalHistory(tmp_path).read()
+
+
+def test_a_history_that_is_a_symbolic_link_is_not_appended_to(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (tmp_path / "history.jsonl").symlink_to(victim)
+    with pytest.raises(EvaluationError, match=r"history\.jsonl cannot be written"):
+        LocalHistory(tmp_path).append(record(0.1))
+    assert victim.read_text() == "precious"

@@ -86,7 +86,8 @@ def test_an_evaluation_writes_the_same_keys_and_file_names(tmp_path: Path, tiny_
     assert list(written) == list(MANIFEST)
     assert [list(data_file) for data_file in written["shards"]] == [["file", "rows", "sha256"]]
     assert written["part"] == {"index": 1, "of": 2, "items": 24, "shard_items": 512}
-    assert {path.name for path in (tmp_path / "set").iterdir()} == {"manifest.json", "shard-00000.parquet"}
+    files = {path.name for path in (tmp_path / "set").iterdir()}
+    assert files == {"manifest.json", "manifest.sig", "shard-00000.parquet"}
 
 
 def test_a_journal_keeps_its_keys(tmp_path: Path, tiny_model: Path) -> None:
@@ -97,5 +98,5 @@ def test_a_journal_keeps_its_keys(tmp_path: Path, tiny_model: Path) -> None:
     steps.close()
     (path,) = tmp_path.glob(".set.partial-*/journal.json")
     journal = json.loads(path.read_text())
-    assert set(journal) == {"started", "settings", "finished"}
+    assert set(journal) == {"started", "settings", "finished", "signature"}
     assert set(journal["finished"]["0"]) == {"shard", "items", "seconds", "tokens_in", "tokens_out", "method"}
