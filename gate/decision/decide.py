@@ -12,6 +12,7 @@ from gate.config import DecisionSettings, DistanceSettings, TaskPolicy
 from gate.decision import validity
 from gate.decision.aggregate import aggregate_of
 from gate.decision.dependence import joined, links_of
+from gate.decision.nightly import log_e_value_of, with_tonight
 from gate.decision.reasons import reasons
 from gate.decision.requirements import all_proven, over_limit, prove, with_policy
 from gate.decision.result import (
@@ -142,8 +143,12 @@ def run_tests(
         alpha=settings.alpha,
         links=links_of(gating, seed),
     )
-    # 1/e is a p-value whenever the run stops (Ville's inequality); the tests' own p-values are not
-    p_value = math.exp(-early.log_e_value) if early is not None and early.stopped else combined.pvalue
+    p_value = combined.pvalue
+    if early is not None and early.stopped:
+        # 1/e is a p-value whenever the run stops (Ville's inequality); the tests' own p-values are not
+        p_value = math.exp(-early.log_e_value)
+    elif spending is not None and spending.evidence is not None:
+        spending, p_value = with_tonight(spending, log_e_value_of(gating, settings))
     return Tested(judged, settings, certification, combined, p_value, spending, early, seed, policy)
 
 
@@ -162,7 +167,7 @@ def conclude(
     ]
     gating_rows = [row for row in rows if row.role == "gating"]
     exceeded = over_limit(gating_rows, distance or DistanceSettings())
-    rows = with_verdicts(rows, gating, combined, settings.alpha, early, p_value, rejected, seed)
+    rows = with_verdicts(rows, gating, combined, settings.alpha, early, tested.spending, p_value, rejected, seed)
     findings = validity.findings(tested.judged, tested.policy, settings.alpha)
     blocking = [finding for finding in findings if finding.blocks]
     rows, certification = validity.without_proofs(rows, certification, blocking)

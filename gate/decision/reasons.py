@@ -29,7 +29,7 @@ def reasons(decision: Decision, over_limit: Sequence[str]) -> list[str]:
 
 def exceeded(task: TaskResult, limit: Limit) -> str:
     """Say that the observed value of a task is beyond a limit."""
-    return f"{task.task}: {wording.limit(task, limit)}."
+    return f"{task.task}: {wording.limit_found(task, limit)}."
 
 
 def _no_drop(decision: Decision) -> str:
@@ -45,13 +45,14 @@ def _worse(decision: Decision, level: str) -> str:
             "not adjusted for the stop."
         )
     several = len(decision.gating) > 1
-    margins = {task.margin for task in decision.gating}
     beyond = ""
-    if decision.has_margin and len(margins) > 1:
-        beyond = " by more than its margin on at least one task"
-    elif decision.has_margin:
-        beyond = f" by more than {size(decision.margin_of(decision.gating[0]))}{' on at least one task' * several}"
+    if decision.common_margin is None:
+        beyond = " by more than the margin of at least one task"
+    elif decision.common_margin > 0:
+        beyond = f" by more than {size(decision.common_margin)}{' on at least one task' * several}"
     test = f"{level} ({decision.rule} test: {wording.RULES[decision.rule]})"
+    if decision.spending is not None and decision.spending.evidence is not None:
+        test = f"{level} ({wording.nightly(decision.spending.evidence)})"
     return f"The candidate is worse than the baseline{beyond}: {test}. {_failed(decision)}".rstrip()
 
 

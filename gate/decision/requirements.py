@@ -60,7 +60,7 @@ def with_policy(
     measured = None if policy.min_recovery is None else _recovery(judged)
     return row.model_copy(
         update={
-            "drop_bound": None if stopped or judged.role == "advisory" else _drop_bound(judged, settings, gating),
+            "drop_bound": None if stopped or judged.role == "advisory" else simultaneous_bound(judged, settings, gating),
             "certification": prove([judged], own, stopped),
             "recovery": measured,
             "limits": _limits(row, judged, measured),
@@ -68,7 +68,14 @@ def with_policy(
     )
 
 
-def _drop_bound(judged: Judged, settings: DecisionSettings, gating: int) -> float | None:
+def all_proven(certification: Certification | None, rows: Sequence[TaskResult]) -> bool:
+    """Return whether every proof that the policy requires succeeded, of all tasks together and of single ones."""
+    proofs = [certification, *(row.certification for row in rows)]
+    return all(proof.certified for proof in proofs if proof is not None)
+
+
+def simultaneous_bound(judged: Judged, settings: DecisionSettings, gating: int) -> float | None:
+    """Return the upper bound of a task's drop at level alpha / `gating`; None where that level is 1/2 or more."""
     confidence_level = 1.0 - 2.0 * settings.alpha / gating
     return interval_of(judged, confidence_level)[1] if confidence_level > 0.0 else None
 

@@ -10,6 +10,7 @@ from pydantic import Field
 from gate.decision.aggregate import Aggregate
 from gate.decision.finding import Finding
 from gate.decision.section import ResultSection
+from gate.decision.series import Spending
 
 Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 TestName = Literal[
@@ -150,16 +151,6 @@ class Sensitivity(ResultSection):
     blind_tasks: list[str] = Field(description="Gating tasks that cannot reject on their own.")
 
 
-class Spending(ResultSection):
-    """The level of this run under a policy for a series of runs."""
-
-    kind: Literal["yearly", "lord"]
-    level: float = Field(description="Alpha of this run.")
-    run: int = Field(description="Number of this run in its series, from 1.")
-    alarms: int = Field(description="Earlier runs of the series that failed.")
-    guarantee: str
-
-
 class Adjustment(ResultSection):
     """How the p-value of one of several candidates was adjusted over them."""
 
@@ -281,7 +272,12 @@ class Decision(ResultSection):
     @property
     def p_is_bound(self) -> bool:
         """Whether `p_value` is an upper bound: the rule is omnibus and no draw was as extreme as the data."""
-        return self.rule == "omnibus" and not self.stopped_early and self.aggregate.omnibus.p_is_bound
+        return self.decided_by == "omnibus" and not self.stopped_early and self.aggregate.omnibus.p_is_bound
+
+    @property
+    def decided_by(self) -> str:
+        """The rule, or `evalue` where the evidence of a series of runs decides."""
+        return "evalue" if self.spending is not None and self.spending.evidence is not None else self.rule
 
     @property
     def blocks(self) -> bool:

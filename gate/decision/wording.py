@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 
 from gate.decision.result import Certification, Decision, EarlyStopping, Limit, TaskResult
+from gate.decision.series import NightlyEvidence
 
 RULES = {
     "pooled": "drop pooled over the tasks",
@@ -132,9 +133,22 @@ def spending(decision: Decision) -> str | None:
     spent = decision.spending
     if spent is None:
         return None
+    if spent.evidence is not None:
+        return (
+            f"Run {spent.run} of its series ({count(spent.alarms, 'earlier alarm')}): {nightly(spent.evidence)}; an "
+            f"alarm needs ln e = {-math.log(spent.level):.2f}. Guarantee: {spent.guarantee}."
+        )
     return (
         f"Run {spent.run} of its series has alpha {number(spent.level)} ({spent.kind}, "
         f"{count(spent.alarms, 'earlier alarm')}): {spent.guarantee}."
+    )
+
+
+def nightly(evidence: NightlyEvidence) -> str:
+    """Describe the evidence of a series of runs."""
+    return (
+        f"evidence of the series ln e = {evidence.log_evidence:.2f}, of this run alone {evidence.log_e_value:.2f}; run "
+        f"{evidence.run_of_group} of {evidence.planned_runs} planned against one baseline"
     )
 
 

@@ -9,6 +9,7 @@ from functools import cache
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from gate.decision import wording
+from gate.decision.noise_wording import control_sections
 from gate.decision.result import TaskResult
 from gate.report.drawing import draw_drops
 from gate.report.escape import markdown, prose
@@ -131,7 +132,7 @@ def _template() -> Template:
         trim_blocks=False,
         keep_trailing_newline=True,
     )
-    environment.globals.update(wording.TEMPLATE_NAMES)
+    environment.globals.update(wording.TEMPLATE_NAMES, control_sections=control_sections)
     environment.filters["prose"] = prose
     environment.filters["md"] = lambda text, limit=200: "-" if text is None else markdown(str(text), limit)
     return environment.get_template("report.md.j2")

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gate.decision import wording
+from gate.decision.noise_wording import control_sections
 from gate.report.escape import log_line
 from gate.report.result import Result
 
@@ -37,6 +38,7 @@ def print_result(result: Result, console: Console, flips: int = 5) -> None:
     for title, text in (
         ("Alpha spending", wording.spending(result)),
         ("Early stop", wording.early_stop(result)),
+        *control_sections(result.control, result).items(),
     ):
         if text:
             console.print(Text(f"{title}: {log_line(text, 1000)}"))
