@@ -11,7 +11,6 @@ from gate.app.file_policy import file_policy
 from gate.app.judge import Answers, judge
 from gate.app.policy import DecisionKeywords
 from gate.app.samples import load_samples
-from gate.app.sources import same_files
 from gate.errors import ConfigError
 from gate.importers.renamed import with_names_of
 from gate.report import Result, build_result
@@ -209,9 +208,7 @@ def compare_samples(
     commands = [] if command is None else [command]
     results = {}
     for name, one in judged.items():
-        same = same_files(reference, one.answers.candidate)
-        notes = (*([same] if same else []), *files.notes, *one.pairing.notes)
-        pairing = replace(one.pairing, notes=notes)
+        pairing = replace(one.pairing, notes=(*files.notes, *one.pairing.notes))
         result = build_result(
             one.decision,
             pairing,

@@ -39,18 +39,6 @@ def file_lines(side: str, samples: ModelSamples) -> list[str]:
     return lines
 
 
-def same_files(baseline: ModelSamples, candidate: ModelSamples) -> str | None:
-    """Return a note if both sides were read from equal files."""
-    hashes = [
-        {str(entry["sha256"]) for entry in files if isinstance(entry, dict) and "sha256" in entry}
-        for files in (side.about.get("files") for side in (baseline, candidate))
-        if isinstance(files, list)
-    ]
-    if len(hashes) < 2 or not hashes[0] or hashes[0] != hashes[1]:
-        return None
-    return "Baseline and candidate are the same files (equal SHA-256): this comparison says nothing about a model."
-
-
 def explain(pairing: Pairing, baseline: ModelSamples, candidate: ModelSamples) -> list[str]:
     """Return lines on how each task was paired: files, metric, direction, filter, items, and clusters."""
     return [line for task in pairing.tasks for line in _task_lines(task, baseline, candidate)]
