@@ -9,6 +9,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from gate.app.answers import evaluate
     from gate.app.compare import compare, compare_candidates
+    from gate.app.noise import noise
     from gate.app.plan import plan
     from gate.app.run import run, run_candidates
     from gate.app.samples import load_samples
@@ -24,6 +25,7 @@ __all__ = [
     "compare_candidates",
     "evaluate",
     "load_samples",
+    "noise",
     "plan",
     "run",
     "run_candidates",
@@ -37,6 +39,7 @@ _PUBLIC = {
     "compare_candidates": "gate.app.compare",
     "evaluate": "gate.app.answers",
     "load_samples": "gate.app.samples",
+    "noise": "gate.app.noise",
     "plan": "gate.app.plan",
     "run": "gate.app.run",
     "run_candidates": "gate.app.run",

@@ -71,6 +71,8 @@ def noise(
         reporter.message(f"  {error}: the baseline answers twice on its own stack")
         model = baseline
     stack = load_model(suite, model, baseline).runtime.stack
+    if model is not baseline:  # `gate run` names the dtype that was loaded, and then finds this control in the store
+        model = with_settings_of(suite, baseline, settings, model.engine, stack.get("dtype", settings.dtype))
     differences = differences_of(cached, stack)
     if differences:
         run = run_on_stack(suite, model, cached, stack, differences, reporter, tokenizers=baseline, force=force)

@@ -25,6 +25,7 @@ _COMMANDS = {
     "baseline": "Evaluate the baseline and store its samples.",
     "evaluate": "Evaluate any model and write its samples.",
     "compare": "Compare two sample sets, or files of other tools. Needs no model.",
+    "noise": "Evaluate the baseline twice: how much do its own answers change?",
     "plan": "Print which drop a suite can detect, or how many items are needed to detect a given drop.",
     "report": "Render a result.json in another format.",
     "demo": "Run the gate end to end on a small real model, on a laptop CPU.",

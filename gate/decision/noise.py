@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import Field
 
 from gate.config import DecisionSettings
@@ -45,7 +46,10 @@ class NoiseFloor(ResultSection):
     flip_rate: float
     flip_rate_ci95: tuple[float, float] = Field(description="Clopper-Pearson 95% interval of the flip rate.")
     kl_mean: float | None = Field(description="In nats; null unless every gating task has one.")
-    drop: float = Field(description="Mean score of the first run minus that of the second, over the items.")
+    drop: float | None = Field(
+        description="Mean score of the first run minus that of the second, over the items; null where a score is not a "
+        "proportion."
+    )
     p_value: float = Field(
         description="Two-sided p-value of no difference in score: twice the smaller p-value of the deciding rule in "
         "the two directions."
@@ -108,13 +112,14 @@ def noise_floor(
     low, high = flip_rate_interval(flips, items, 0.95)
     known = [row.kl_mean * row.n for row in shown if row.kl_mean is not None]
     drop = sum(float((pair.baseline_score - pair.candidate_score).sum()) for pair in gating) / items
+    proportions = all(pair.unit == "proportion" for pair in gating)
     floor = NoiseFloor(
         items=items,
         flips=flips,
         flip_rate=flips / items,
         flip_rate_ci95=(float(low), float(high)),
         kl_mean=sum(known) / items if len(known) == len(shown) else None,
-        drop=drop,
+        drop=drop if proportions else None,
         p_value=_two_sided(gating, settings, seed),
     )
     return floor, rows
@@ -134,7 +139,8 @@ def excess(judged: Sequence[PairedTask], noise: Sequence[PairedTask], second: Li
     """
     other = {pair.task: pair for pair in noise}
     runs: list[tuple[FloatArray, FloatArray, FloatArray]] = []
-    clusters, numbered = [], 0
+    clusters: list[npt.NDArray[np.int64]] = []
+    numbered = 0
     for pair in judged:
         runs.append((pair.baseline_score, _scores(other[pair.task], second, pair), pair.candidate_score))
         own = np.arange(pair.n) if pair.clusters is None else pair.clusters

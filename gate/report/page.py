@@ -10,6 +10,7 @@ from importlib import resources
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from gate.decision import wording
+from gate.decision.noise_wording import control_sections
 from gate.report.escape import one_line
 
 
@@ -43,5 +44,5 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     templates.filters["line"] = lambda text, limit=200: one_line(str(text), limit)
-    templates.globals.update(wording.TEMPLATE_NAMES)
+    templates.globals.update(wording.TEMPLATE_NAMES, control_sections=control_sections)
     return templates

@@ -121,10 +121,14 @@ def build_result(
         if "items" in samples.facets:
             notes.append(f"task {name}: {samples.facets['items']}.")
     differences = stack_differences(known_stack(baseline.about), known_stack(candidate.about))
-    if differences:
-        notes.append(
-            f"The stacks differ ({describe(differences)}): the comparison does not separate the model from the stack."
+    if differences and control is None:
+        same = baseline.about.get("weights") is not None and baseline.about.get("weights") == candidate.about.get("weights")
+        meaning = (
+            "the candidate has the baseline's weights, so this is what the comparison tests"
+            if same
+            else "the comparison does not separate the model from the stack"
         )
+        notes.append(f"The stacks differ ({describe(differences)}): {meaning}.")
     required = {name: keys for name, policy in (policies or {}).items() if (keys := _policy(policy))}
     return Result(
         **{**dict(decision), "validity": [*decision.validity, *same_source(baseline.about, candidate.about, pairing.tasks)]},

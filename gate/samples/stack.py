@@ -57,4 +57,16 @@ def stack_differences(first: Mapping[str, str], second: Mapping[str, str]) -> Di
 
 def describe(differences: Mapping[str, tuple[str, str]]) -> str:
     """Return differences as text: `hardware: A against B; compute dtype: ...`."""
-    return "; ".join(f"{_LABELS.get(key, key)}: {a} against {b}" for key, (a, b) in differences.items())
+    return "; ".join(
+        f"{_LABELS.get(key, key)}: {a} against {b}"
+        for key, (a, b) in ((key, _only_different(key, *pair)) for key, pair in differences.items())
+    )
+
+
+def _only_different(key: str, first: str, second: str) -> tuple[str, str]:
+    """Leave out the CPU features that both sides have."""
+    if key != "instructions":
+        return first, second
+    words = first.split(), second.split()
+    a, b = ([word for word in own if word not in other] for own, other in (words, words[::-1]))
+    return " ".join(a) or "none more", " ".join(b) or "none more"
