@@ -199,6 +199,8 @@ def _pair_task(
     refuse_infinite_divergences(task, b)
     if pc.max(a.column("repeat")).as_py() > 0:  # the repeats of an item are not independent
         a, b = _averaged(a), _averaged(b)
+    if scale is not None and samples.metric.startswith("-"):  # lower is better: the reader changed the signs
+        scale = (-scale[1], -scale[0])
     score_a, score_b, unit = paired_scores(task, a, b, scale)
     binary = all(bool(np.isin(score, (0.0, 1.0)).all()) for score in (score_a, score_b))
     clusters = cluster_numbers(task, a, b)

@@ -279,7 +279,8 @@ def test_items_of_one_cluster_count_once() -> None:
     together = judged(scored("one", [1.0] * 40, [0.0] * 40, clusters))
     assert alone.p_value == pytest.approx(2.0**-40)
     assert together.p_value == pytest.approx(2.0**-4)
-    assert (alone.verdict, together.verdict) == ("FAIL", "PASS")
+    # four coins cannot reach 5%, so a PASS would say nothing
+    assert (alone.verdict, together.verdict) == ("FAIL", "INCONCLUSIVE")
     assert together.tasks[0].regressions == 40
     assert together.tasks[0].drop == 1.0
     assert together.sensitivity.blind_tasks == ["one"]
@@ -302,14 +303,15 @@ def test_clusters_widen_the_interval_where_their_items_flip_together() -> None:
 def test_single_cluster_proves_nothing() -> None:
     decision = judged(scored("one", [1.0] * 9, [0.0] * 9, ["same"] * 9))
     (task,) = decision.tasks
-    assert decision.verdict == "PASS"
+    assert (decision.verdict, decision.exit_code) == ("INCONCLUSIVE", 3)
     assert task.drop_ci90 == (-1.0, 1.0)
     assert task.detectable_drop is None
 
 
-def test_single_item_is_judged() -> None:
+def test_single_item_is_blind() -> None:
     decision = judged(counted("one", 1, 0, 1))
-    assert (decision.verdict, decision.p_value) == ("PASS", 0.5)
+    assert (decision.verdict, decision.exit_code, decision.p_value) == ("INCONCLUSIVE", 3, 0.5)
+    assert "The run is blind: 1 independent item of 1 item can get worse" in decision.reasons[0]
 
 
 def test_binary_and_graded_tasks_mix_in_one_decision() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gate.config import DecisionSettings
+from gate.config import DecisionSettings, TaskPolicy
 from gate.decision import Decision, TaskResult, decide
 from gate.importers import read_foreign
 from gate.samples import PairedTask, Pairing, pair
@@ -34,6 +34,8 @@ PUBLISHED = [
     ("phi-3.5-mini-instruct", "int8", "mmlu", 975, 28, 18, 27, 0.09196),
 ]
 SMOL = "smollm2-135m-"
+AT_CHANCE = {"bb_social_iqa": TaskPolicy(chance=0.0)}
+"""Judge by the task although the baseline is at chance on it."""
 HARNESS = [
     # candidate, metric, counts of goal_inference / social_iqa / step_inference, their p, pooled, max, Fisher, omnibus
     ("bf16-batch5", "acc", [(0, 0)] * 3, [1, 1, 1], 1, 1, 1, 1),
@@ -116,7 +118,7 @@ def test_harness_files_of_a_lossless_and_an_int8_candidate_pass(
     candidate, metric, counts, raw, pooled, largest, fisher, omnibus = row
     folder = shared_data / "lm_eval"
     sides = [read_foreign(folder / f"{SMOL}{name}", metric=metric) for name in ("bf16", candidate)]
-    decision = decide(pair(*sides).tasks, DecisionSettings())
+    decision = decide(pair(*sides).tasks, DecisionSettings(), policies=AT_CHANCE)
     assert [(task.regressions, task.improvements) for task in decision.tasks] == counts
     assert [task.metric for task in decision.tasks] == [metric] * 3
     assert [task.p_exact for task in decision.tasks] == pytest.approx(raw, abs=6e-4)
@@ -124,6 +126,18 @@ def test_harness_files_of_a_lossless_and_an_int8_candidate_pass(
     p_values = (aggregate.pooled.p, aggregate.max.p, aggregate.fisher.p, aggregate.omnibus.p)
     assert p_values == pytest.approx((pooled, largest, fisher, omnibus), abs=6e-4)
     assert (decision.verdict, decision.exit_code) == ("PASS", 0)
+
+
+def test_a_task_on_which_the_baseline_is_at_chance_makes_the_verdict_inconclusive(shared_data: Path) -> None:
+    """SmolLM2-135M has 37.0% of 400 items of social_iqa right, and chance is 33.4%: p = .07."""
+    folder = shared_data / "lm_eval"
+    tasks = pair(*(read_foreign(folder / f"{SMOL}{name}", metric="acc") for name in ("bf16", "bnb-int8"))).tasks
+    decision = decide(tasks, DecisionSettings(on_inconclusive="pass"))
+    assert (decision.verdict, decision.exit_code) == ("INCONCLUSIVE", 3)
+    (reason,) = decision.reasons
+    assert reason.startswith("The baseline is at chance on bb_social_iqa (37.0% of 400 items, chance is 33.4%)")
+    advisory = decide(tasks, DecisionSettings(), roles={"bb_social_iqa": "advisory"})
+    assert (advisory.verdict, advisory.exit_code) == ("PASS", 0)
 
 
 def test_one_task_below_alpha_among_three_does_not_fail(shared_data: Path) -> None:
@@ -136,6 +150,6 @@ def test_one_task_below_alpha_among_three_does_not_fail(shared_data: Path) -> No
     worst = min(decide(pairing.tasks, DecisionSettings()).tasks, key=lambda task: task.p_exact)
     assert worst.p_exact < 0.05 < (worst.p_holm or 0)
     for rule in ("omnibus", "pooled", "max", "fisher", "holm"):
-        assert decide(pairing.tasks, DecisionSettings(rule=rule)).verdict == "PASS"
+        assert decide(pairing.tasks, DecisionSettings(rule=rule), policies=AT_CHANCE).verdict == "PASS"
     alone = [task for task in pairing.tasks if task.task == worst.task]
     assert decide(alone, DecisionSettings()).verdict == "FAIL"
