@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from gate.config import DecisionSettings, DistanceSettings, TaskPolicy
 from gate.decision.decide import Tested, conclude, run_tests
 from gate.decision.result import Adjustment, Decision, EarlyStopping, Spending
 from gate.decision.rows import Role
+from gate.decision.shared_units import shared_units
 from gate.samples import PairedTask
-from gate.stats import holm
+from gate.stats import holm, step_down
+
+_MOST_DRAWS = 200_000
 
 
 @dataclass(frozen=True)
@@ -68,15 +72,37 @@ def decide_candidates(
 
 
 def _adjusted(tested: Mapping[str, Tested], share: int) -> dict[str, tuple[float, Adjustment]]:
-    """Return the adjusted p-value of each candidate, and how it was adjusted."""
-    running = {name: one for name, one in tested.items() if one.early is None or not one.early.stopped}
-    values = {name: min(1.0, share * one.p_value) for name, one in tested.items() if name not in running}
-    if running:
-        values |= zip(running, holm([one.p_value for one in running.values()]).tolist(), strict=True)
+    """Return the adjusted p-value of each candidate, and how it was adjusted.
+
+    Signs that the candidates share need exact symmetry about zero: the tests at a margin and the e-process have other
+    null distributions, so their p-values are adjusted by Holm's method. A candidate that was stopped early is rejected
+    whatever the others are, by its share of the level (Bonferroni).
+    """
+    stopped = {name for name, one in tested.items() if one.early is not None and one.early.stopped}
+    running = {name: one for name, one in tested.items() if name not in stopped}
+    alone = [one.p_value for one in running.values()]
+    method: Literal["step-down", "holm"] = "holm"
+    draws = 0
+    adjusted = holm(alone).tolist() if alone else []
+    if len(running) > 1 and not any(one.early or _has_margin(one) for one in tested.values()):
+        first = next(iter(running.values()))
+        units = shared_units([one.gating for one in running.values()])
+        result = step_down(units, alone, first.settings.rule, n_resamples=_draws(first), rng=first.seed)
+        adjusted, method, draws = result.pvalue.tolist(), "step-down", result.n_resamples
+    values = dict(zip(running, adjusted, strict=True))
+    values |= {name: min(1.0, share * tested[name].p_value) for name in stopped}
     return {
         name: (
             values[name],
-            Adjustment(candidates=len(tested), p_alone=one.p_value, method="holm", draws=0),
+            Adjustment(candidates=len(tested), p_alone=one.p_value, method=method, draws=draws),
         )
         for name, one in tested.items()
     }
+
+
+def _has_margin(tested: Tested) -> bool:
+    return any(task.margin(tested.settings) > 0.0 for task in tested.gating)
+
+
+def _draws(tested: Tested) -> int:
+    return min(tested.settings.draws, _MOST_DRAWS)

@@ -7,17 +7,26 @@ range, or whose shape does not fit, raises a ValueError that names the argument,
 
 from gate.stats.aggregates import fisher, max_drop, omnibus, pooled
 from gate.stats.closed import closed_evalues, closed_pvalues
+from gate.stats.candidates import SharedUnits, StepDownResult, max_over_candidates, step_down, sums_of_units
 from gate.stats.combine import RULES, combine
 from gate.stats.evidence import Evidence
-from gate.stats.intervals import flip_rate_interval, tango_interval
+from gate.stats.intervals import drop_interval, flip_rate_interval, tango_interval
 from gate.stats.links import Links, link
-from gate.stats.margin import margin_test, noninferiority
+from gate.stats.margin import margin_critical, margin_test, noninferiority, pooled_noninferiority
 from gate.stats.mcnemar import mcnemar_exact, mcnemar_midp
 from gate.stats.multiplicity import can_reject, holm
 from gate.stats.noise import ExcessFlipsResult, excess_flips
 from gate.stats.online import alarm_level, lord_levels
 from gate.stats.permutation import sign_flip
-from gate.stats.planning import PlannedDecision, decision_detectable_drop, decision_power
+from gate.stats.planning import (
+    PlannedDecision,
+    PlannedTask,
+    decision_detectable_drop,
+    decision_power,
+    decision_required_n,
+    planned_detectable_drop,
+    planned_required_n,
+)
 from gate.stats.power import detectable_drop, power, required_n
 from gate.stats.recovery import RecoveryResult, recovery
 from gate.stats.results import (
@@ -30,7 +39,7 @@ from gate.stats.results import (
     Rule,
     SignFlipResult,
 )
-from gate.stats.sequential import log_e_value
+from gate.stats.sequential import log_e_value, log_e_value_of_differences
 
 __all__ = [
     "RULES",
@@ -44,9 +53,12 @@ __all__ = [
     "McNemarResult",
     "OmnibusResult",
     "PlannedDecision",
+    "PlannedTask",
     "RecoveryResult",
     "Rule",
+    "SharedUnits",
     "SignFlipResult",
+    "StepDownResult",
     "alarm_level",
     "can_reject",
     "closed_evalues",
@@ -54,24 +66,34 @@ __all__ = [
     "combine",
     "decision_detectable_drop",
     "decision_power",
+    "decision_required_n",
     "detectable_drop",
+    "drop_interval",
     "excess_flips",
     "fisher",
     "flip_rate_interval",
     "holm",
     "link",
     "log_e_value",
+    "log_e_value_of_differences",
     "lord_levels",
+    "margin_critical",
     "margin_test",
     "max_drop",
+    "max_over_candidates",
     "mcnemar_exact",
     "mcnemar_midp",
     "noninferiority",
     "omnibus",
+    "planned_detectable_drop",
+    "planned_required_n",
     "pooled",
+    "pooled_noninferiority",
     "power",
     "recovery",
     "required_n",
     "sign_flip",
+    "step_down",
+    "sums_of_units",
     "tango_interval",
 ]
