@@ -13,10 +13,16 @@ import pyarrow.compute as pc
 from gate.errors import SampleError
 from gate.samples.alignment import Alignment, align, first_names
 from gate.samples.clusters import cluster_numbers
+from gate.samples.differences import differing_names, where_texts_part
 from gate.samples.duplicates import copies, equal_prompts
 from gate.samples.record import ModelSamples, TaskSamples
 from gate.samples.scores import FloatArray, Range, Unit, paired_scores, refuse_infinite_divergences
 from gate.samples.selection import counted
+
+_SAME_PROMPTS = (
+    "Evaluate both with the same prompts. If the chat templates differ, set candidate.tokenizer: baseline in gate.yml, "
+    "or give both models the same tokenizer_config.json and chat_template.jinja."
+)
 
 
 @dataclass(frozen=True)
@@ -178,6 +184,9 @@ def _align(
     items = pc.count_distinct(baseline.table.column("item_id")).as_py()
     stopped = allow_stopped and candidate.stopped_of == items and not aligned.only_candidate
     if not (allow_partial or stopped) or aligned.baseline.num_rows == 0:
+        way = differing_names(aligned.only_baseline, aligned.only_candidate)
+        if way is not None:
+            raise SampleError(f"{message} They differ only in {way}.", "Write the item ids of both sides alike.")
         raise SampleError(message, "Evaluate both on the same items, or pass --allow-partial.")
     if not stopped:
         return aligned, [f"{message} They are left out."]
@@ -194,7 +203,7 @@ def _pair_task(
             index = b.schema.get_field_index(name)
             field = b.schema.field(index)
             b = b.set_column(index, field, pa.nulls(len(b), field.type))
-    _require_equal_column(task, a, b, "prompt_hash", "prompts", "Evaluate both with the same prompts.")
+    _require_equal_column(task, a, b, "prompt_hash", "prompts", _SAME_PROMPTS)
     _require_equal_column(task, a, b, "target", "targets", "Score both against the same targets.")
     refuse_infinite_divergences(task, b)
     if pc.max(a.column("repeat")).as_py() > 0:  # the repeats of an item are not independent
@@ -230,11 +239,24 @@ def _require_equal_column(task: str, a: pa.Table, b: pa.Table, column: str, labe
         items = a.column("item_id").filter(differs)[:4].to_pylist()
         index = pc.index(differs, True).as_py()
         in_a, in_b = (table.column(column)[index].as_py() for table in (a, b))
+        example = f"{_shorten(in_a)} in the baseline, {_shorten(in_b)} in the candidate"
+        if column == "prompt_hash":
+            prompts = [table.column("prompt")[index].as_py() for table in (a, b)]
+            example = _unequal_prompts(*prompts) or example
         raise SampleError(
             f"task {task}: {count} of {len(a)} items have different {label}: {first_names(items)} "
-            f"(e.g. {items[0][:16]}: {_shorten(in_a)} in the baseline, {_shorten(in_b)} in the candidate).",
+            f"(e.g. {items[0][:16]}: {example}).",
             hint,
         )
+
+
+def _unequal_prompts(baseline: str | None, candidate: str | None) -> str | None:
+    """Return where the prompts of an item part; None if they were not recorded."""
+    if baseline is None or candidate is None:
+        return None
+    if baseline != candidate:
+        return where_texts_part(baseline, candidate)
+    return "the question is the same, so the few-shot examples, the system message or the chat template differ"
 
 
 def _averaged(table: pa.Table) -> pa.Table:
