@@ -16,10 +16,10 @@ def refuse_twins(path: Path, tasks: Mapping[str, Sequence[HarnessRow]]) -> None:
     """
     if len(tasks) < 2:
         return
-    seen: dict[frozenset[int], tuple[str, frozenset[int]]] = {}
+    seen: dict[frozenset[object], tuple[str, frozenset[object]]] = {}
     for name, rows in tasks.items():
-        requests = frozenset(hash(_request(row)) for row in rows)
-        answers = frozenset(hash((_request(row), row.loglikelihoods, row.answer)) for row in rows)
+        requests: frozenset[object] = frozenset(map(_request, rows))
+        answers: frozenset[object] = frozenset((_request(row), row.loglikelihoods, row.answer) for row in rows)
         other = seen.setdefault(requests, (name, answers))
         if other[1] != answers:
             raise SampleError(
