@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 from gate.app.file_policy import file_policy
@@ -49,8 +51,8 @@ def compare(baseline: Samples, candidate: Samples, **options: Unpack[CompareOpti
     **options
         Any of the following.
     config : path or LoadedConfig, optional
-        A gate.yml whose policy is applied: its `decision`, `distance` and `samples.seed`, and the role and the policy of
-        each task. Its tasks are compared, and its models are ignored. Arguments that are given replace its keys.
+        A gate.yml whose policy is applied: its `decision`, `distance` and `samples.seed`, and the role and the policy
+        of each task. Its tasks are compared, and its models are ignored. Arguments that are given replace its keys.
         `alpha_spending` and `early_stop` do not apply to files.
     metric, filter_name : str, optional
         Metric and filter to compare if the files have several.
@@ -139,6 +141,22 @@ def compare_candidates(
     """
     compared = compare_samples(baseline, candidates, None, options)
     return join_results({name: result for name, (result, _) in compared.items()})
+
+
+def candidate_names(paths: Sequence[Path]) -> list[str]:
+    """Return a name for each candidate from its path: unique, and safe in file names; a single one is "candidate"."""
+    if len(paths) == 1:
+        return ["candidate"]
+    names: list[str] = []
+    for path in paths:
+        stem = path.name if path.is_dir() else path.name.split(".")[0]
+        words = re.findall(r"[A-Za-z0-9]+", stem if stem.strip(".") else path.resolve().name)
+        name = base = "-".join(words)[:34].strip("-") or "candidate"
+        number = 2
+        while name.lower() in {"baseline", *(other.lower() for other in names)}:
+            name, number = f"{base}-{number}", number + 1
+        names.append(name)
+    return names
 
 
 def compare_samples(

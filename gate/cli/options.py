@@ -35,7 +35,7 @@ alpha = click.option(
     type=Number(0, 1, min_open=True, max_open=True),
     default=0.05,
     show_default=True,
-    help="False-positive rate of the decision.",
+    help="Level of the decision over all tasks.",
 )
 power = click.option(
     "--power",

@@ -12,12 +12,23 @@ from gate.config.section import OpenProportion, Proportion, Section
 class AlphaSpending(Section):
     """How a gate that runs repeatedly limits its false alarms. The history is kept in the store."""
 
-    kind: Literal["yearly", "lord"] = Field(
+    kind: Literal["yearly", "lord", "evalue"] = Field(
         description="yearly: the same level for every run, the smaller of `alarms / runs` and decision.alpha. lord: "
-        "LORD++, which computes the level from earlier runs; decision.alpha bounds the false discovery rate."
+        "LORD++, which computes the level from earlier runs; decision.alpha bounds the false discovery rate. evalue: "
+        "e-values accumulate over the runs, and the threshold is 1 / decision.alpha at every run."
     )
     alarms: float = Field(1.0, gt=0, description="yearly: expected number of false alarms in `runs` runs.")
-    runs: int = Field(365, ge=1, description="yearly: number of runs in the period, e.g. one per night for a year.")
+    runs: int = Field(
+        365,
+        ge=1,
+        description="yearly, evalue: number of runs in the period, e.g. one per night for a year.",
+    )
+    runs_per_baseline: int | None = Field(
+        None,
+        ge=1,
+        description="evalue: planned runs that share the baseline (or the candidate) and items; 1 if every run has fresh "
+        "items. null: all runs of the period.",
+    )
 
 
 class EarlyStop(Section):
@@ -32,7 +43,11 @@ class EarlyStop(Section):
 class DecisionSettings(Section):
     """When the verdict is FAIL."""
 
-    alpha: OpenProportion = Field(0.05, description="False-positive rate of the whole decision (proportion).")
+    alpha: OpenProportion = Field(
+        0.05,
+        description="Level of the decision (proportion): the largest probability that the tests fail a run although no "
+        "gating task has dropped by more than its margin.",
+    )
     rule: Literal["omnibus", "pooled", "max", "fisher", "holm"] = Field(
         "omnibus", description="The test that decides over all gating tasks."
     )

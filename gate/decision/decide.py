@@ -25,11 +25,12 @@ from gate.decision.result import (
     TaskResult,
     Verdict,
 )
-from gate.decision.rows import NO_POLICY, Judged, Role, evidence_of, expected_flip_rate, subtasks_of, task_row
+from gate.decision.rows import NO_POLICY, Judged, Role, evidence_of, subtasks_of, task_row
+from gate.decision.sensitivity import detectable, planned_task
 from gate.decision.task_verdicts import with_verdicts
 from gate.errors import ConfigError, ExitCode
 from gate.samples import PairedTask
-from gate.stats import CombinedResult, can_reject, combine, decision_detectable_drop
+from gate.stats import CombinedResult, can_reject, combine
 
 
 def decide(
@@ -67,8 +68,8 @@ def decide(
     -------
     Decision
         FAIL where "no gating task has dropped by more than its margin" is rejected at alpha, or a limit is
-        exceeded. The false-alarm rate of the test is at most alpha: exactly, given the numbers of discordant items,
-        at margin 0; asymptotically at a margin above 0.
+        exceeded. If that hypothesis is true, the test rejects with a probability of at most alpha: for any number of
+        items at margin 0, and where independent items are right or wrong; else for large samples.
 
     Raises
     ------
@@ -232,16 +233,9 @@ def _sensitivity(
     gating: Sequence[Judged], rows: Sequence[TaskResult], settings: DecisionSettings, seed: int
 ) -> Sensitivity:
     """Return what drop the run could have detected."""
-    drop = math.nan
-    if all(task.evidence.is_binary and task.margin(settings) == 0 for task in gating):
-        n = [task.pair.n for task in gating]
-        flip_rates = [expected_flip_rate(task.pair.n, task.evidence.discordant) for task in gating]
-        drop = decision_detectable_drop(
-            n, flip_rates, settings.alpha, settings.power, settings.rule, n_resamples=2_000, rng=seed
-        )
     return Sensitivity(
         power=settings.power,
-        detectable_drop=None if math.isnan(drop) else drop,
+        detectable_drop=detectable([planned_task(task.pair, task.margin(settings)) for task in gating], settings, seed),
         blind_tasks=[row.task for row in rows if not row.can_reject],
     )
 

@@ -30,7 +30,8 @@ def spend(settings: DecisionSettings, past: Sequence[float]) -> Spending | None:
         alarms = sum(p <= level for p in past)
         guarantee = (
             f"if no candidate is worse, at most {policy.alarms:g} false alarm(s) are expected in {policy.runs} runs, "
-            "even if the runs are dependent"
+            "even if the runs are dependent; false alarms of runs that share one stored baseline come in bursts, so "
+            "refresh the baseline after an alarm"
         )
     else:
         levels = lord_levels(list(past), settings.alpha)
@@ -41,6 +42,6 @@ def spend(settings: DecisionSettings, past: Sequence[float]) -> Spending | None:
             f"for independent runs, the expected share of false alarms among all alarms is at most {settings.alpha:g}"
         )
     if settings.margin > 0:
-        guarantee += " (asymptotically, because of the margin)"
+        guarantee += " (with a margin, for large samples only where scores are graded or items are clustered)"
     guarantee += "; limits on flips and KL divergence are not included"
     return Spending(kind=policy.kind, level=level, run=len(past) + 1, alarms=alarms, guarantee=guarantee)

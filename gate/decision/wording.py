@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 
 from gate.decision.result import Certification, Decision, EarlyStopping, Limit, TaskResult
+from gate.decision.sensitivity import expected_flip_rate
 from gate.decision.series import NightlyEvidence
 
 RULES = {
@@ -115,14 +116,14 @@ def detectable_drop(decision: Decision) -> str:
     """Say what drop this run could have detected."""
     sensitivity = decision.sensitivity
     power = f"{100 * sensitivity.power:g}%"
-    if sensitivity.detectable_drop is not None:
-        drop = f"{100 * sensitivity.detectable_drop:.2g} points"
-        text = f"A true drop of {drop} on every task is detected with {power} power."
-    elif decision.margin == 0 and all(task.test == "exact McNemar" for task in decision.gating):
-        text = f"Too few items: the power is below {power} even if every flip is a regression."
+    exact = all(task.test == "exact McNemar" for task in decision.gating)
+    if sensitivity.detectable_drop is None:
+        text = f"Too few items: the power is below {power} even if every right answer is lost."
     else:
-        reason = "With a margin" if decision.margin > 0 else "For this mix of scores"
-        text = f"{reason}, only the detectable drop of each task is known (`mde` in the JSON result)."
+        in_points = all(task.unit == "proportion" for task in decision.gating)
+        drop = f"{100 * sensitivity.detectable_drop:.2g} points" if in_points else number(sensitivity.detectable_drop)
+        text = f"A true drop of {drop} on every task, on top of the observed flips, is detected with {power} power"
+        text += "." if exact else " (an approximation)."
     if sensitivity.blind_tasks:
         text += f" Tasks with too few flips to be significant on their own: {', '.join(sensitivity.blind_tasks)}."
     return text
@@ -148,7 +149,7 @@ def nightly(evidence: NightlyEvidence) -> str:
     """Describe the evidence of a series of runs."""
     return (
         f"evidence of the series ln e = {evidence.log_evidence:.2f}, of this run alone {evidence.log_e_value:.2f}; run "
-        f"{evidence.run_of_group} of {evidence.planned_runs} planned against one baseline"
+        f"{evidence.run_of_group} of {evidence.runs_per_group} planned against one baseline"
     )
 
 
@@ -243,9 +244,18 @@ def outlook(certification: Certification, tasks: Sequence[TaskResult], power: fl
     if certification.items_needed <= n:
         return f"If the true drop is zero, a run of this size proves it with at least {chance} power."
     return (
-        f"If the true drop is zero and the flip rate stays as observed, about "
+        f"If the true drop is zero and {_assumed(certification, tasks, n)}, about "
         f"{float(f'{certification.items_needed:.2g}'):,.0f} items would prove it with {chance} power."
     )
+
+
+def _assumed(certification: Certification, tasks: Sequence[TaskResult], n: int) -> str:
+    """Say which spread of the differences `items_needed` assumes; see `gate.decision.certify`."""
+    if not all(task.tested_by_counts for task in tasks):
+        return "the spread of the differences stays as observed"
+    flips = sum(task.regressions + task.improvements for task in tasks)
+    assumed = max(expected_flip_rate(n, flips), certification.margin)
+    return "the flip rate stays as observed" if flips / n >= assumed else f"the flip rate is {100 * assumed:.2g}%"
 
 
 def flips_title(shown: int, regressions: int, ranked: bool) -> str:

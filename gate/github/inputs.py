@@ -114,7 +114,7 @@ class Inputs(BaseModel):
         "samples.store", "Where sample sets are stored: a folder, or a URL such as s3://bucket/prefix."
     )
     device: str | None = _overrides("engine.device", "Device: auto, cpu, cuda, cuda:N or balanced.")
-    alpha: float | None = _overrides("decision.alpha", "False-positive rate of the whole decision (a proportion).")
+    alpha: float | None = _overrides("decision.alpha", "Level of the decision over all tasks (a proportion).")
     rule: str | None = _overrides("decision.rule", "The test that decides: omnibus, pooled, max, fisher or holm.")
     margin: float | None = _overrides("decision.margin", "Tolerated drop (a proportion; 0.01 is one percentage point).")
     certify: Annotated[float | None, OrNone] = _overrides(

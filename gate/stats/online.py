@@ -30,7 +30,7 @@ def alarm_level(alarms: float = 1.0, tests: int = 365) -> float:
     Guarantee: if every test of the period uses this level and no candidate is worse, the expected number of
     false alarms is at most `alarms`. This is true under any dependence between the nights (expectations add
     up), hence also where all nights share one stored baseline. The probability of at least one false alarm in
-    the period is not small: about 63 % for alarms = 1 and independent nights.
+    the period is not small: up to 63 % for alarms = 1 and independent nights.
 
     References
     ----------

@@ -55,5 +55,5 @@ def test_guarantee_states_its_exceptions_with_a_margin_or_limits() -> None:
     policy = DecisionSettings.model_validate({"alpha_spending": {"kind": "yearly"}, "margin": 0.01})
     spent = spend(policy, [])
     assert spent is not None
-    assert "asymptotically" in spent.guarantee
+    assert "with a margin, for large samples only where scores are graded or items are clustered" in spent.guarantee
     assert "limits on flips and KL divergence are not included" in spent.guarantee
