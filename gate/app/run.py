@@ -17,10 +17,10 @@ from gate.common.files import write_text
 from gate.config import LoadedConfig, ModelSettings
 from gate.errors import ConfigError, GateError
 from gate.report import Result, render
-from gate.report.candidates import CandidatesResult, join_results
+from gate.report.candidates import AnyResult, CandidatesResult, join_results
 from gate.report.candidates_forms import candidates_files
 from gate.report.redact import redact
-from gate.store.history import Record
+from gate.store.history import Record, RecordedEvidence
 
 
 def run(
@@ -137,6 +137,20 @@ def run_candidates(
     return shown
 
 
+def run_any(
+    config: LoadedConfig | str | os.PathLike[str] = "gate.yml",
+    *,
+    force_baseline: bool = False,
+    command: Sequence[str] | None = None,
+    reporter: Reporter | None = None,
+) -> AnyResult:
+    """Judge the candidate or the candidates of a gate.yml; parameters and errors as for `run`."""
+    loaded = as_loaded(config)
+    if loaded.config.candidates:
+        return run_candidates(loaded, force_baseline=force_baseline, command=command, reporter=reporter)
+    return run(loaded, force_baseline=force_baseline, command=command, reporter=reporter)
+
+
 def _locate(
     session: Session, candidates: Mapping[str, ModelSettings]
 ) -> tuple[dict[str, LocatedModel], dict[str, GateError]]:
@@ -194,4 +208,14 @@ def _record(session: Session, result: Result, name: str | None = None, run_id: s
         candidate=str(result.candidate["fingerprint"]),
         name=name,
         run=run_id,
+        evidence=_evidence(result),
+    )
+
+
+def _evidence(result: Result) -> RecordedEvidence | None:
+    evidence = None if result.spending is None else result.spending.evidence
+    if evidence is None:
+        return None
+    return RecordedEvidence(
+        log_e_value=evidence.log_e_value, planned_runs=evidence.runs, items=evidence.items
     )

@@ -17,7 +17,8 @@ from gate.app.reporter import Reporter
 from gate.app.suite import Suite, open_suite
 from gate.common.canonical import digest
 from gate.config import LoadedConfig
-from gate.decision import spend
+from gate.decision import Spending, spend
+from gate.decision.nightly import Night, items_sketch, nights_of, spend_evalues
 from gate.engines import require_devices
 from gate.report import Result, build_result
 from gate.report.redact import secrets_of
@@ -124,7 +125,7 @@ def judge_session(
         answers,
         policy,
         [task.name for task in session.suite.tasks],
-        spending=spend(config.decision, pvalues_of_runs(earlier)),
+        spending=_spending(session, answers, earlier),
         planned=len(config.compared),
     )
     results = {
@@ -145,9 +146,30 @@ def judge_session(
     return judged, results
 
 
+def _spending(session: Session, answers: Mapping[str, Answers], earlier: Sequence[Record]) -> Spending | None:
+    """Return what the earlier runs of the series leave for this one."""
+    settings = session.suite.loaded.config.decision
+    policy = settings.alpha_spending
+    if policy is None or policy.kind != "evalue":
+        return spend(settings, pvalues_of_runs(earlier))
+    (one,) = answers.values()  # gate.yml with several candidates is refused
+    gating = (task.name for task in session.suite.tasks if task.settings.role == "gating")
+    columns = (one.baseline.tasks[name].table.column("item_id").to_pylist() for name in gating)
+    items = items_sketch(item for column in columns for item in column)
+    models = (str(side.about["fingerprint"]) for side in (one.baseline, one.candidate))
+    return spend_evalues(settings.alpha, policy.runs, policy.runs_per_baseline, nights_of(earlier), Night(*models, items))
+
+
 def _series(suite: Suite) -> str:
-    """Identify a series of runs: the gating tasks and the policy, not the models."""
+    """Identify a series of runs: the gating tasks and the policy, not the models.
+
+    E-values continue when a task gets fresh items, so their tasks are identified by name.
+    """
     policy = suite.loaded.config.decision.model_dump(exclude={"draws", "power", "certify", "on_inconclusive", "control"})
-    gating = sorted(task.fingerprint for task in suite.tasks if task.settings.role == "gating")
+    spending = suite.loaded.config.decision.alpha_spending
+    by_name = spending is not None and spending.kind == "evalue"
+    gating = sorted(
+        task.name if by_name else task.fingerprint for task in suite.tasks if task.settings.role == "gating"
+    )
     margins = {task.name: task.settings.margin for task in suite.tasks if task.settings.margin is not None}
     return digest([gating, policy, *([margins] if margins else [])])[:16]

@@ -98,6 +98,9 @@ class GateConfig(Section):
         duplicates = sorted({name for name in names if [other.lower() for other in names].count(name.lower()) > 1})
         if duplicates:
             raise ValueError(f"names of candidates must be unique; used more than once: {', '.join(duplicates)}")
+        spending = self.decision.alpha_spending
+        if len(self.candidates) > 1 and spending is not None and spending.kind == "evalue":
+            raise ValueError("alpha_spending evalue judges one candidate: give each candidate its own gate.yml")
         if "baseline" in names:
             raise ValueError("a candidate cannot have the name `baseline`")
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from gate.decision.result import EarlyStopping, TaskResult
 from gate.decision.rows import Judged
+from gate.decision.series import Spending
 from gate.stats import CombinedResult, closed_evalues, closed_pvalues
 
 _ROUNDING = 1e-12  # of 1 / e against the level, which the e-process compares as logarithms
@@ -17,6 +20,7 @@ def with_verdicts(
     combined: CombinedResult,
     alpha: float,
     early: EarlyStopping | None,
+    spending: Spending | None,
     p_value: float,
     rejected: bool,
     seed: int,
@@ -26,7 +30,7 @@ def with_verdicts(
     A task fails where the deciding test rejects every set of gating tasks that contains it. The level is that of the
     test that decides: `alpha`, or the share of early stopping after a stop. The e-process and the final test together
     therefore keep the level of the run for the single tasks too. Limits on flips and KL divergence make no task fail,
-    and advisory tasks never fail.
+    and advisory tasks never fail. With nightly e-values, several tasks are not told apart.
 
     Parameters
     ----------
@@ -41,6 +45,9 @@ def with_verdicts(
         level = early.alpha * (1 + _ROUNDING)
         pairs = [task.pair for task in gating]
         adjusted = closed_evalues([pair.regressions for pair in pairs], [pair.improvements for pair in pairs])
+    elif spending is not None and spending.evidence is not None:
+        level = alpha  # the evidence of single tasks is not accumulated over the runs
+        adjusted = np.zeros(1) if len(gating) == 1 else np.ones(len(gating))
     else:
         level = alpha
         adjusted = closed_pvalues([task.evidence for task in gating], combined, rng=seed)

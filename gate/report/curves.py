@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gate.decision.rows import expected_flip_rate
+from gate.decision.sensitivity import expected_flip_rate
 from gate.report.result import Result
-from gate.stats import RULES, PlannedDecision, power
+from gate.stats import RULES, PlannedDecision, PlannedTask, power
 
 _POINTS = 31
 _RUNS = 10_000
@@ -43,27 +43,27 @@ def power_curves(result: Result) -> PowerCurves | None:
 
     Notes
     -----
-    Flip rates are those of the detectable drops: observed, but at least ten flips per task. The curve of a task is
+    The noise is that of the detectable drops: the observed flips, but at least ten per task, half of them regressions.
+    A drop adds regressions, on each task at most the baseline's accuracy. The curve of a task is
     exact (`gate.stats.power`), and so is that of the decision if one task is gating. Otherwise the decision is
     simulated as in `gate.stats.decision_power`, accurate to about half a percentage point.
     """
     gating = result.gating
-    rule = next((rule for rule in RULES if rule == result.rule), None)
+    rule = next((rule for rule in RULES if rule == result.decided_by), None)
     if rule is None or any(task.test != "exact McNemar" for task in gating):
         return None
-    sizes = np.array([task.n for task in gating])
-    flips = np.array([expected_flip_rate(task.n, task.regressions + task.improvements) for task in gating])
-    powers = [_task_power(int(n), float(flip), result.alpha) for n, flip in zip(sizes, flips, strict=True)]
+    planned = [
+        PlannedTask(task.n, expected_flip_rate(task.n, task.regressions + task.improvements), largest=task.baseline)
+        for task in gating
+    ]
+    powers = [_task_power(task, result.alpha) for task in planned]
     decision = powers[0]
     if len(gating) > 1:
         seed = result.provenance.get("seed")
         rng = seed if isinstance(seed, int) else 0
-        planned = PlannedDecision(sizes, flips, result.alpha, rule, n_resamples=_RUNS, rng=rng)
-
-        def decision(drop: float) -> float:
-            return planned.power(np.minimum(drop, flips))
-
-    drops = np.linspace(0.0, _axis_end(decision, float(flips.max())), _POINTS).tolist()
+        decision = PlannedDecision(planned, result.alpha, rule, n_resamples=_RUNS, rng=rng).power
+    highest = max(task.largest for task in planned)
+    drops = np.linspace(0.0, _axis_end(decision, highest), _POINTS).tolist()
     return PowerCurves(
         drops=tuple(drops),
         decision=tuple(decision(drop) for drop in drops),
@@ -72,8 +72,12 @@ def power_curves(result: Result) -> PowerCurves | None:
     )
 
 
-def _task_power(n: int, flip_rate: float, alpha: float) -> Callable[[float], float]:
-    return lambda drop: power(n, flip_rate, min(drop, flip_rate), alpha)
+def _task_power(task: PlannedTask, alpha: float) -> Callable[[float], float]:
+    def at(drop: float) -> float:
+        added = min(drop, task.largest, 1.0 - task.noise_rate)
+        return power(task.n, task.noise_rate + added, added, alpha)
+
+    return at
 
 
 def _axis_end(decision: Callable[[float], float], highest: float) -> float:

@@ -49,8 +49,13 @@ def print_history(records: Sequence[Record], console: Console) -> None:
 
 
 def alpha_spent(records: Sequence[Record]) -> list[float]:
-    """Return the sum of the levels up to each run: an upper bound of the expected number of false alarms."""
-    return list(accumulate(record.alpha for record in records))
+    """Return the sum of the levels up to each run: an upper bound of the expected number of false alarms.
+
+    With e-values, a run counts alpha / planned runs (see `gate.decision.nightly`).
+    """
+    return list(
+        accumulate(record.alpha / (record.evidence.planned_runs if record.evidence else 1) for record in records)
+    )
 
 
 def render_history_lines(records: Sequence[Record]) -> str:

@@ -33,7 +33,7 @@ class RecordedEvidence(BaseModel):
     log_e_value : float
         Natural logarithm of the e-value of the run alone.
     planned_runs : int
-        Planned runs against one baseline on the same items.
+        Runs of a period, which share alpha.
     items : list of str
         The smallest hashes of the items' ids.
     """

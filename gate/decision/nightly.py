@@ -1,0 +1,217 @@
+"""Nightly e-values: the evidence of a series of runs, with one threshold that never shrinks."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gate.config import DecisionSettings
+from gate.decision.rows import Judged
+from gate.decision.series import NightlyEvidence, Spending
+from gate.samples import PairedTask
+from gate.stats import log_e_value, log_e_value_of_differences
+from gate.store.history import Record
+
+_SKETCH = 64
+_DIGITS = 12  # hexadecimal digits kept of a hash
+
+
+@dataclass(frozen=True)
+class Night:
+    """One run of a series.
+
+    Attributes
+    ----------
+    baseline, candidate : str
+        Fingerprints of the models.
+    items : frozenset of str
+        `items_sketch` of the gating tasks.
+    log_e_value : float
+        Natural logarithm of the run's own e-value.
+    alarm : bool
+        Whether the run raised an alarm.
+    """
+
+    baseline: str
+    candidate: str
+    items: frozenset[str]
+    log_e_value: float = 0.0
+    alarm: bool = False
+
+    def is_fresh(self, earlier: Night) -> bool:
+        """Return whether this run is independent of an earlier one: no common items, or no common model."""
+        if not self.items & earlier.items:
+            return True
+        return self.baseline != earlier.baseline and self.candidate != earlier.candidate
+
+
+def items_sketch(item_ids: Iterable[str]) -> frozenset[str]:
+    """Return the 64 smallest hashes of item ids.
+
+    Two sets of items that share a proportion J of their union have a common hash with a probability of 1 - (1 - J)^64
+    (Broder 1997): 96 % at J = 5 %.
+    """
+    hashes = {hashlib.sha256(item_id.encode()).hexdigest()[:_DIGITS] for item_id in item_ids}
+    return frozenset(sorted(hashes)[:_SKETCH])
+
+
+def nights_of(records: Sequence[Record]) -> list[Night]:
+    """Return the runs of a series as its history has them."""
+    return [
+        Night(
+            record.baseline,
+            record.candidate,
+            frozenset(record.evidence.items),
+            record.evidence.log_e_value,
+            record.p_value <= record.alpha,
+        )
+        for record in records
+        if record.evidence is not None
+    ]
+
+
+def spend_evalues(
+    alpha: float, runs: int, runs_per_group: int | None, past: Sequence[Night], tonight: Night
+) -> Spending:
+    """Return what the earlier runs of a series leave for the next one; `with_tonight` adds the run's own e-value.
+
+    Parameters
+    ----------
+    alpha : float
+        An alarm is evidence of at least 1 / alpha.
+    runs : int
+        Runs of a period; the evidence starts afresh after a period, and after an alarm.
+    runs_per_group : int, optional
+        Planned runs that share a model and items. Default: `runs`.
+    past : sequence of Night
+        The earlier runs, oldest first.
+    tonight : Night
+        The next run; its e-value is not used.
+
+    Notes
+    -----
+    Runs that share a model and items are dependent and form a group; a run that is independent of all earlier ones
+    starts a new group. If a model of an earlier group returns, the groups since then are joined to one. With N runs in
+    a period and n planned runs per group, let S be the sum of the e-values of the current group, and S' that of its
+    first n runs. The evidence is S / N + C S' / n, where C is what the finished groups left: C = 0 before the first
+    group, and then S / N + C (mean of the first n e-values), with the old C on the right.
+
+    At the ends of groups, C + (share of the period that is left) is a nonnegative martingale that starts at 1: the
+    mixture over the group with which the product of the groups' means starts. Within a group the evidence is at most C
+    at the group's end. Hence P[any alarm in a period] <= alpha (Ville), if the ends of groups do not depend on the
+    e-values. With one group, this is Markov's inequality for a mean of e-values, under any dependence, and the expected
+    number of alarms in N runs is at most alpha too, because an alarm uses up a sum of e-values of N / alpha. A group
+    that was quiet for long lowers C, but not the part S / N, so that a collapse always shows.
+    """
+    groups: list[list[Night]] = []
+    for night in past:
+        groups = [] if night.alarm else _placed(groups, night, runs)
+    groups = _placed(groups, tonight, runs)
+    planned = min(runs, runs_per_group or runs)
+    carried = -math.inf
+    for group in groups[:-1]:
+        own = _log_sum(group) - math.log(runs)
+        first = group[:planned]
+        carried = float(np.logaddexp(own, carried + _log_sum(first) - math.log(len(first))))
+    before = groups[-1][:-1]
+    evidence = NightlyEvidence(
+        runs=runs,
+        runs_per_group=planned,
+        run_of_group=len(before) + 1,
+        log_carried=None if carried == -math.inf else carried,
+        log_sum=_log_sum(before) if before else None,
+        log_sum_planned=_log_sum(before[:planned]) if before else None,
+        items=sorted(tonight.items),
+    )
+    guarantee = (
+        f"if no candidate is worse, the probability of any false alarm in {runs} runs is at most {alpha:g}, and so is "
+        "their expected number against one baseline, however dependent the runs are; limits on flips and KL divergence "
+        "are not included"
+    )
+    return Spending(
+        kind="evalue",
+        level=alpha,
+        run=len(past) + 1,
+        alarms=sum(night.alarm for night in past),
+        guarantee=guarantee,
+        evidence=evidence,
+    )
+
+
+def with_tonight(spending: Spending, log_e: float) -> tuple[Spending, float]:
+    """Return the spending with the run's own e-value, and the p-value of the series: min(1, 1 / evidence)."""
+    before = spending.evidence
+    if before is None:
+        raise ValueError("spending: expected that of `spend_evalues`, found one without evidence")
+    total = _plus(before.log_sum, log_e) - math.log(before.runs)
+    if before.log_carried is not None:
+        counts = before.run_of_group <= before.runs_per_group
+        planned = _plus(before.log_sum_planned, log_e if counts else -math.inf)
+        total = float(np.logaddexp(total, before.log_carried + planned - math.log(before.runs_per_group)))
+    evidence = before.model_copy(update={"log_e_value": log_e, "log_evidence": total})
+    return spending.model_copy(update={"evidence": evidence}), math.exp(-max(0.0, total))
+
+
+def _plus(log_sum: float | None, log_e: float) -> float:
+    return log_e if log_sum is None else float(np.logaddexp(log_sum, log_e))
+
+
+def log_e_value_of(gating: Sequence[Judged], settings: DecisionSettings) -> float:
+    """Return the natural logarithm of a run's e-value against "no gating task has dropped by more than its margin".
+
+    It is the e-value of the task, or with several tasks the mean of two e-values: that of all items pooled, which is
+    large if every task drops a little, and the mean over the tasks, which is large if one task drops a lot. A mean of
+    e-values is an e-value, however dependent they are.
+    """
+    margins = [task.margin(settings) for task in gating]
+    own = [_task_log_e(task.pair, margin) for task, margin in zip(gating, margins, strict=True)]
+    if len(own) == 1:
+        return own[0]
+    mean = float(np.logaddexp.reduce(own)) - math.log(len(own))
+    pooled = _pooled_log_e([task.pair for task in gating], margins)
+    return float(np.logaddexp(mean, pooled)) - math.log(2.0)
+
+
+def _task_log_e(pair: PairedTask, margin: float) -> float:
+    if margin == 0 and pair.binary and pair.clusters is None:
+        return log_e_value(pair.regressions, pair.improvements)
+    return log_e_value_of_differences(pair.baseline_score - pair.candidate_score, pair.clusters, margin=margin)
+
+
+def _pooled_log_e(pairs: Sequence[PairedTask], margins: Sequence[float]) -> float:
+    if not any(margins) and all(pair.binary and pair.clusters is None and pair.shared is None for pair in pairs):
+        return log_e_value(sum(pair.regressions for pair in pairs), sum(pair.improvements for pair in pairs))
+    differences = [pair.baseline_score - pair.candidate_score for pair in pairs]
+    # the mean margin over all items: the mean drop cannot exceed it if no task exceeds its own
+    margin = sum(own * pair.n for own, pair in zip(margins, pairs, strict=True)) / sum(pair.n for pair in pairs)
+    if margin == 0:  # tasks may have different units
+        differences = [part / (np.sqrt(np.mean(part[part != 0] ** 2)) if part.any() else 1.0) for part in differences]
+    return log_e_value_of_differences(np.concatenate(differences), _pooled_clusters(pairs), margin=margin)
+
+
+def _pooled_clusters(pairs: Sequence[PairedTask]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Number the clusters over all tasks: those that several tasks share first, then the tasks' own."""
+    shared = [np.full(pair.n, -1) if pair.shared is None else pair.shared for pair in pairs]
+    start = max(int(part.max(initial=-1)) for part in shared) + 1
+    numbers = []
+    for pair, common in zip(pairs, shared, strict=True):
+        own = np.arange(pair.n) if pair.clusters is None else pair.clusters
+        numbers.append(np.where(common >= 0, common, start + own))
+        start += int(own.max(initial=-1)) + 1
+    return np.concatenate(numbers)
+
+
+def _placed(groups: list[list[Night]], night: Night, runs: int) -> list[list[Night]]:
+    """Return the groups of the period with one more run; the first run of a new period is alone."""
+    if sum(map(len, groups)) == runs:
+        return [[night]]
+    first = next((index for index, group in enumerate(groups) if not all(map(night.is_fresh, group))), len(groups))
+    return [*groups[:first], [*(member for group in groups[first:] for member in group), night]]
+
+
+def _log_sum(nights: Sequence[Night]) -> float:
+    return float(np.logaddexp.reduce([night.log_e_value for night in nights]))
