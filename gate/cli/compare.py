@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -14,6 +15,7 @@ from gate.cli import options
 if TYPE_CHECKING:
     from gate.app.compare import CompareOptions
     from gate.report import Form
+    from gate.report.candidates import AnyResult
     from gate.samples import ModelSamples
 
 _FORMS: tuple[Form, ...] = ("json", "markdown", "html", "junit")
@@ -21,7 +23,7 @@ _FORMS: tuple[Form, ...] = ("json", "markdown", "html", "junit")
 
 @click.command()
 @click.argument("baseline", type=click.Path(path_type=Path))
-@click.argument("candidate", type=click.Path(path_type=Path))
+@click.argument("candidates", metavar="CANDIDATE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "-c",
     "--config",
@@ -82,15 +84,16 @@ _FORMS: tuple[Form, ...] = ("json", "markdown", "html", "junit")
 )
 @click.pass_context
 def command(
-    context: click.Context, /, baseline: Path, candidate: Path, explain: bool, quiet: bool, **options: Any
+    context: click.Context, /, baseline: Path, candidates: tuple[Path, ...], explain: bool, quiet: bool, **options: Any
 ) -> int:
     """Test whether the samples in CANDIDATE are worse than those in BASELINE.
 
-    Each of the two is a folder that `gate evaluate` wrote, a file or folder of LM Evaluation Harness samples_*.jsonl,
+    Several candidates give one table; alpha then limits the probability of any false FAIL of the tests among them.
+    Each argument is a folder that `gate evaluate` wrote, a file or folder of LM Evaluation Harness samples_*.jsonl,
     an Inspect log, NeMo Evaluator's results.jsonl, or a CSV, JSON, JSONL or Parquet file with the columns task,
     item_id, output, target, correct (or score).
     """
-    from gate.app.compare import compare_samples
+    from gate.app.compare import candidate_names, compare_samples
     from gate.app.sources import explain as pairing_lines
     from gate.app.sources import file_lines
     from gate.cli.console import Terminal
@@ -98,6 +101,8 @@ def command(
     from gate.common.workflow_commands import disarm
     from gate.importers.arrow import start_without_pandas
     from gate.report import render
+    from gate.report.candidates import join_results
+    from gate.report.candidates_forms import candidates_files
     from gate.report.redact import secrets_of
 
     start_without_pandas()
@@ -111,22 +116,34 @@ def command(
         for line in () if quiet else file_lines(side, samples):
             click.echo(disarm(line), err=True)
 
-    result, pairing = compare_samples(
-        baseline, {"candidate": candidate}, _command_line(context), cast("CompareOptions", options), on_read
-    )["candidate"]
+    names = candidate_names(candidates)
+    sources = dict(zip(names, candidates, strict=True))
+    line = _command_line(context)
+    compared = compare_samples(baseline, sources, line, cast("CompareOptions", options), on_read)
+    pairings = {name: pairing for name, (_, pairing) in compared.items()}
+    files = {form: destination for form, destination in destinations.items() if destination is not None}
     secrets = secrets_of(os.environ)
-    for form, destination in destinations.items():
-        if destination is None:
-            continue
-        text = render(form, result, pairing, secrets)
-        if destination == "-":
+    to_stdout = "-" in files.values()
+    terminal = Terminal(quiet)
+    result: AnyResult
+    if len(names) == 1:
+        result, pairing = compared[names[0]]
+        texts = [(path, render(form, result, pairing, secrets)) for form, path in files.items()]
+        show = partial(terminal.result, result)
+    else:
+        result = join_results({name: one for name, (one, _) in compared.items()}, commands=[line])
+        texts = list(candidates_files(files, result, pairings, secrets))
+        show = partial(terminal.candidates, result)
+    for path, text in texts:
+        if path == "-":
             click.echo(text, nl=False)
         else:
-            write_text(Path(destination), text)
-    if "-" not in destinations.values():
-        Terminal(quiet).result(result)
-    for line in pairing_lines(pairing, sides["baseline"], sides["candidate"]) if explain else ():
-        click.echo(disarm(line), err="-" in destinations.values())
+            write_text(Path(path), text)
+    if not to_stdout:
+        show()
+    for name in names if explain else ():
+        for row in pairing_lines(pairings[name], sides["baseline"], sides[name]):
+            click.echo(disarm(row), err=to_stdout)
     return result.exit_code
 
 
@@ -136,7 +153,7 @@ def _command_line(context: click.Context) -> str:
     for parameter in context.command.params:
         value = context.params[parameter.name or ""]
         if isinstance(parameter, click.Argument):
-            words.append(str(value))
+            words += [str(path) for path in (value if isinstance(value, tuple) else (value,))]
         elif parameter.name not in (*_FORMS, "quiet", "explain") and _is_set(context, parameter.name or ""):
             for entry in value if isinstance(value, tuple) else (value,):
                 words += [parameter.opts[-1]] + ([] if value is True else [str(entry)])

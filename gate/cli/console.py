@@ -23,6 +23,7 @@ from gate.common.workflow_commands import disarm
 
 if TYPE_CHECKING:
     from gate.report import Result
+    from gate.report.candidates import CandidatesResult
 
 
 class _Rate(ProgressColumn):
@@ -85,3 +86,13 @@ class Terminal:
             click.echo(to_json(result), nl=False)
         else:
             print_result(result, self.out, flips=self._flips)
+
+    def candidates(self, result: CandidatesResult) -> None:
+        """Print the results of several candidates to standard output."""
+        from gate.report.candidates import candidates_json
+        from gate.report.candidates_terminal import print_candidates
+
+        if self._print_json:
+            click.echo(candidates_json(result), nl=False)
+        else:
+            print_candidates(result, self.out)

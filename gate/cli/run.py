@@ -21,14 +21,16 @@ from gate.cli import options
 def command(config_path: Path, force_baseline: bool, json_path: str | None, quiet: bool) -> int:
     """Evaluate the candidate, and the baseline unless it is cached, and compare them.
 
-    Writes the report files that gate.yml names, and exits with the verdict's code.
+    Several candidates are compared with one evaluation of the baseline. Writes the report files that gate.yml names,
+    and exits with the verdict's code.
     """
-    from gate.app.run import run
+    from gate.app.run import run_any
     from gate.cli.console import Terminal
     from gate.common.files import write_text
-    from gate.report import to_json
+    from gate.report.candidates import any_to_json
 
-    result = run(config_path, force_baseline=force_baseline, reporter=Terminal(quiet, print_json=json_path == "-"))
+    reporter = Terminal(quiet, print_json=json_path == "-")
+    result = run_any(config_path, force_baseline=force_baseline, reporter=reporter)
     if json_path not in (None, "-"):
-        write_text(Path(json_path), to_json(result))
+        write_text(Path(json_path), any_to_json(result))
     return result.exit_code

@@ -25,7 +25,7 @@ Resource = dict[str, JsonValue]
 """An artefact with its digest (in-toto: ResourceDescriptor)."""
 
 
-def render_statement(result: Result, secrets: Sequence[str] = ()) -> str:
+def render_statement(result: Result, secrets: Sequence[str] = (), written: str | None = None) -> str:
     """Return the Statement of a verdict as JSON text, with the digests of the candidate, the baseline and the tasks.
 
     A task is failed where closed testing says so (`Decision.task_fails`) or where it exceeds a limit of its own, warned
@@ -38,6 +38,8 @@ def render_statement(result: Result, secrets: Sequence[str] = ()) -> str:
         weights.
     secrets : sequence of str
         Replaced by `***`, also in gate-result.json, whose digest is in the Statement.
+    written : str, optional
+        Text of gate-result.json where it holds several candidates.
 
     Raises
     ------
@@ -77,7 +79,7 @@ def render_statement(result: Result, secrets: Sequence[str] = ()) -> str:
                 _model("baseline", result.baseline),
                 *_tasks(result),
                 _resource("policy", policy_digest, {**policy, "quantgate": quantgate}),
-                _resource("gate-result.json", _sha256(to_json(redact(result, secrets))), numbers),
+                _resource("gate-result.json", _sha256(written or to_json(redact(result, secrets))), numbers),
             ],
             "passedTests": passed,
             "warnedTests": warned,

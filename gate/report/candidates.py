@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from pydantic import Field, JsonValue
@@ -13,7 +14,7 @@ from gate.config.section import CandidateName
 from gate.decision.result import Verdict
 from gate.decision.section import ResultSection
 from gate.errors import ExitCode, GateError
-from gate.report.result import Result
+from gate.report.result import Result, read_data, to_json, validated
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -155,6 +156,17 @@ def join_results(
             **({} if seconds is None else {"seconds": seconds}),
         },
     )
+
+
+def read_any_result(path: Path) -> AnyResult:
+    """Read the result.json of one or of several candidates; errors as for `gate.report.read_result`."""
+    data = read_data(path)
+    return validated(CandidatesResult if data.get("kind") == "candidates" else Result, data, path)
+
+
+def any_to_json(result: AnyResult) -> str:
+    """Return the text of result.json of one or of several candidates."""
+    return candidates_json(result) if isinstance(result, CandidatesResult) else to_json(result)
 
 
 def candidates_json(result: CandidatesResult) -> str:

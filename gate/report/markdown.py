@@ -16,6 +16,7 @@ from gate.report.escape import markdown, prose
 from gate.report.figures import drop_lines
 from gate.report.result import Result
 
+SIGNS = {"PASS": "✅", "FAIL": "❌", "INCONCLUSIVE": "⚠️"}
 _MOST_DRAWN = 30  # tasks in the plot
 _SHORTEST_ROW = 30  # bytes; bounds the number of rows worth trying
 # no character of it ends a Markdown link or an HTML attribute
@@ -132,7 +133,7 @@ def _template() -> Template:
         trim_blocks=False,
         keep_trailing_newline=True,
     )
-    environment.globals.update(wording.TEMPLATE_NAMES, control_sections=control_sections)
+    environment.globals.update(wording.TEMPLATE_NAMES, control_sections=control_sections, SIGNS=SIGNS)
     environment.filters["prose"] = prose
     environment.filters["md"] = lambda text, limit=200: "-" if text is None else markdown(str(text), limit)
     return environment.get_template("report.md.j2")

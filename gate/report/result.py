@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
-from pydantic import Field, JsonValue, ValidationError
+from pydantic import BaseModel, Field, JsonValue, ValidationError
 
 from gate import __version__
 from gate.config import DecisionSettings, TaskPolicy
@@ -21,6 +21,8 @@ from gate.samples.stack import describe, known_stack, stack_differences
 
 if TYPE_CHECKING:
     import pandas as pd
+
+Section = TypeVar("Section", bound=BaseModel)
 
 _WRITE_AGAIN = "Write it again with `gate run` or `gate compare --json`."
 
@@ -175,6 +177,14 @@ def read_result(path: Path) -> Result:
     SampleError
         The file is missing, unreadable, or not a result of this schema version.
     """
+    data = read_data(path)
+    if data.get("kind") == "candidates":
+        raise SampleError(f"{path} has several candidates; expected the result of one.")
+    return validated(Result, data, path)
+
+
+def read_data(path: Path) -> dict[str, object]:
+    """Return the data of a result.json of this schema version, not validated; errors as for `read_result`."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -187,8 +197,13 @@ def read_result(path: Path) -> Result:
         raise SampleError(f"{path} is not a quantgate result: it has no schema_version.", _WRITE_AGAIN)
     if (version := data["schema_version"]) != 1:
         raise SampleError(f"{path} has schema version {version}; expected 1.", _WRITE_AGAIN)
+    return data
+
+
+def validated(model: type[Section], data: Mapping[str, object], path: Path) -> Section:
+    """Return the data of a file as a model; a SampleError if they do not fit."""
     try:
-        return Result.model_validate(data)
+        return model.model_validate(data)
     except ValidationError as error:
         first = error.errors()[0]
         raise SampleError(

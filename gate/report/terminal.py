@@ -13,13 +13,13 @@ from gate.decision.noise_wording import control_sections
 from gate.report.escape import log_line
 from gate.report.result import Result
 
-_COLOURS = {"PASS": "bold green", "FAIL": "bold red", "INCONCLUSIVE": "bold yellow"}
+COLOURS = {"PASS": "bold green", "FAIL": "bold red", "INCONCLUSIVE": "bold yellow"}
 
 
 def print_result(result: Result, console: Console, flips: int = 5) -> None:
     """Print the verdict, its reasons, the table of tasks and up to `flips` of the worst flips."""
     console.print()
-    verdict = Text(result.verdict, style=_COLOURS[result.verdict])
+    verdict = Text(result.verdict, style=COLOURS[result.verdict])
     console.print(
         verdict,
         Text(f"{_label(result.candidate)} against {_label(result.baseline)}: {wording.headline(result)}"),
