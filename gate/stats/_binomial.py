@@ -110,13 +110,17 @@ def critical_count(m: Integers, alpha: float) -> NDArray[np.int64]:
 
 
 def clopper_pearson(successes: Integers, trials: Integers, confidence_level: float) -> tuple[FloatArray, FloatArray]:
-    """Return the bounds of the two-sided Clopper-Pearson interval of a proportion, elementwise.
+    """Return the bounds of the two-sided Clopper-Pearson interval of a proportion, elementwise."""
+    return clopper_pearson_bounds(successes, trials, 0.5 - 0.5 * confidence_level)
+
+
+def clopper_pearson_bounds(successes: Integers, trials: Integers, tail: float) -> tuple[FloatArray, FloatArray]:
+    """Return the lower and upper Clopper-Pearson bound, each with the error probability `tail`, elementwise.
 
     `scipy.stats.binomtest(...).proportion_ci(method="exact")` gives the same numbers, but `scipy.stats` takes
     half a second to import.
     """
-    tail = 0.5 - 0.5 * confidence_level
     x, n = np.asarray(successes, dtype=np.float64), np.asarray(trials, dtype=np.float64)
     low = np.where(x == 0, 0.0, special.betaincinv(np.maximum(x, 1.0), n - x + 1.0, tail))
-    high = np.where(x == n, 1.0, special.betaincinv(x + 1.0, np.maximum(n - x, 1.0), 1.0 - tail))
+    high = np.where(x == n, 1.0, special.betainccinv(x + 1.0, np.maximum(n - x, 1.0), tail))
     return low, high

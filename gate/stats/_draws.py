@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from gate.stats import _rules
 from gate.stats._nulls import Null
 
 _CELLS = 1 << 16
@@ -31,7 +32,7 @@ class Bounds:
 
 def additions(null: Null, bounds: Bounds) -> NDArray[np.complex128]:
     """Return what each outcome adds: Fisher's -ln p (real part) and the signed sum (imaginary part)."""
-    cost = null.costs.copy()
+    cost = _rules.law_costs(null)
     if np.isfinite(bounds.largest):
         cost[null.first_at_least(bounds.largest * null.sigma) :] += _HIT
     return cost + 1j * null.values

@@ -5,10 +5,11 @@ over tasks (pooled, max, Fisher, omnibus) need nothing else.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 from gate.stats import _binomial
 from gate.stats._validate import FloatArray
@@ -18,6 +19,7 @@ TIE = 1e-11
 
 _NEGLIGIBLE = 1e-150
 _REACH = 20.0  # half-width of a binomial's window in units of sqrt(m): 40 standard deviations
+_SEARCHES = 16  # of the golden-section search for Chernoff's bound
 _FREQUENT = 24  # a size that occurs at least this often is drawn as one binomial
 
 
@@ -31,6 +33,7 @@ class Null:
     complete : False if values of tiny probability are left out
     coins, unit : if T is `unit` times (heads minus tails) of fair coins, the number of coins; else None
     n_resamples : sign patterns drawn; 0 if the distribution is exact
+    sizes, counts : if signs are drawn, sizes[j] of the differences occurs counts[j] times; else None
     """
 
     values: FloatArray
@@ -41,6 +44,20 @@ class Null:
     coins: int | None = None
     unit: float = 1.0
     n_resamples: int = 0
+    sizes: FloatArray | None = None
+    counts: NDArray[np.int64] | None = None
+
+    def log_moment(self, theta: float) -> float:
+        """Return ln E exp(theta T), exact also where signs are drawn."""
+        if self.coins is not None:
+            return self.coins * float(_log_cosh(np.float64(theta * self.unit)))
+        if self.sizes is not None and self.counts is not None:
+            return float(np.dot(self.counts, _log_cosh(theta * self.sizes)))
+        return float(special.logsumexp(theta * self.values, b=self.pmf))
+
+    def log_bound(self, statistic: float) -> float:
+        """Return ln P[T >= statistic] where it is known exactly, or an upper bound of it where signs are drawn."""
+        return chernoff([self], statistic) if self.n_resamples else self.log_tail(statistic)
 
     def log_tail(self, statistic: float) -> float:
         """Return ln P[T >= statistic]; values tied with `statistic` within rounding count."""
@@ -61,9 +78,51 @@ class Null:
         return int(np.searchsorted(self.values, statistic - slack, side="left"))
 
     @property
+    def resolution(self) -> float:
+        """Twice the probability of the largest of the drawn values; 0 where the distribution is exact."""
+        return 2.0 / (self.n_resamples + 1) if self.n_resamples else 0.0
+
+    @property
     def costs(self) -> FloatArray:
         """-ln p of each value, the terms that Fisher's method sums."""
         return np.maximum(-self.log_sf, 0.0)
+
+
+def _log_cosh(x: FloatArray) -> FloatArray:
+    away = np.abs(x)
+    return away + np.log1p(np.exp(-2.0 * away)) - np.log(2.0)
+
+
+def chernoff(nulls: Sequence[Null], total: float) -> float:
+    """Return an upper bound of ln P[sum >= total]: the minimum over theta of ln E exp(theta (sum - total)).
+
+    The bound holds at every theta, so that its minimum needs no precision.
+    """
+    scale = np.sqrt(sum(null.sigma**2 for null in nulls))
+    if total <= 0.0 or scale == 0.0:
+        return 0.0
+
+    def bound(log_theta: float) -> float:
+        theta = float(np.exp(log_theta)) / scale
+        return sum(null.log_moment(theta) for null in nulls) - theta * total
+
+    # in ln theta the bound falls, then rises: a golden-section search from the minimum for a normal variable upwards
+    low, high = np.log(total / scale) - 0.7, np.log(total / scale) + 7.0
+    ratio = 0.5 * (np.sqrt(5.0) - 1.0)
+    points = [high - ratio * (high - low), low + ratio * (high - low)]
+    values = [bound(point) for point in points]
+    best = min(0.0, *values, bound(np.log(total / scale)))
+    for _ in range(_SEARCHES):
+        if values[0] < values[1]:
+            high, points[1], values[1] = points[1], points[0], values[0]
+            points[0] = high - ratio * (high - low)
+            values[0] = bound(points[0])
+        else:
+            low, points[0], values[0] = points[0], points[1], values[1]
+            points[1] = low + ratio * (high - low)
+            values[1] = bound(points[1])
+        best = min(best, *values)
+    return best
 
 
 def _upper_log_sums(log_pmf: FloatArray) -> FloatArray:
@@ -117,7 +176,22 @@ def enumerated(sizes: FloatArray) -> Null:
     return from_sample(sums, float(np.sqrt(np.sum(sizes**2))))
 
 
-def from_sample(sums: FloatArray, sigma: float, n_resamples: int = 0) -> Null:
+def from_draws(
+    sums: FloatArray, sigma: float, n_resamples: int, sizes: FloatArray, counts: NDArray[np.int64]
+) -> Null:
+    """Return the distribution of the observed sum and the drawn ones, which are equally likely under the null.
+
+    The tail of the largest value is Chernoff's bound where that is smaller than its share, so that p-values have no
+    floor. It is a function of the value alone, so the p-values of the drawn values stay valid.
+    """
+    null = from_sample(sums, sigma)
+    log_sf = null.log_sf.copy()
+    null = replace(null, n_resamples=n_resamples, sizes=sizes, counts=counts)
+    log_sf[-1] = min(float(log_sf[-1]), chernoff([null], float(null.values[-1])))
+    return replace(null, log_sf=log_sf)
+
+
+def from_sample(sums: FloatArray, sigma: float) -> Null:
     """Return the distribution of equally likely values; values within rounding of each other are merged."""
     ordered = np.sort(sums)
     starts = np.flatnonzero(np.diff(ordered, prepend=-np.inf) > TIE * sigma)
@@ -129,7 +203,6 @@ def from_sample(sums: FloatArray, sigma: float, n_resamples: int = 0) -> Null:
         np.asarray(sizes / total, dtype=np.float64),
         np.log(at_least / total, dtype=np.float64),
         sigma,
-        n_resamples=n_resamples,
     )
 
 

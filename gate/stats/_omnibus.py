@@ -7,6 +7,7 @@ import numpy as np
 from gate.stats import _binomial, _draws, _rules, _sums, _validate
 from gate.stats._draws import Bounds
 from gate.stats._rules import Tasks
+from gate.stats._unconditional import SMALLEST
 from gate.stats.results import ConfidenceInterval, OmnibusResult
 
 _SLACK = 1e-9  # relative: p-values this close to the observed one count as equal to it
@@ -22,11 +23,15 @@ def omnibus(tasks: Tasks, n_resamples: int, seed: int, alpha: float | None) -> O
     smallest = math.exp(log_smallest)
     if len(tasks.nulls) < 2 or log_smallest >= 0.0:
         return exact(smallest, smallest)
+    bound = max(3.0 * smallest, SMALLEST)
     enumerable = math.prod(null.values.size for null in tasks.nulls) <= _sums.ENUMERATE
     if enumerable and smallest > 0.0:
-        return exact(smallest, max(smallest, _draws.enumerate_hits(tasks.nulls, _bounds(tasks, smallest))))
+        p = _draws.enumerate_hits(tasks.nulls, _bounds(tasks, smallest))
+        if p <= tasks.resolution:
+            return exact(smallest, min(tasks.resolution, bound))
+        return exact(smallest, max(smallest, p))
     if smallest < _sums.FAR:
-        p = min(1.0, max(1.0 / (n_resamples + 1), 3.0 * smallest))
+        p = min(1.0, bound)
         return OmnibusResult(smallest, p, n_resamples, ConfidenceInterval(smallest, p))
     return _by_draws(tasks, smallest, n_resamples, seed, alpha)
 
@@ -46,8 +51,13 @@ def _by_draws(tasks: Tasks, smallest: float, n_resamples: int, seed: int, alpha:
             drawn, batch = drawn + size, batch + 1
         bounds_of_p = _binomial.clopper_pearson(np.int64(hits), np.int64(drawn), _CONFIDENCE_LEVEL)
         low, high = (float(bound) for bound in bounds_of_p)
+        p = (1 + hits) / (drawn + 1)
+        # a p-value at its floor is replaced by the union bound: it stays valid, as the floor is a constant
+        floor = max(1.0 / (drawn + 1), tasks.resolution)
+        if p <= floor and 3.0 * smallest < floor:
+            return OmnibusResult(smallest, 3.0 * smallest, drawn, ConfidenceInterval(smallest, 3.0 * smallest))
         if alpha is None or not low <= alpha <= high or 2 * drawn > _MAX_RESAMPLES:
-            return OmnibusResult(smallest, (1 + hits) / (drawn + 1), drawn, ConfidenceInterval(low, high))
+            return OmnibusResult(smallest, max(p, tasks.resolution) if p <= floor else p, drawn, ConfidenceInterval(low, high))
         target = 2 * drawn
 
 

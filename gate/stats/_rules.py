@@ -1,7 +1,7 @@
 """The three aggregates over tasks, in log space, for any mixture of null distributions."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -9,7 +9,7 @@ import numpy as np
 from scipy import special
 
 from gate.stats import _binomial, _sums
-from gate.stats._nulls import TIE, Null
+from gate.stats._nulls import TIE, Null, chernoff
 from gate.stats._sums import SumLaw
 from gate.stats._validate import FloatArray
 from gate.stats.evidence import Evidence
@@ -18,6 +18,7 @@ from gate.stats.results import AggregateResult
 _SIGMAS = 9.0  # half-width of the pooled sum's grid: 1e-18 of the mass lies beyond
 _FAR_COST = 500.0
 _LN_1E18 = -41.5
+_LARGEST_DRAW = 1e6  # a cost far above every other
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +48,21 @@ class Tasks:
         return sum(null.coins or 0 for null in self.nulls)
 
     @cached_property
+    def resolution(self) -> float:
+        """The p-value below which the drawn sign patterns of some task are too few; 0 if all tasks are exact.
+
+        There, the aggregates are replaced by bounds that need no draws. A p-value stays valid if it is replaced by
+        another valid one wherever it is at most a constant, and is then capped at the constant.
+        """
+        return max((null.resolution for null in self.nulls), default=0.0) if len(self.nulls) > 1 else 0.0
+
+    def refined(self, log_p: float, log_bound: Callable[[], float]) -> float:
+        """Return `log_p`, or the bound where the drawn sign patterns are too few for so small a p-value."""
+        if self.resolution == 0.0 or log_p > math.log(self.resolution):
+            return log_p
+        return min(math.log(self.resolution), log_bound())
+
+    @cached_property
     def pooled_law(self) -> SumLaw | None:
         """Law of the pooled sum; None where it is a single binomial."""
         if self.all_coins or len(self.nulls) < 2:
@@ -71,9 +87,9 @@ class Tasks:
         if self.pooled_law is None:
             return min(0.0, self.nulls[0].log_tail(total))
         p = float(self.pooled_law.sf(total))
-        if self.pooled_law.exact or p > _sums.FAR:
-            return math.log(p) if p > 0.0 else -math.inf
-        return chernoff(self.nulls, total)
+        if self.resolution == 0.0 and not self.pooled_law.exact and p <= _sums.FAR:
+            return chernoff(self.nulls, total)
+        return self.refined(math.log(p) if p > 0.0 else -math.inf, lambda: chernoff(self.nulls, total))
 
     @cached_property
     def largest(self) -> float:
@@ -83,7 +99,13 @@ class Tasks:
     @cached_property
     def log_max(self) -> float:
         """Ln p of the largest standardised statistic."""
-        return log_max(self.nulls, self.largest) if self.nulls else 0.0
+        if not self.nulls:
+            return 0.0
+        z = self.largest
+        return self.refined(
+            log_max(self.nulls, z),
+            lambda: log_any(np.array([null.log_bound((z - TIE) * null.sigma) for null in self.nulls])),
+        )
 
     @cached_property
     def cost(self) -> float:
@@ -97,6 +119,8 @@ class Tasks:
             return 0.0
         if self.fisher_law is None:
             return -self.cost
+        if self.resolution > 0.0:
+            return self._log_fisher_of_draws(self.fisher_law)
         p = float(self.fisher_law.sf(self.cost))
         if p > (1e-290 if self.fisher_law.exact else _sums.FAR):
             return math.log(p)
@@ -105,6 +129,15 @@ class Tasks:
             return bound
         costs, pmfs = [null.costs for null in self.nulls], [null.pmf for null in self.nulls]
         return min(bound, _sums.far_log_tail(costs, pmfs, self.cost))
+
+    def _log_fisher_of_draws(self, law: SumLaw) -> float:
+        """Return ln p where signs are drawn: the largest drawn value of a task counts as an infinite cost."""
+        beyond = any(null.n_resamples and t >= null.values[-1] for t, null in self._pairs())
+        p = float(law.sf(_LARGEST_DRAW if beyond else self.cost))
+        rare = sum(0.5 * null.resolution for null in self.nulls) * (1.0 + 1e-9)
+        if p > rare:
+            return math.log(p)
+        return min(math.log(rare), _sums.gamma_log_sf(len(self.nulls), self.cost))
 
     @property
     def pooled(self) -> AggregateResult:
@@ -120,16 +153,6 @@ class Tasks:
 
     def _pairs(self) -> list[tuple[float, Null]]:
         return list(zip(self.statistics.tolist(), self.nulls, strict=True))
-
-
-def chernoff(nulls: Sequence[Null], total: float) -> float:
-    """Return an upper bound of ln P[sum >= total]: the minimum over theta of ln E exp(theta (sum - total))."""
-    scale = math.sqrt(sum(null.sigma**2 for null in nulls))
-    best = 0.0
-    for theta in np.geomspace(0.1, 200.0, 80) / scale:
-        log_moment = sum(float(special.logsumexp(theta * null.values, b=null.pmf)) for null in nulls)
-        best = min(best, log_moment - theta * total)
-    return best
 
 
 def log_max(nulls: Sequence[Null], z: float) -> float:
@@ -168,4 +191,12 @@ def fisher_law(nulls: Sequence[Null], coarse: bool = False) -> SumLaw | None:
     high = 45.0
     while _sums.gamma_log_sf(len(nulls), high) > _LN_1E18:
         high *= 1.1
-    return _sums.sum_law([null.costs for null in nulls], [null.pmf for null in nulls], 0.0, high, coarse)
+    return _sums.sum_law([law_costs(null) for null in nulls], [null.pmf for null in nulls], 0.0, high, coarse)
+
+
+def law_costs(null: Null) -> FloatArray:
+    """Return the costs of a null distribution; infinite, in effect, for the largest of the drawn values."""
+    costs = null.costs
+    if null.n_resamples:
+        costs[-1] = _LARGEST_DRAW
+    return costs

@@ -13,6 +13,8 @@ _FFT_ERROR = 1e-15  # added to every tail taken from a Fourier transform
 FAR = 1e-9
 """Below this the plain Fourier transform is not accurate enough."""
 
+_BEYOND = 1e5  # a value that large lies beyond every grid
+
 ENUMERATE = 1_000_000
 """Largest number of joint outcomes that is enumerated."""
 
@@ -23,23 +25,25 @@ _TIE = 1e-10
 class SumLaw:
     """P[S >= x] as a step function: `tail[i]` applies from just above `points[i - 1]` up to `points[i]`.
 
-    If `exact`, the points are the possible values of S; otherwise S is rounded up to a grid of points.
+    If `exact`, the points are the possible values of S; otherwise S is rounded up to a grid of points, and `beyond` is
+    the probability of a value beyond all of them.
     """
 
     points: FloatArray
     tail: FloatArray
     exact: bool
+    beyond: float = 0.0
 
     def sf(self, x: FloatArray | float) -> FloatArray:
         """Return P[S >= x] or slightly more."""
         index = np.searchsorted(self.points, x - _TIE * (1.0 + np.abs(x)), side="left")
-        return np.where(index < self.points.size, self.tail[np.minimum(index, self.points.size - 1)], 0.0)
+        return np.where(index < self.points.size, self.tail[np.minimum(index, self.points.size - 1)], self.beyond)
 
     def critical(self, level: float) -> float:
         """Return a bound above which P[S >= x] <= level; inf if no value is that rare."""
         index = int(np.searchsorted(-self.tail, -level, side="left"))
         if index == self.tail.size:
-            return math.inf if self.exact else float(self.points[-1])
+            return math.inf if self.exact or self.beyond > level else float(self.points[-1])
         if index == 0:
             return -math.inf
         below = float(self.points[index - 1])
@@ -62,17 +66,20 @@ def sum_law(
     tasks = len(values)
     size = 1 << ((17 if tasks <= 8 else 18 if tasks <= 24 else 19) - (2 if coarse else 0))
     step = (high - low) / size
-    product = np.ones(size // 2 + 1, dtype=np.complex128)
+    product, within = np.ones(size // 2 + 1, dtype=np.complex128), 1.0
     for value, pmf in zip(values, pmfs, strict=True):
-        kept = pmf > 1e-40
+        kept = (pmf > 1e-40) & (value < _BEYOND)
+        within *= 1.0 - float(pmf[value >= _BEYOND].sum())
         ring = np.ceil(value[kept] / step - 1e-9).astype(np.int64) % size
         product *= np.fft.rfft(np.bincount(ring, weights=pmf[kept], minlength=size))
     mass = np.fft.irfft(product, size)
     first = math.floor(low / step)
     mass = np.roll(mass, -(first % size))
-    tail = np.cumsum(np.maximum(mass, 0.0)[::-1])[::-1] + _FFT_ERROR
+    beyond = 1.0 - within
+    tail = np.cumsum(np.maximum(mass, 0.0)[::-1])[::-1] + (_FFT_ERROR + beyond)
     # Rounding up: {true sum >= x} implies {rounded sum >= the first grid point at or above x}.
-    return SumLaw(step * (first + np.arange(size, dtype=np.float64)), np.minimum(tail, 1.0), exact=False)
+    points = step * (first + np.arange(size, dtype=np.float64))
+    return SumLaw(points, np.minimum(tail, 1.0), exact=False, beyond=beyond)
 
 
 def _enumerated(values: Sequence[FloatArray], pmfs: Sequence[FloatArray]) -> SumLaw:

@@ -34,14 +34,22 @@ def interval(b: IntArray, c: IntArray, n: IntArray, confidence_level: float) -> 
     limit = float(special.ndtri(0.5 + 0.5 * confidence_level))
     drop = (b - c) / n
     # Z falls from +inf to -inf over (-1, 1): bisect on either side of the observed drop.
-    low = _bisect(b, c, n, -np.ones_like(drop), drop, limit)
-    high = _bisect(b, c, n, drop, np.ones_like(drop), -limit)
+    low = lower_bound(b, c, n, limit)
+    high = _bisect(b, c, n, drop, np.ones_like(drop), -limit, _BISECTIONS)
     return low, high
 
 
-def _bisect(b: IntArray, c: IntArray, n: IntArray, low: FloatArray, high: FloatArray, target: float) -> FloatArray:
+def lower_bound(b: IntArray, c: IntArray, n: IntArray, limit: float, steps: int = _BISECTIONS) -> FloatArray:
+    """Return the drop below the observed one at which the score is `limit`, elementwise."""
+    drop = (b - c) / n
+    return _bisect(b, c, n, -np.ones_like(drop), drop, limit, steps)
+
+
+def _bisect(
+    b: IntArray, c: IntArray, n: IntArray, low: FloatArray, high: FloatArray, target: float, steps: int
+) -> FloatArray:
     """Return the drop between `low` and `high` at which the score crosses `target`, elementwise."""
-    for _ in range(_BISECTIONS):
+    for _ in range(steps):
         middle = 0.5 * (low + high)
         above = score_z(b, c, n, middle) > target
         low, high = np.where(above, middle, low), np.where(above, high, middle)

@@ -64,19 +64,19 @@ def combine(
     size. With binary evidence only, the results equal those of `pooled`, `max_drop`, `fisher` and `omnibus`.
     Holm's statistic is the smallest raw p-value and its p-value is the smallest adjusted one.
 
-    margin > 0 for any task: the p-value of each task is that of `margin_test` (asymptotic, bounded below by the exact test
-    at 0), to which Holm's method applies directly. Pooled is the same test on the summed counts, with Tango's Z
-    as its statistic; its null hypothesis, a pooled drop of at most the mean margin over all items, contains
-    "no task's drop exceeds its own margin". Max is 1 - (1 - p_min)**K with p_min as its statistic, and Fisher uses its chi-square
-    reference; both only need independent tasks. Omnibus compares the smallest of the three with its
-    null distribution, simulated with at most 200,000 draws: the K score statistics are independent standard
-    normal variables, and the pooled one is their sum weighted by the standard deviations. These are large-sample
-    results; the calibration study measures their size.
+    margin > 0 for any task: the p-value of each task is that of `margin_test`, exact for independent binary items,
+    and else that of a large-sample score test (see `Evidence.pvalue_at`); Holm's method applies directly. Pooled is
+    the same test on the summed counts, with Tango's Z as its statistic (one regression is conceded where a task may
+    improve on 30 % of its items, see `pooled_noninferiority`); with other tasks it is the score test on the summed
+    scores. Its null hypothesis, a pooled drop of at most the mean margin over all items, contains "no task's drop
+    exceeds its own margin". Max is 1 - (1 - p_min)**K with p_min as its statistic, and Fisher uses its chi-square
+    reference; both only need valid p-values and independent tasks. Omnibus is min(1, 3 x the smallest of the three),
+    valid under any dependence of the three; no draws are made.
 
     References
     ----------
     Pesarin, Salmaso (2010), Permutation Tests for Complex Data. Hemerik, Goeman (2018), TEST 27, 811-825
-    (random sign flips). Tango (1998), Statistics in Medicine 17, 891-908.
+    (random sign flips). Berger, Boos (1994), JASA 89, 1012-1016 (tests at a margin).
 
     Examples
     --------
@@ -102,7 +102,7 @@ def combine(
     if links is not None:
         pooled, largest, fisher, omnibus = _linked.aggregates(evidences, links, margins, pvalues, n_resamples, seed)
     elif any(margins):
-        pooled, largest, fisher, omnibus = _margin_rules.aggregates(evidences, margins, pvalues, n_resamples, seed)
+        pooled, largest, fisher, omnibus = _margin_rules.aggregates(evidences, margins, pvalues)
     else:
         tasks = Tasks.of(evidences)
         pooled, largest, fisher = tasks.pooled, tasks.max_drop, tasks.fisher

@@ -26,12 +26,20 @@ def _step(sizes: FloatArray) -> float | None:
     return _nulls.common_step(sizes) if 0 < sizes.size < _FEW_SIZES else None
 
 
+def _unit(values: FloatArray) -> float:
+    """Return the power of two at or below the largest absolute value; 1 where all are zero."""
+    largest = float(np.max(np.abs(values), initial=0.0))
+    return math.ldexp(1.0, max(math.frexp(largest)[1] - 1, -1000)) if largest > 0.0 else 1.0
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class _Units:
     """The independent units of a task that is not binary: items, or clusters of items."""
 
-    differences: FloatArray  # summed within each unit, in the score's units
+    differences: FloatArray  # summed within each unit, divided by `unit`
     items: FloatArray  # number of items in each unit
+    unit: float  # a power of two near the largest difference, so that squares neither overflow nor vanish
+    scale: float  # root mean square of the items' differences that are not zero, divided by `unit`
     n_resamples: int | None
     seed: int
 
@@ -117,6 +125,8 @@ class Evidence:
             raise ValueError(f"differences: expected finite numbers, found {values[~np.isfinite(values)][0]}")
         if n_resamples is not None:
             _validate.at_least("n_resamples", n_resamples, 1)
+        unit = _unit(values)
+        values = values / unit
         nonzero = values[values != 0.0]
         scale = float(np.sqrt(np.mean(nonzero * nonzero))) if nonzero.size else 1.0
         items = np.ones_like(values)
@@ -134,8 +144,8 @@ class Evidence:
         differing = values[values != 0.0]
         step = _step(np.unique(np.abs(differing)))
         total = math.fsum(differing) if step is None else step * float(np.rint(differing / step).sum())
-        units = _Units(values, items, n_resamples, _validate.seed(rng))
-        return cls(int(items.sum()), total / scale, int(differing.size), units, scale)
+        units = _Units(values, items, unit, scale, n_resamples, _validate.seed(rng))
+        return cls(int(items.sum()), total / scale, int(differing.size), units, scale * unit)
 
     @cached_property
     def null(self) -> Null:
@@ -143,7 +153,7 @@ class Evidence:
         if self._units is None or self.discordant == 0:
             return _nulls.coins(self.discordant)
         differences = self._units.differences
-        sizes, counts = np.unique(np.abs(differences[differences != 0.0]) / self._scale, return_counts=True)
+        sizes, counts = np.unique(np.abs(differences[differences != 0.0]) / self._units.scale, return_counts=True)
         if np.ptp(sizes) <= 1e-12 * sizes[-1]:
             return _nulls.coins(self.discordant, 1.0 if abs(sizes[0] - 1.0) < 1e-9 else float(sizes[0]))
         step = _step(sizes)
@@ -164,11 +174,11 @@ class Evidence:
             work = min(self.discordant, 100 * sizes.size)
             n_resamples = int(min(max(_SAMPLED_WORK / work, _MIN_RESAMPLES), _MAX_RESAMPLES))
         # Tasks share the user's seed but must not share their signs.
-        stream = [units.seed, zlib.crc32(sizes.tobytes()), zlib.crc32(counts.tobytes())]
+        stream = [units.seed, zlib.crc32(np.round(sizes, 9).tobytes()), zlib.crc32(counts.tobytes())]
         sums = _nulls.sampled_sums(sizes, counts, n_resamples, stream)
         sigma = math.sqrt(float(np.sum(counts * sizes**2)))
         # Under the null the observed signs are one more draw: all n_resamples + 1 sums are equally likely.
-        return _nulls.from_sample(np.append(sums, self.statistic), sigma, n_resamples)
+        return _nulls.from_draws(np.append(sums, self.statistic), sigma, n_resamples, sizes, counts)
 
     @property
     def log_pvalue(self) -> float:
@@ -183,8 +193,8 @@ class Evidence:
     def pvalue_at(self, margin: float) -> float:
         """Return the one-sided p-value of "the drop is at most `margin`", a number in the score's own units.
 
-        It is `pvalue` at margin 0, that of `margin_test` for a binary task, and otherwise that of the large-sample
-        score test, bounded below by `pvalue`.
+        It is `pvalue` at margin 0 and that of the exact `margin_test` for a binary task. Otherwise it is that of a
+        large-sample score test, bounded below by `pvalue`.
 
         Raises
         ------
@@ -211,7 +221,7 @@ class Evidence:
     @property
     def drop(self) -> float:
         """Mean drop per item in the score's own units; nan where the number of items is unknown."""
-        return self.total / self.n if self.n else math.nan
+        return self.statistic / self.n * self._scale if self.n else math.nan
 
     def margin_score(self, margin: float) -> tuple[float, float]:
         """Return the score of the drop against a margin (in the score's own units), and its variance at the margin.
@@ -234,8 +244,8 @@ class Evidence:
                 np.array(b), np.array(c), np.array(self.n), np.array(margin, dtype=np.float64)
             )
             return float(distance), float(variance)
-        away = self._units.differences - margin * self._units.items
-        return float(away.sum()) / self._scale, float(np.dot(away, away)) / self._scale**2
+        away = (self._units.differences - margin / self._units.unit * self._units.items) / self._units.scale
+        return float(away.sum()), float(np.dot(away, away))
 
     @property
     def counts(self) -> tuple[int, int]:

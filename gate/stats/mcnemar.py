@@ -53,7 +53,7 @@ def mcnemar_exact(
     '2.647e-08'
     >>> low, high = result.drop_ci()
     >>> print(f"{low:.4f} {high:.4f}")
-    0.0354 0.0658
+    0.0350 0.0657
     >>> mcnemar_exact([7, 0], [0, 0]).pvalue.tolist()
     [0.0078125, 1.0]
     """

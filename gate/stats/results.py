@@ -5,7 +5,7 @@ from typing import Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
 from numpy.typing import NDArray
 
-from gate.stats import _tango, _validate
+from gate.stats import _unconditional, _validate
 from gate.stats._validate import FloatArray, IntArray
 
 Value = TypeVar("Value", float, FloatArray)
@@ -47,7 +47,7 @@ class McNemarResult(Generic[Value]):
     n: int | IntArray | None
 
     def drop_ci(self, confidence_level: float = 0.9) -> ConfidenceInterval[Value]:
-        """Return Tango's score interval of the drop (b - c) / n, a proportion; see `tango_interval`.
+        """Return the exact interval of the drop (b - c) / n, a proportion; see `drop_interval`.
 
         Raises
         ------
@@ -58,14 +58,14 @@ class McNemarResult(Generic[Value]):
         --------
         >>> from gate.stats import mcnemar_exact
         >>> low, high = mcnemar_exact(40, 20, n=160).drop_ci(0.95)
-        >>> print(f"{low:.4f} {high:.4f}")
-        0.0309 0.2181
+        >>> print(f"{low:.3f} {high:.3f}")
+        0.030 0.219
         """
         if self.n is None:
             raise ValueError("n: expected the number of paired items for an interval of the drop, found None")
         counts = _validate.triple(self.regressions, self.improvements, self.n)
         _validate.open_unit("confidence_level", confidence_level)
-        low, high = _tango.interval(*counts, confidence_level)
+        low, high = _unconditional.intervals(*counts, 0.5 - 0.5 * confidence_level)
         return ConfidenceInterval(unwrap(low), unwrap(high))
 
 
@@ -81,11 +81,14 @@ class MarginTestResult(Generic[Value]):
         One-sided p-value.
     margin : float
         The drop tested against, a proportion.
+    method : str
+        Name of the test.
     """
 
     statistic: Value
     pvalue: Value
     margin: float
+    method: Literal["exact unconditional"] = "exact unconditional"
 
 
 @dataclass(frozen=True, slots=True)

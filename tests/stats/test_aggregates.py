@@ -194,7 +194,7 @@ def test_57_tasks_of_very_different_sizes() -> None:
     m = np.array([1, 2, 3, 5, 8, 900, 40_000] * 8 + [0])
     b = (m + 1) // 2
     assert 0.3 < omnibus(b, m - b, n_resamples=20_000, rng=0).pvalue <= 1
-    assert omnibus(m, 0 * m, n_resamples=20_000, rng=0).pvalue == 1 / 20_001
+    assert omnibus(m, 0 * m, n_resamples=20_000, rng=0).pvalue == 1e-300, "three times the smallest"
     assert pooled([503_000] * 4, [497_000] * 4).pvalue > 0
     assert fisher([503_000] * 4, [497_000] * 4).pvalue < 1e-30
 

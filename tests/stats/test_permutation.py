@@ -81,7 +81,7 @@ def test_the_result_depends_on_the_seed_but_not_on_the_order() -> None:
     assert sign_flip(differences, rng=0).pvalue == sign_flip(shuffled, rng=0).pvalue
     assert sign_flip(differences, rng=1).pvalue != sign_flip(differences, rng=2).pvalue
     assert sign_flip(differences, n_resamples=99, rng=0).pvalue >= 0.01
-    assert sign_flip(np.abs(differences), n_resamples=999, rng=0).pvalue == pytest.approx(0.001)
+    assert sign_flip(np.abs(differences), n_resamples=999, rng=0).pvalue < 1e-100, "a bound, not 1 / 1000"
 
 
 @pytest.mark.slow
