@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,15 +21,17 @@ installed = pytest.mark.skipif(
 
 def run(folder: Path, ending: str = "eval", scorers: tuple[str, ...] = ("match",), **options: Any) -> Path:
     """Evaluate Inspect's mock model, which always answers "Paris", on two samples; return its log."""
-    from inspect_ai import Task
+    from inspect_ai import Epochs, Task
     from inspect_ai import eval as evaluate
     from inspect_ai.dataset import MemoryDataset, Sample
     from inspect_ai.model import ModelOutput, ModelUsage, get_model
     from inspect_ai.scorer import Score, accuracy, includes, match, scorer
     from inspect_ai.solver import generate, system_message
 
+    calls = itertools.count()
+
     def answer(*_: Any) -> ModelOutput:
-        if options.get("broken"):
+        if options.get("broken") is True or next(calls) in options.get("broken", ()):
             raise RuntimeError("no GPU")
         output = ModelOutput.from_content("mockllm/model", options.get("answer", "Paris"))
         output.usage = ModelUsage(input_tokens=9, output_tokens=2, total_tokens=11)
@@ -45,10 +48,14 @@ def run(folder: Path, ending: str = "eval", scorers: tuple[str, ...] = ("match",
         "includes": includes(),
         "grade": fixed("grade", 0.25),
         "partial": fixed("partial", lambda sample: "P" if sample == "fr" else "N"),
+        "third": fixed("third", lambda sample: "C" if next(counter) % 3 == 2 else "I"),
+        "minutes": fixed("minutes", lambda sample: 12.5),
+        "wer": fixed("wer", lambda sample: 12.5),
         "unscored": fixed("unscored", lambda sample: 1.0 if sample == "fr" else float("nan")),
         "several": fixed("several", {"style": 1, "facts": 0}),
         "prose": fixed("prose", "rather good"),
     }
+    counter = itertools.count()
     samples = [
         Sample(id="fr", input="Capital of France?" + " Think." * 40, target="Paris"),
         Sample(id="de", input=options.get("question", "Capital of Germany?"), target=["Berlin", "berlin"]),
@@ -58,7 +65,7 @@ def run(folder: Path, ending: str = "eval", scorers: tuple[str, ...] = ("match",
         name=options.get("task", "capitals"),
         solver=[system_message(options.get("system", "Be brief.")), generate()],
         scorer=[known[name] for name in scorers],
-        epochs=options.get("epochs", 1),
+        epochs=Epochs(*options["reducer"]) if "reducer" in options else options.get("epochs", 1),
         version=3,
     )
     (log,) = evaluate(
@@ -69,6 +76,7 @@ def run(folder: Path, ending: str = "eval", scorers: tuple[str, ...] = ("match",
         display="none",
         temperature=0.0,
         fail_on_error=options.get("fail_on_error", True),
+        max_samples=options.get("max_samples"),
     )
     return Path(log.location.removeprefix("file://"))
 
@@ -139,6 +147,83 @@ def test_unscored_samples_and_text_scores_are_refused(tmp_path: Path) -> None:
     assert "1 of 2 samples have no score" in text
     assert "de" in text
     assert "'rather good'; expected C, I, P, N or a number" in message(run(tmp_path / "b", scorers=("prose",)))
+
+
+@installed
+@pytest.mark.parametrize(
+    ("reducer", "expected"),
+    [("max", [1.0, 1.0]), ("mean", [1 / 3, 1 / 3]), ("at_least_2", [0.0, 0.0]), ("pass_at_1", [1 / 3, 1 / 3])],
+)
+def test_epochs_are_reduced_as_the_log_says(tmp_path: Path, reducer: str, expected: list[float]) -> None:
+    samples = read_foreign(run(tmp_path, scorers=("third",), reducer=(3, reducer), max_samples=1))
+    task = samples.tasks["capitals"]
+    table = task.table.group_by("item_id").aggregate([("score", "mean"), ("score", "count")])
+    assert table["score_mean"].to_pylist() == pytest.approx(expected)
+    reduced = reducer != "mean"
+    assert table["score_count"].to_pylist() == [1 if reduced else 3] * 2
+    assert task.facets.get("epochs") == (f"3, {reducer}" if reduced else None)
+    assert any(reducer in note for note in samples.notes) == reduced
+
+
+@installed
+def test_samples_with_errors_are_left_out_where_part_of_them_is_enough(tmp_path: Path) -> None:
+    path = run(tmp_path, broken=(0,), fail_on_error=False, max_samples=1)
+    assert "1 of 2 samples ended with an error" in message(path)
+    samples = read_foreign(path, allow_partial=True)
+    assert samples.tasks["capitals"].table["item_id"].to_pylist() == ["de"]
+    assert "1 of 2 samples ended with an error; left out: fr" in samples.notes[0]
+    all_broken = run(tmp_path / "all", broken=True, fail_on_error=False)
+    assert "2 of 2 samples ended with an error" in message(all_broken, allow_partial=True)
+
+
+@installed
+def test_scores_of_an_error_or_of_unknown_direction(tmp_path: Path) -> None:
+    task = read_foreign(run(tmp_path, scorers=("wer",))).tasks["capitals"]
+    assert (task.metric, task.table["score"].to_pylist()) == ("-wer", [-12.5, -12.5])
+    path = run(tmp_path / "b", scorers=("minutes",))
+    assert "unknown whether higher or lower values of the metric minutes" in message(path)
+    assert read_foreign(path, lower_is_better=["minutes"]).tasks["capitals"].metric == "-minutes"
+
+
+@installed
+def test_logs_of_one_task_with_different_arguments_are_different_tasks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # Inspect takes only relative paths of tasks
+    (tmp_path / "quiz.py").write_text(
+        """
+from inspect_ai import Task, task
+from inspect_ai.dataset import MemoryDataset, Sample
+from inspect_ai.scorer import match
+
+@task
+def quiz(subject: str = "law", level: int = 1) -> Task:
+    return Task(dataset=MemoryDataset([Sample(id=1, input=f"A {subject} question", target="x")]), scorer=match())
+""",
+        encoding="utf-8",
+    )
+    from inspect_ai import eval as evaluate
+    from inspect_ai.model import ModelOutput, ModelUsage, get_model
+
+    def answer(*_: Any) -> ModelOutput:
+        output = ModelOutput.from_content("mockllm/model", "x")
+        output.usage = ModelUsage(input_tokens=9, output_tokens=2, total_tokens=11)  # else counted online
+        return output
+
+    for subject in ("law", "art", "art"):
+        evaluate(
+            "quiz.py",
+            task_args={"subject": subject},
+            model=get_model("mockllm/model", custom_outputs=answer, memoize=False),
+            log_dir=str(tmp_path / "logs"),
+            display="none",
+        )
+    samples = read_foreign(tmp_path / "logs")
+    assert sorted(samples.tasks) == ['quiz(subject="art")', 'quiz(subject="law")']
+    assert '"subject":"art"' in samples.tasks['quiz(subject="art")'].facets["task_args"]
+    assert [line.split(": ")[1] for line in samples.left_out] == ['an older log of quiz(subject="art").']
+    only = read_foreign(tmp_path / "logs", tasks=['quiz(subject="law")'])
+    assert (list(only.tasks), only.unread) == (['quiz(subject="law")'], ('quiz(subject="art")',))
 
 
 @installed
