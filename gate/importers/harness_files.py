@@ -93,7 +93,10 @@ def _task_file(file: Path, summaries: Sequence[Summary]) -> TaskFile:
 
 def _names_tasks(file: Path) -> bool:
     """Return whether the rows of a file name their task."""
-    return "task_name" in (first_object(file) or {})
+    try:
+        return "task_name" in (first_object(file) or {})
+    except SampleError:  # broken; it is refused if it is read
+        return False
 
 
 def _refuse_unknown_runs(path: Path, task: str, runs: Sequence[TaskFile]) -> None:
