@@ -136,9 +136,12 @@ def test_different_devices_and_dtypes_are_noted() -> None:
     about = [{"device": "cpu", "loaded_dtype": "float32"}, {"device": "cuda:0", "loaded_dtype": "float16"}]
     notes = result_of({"arc": answers(1, 1, 20)}, about=about).notes
     assert notes == [
-        "device: cpu for the baseline, cuda:0 for the candidate; this adds noise.",
-        "dtype: float32 for the baseline, float16 for the candidate; this adds noise.",
+        "The stacks differ (device: cpu against cuda; compute dtype: float32 against float16): the comparison does not "
+        "separate the model from the stack.",
     ]
+    equal = [{**facts, "weights": "w" * 64} for facts in about]
+    (note,) = [note for note in result_of({"arc": answers(1, 1, 20)}, about=equal).notes if "stacks" in note]
+    assert note.endswith("the candidate has the baseline's weights, so this is what the comparison tests.")
     assert result_of({"arc": answers(1, 1, 20)}, about=[about[0], about[0]]).notes == []
 
 
