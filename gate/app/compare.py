@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Unpack
 
 from gate.app.file_policy import file_policy
 from gate.app.judge import Answers, judge
-from gate.app.policy import DecisionKeywords
+from gate.app.policy import DecisionKeywords, smoothing_of
 from gate.app.samples import load_samples
+from gate.common.smoothing import base_metric
 from gate.errors import ConfigError
 from gate.importers.renamed import with_names_of
 from gate.report import Result, build_result
@@ -30,6 +31,7 @@ class CompareOptions(DecisionKeywords, total=False):
 
     config: LoadedConfig | str | os.PathLike[str] | None
     metric: str | None
+    smoothing: float | None
     filter_name: str | None
     tasks: Sequence[str]
     lower_is_better: Sequence[str]
@@ -55,7 +57,10 @@ def compare(baseline: Samples, candidate: Samples, **options: Unpack[CompareOpti
         of each task. Its tasks are compared, and its models are ignored. Arguments that are given replace its keys.
         `alpha_spending` and `early_stop` do not apply to files.
     metric, filter_name : str, optional
-        Metric and filter to compare if the files have several.
+        Metric and filter to compare if the files have several. acc_smooth and acc_norm_smooth are computed from the
+        log-likelihoods of the choices.
+    smoothing : float, optional
+        Noise (nats) over which acc_smooth and acc_norm_smooth average accuracy, above 0 and at most 0.5. Default: 0.2.
     tasks : sequence of str
         Compare only these tasks. Default: all.
     lower_is_better, higher_is_better : sequence of str
@@ -172,6 +177,7 @@ def compare_samples(
     paired.
     """
     metric, filter_name = options.pop("metric", None), options.pop("filter_name", None)
+    smoothing = smoothing_of(metric, options.pop("smoothing", None))
     lower, higher = set(options.pop("lower_is_better", ())), set(options.pop("higher_is_better", ()))
     tasks, advisory = options.pop("tasks", ()), options.pop("advisory", ())
     allow_partial, seed = options.pop("allow_partial", False), options.pop("seed", None)
@@ -194,7 +200,7 @@ def compare_samples(
             return side
         return load_samples(
             side,
-            metric=metric,
+            metric=base_metric(metric),
             filter_name=filter_name,
             tasks=tasks or list(declared),
             lower_is_better=lower,
@@ -222,6 +228,8 @@ def compare_samples(
         allow_partial=allow_partial,
     )
     policy = files.policy
+    if smoothing is not None:
+        policy = replace(policy, smoothing=dict.fromkeys(available, smoothing))
     judged = judge(answers, policy, files.names, allow_partial=allow_partial)
     commands = [] if command is None else [command]
     results = {}

@@ -89,6 +89,7 @@ def file_policy(
         {task.name: task.role for task in config.tasks} | roles,
         config.samples.seed if seed is None else seed,
         {task.name: task for task in config.tasks},
+        {task.name: task.smoothed for task in config.tasks if task.smoothed is not None},
     )
     return FilePolicy(policy, names, tuple(notes))
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from gate.common.smoothing import Smoothing
 from gate.config import DecisionSettings, DistanceSettings, TaskPolicy
 from gate.decision import Decision, EarlyStopping, Spending
 from gate.decision.candidates import Entrant, decide_candidates
 from gate.decision.rows import Role
 from gate.samples import ModelSamples, Pairing, pair
+from gate.samples.smoothing import smoothed
 
 if TYPE_CHECKING:
     from gate.app.control import ControlRun
@@ -35,6 +37,7 @@ class Policy:
     roles: Mapping[str, Role]
     seed: int
     tasks: Mapping[str, TaskPolicy] = field(default_factory=dict)
+    smoothing: Mapping[str, Smoothing] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,9 @@ def judge(
         The two sides do not pair, or no task is gating.
     """
     scales = {name: (own.scale[0], own.scale[1]) for name, own in policy.tasks.items() if own.scale is not None}
-    pairings = {name: _pair(one, tasks, allow_partial, scales) for name, one in answers.items()}
+    pairings = {
+        name: _pair(_smoothed(one, policy.smoothing), tasks, allow_partial, scales) for name, one in answers.items()
+    }
     decisions = decide_candidates(
         {name: Entrant(pairing.tasks, answers[name].early) for name, pairing in pairings.items()},
         policy.decision,
@@ -95,3 +100,13 @@ def _pair(
     if tasks is not None and stopped:  # advisory tasks come last and were then not evaluated
         tasks = [name for name in tasks if name in answers.candidate.tasks]
     return pair(answers.baseline, answers.candidate, tasks, allow_partial, allow_stopped=stopped, scales=scales)
+
+
+def _smoothed(answers: Answers, smoothing: Mapping[str, Smoothing]) -> Answers:
+    if not smoothing:
+        return answers
+    return replace(
+        answers,
+        baseline=smoothed(answers.baseline, smoothing),
+        candidate=smoothed(answers.candidate, smoothing),
+    )

@@ -6,6 +6,7 @@ from typing import Literal, TypedDict
 
 from pydantic import ValidationError
 
+from gate.common.smoothing import BASES, DEFAULT_SMOOTHING, Smoothing, check_smoothing
 from gate.config import DecisionSettings
 from gate.errors import ConfigError
 from gate.stats import Rule
@@ -39,3 +40,21 @@ def decision_settings(keywords: DecisionKeywords) -> DecisionSettings:
             for entry in error.errors()
         )
         raise ConfigError(problems, f"Settings: {', '.join(DecisionKeywords.__annotations__)}.") from None
+
+
+def smoothing_of(metric: str | None, nats: float | None) -> Smoothing | None:
+    """Return how a metric is smoothed; None if it is not.
+
+    Raises
+    ------
+    ConfigError
+        The smoothing is out of range, or given for a metric that is not smoothed.
+    """
+    if metric not in BASES:
+        if nats is not None:
+            raise ConfigError("smoothing needs a smoothed metric.", f"Use --metric {' or --metric '.join(BASES)}.")
+        return None
+    try:
+        return Smoothing(metric, check_smoothing(DEFAULT_SMOOTHING if nats is None else nats))
+    except ValueError as error:
+        raise ConfigError(f"{error}.") from None

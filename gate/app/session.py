@@ -25,6 +25,7 @@ from gate.report.redact import secrets_of
 from gate.samples import ModelSamples
 from gate.store import SampleSet, as_samples
 from gate.store.history import LocalHistory, Record, RemoteHistory, open_history, pvalues_of_runs
+from gate.tasks import Task
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,7 @@ def judge_session(
         {task.name: task.role for task in config.tasks},
         config.samples.seed,
         {task.name: task for task in config.tasks},
+        {task.name: task.smoothed for task in config.tasks if task.smoothed is not None},
     )
     judged = judge(
         answers,
@@ -156,8 +158,8 @@ def _spending(session: Session, answers: Mapping[str, Answers], earlier: Sequenc
     gating = (task.name for task in session.suite.tasks if task.settings.role == "gating")
     columns = (one.baseline.tasks[name].table.column("item_id").to_pylist() for name in gating)
     items = items_sketch(item for column in columns for item in column)
-    models = (str(side.about["fingerprint"]) for side in (one.baseline, one.candidate))
-    return spend_evalues(settings.alpha, policy.runs, policy.runs_per_baseline, nights_of(earlier), Night(*models, items))
+    tonight = Night(*(str(side.about["fingerprint"]) for side in (one.baseline, one.candidate)), items)
+    return spend_evalues(settings.alpha, policy.runs, policy.runs_per_baseline, nights_of(earlier), tonight)
 
 
 def _series(suite: Suite) -> str:
@@ -169,7 +171,14 @@ def _series(suite: Suite) -> str:
     spending = suite.loaded.config.decision.alpha_spending
     by_name = spending is not None and spending.kind == "evalue"
     gating = sorted(
-        task.name if by_name else task.fingerprint for task in suite.tasks if task.settings.role == "gating"
+        (task.name if by_name else task.fingerprint) + _smoothing(task)
+        for task in suite.tasks
+        if task.settings.role == "gating"
     )
     margins = {task.name: task.settings.margin for task in suite.tasks if task.settings.margin is not None}
     return digest([gating, policy, *([margins] if margins else [])])[:16]
+
+
+def _smoothing(task: Task) -> str:
+    own = task.settings.smoothed
+    return "" if own is None else f" {own.metric} {own.nats:g}"

@@ -31,7 +31,17 @@ _FORMS: tuple[Form, ...] = ("json", "markdown", "html", "junit")
     help="Apply the policy of this gate.yml: its decision, distance and samples.seed, and the role and policy of each "
     "task. Options that are set replace its keys.",
 )
-@click.option("--metric", help="Metric to compare if the files have several.")
+@click.option(
+    "--metric",
+    help="Metric to compare if the files have several; acc_smooth and acc_norm_smooth need the log-likelihoods of the "
+    "choices.",
+)
+@click.option(
+    "--smoothing",
+    type=float,
+    help="acc_smooth, acc_norm_smooth: noise over which accuracy is averaged, in nats, above 0 and at most 0.5.  "
+    "[default: 0.2]",
+)
 @click.option("--filter", "filter_name", help="Filter to compare if LM Evaluation Harness files have several.")
 @click.option("--task", "tasks", multiple=True, help="Compare only this task; may be repeated.")
 @click.option(

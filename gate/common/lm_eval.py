@@ -73,7 +73,7 @@ def pick_choice(
 
 def choice_lengths(metric: str, choices: Sequence[str]) -> list[int] | None:
     """Return what a metric divides the log-likelihood of each choice by: characters, UTF-8 bytes, or None (nothing)."""
-    if metric in ("acc_norm", "acc_bytes"):
+    if metric in ("acc_norm", "acc_bytes", "acc_norm_smooth"):
         return [len(choice.encode()) if metric == "acc_bytes" else len(choice) for choice in choices]
     return None
 

@@ -26,8 +26,8 @@ class AlphaSpending(Section):
     runs_per_baseline: int | None = Field(
         None,
         ge=1,
-        description="evalue: planned runs that share the baseline (or the candidate) and items; 1 if every run has fresh "
-        "items. null: all runs of the period.",
+        description="evalue: planned runs that share the baseline (or the candidate) and items; 1 if every run has "
+        "fresh items. null: all runs of the period.",
     )
 
 

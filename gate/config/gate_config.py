@@ -75,6 +75,9 @@ class GateConfig(Section):
                 "early_stop tests for any drop and cannot be used with a margin; remove one of them from: "
                 f"{', '.join(tolerant)}"
             )
+        graded = [task.name for task in self.tasks if task.role == "gating" and task.smoothed is not None]
+        if self.decision.early_stop is not None and graded:
+            raise ValueError(f"early_stop needs binary scores and cannot be used with: {', '.join(graded)} (smoothed)")
         unmeasured = [task.name for task in self.tasks if task.max_kl is not None]
         if unmeasured and not self.distance.kl:
             raise ValueError(f"max_kl needs distance.kl: true; it is set for: {', '.join(unmeasured)}")

@@ -7,11 +7,13 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from gate.common.smoothing import BASES, DEFAULT_SMOOTHING, MOST_SMOOTHING, Smoothing, base_metric, check_smoothing
 from gate.config.task_policy import TaskPolicy
 
 # the keys of a task from the registry of LM Evaluation Harness; the task defines the rest itself
 _REGISTRY_KEYS = {
     "name", "metric", "filter", "fewshot", "fewshot_seed", "chat_template", "system", "role", "limit", "items",
+    "smoothing",
     *TaskPolicy.model_fields,
 }  # fmt: skip
 
@@ -43,8 +45,13 @@ class TaskSettings(TaskPolicy):
     metric: str | None = Field(
         None,
         min_length=1,
-        description="multiple_choice: acc (default) or acc_norm. generate_until: exact_match. Registry task: any of "
-        "its metrics with one score per document.",
+        description="multiple_choice: acc (default), acc_norm, or smoothed: acc_smooth, acc_norm_smooth. "
+        "generate_until: exact_match. Registry task: any of its metrics with one score per document.",
+    )
+    smoothing: float | None = Field(
+        None,
+        description="acc_smooth, acc_norm_smooth: standard deviation of the noise over which accuracy is averaged, above "
+        f"0 and at most {MOST_SMOOTHING:g} nats; null takes {DEFAULT_SMOOTHING:g}. Fix it before you look at results.",
     )
     filter: str | None = Field(
         None,
@@ -98,6 +105,10 @@ class TaskSettings(TaskPolicy):
     def _consistent(self) -> TaskSettings:
         if self.system is not None and not self.chat_template:
             raise ValueError("system needs chat_template: true")
+        if self.smoothing is not None:
+            if self.metric not in BASES:
+                raise ValueError(f"smoothing needs metric: {' or '.join(BASES)}")
+            check_smoothing(self.smoothing)
         if self.file is None:
             self._check_registry_task()
         else:
@@ -120,7 +131,7 @@ class TaskSettings(TaskPolicy):
         missing = [key for key in required if getattr(self, key) is None]
         if missing:
             raise ValueError(f"a {self.kind} task needs {' and '.join(missing)}")
-        metrics = ("acc", "acc_norm") if multiple_choice else ("exact_match",)
+        metrics = ("acc", "acc_norm", *BASES) if multiple_choice else ("exact_match",)
         if self.metric is not None and self.metric not in metrics:
             raise ValueError(f"metric {self.metric} does not fit a {self.kind} task; use {' or '.join(metrics)}")
         if multiple_choice and (self.stop or self.extract is not None):
@@ -140,5 +151,12 @@ class TaskSettings(TaskPolicy):
 
     @property
     def resolved_metric(self) -> str:
-        """The metric that is set, or the default of the kind."""
-        return self.metric or ("acc" if self.kind == "multiple_choice" else "exact_match")
+        """The metric that models are evaluated with: the one that is set, or behind it, or the default of the kind."""
+        return base_metric(self.metric) or ("acc" if self.kind == "multiple_choice" else "exact_match")
+
+    @property
+    def smoothed(self) -> Smoothing | None:
+        """How scores are smoothed before models are compared; None if they are not."""
+        if self.metric not in BASES:
+            return None
+        return Smoothing(self.metric, DEFAULT_SMOOTHING if self.smoothing is None else self.smoothing)

@@ -132,7 +132,8 @@ def divergence_histogram(pair: PairedTask) -> Histogram | None:
     if kl is None:
         return None
     bins = np.clip(np.searchsorted(EDGES, kl, side="right") - 1, 0, len(EDGES) - 2)
-    flipped = bins[pair.candidate_score != pair.baseline_score]
+    before, after = pair.answers
+    flipped = bins[after != before]
     counts, flipped_counts = (np.bincount(values, minlength=len(EDGES) - 1) for values in (bins, flipped))
     return Histogram(pair.task, tuple(map(int, counts)), tuple(map(int, flipped_counts)))
 

@@ -36,7 +36,8 @@ def worst_flips(pairs: Sequence[PairedTask], count: int = 10) -> list[Flip]:
     """Return up to `count` regressions, largest shift first, or from the tasks in round-robin order."""
     flips: list[tuple[float, int, int, Flip]] = []
     for order, pair in enumerate(pairs):
-        rows = np.flatnonzero(pair.candidate_score < pair.baseline_score)
+        before, after = pair.answers
+        rows = np.flatnonzero(after < before)
         if not len(rows):
             continue
         rows = rows[pc.sort_indices(pair.baseline.column("item_id").take(rows)).to_numpy()]

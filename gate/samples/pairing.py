@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from gate.common.smoothing import BASES
 from gate.errors import SampleError
 from gate.samples.alignment import Alignment, align, first_names
 from gate.samples.clusters import cluster_numbers
@@ -67,14 +68,25 @@ class PairedTask:
         return len(self.baseline_score)
 
     @property
+    def answers(self) -> tuple[FloatArray, FloatArray]:
+        """What flips are counted from: the scores, or for smoothed accuracy whether the right choice was picked."""
+        if self.metric not in BASES:
+            return self.baseline_score, self.candidate_score
+        right = (table.column("correct").to_numpy(zero_copy_only=False) for table in (self.baseline, self.candidate))
+        before, after = (column.astype(np.float64) for column in right)
+        return before, after
+
+    @property
     def regressions(self) -> int:
         """Number of items whose score decreased."""
-        return int(np.count_nonzero(self.candidate_score < self.baseline_score))
+        before, after = self.answers
+        return int(np.count_nonzero(after < before))
 
     @property
     def improvements(self) -> int:
         """Number of items whose score increased."""
-        return int(np.count_nonzero(self.candidate_score > self.baseline_score))
+        before, after = self.answers
+        return int(np.count_nonzero(after > before))
 
     @property
     def divergences(self) -> FloatArray | None:
@@ -91,8 +103,9 @@ class PairedTask:
     @property
     def changed_answers(self) -> int:
         """Number of items whose score changed, or that changed from one wrong answer to another."""
-        changed = self.candidate_score != self.baseline_score
-        both_wrong = (self.candidate_score == self.baseline_score) & (self.baseline_score < 1.0)
+        before, after = self.answers
+        changed = after != before
+        both_wrong = (after == before) & (before < 1.0)
         a, b = self.baseline.column("output"), self.candidate.column("output")
         differs = pc.fill_null(pc.not_equal(a, b), False).to_numpy(zero_copy_only=False)
         return int(np.count_nonzero(changed | (both_wrong & differs)))

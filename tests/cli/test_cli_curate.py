@@ -10,6 +10,8 @@ import pytest
 from support.commands import run_gate
 from support.tiny import TINY_TASK, write_gate_yml, write_tiny_model, write_tiny_task, write_tiny_text_task
 
+VERDICTS = (0, 1, 3)  # tiny models may be at chance, where no verdict but FAIL is given
+
 
 def curate(config: Path, *arguments: object) -> None:
     out = config.parent / "curated"
@@ -40,7 +42,7 @@ def test_the_counts_of_the_list_add_up(folder: Path) -> None:
 def test_a_run_evaluates_the_kept_items_and_reports_the_dropped_ones(folder: Path) -> None:
     kept = len(json.loads((folder / "curated" / "animals.json").read_text())["kept"])
     config = write_gate_yml(folder, "base", "base", tasks=[{**TINY_TASK, "items": "curated/animals.json"}])
-    assert run_gate("run", "-c", config, "-q").code == 0
+    assert run_gate("run", "-c", config, "-q").code in VERDICTS
     result: dict[str, Any] = json.loads((folder / "gate-result.json").read_text())
     assert result["tasks"][0]["n"] == kept
     selected = f"{kept} of 60 items, selected by the baseline with 4 answers per item"
@@ -51,7 +53,7 @@ def test_a_run_evaluates_the_kept_items_and_reports_the_dropped_ones(folder: Pat
 def test_an_item_counts_only_if_the_candidate_selects_it_too(folder: Path) -> None:
     kept = len(json.loads((folder / "curated" / "animals.json").read_text())["kept"])
     config = write_gate_yml(folder, "base", "other", tasks=[{**TINY_TASK, "items": "curated/animals.json"}])
-    assert run_gate("run", "-c", config, "-q").code in (0, 1)
+    assert run_gate("run", "-c", config, "-q").code in VERDICTS
     result: dict[str, Any] = json.loads((folder / "gate-result.json").read_text())
     (task,) = result["tasks"]
     assert 0 < task["n"] < kept
@@ -111,7 +113,7 @@ def test_generated_texts_are_selected_by_a_third_model(folder: Path) -> None:
     assert (curated["total"], curated["by"]) == (60, "other")
     assert 0 < len(curated["kept"]) <= 60
     tasks = [{**task, "items": "curated/texts.json"}]
-    assert run_gate("run", "-c", write_gate_yml(folder, "base", "other", tasks=tasks), "-q").code in (0, 1)
+    assert run_gate("run", "-c", write_gate_yml(folder, "base", "other", tasks=tasks), "-q").code in VERDICTS
 
 
 @pytest.mark.parametrize(

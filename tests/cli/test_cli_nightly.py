@@ -17,7 +17,7 @@ TASKS = [{**TINY_TASK, "name": "a", "file": "a.jsonl"}, {**TINY_TASK, "name": "b
 def night(folder: Path, candidate: str) -> dict[str, Any]:
     spending = {"kind": "evalue", "runs": 10}
     config = write_gate_yml(folder, "base", candidate, tasks=TASKS, decision={"alpha_spending": spending})
-    assert run_gate("run", "-c", config, "-q").code in (0, 1)
+    assert run_gate("run", "-c", config, "-q").code in (0, 1, 3)  # tiny models may be at chance
     result: dict[str, Any] = json.loads((folder / "gate-result.json").read_text())
     return result
 
@@ -44,7 +44,7 @@ def test_runs_accumulate_evidence_and_other_items_are_fresh(tmp_path: Path, tiny
         fresh = [json.dumps({**json.loads(line), "id": f"fresh {number}"}) for number, line in enumerate(lines)]
         (tmp_path / f"{name}.jsonl").write_text("\n".join(fresh) + "\n")
     third = night(tmp_path, "other")
-    if second["verdict"] == "PASS":
+    if second["verdict"] != "FAIL":
         assert third["spending"]["evidence"]["run_of_group"] == 1
         assert third["spending"]["evidence"]["log_carried"] == pytest.approx(total)
     assert third["spending"]["run"] == 3

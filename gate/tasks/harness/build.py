@@ -11,6 +11,7 @@ from typing import Any
 
 from gate.common.canonical import canonical_json, digest
 from gate.common.lm_eval import DEFAULT_FILTERS, DEFAULT_METRICS, without_addresses
+from gate.common.smoothing import base_metric
 from gate.config import SampleSettings, TaskSettings
 from gate.errors import TaskError
 from gate.tasks.harness.chat import Chat
@@ -202,7 +203,7 @@ def _metric(
             f"{where}: its subtasks have no metric in common.",
             f"List them one by one: {', '.join(subtasks)}.",
         )
-    return common[choose(settings.metric, list(common), DEFAULT_METRICS, "metric", where)]
+    return common[choose(base_metric(settings.metric), list(common), DEFAULT_METRICS, "metric", where)]
 
 
 def _trial_values(task: Any, item: HarnessItem, filter_name: str) -> dict[str, Any] | None:
