@@ -409,3 +409,50 @@ def test_several_candidates_have_names_and_share_the_level_of_early_stopping() -
 )
 def test_candidates_that_cannot_be_told_apart_are_refused(text: str, message: str) -> None:
     assert message in problem(text)
+
+
+REGISTRY = "version: 1\nbaseline: {model: a}\ncandidate: {model: b}\ntasks:\n  - "
+
+
+def test_each_task_has_its_own_policy_beside_that_of_the_decision() -> None:
+    text = "{name: arc, margin: 0.01, certify: 0.02, max_drop: 0.03, min_recovery: 0.98, max_flip_rate: 0.1, max_kl: 0.2}"
+    (task,) = parse(f"{REGISTRY}{text}\n").tasks
+    assert (task.margin, task.certify, task.max_drop) == (0.01, 0.02, 0.03)
+    assert (task.min_recovery, task.max_flip_rate, task.max_kl) == (0.98, 0.1, 0.2)
+    (plain,) = parse(f"{REGISTRY}arc\n").tasks
+    assert (plain.margin, plain.certify, plain.max_drop, plain.min_recovery) == (None,) * 4
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{name: arc, margin: 1.5}", "tasks.0.margin: Input should be less than or equal to 1"),
+        ("{name: arc, certify: 0.0}", "tasks.0.certify: Input should be greater than 0"),
+        ("{name: arc, min_recovery: 99}", "tasks.0.min_recovery: Input should be"),
+        ("{name: arc, max_drops: 0.1}", "did you mean max_drop?"),
+        (
+            "{name: arc, margin: 0.01}\ndecision: {early_stop: {}}",
+            "early_stop tests for any drop and cannot be used with a margin; remove one of them from: arc",
+        ),
+        ("{name: arc, max_kl: 0.1}\ndistance: {kl: false}", "max_kl needs distance.kl: true; it is set for: arc"),
+    ],
+)
+def test_a_policy_of_a_task_that_is_wrong_is_refused(text: str, message: str) -> None:
+    assert message in problem(f"{REGISTRY}{text}\n")
+
+
+def test_aliases_that_multiply_are_refused_at_once(tmp_path: Path) -> None:
+    """350 bytes that expand to 10^10 entries."""
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 10)}]" for level in range(1, 10)]
+    path = tmp_path / "gate.yml"
+    path.write_text("\n".join(lines))
+    with pytest.raises(ConfigError, match="more than 100,000 entries after its aliases are expanded"):
+        load_config(path)
+
+
+def test_nul_character_is_refused_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "gate.yml"
+    path.write_text('version: 1\nbaseline:\n  model: "a\\0b"\n')
+    with pytest.raises(ConfigError, match=r"gate\.yml:3: baseline\.model contains a NUL character"):
+        load_config(path)
