@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from gate.github.effective import EffectiveConfig
     from gate.github.inputs import Inputs
     from gate.report import Result
+    from gate.report.candidates import AnyResult, CandidatesResult
 
 
 @click.command()
@@ -73,9 +74,9 @@ def _run(environment: Mapping[str, str]) -> int:
 
 def _evaluate(
     config: EffectiveConfig, inputs: Inputs, command_line: list[str], environment: Mapping[str, str]
-) -> Result:
+) -> AnyResult:
     """Run the gate, with the log of the evaluation collapsed, and hand the written files to the runner's user."""
-    from gate.app.run import run
+    from gate.app.run import run_any
     from gate.cli.console import Terminal
     from gate.common.caches import all_caches
     from gate.github.annotations import group
@@ -89,10 +90,14 @@ def _evaluate(
             collapsed.close()
             super().result(result)
 
+        def candidates(self, result: CandidatesResult) -> None:
+            collapsed.close()
+            super().candidates(result)
+
     try:
         if on_github(environment):
             collapsed.enter_context(group("Evaluation"))
-        return run(
+        return run_any(
             config.loaded,
             force_baseline=inputs.force_baseline,
             command=command_line,
@@ -104,7 +109,7 @@ def _evaluate(
         give_to_owner(environment.get("HOME"), all_caches())
 
 
-def _publish(result: Result, config: EffectiveConfig, inputs: Inputs, environment: Mapping[str, str]) -> None:
+def _publish(result: AnyResult, config: EffectiveConfig, inputs: Inputs, environment: Mapping[str, str]) -> None:
     """Publish the verdict and set the output `comment-url`. An error here never changes the exit code."""
     from gate.github.messages import VERDICT_STANDS, warn
     from gate.github.outputs import write_outputs

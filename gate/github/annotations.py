@@ -11,6 +11,8 @@ import click
 
 from gate.common.workflow_commands import workflow_command
 from gate.decision import wording
+from gate.report.candidates import CandidatesResult
+from gate.report.candidates_rows import headline, reasons, warnings
 from gate.report.escape import log_line
 from gate.report.result import Result
 
@@ -30,6 +32,22 @@ def annotation(level: Level, message: str, title: str = "", file: str | None = N
         log_line(message, 1000),
         {key: log_line(value) for key, value in properties.items() if value is not None},
     )
+
+
+def candidates_annotations(result: CandidatesResult, file: str | None) -> list[str]:
+    """Return the annotations of several candidates: one for the run, then one per candidate that fails or is missing.
+
+    At most `ANNOTATION_LIMIT` errors. `file` is gate.yml, relative to the root of the repository.
+    """
+    line = 1 if file else None
+    level = "error" if result.unevaluated else _LEVELS[result.verdict]
+    commands = [annotation(level, f"{headline(result)}.", f"quantgate: {result.verdict}", file, line)]
+    warned = warnings(result)[:_WARNINGS]
+    commands += [annotation("warning", f"{name}: {text}", "quantgate: check the evaluation") for name, text in warned]
+    broken = {*(one.name for one in result.failed), *(one.name for one in result.unevaluated)}
+    found = [(name, text) for name, text in reasons(result) if name in broken]
+    commands += [annotation("error", text, f"quantgate: {name}") for name, text in found[: ANNOTATION_LIMIT - 1]]
+    return commands
 
 
 def verdict_annotations(result: Result, file: str | None, lines: Mapping[str, int]) -> list[str]:

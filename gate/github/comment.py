@@ -9,8 +9,8 @@ from gate.errors import ConfigError
 from gate.github.client import Client, GitHubError
 from gate.github.context import Payload
 from gate.report.escape import log_line
-from gate.report.markdown import render_markdown
-from gate.report.result import Result
+from gate.report.candidates import AnyResult
+from gate.report.candidates_markdown import markdown_of
 
 COMMENT_LIMIT = 65_536
 """GitHub's limit for a comment. It is applied to UTF-8 bytes here: a text never has more characters than bytes."""
@@ -51,11 +51,11 @@ def marker(name: str) -> str:
     return f"<!-- quantgate:{name} -->"
 
 
-def comment_body(result: Result, name: str, report_url: str | None = None, footer: str = "") -> str:
+def comment_body(result: AnyResult, name: str, report_url: str | None = None, footer: str = "") -> str:
     """Return the text of a comment: marker, report and footer, at most `COMMENT_LIMIT` bytes."""
     head, tail = marker(name) + "\n", f"\n{footer}\n" if footer else ""
     limit = COMMENT_LIMIT - len((head + tail).encode())
-    return head + render_markdown(result, limit=limit, full_report=report_url, name=name) + tail
+    return head + markdown_of(result, limit=limit, full_report=report_url, name=name) + tail
 
 
 def post_comment(

@@ -21,8 +21,8 @@ from gate.github.messages import Messages
 from gate.github.pulls import PullLookup, check_pull, find_pull, get_pull
 from gate.github.status import check_status_context, post_status, status_description, status_state
 from gate.github.untrusted import read_untrusted
+from gate.report.candidates import AnyResult
 from gate.report.redact import redact, secrets_of
-from gate.report.result import Result
 
 _FOOTER = (
     "<sub>From the result file that the pull request's own workflow run uploaded. It was validated and rendered "
@@ -116,7 +116,7 @@ def _set_status(
     context: Context,
     client: Client,
     pull: PullRequest,
-    result: Result,
+    result: AnyResult,
     link: str | None,
     messages: Messages,
 ) -> None:
@@ -148,7 +148,7 @@ def _is_from_fork(pull: PullRequest, context: Context) -> bool:
     return not all(repo is not None and repo.is_named(context.repository) for repo in repositories)
 
 
-def _checked_state(result: Result, context: Context) -> tuple[str, str]:
+def _checked_state(result: AnyResult, context: Context) -> tuple[str, str]:
     """Return state and text of the status: an error where the result contradicts the run's conclusion on GitHub."""
     run = context.event.workflow_run
     state = status_state(result)

@@ -2,32 +2,47 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
 from gate.config import LoadedConfig
-from gate.decision import Decision
 from gate.errors import ExitCode
 from gate.github.messages import VERDICT_STANDS, warn
+from gate.report.candidates import AnyResult, CandidatesResult
 
-NAMES = ("verdict", "p-value", "exit-code", "result-path", "report-path", "comment-url")
+NAMES = ("verdict", "p-value", "exit-code", "result-path", "report-path", "comment-url", "candidates")
 """Every output, in the order of action.yml."""
 NO_VERDICT = "ERROR"
 """Value of `verdict` without a verdict, so that `if: steps.gate.outputs.verdict == 'PASS'` is false."""
 
 
-def verdict_outputs(decision: Decision, loaded: LoadedConfig, environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the outputs of a run with a verdict; the path of a file that was not written is empty."""
+def verdict_outputs(result: AnyResult, loaded: LoadedConfig, environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the outputs of a run with a verdict; the path of a file that was not written is empty.
+
+    With several candidates, `verdict`, `p-value` and `exit-code` are those over all of them.
+    """
     files = loaded.config.report.files
     paths = {form: workspace_path(loaded.folder / name, environment) for form, name in files.items()}
     return {
-        "verdict": decision.verdict,
-        "p-value": repr(decision.p_value),
-        "exit-code": str(decision.exit_code),
+        "verdict": result.verdict,
+        "p-value": repr(result.p_value),
+        "exit-code": str(result.exit_code),
         "result-path": str(paths.get("json", "")),
         "report-path": str(paths.get("markdown", "")),
+        "candidates": json.dumps(_candidates(result)),
     }
+
+
+def _candidates(result: AnyResult) -> list[dict[str, object]]:
+    """Return name, verdict and p-value of each candidate; those without a verdict have ERROR and null."""
+    if not isinstance(result, CandidatesResult):
+        return [{"name": "candidate", "verdict": result.verdict, "p_value": result.p_value}]
+    judged: list[dict[str, object]] = [
+        {"name": one.name, "verdict": one.result.verdict, "p_value": one.result.p_value} for one in result.candidates
+    ]
+    return judged + [{"name": one.name, "verdict": NO_VERDICT, "p_value": None} for one in result.unevaluated]
 
 
 def error_outputs(code: ExitCode) -> dict[str, str]:
@@ -38,6 +53,7 @@ def error_outputs(code: ExitCode) -> dict[str, str]:
         "exit-code": str(int(code)),
         "result-path": "",
         "report-path": "",
+        "candidates": "[]",
     }
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from gate.errors import ConfigError
-from gate.github.annotations import path_in_repository, verdict_annotations
+from gate.github.annotations import candidates_annotations, path_in_repository, verdict_annotations
 from gate.github.client import Client, GitHubError
 from gate.github.comment import comment_body, marker, post_comment
 from gate.github.context import Context, on_github, read_context
@@ -19,8 +19,8 @@ from gate.github.messages import Messages
 from gate.github.pulls import commit_of, find_pull
 from gate.github.status import check_status_context, post_status, status_description, status_state
 from gate.github.summary import append_summary
+from gate.report.candidates import AnyResult, CandidatesResult
 from gate.report.redact import redact, secrets_of
-from gate.report.result import Result
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Published:
 
 
 def publish(
-    result: Result,
+    result: AnyResult,
     inputs: Inputs,
     config_path: Path | None,
     task_lines: Mapping[str, int],
@@ -82,7 +82,11 @@ def publish(
     result = redact(result, secrets_of(environment, inputs.github_token))
     if inputs.annotations:
         file = path_in_repository(config_path, context.workspace)
-        for command in verdict_annotations(result, file, task_lines):
+        for command in (
+            candidates_annotations(result, file)
+            if isinstance(result, CandidatesResult)
+            else verdict_annotations(result, file, task_lines)
+        ):
             click.echo(command)
     if inputs.summary:
         _write_summary(context, result, inputs.name, messages)
@@ -98,7 +102,7 @@ def check_names(inputs: Inputs) -> None:
         check_status_context(inputs.status_context)
 
 
-def _write_summary(context: Context, result: Result, name: str, messages: Messages) -> None:
+def _write_summary(context: Context, result: AnyResult, name: str, messages: Messages) -> None:
     if context.summary is None:
         messages.warn("GITHUB_STEP_SUMMARY names no file, so there is no job summary.")
         return
@@ -109,7 +113,7 @@ def _write_summary(context: Context, result: Result, name: str, messages: Messag
         messages.warn(f"The job summary cannot be written: {error.strerror}.")
 
 
-def _send(context: Context, result: Result, inputs: Inputs, messages: Messages) -> str | None:
+def _send(context: Context, result: AnyResult, inputs: Inputs, messages: Messages) -> str | None:
     """Send the commit status and the comment; return the address of the comment."""
     parts = {"the comment": inputs.comment, "the commit status": inputs.status_context is not None}
     skipped = " and ".join(part for part, wanted in parts.items() if wanted)
@@ -132,7 +136,7 @@ def _send(context: Context, result: Result, inputs: Inputs, messages: Messages) 
     return url
 
 
-def _set_status(client: Client, context: Context, result: Result, name: str, messages: Messages) -> None:
+def _set_status(client: Client, context: Context, result: AnyResult, name: str, messages: Messages) -> None:
     sha = commit_of(context)
     if sha is None:
         messages.warn("No commit status: the commit is unknown (GITHUB_SHA is not set).")
@@ -142,7 +146,7 @@ def _set_status(client: Client, context: Context, result: Result, name: str, mes
         post_status(client, context.repository, sha, name, state, text, context.run_url)
 
 
-def _post_comment(client: Client, context: Context, result: Result, name: str, messages: Messages) -> str | None:
+def _post_comment(client: Client, context: Context, result: AnyResult, name: str, messages: Messages) -> str | None:
     url = None
     with messages.refusal_as_warning("No pull-request comment", context, "pull-requests: write"):
         lookup = find_pull(context, client)

@@ -7,8 +7,9 @@ from pydantic import JsonValue
 from gate.decision import wording
 from gate.errors import ConfigError
 from gate.github.client import Client
+from gate.report.candidates import AnyResult, CandidatesResult
+from gate.report.candidates_rows import headline
 from gate.report.escape import one_line
-from gate.report.result import Result
 
 _DESCRIPTION_LIMIT = 140  # characters, GitHub's limit
 
@@ -24,8 +25,11 @@ def check_status_context(name: str) -> str:
     return stripped
 
 
-def status_description(result: Result) -> str:
+def status_description(result: AnyResult) -> str:
     """Return the status's text. It contains no text from a model or a task."""
+    if isinstance(result, CandidatesResult):
+        text = f"{result.verdict}: {headline(result)}, smallest p = {wording.number(result.p_value)}"
+        return one_line(text, _DESCRIPTION_LIMIT)
     text = f"{result.verdict}: {wording.headline(result)}, {wording.deciding_p(result)}"
     worse = len(result.failed_tasks)
     if worse and result.verdict == "FAIL":
@@ -33,7 +37,7 @@ def status_description(result: Result) -> str:
     return one_line(text, _DESCRIPTION_LIMIT)
 
 
-def status_state(result: Result) -> str:
+def status_state(result: AnyResult) -> str:
     """Return failure where the verdict blocks the job, else success."""
     return "failure" if result.blocks else "success"
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gate.report.markdown import render_markdown
-from gate.report.result import Result
+from gate.report.candidates import AnyResult
+from gate.report.candidates_markdown import markdown_of
 
 SUMMARY_LIMIT = 1024 * 1024
 """GitHub's limit for a step's summary, in bytes. A longer summary is dropped whole."""
 
 
-def append_summary(path: Path, result: Result, name: str | None = None, report_url: str | None = None) -> bool:
+def append_summary(path: Path, result: AnyResult, name: str | None = None, report_url: str | None = None) -> bool:
     """Append the report to the step's summary, shortened to the space that is left; return False if there is none.
 
     Parameters
@@ -30,7 +30,7 @@ def append_summary(path: Path, result: Result, name: str | None = None, report_u
     """
     space = SUMMARY_LIMIT - (path.stat().st_size if path.exists() else 0) - 2
     try:
-        text = render_markdown(result, limit=space, full_report=report_url, name=name)
+        text = markdown_of(result, limit=space, full_report=report_url, name=name)
     except ValueError:
         return False
     with path.open("a", encoding="utf-8", newline="\n") as file:

@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
-import math
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TypeVar
 
-from pydantic import JsonValue, ValidationError
+from pydantic import BaseModel, JsonValue, ValidationError
 
-from gate.errors import SampleError
+from gate.errors import ExitCode, SampleError
+from gate.report.candidates import AnyResult, CandidatesResult, join_results
 from gate.report.escape import log_line
 from gate.report.result import Result
 
+Parsed = TypeVar("Parsed", bound=BaseModel)
+
 SIZE_LIMIT = 5 * 1024 * 1024
 """Bytes of a result file; real ones take some kilobytes."""
-_TEXT_LIMIT = 20_000  # characters of one text
 _LIST_LIMIT = 2_000  # entries of one list or mapping
-_NUMBER_LIMIT = 1e12
+_NUMBER_LIMIT = 10**20  # a seed may have 64 bits
 _FREE_SECTIONS = {("baseline",), ("candidate",), ("provenance",)}
 _Location = tuple[str | int, ...]
 _EXIT_CODES = {"PASS": {0}, "FAIL": {1}, "INCONCLUSIVE": {0, 3}}
 
 
-def read_untrusted(path: Path) -> Result:
+class _Kind(BaseModel):
+    """The key that tells the result of several candidates from that of one."""
+
+    kind: str | None = None
+
+
+def read_untrusted(path: Path) -> AnyResult:
     """Read a result.json as untrusted input.
 
     The commands that reproduce the result are dropped, so that an attacker's command line is never shown as ours.
@@ -31,34 +39,53 @@ def read_untrusted(path: Path) -> Result:
     Raises
     ------
     SampleError
-        Not a regular file, larger than `SIZE_LIMIT`, not a result of this schema, a text or list that is too long, or
-        an impossible number. The message never quotes the file.
+        Not a regular file, larger than `SIZE_LIMIT`, not a result of this schema, a list that is too long, or an
+        impossible number. The message never quotes the file.
     """
     data = _read_bytes(path)
+    if _parse(_Kind, data).kind != "candidates":
+        return _checked(_parse(Result, data))
+    result = _parse(CandidatesResult, data)
+    _check_values(result.model_dump(by_alias=True, exclude={"candidates"}))
+    candidates = [one.model_copy(update={"result": _checked(one.result)}) for one in result.candidates]
+    for problem in _contradictions_over_candidates(result):
+        raise _refusal(problem)
+    return result.model_copy(update={"candidates": candidates, "provenance": _known(result.provenance)})
+
+
+def _parse(model: type[Parsed], data: bytes) -> Parsed:
     try:
-        result = Result.model_validate_json(data, strict=True)
+        result = model.model_validate_json(data, strict=True)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False, include_context=False)[0]
         where = log_line(".".join(map(str, first["loc"])) or "the file", 80)
         raise _refusal(f"{where}: {log_line(first['msg'], 120)}") from None
     except RecursionError:
         raise _refusal("it is nested too deeply") from None
-    if "schema_version" not in result.model_fields_set:
+    if model is not _Kind and "schema_version" not in result.model_fields_set:
         raise _refusal("it has no schema_version")
-    for location, value in _walk(result.model_dump(by_alias=True)):
-        where = ".".join(map(str, location)) or "the file"
-        if isinstance(value, str) and len(value) > _TEXT_LIMIT:
-            raise _refusal(f"{where}: a text has {len(value):,} characters, more than {_TEXT_LIMIT:,}")
-        if isinstance(value, list | tuple | dict) and len(value) > _LIST_LIMIT:
-            raise _refusal(f"{where}: a list has {len(value):,} entries, more than {_LIST_LIMIT:,}")
-        if isinstance(value, int | float) and not (math.isfinite(value) and abs(value) <= _NUMBER_LIMIT):
-            raise _refusal(f"{where}: a number is not finite or is impossibly large")
+    return result
+
+
+def _checked(result: Result) -> Result:
+    _check_values(result.model_dump(by_alias=True))
     for problem in _contradictions(result):
         raise _refusal(problem)
-    known: dict[str, JsonValue] = {
-        key: value for key, value in result.provenance.items() if key in ("quantgate", "seed")
-    }
-    return result.model_copy(update={"provenance": known})
+    return result.model_copy(update={"provenance": _known(result.provenance)})
+
+
+def _known(provenance: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    return {key: value for key, value in provenance.items() if key in ("quantgate", "seed")}
+
+
+def _check_values(data: object) -> None:
+    for location, value in _walk(data):
+        where = ".".join(map(str, location)) or "the file"
+        if isinstance(value, list | tuple | dict) and len(value) > _LIST_LIMIT:
+            raise _refusal(f"{where}: a list has {len(value):,} entries, more than {_LIST_LIMIT:,}")
+        # a comparison, unlike math.isfinite, takes integers of any size; NaN compares false
+        if isinstance(value, int | float) and not -_NUMBER_LIMIT <= value <= _NUMBER_LIMIT:
+            raise _refusal(f"{where}: a number is not finite or is impossibly large")
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -96,6 +123,20 @@ def _walk(value: object) -> Iterator[tuple[_Location, object]]:
             pending += [(location if free else (*location, index), child) for index, child in enumerate(current)]
 
 
+def _contradictions_over_candidates(result: CandidatesResult) -> Iterator[str]:
+    """Yield what no run with several candidates could have written."""
+    names = [one.name for one in (*result.candidates, *result.unevaluated)]
+    if len({name.lower() for name in names}) < len(names):
+        yield "two candidates have the same name"
+    expected = join_results({one.name: one.result for one in result.candidates})
+    if result.verdict != expected.verdict:
+        yield "its verdict does not fit those of the candidates"
+    if result.exit_code != (ExitCode.EVALUATION if result.unevaluated else expected.exit_code):
+        yield "its exit code does not fit its verdict"
+    if (result.alpha, result.p_value) != (expected.alpha, expected.p_value):
+        yield "its p-value or alpha does not fit those of the candidates"
+
+
 def _contradictions(result: Result) -> Iterator[str]:
     """Yield what no real run could have written."""
     if result.exit_code not in _EXIT_CODES[result.verdict]:
@@ -114,7 +155,8 @@ def _contradictions(result: Result) -> Iterator[str]:
         if task.n < 1 or not all(0 <= count <= task.n for count in (task.regressions, task.improvements)):
             yield "a task's counts do not fit its items"
         proportions += [task.flip_rate, task.all_flip_rate, task.p_exact]
-        optional = (task.p_mid, task.p_holm, task.p_adjusted, task.same_top_rate)
+        proof = None if task.certification is None else task.certification.p_value
+        optional = (task.p_mid, task.p_holm, task.p_adjusted, task.same_top_rate, task.margin, proof)
         proportions += [value for value in optional if value is not None]
     early = result.early_stop
     if early is not None and not (0 < early.alpha < 1 and 0 <= early.items <= early.total and early.total >= 1):

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from gate.decision.wording import count, number, percent, points
 from gate.report.escape import log_line
-from gate.store.history import Record
+from gate.store.history import Record, runs_of
 
 _COLOURS = {"PASS": "green", "FAIL": "red", "INCONCLUSIVE": "yellow"}
 _BADGE_COLOURS = {"PASS": "brightgreen", "FAIL": "red", "INCONCLUSIVE": "yellow"}
@@ -26,7 +26,9 @@ def print_history(records: Sequence[Record], console: Console) -> None:
         table.add_column(name)
     for name in ("Drop, points", "Flips", "p", "Alpha", "Spent"):
         table.add_column(name, justify="right")
-    table.add_column("Candidate")
+    named = any(record.name for record in records)
+    for name in (["Name"] if named else []) + ["Candidate"]:
+        table.add_column(name)
     for record, spent in zip(records, alpha_spent(records), strict=True):
         cells = [record.series[:8]] if several_series else []
         cells += [record.time[:16].replace("T", " ")]
@@ -38,12 +40,14 @@ def print_history(records: Sequence[Record], console: Console) -> None:
             number(record.p_value),
             number(record.alpha),
             number(spent),
+            *([log_line(record.name or "-")] if named else []),
             log_line(record.candidate[:12]),
         )
     console.print(table)
-    fails = sum(record.verdict == "FAIL" for record in records)
+    runs = runs_of(records)
+    fails = sum(any(record.verdict == "FAIL" for record in run) for run in runs)
     console.print(
-        f"{count(len(records), 'run')}, {fails} FAIL. If no candidate had been worse, at most "
+        f"{count(len(runs), 'run')}, {fails} FAIL. If no candidate had been worse, at most "
         f"{number(alpha_spent(records)[-1])} false alarms of the tests would be expected."
     )
 
@@ -51,10 +55,15 @@ def print_history(records: Sequence[Record], console: Console) -> None:
 def alpha_spent(records: Sequence[Record]) -> list[float]:
     """Return the sum of the levels up to each run: an upper bound of the expected number of false alarms.
 
-    With e-values, a run counts alpha / planned runs (see `gate.decision.nightly`).
+    The candidates of one run share its level. With e-values, a run counts alpha / planned runs (see
+    `gate.decision.nightly`).
     """
+    later = {id(record) for run in runs_of(records) for record in run[1:]}
     return list(
-        accumulate(record.alpha / (record.evidence.planned_runs if record.evidence else 1) for record in records)
+        accumulate(
+            0.0 if id(record) in later else record.alpha / (record.evidence.planned_runs if record.evidence else 1)
+            for record in records
+        )
     )
 
 

@@ -57,7 +57,7 @@ def test_delimiters_differ_for_each_value(tmp_path: Path) -> None:
     file = tmp_path / "output"
     write_outputs({"GITHUB_OUTPUT": str(file)}, error_outputs(ExitCode.USAGE))
     delimiters = [line.split("<<")[1] for line in file.read_text().splitlines() if "<<" in line]
-    assert len(set(delimiters)) == len(delimiters) == 5
+    assert len(set(delimiters)) == len(delimiters) == 6
 
 
 def test_nothing_is_written_without_the_runners_file() -> None:
