@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from gate.app.marker import run_id_of, started_at
 from gate.app.models import LocatedModel, check_comparable, load_model
+from gate.app.prompts import check_prompts
 from gate.app.reporter import Reporter
 from gate.app.suite import Suite
 from gate.engines import Engine
@@ -49,6 +50,7 @@ def baseline_sets(
     tokenizers: LocatedModel | None = None,
     reference: Sequence[SampleSet] = (),
     groups: Callable[[Task], list[list[Item]]] | None = None,
+    release: Callable[[], None] = lambda: None,
 ) -> list[SampleSet]:
     """Return the baseline's sample set of every task: cached sets from the store, the others evaluated now.
 
@@ -65,6 +67,8 @@ def baseline_sets(
         distributions.
     groups : callable, optional
         Returns the items of each data file of a task. Default: all items in the task's order.
+    release : callable, optional
+        Called before the model is loaded, to free the memory that another one takes.
 
     Raises
     ------
@@ -89,6 +93,7 @@ def baseline_sets(
         reporter.message(f"{title} {name}: {len(sets)} task(s) from the cache (oldest: {oldest})")
     if missing:
         reporter.message(f"{title} {name}: evaluating {', '.join(task.name for task in missing)}")
+        release()
         engine = load_model(suite, model, tokenizers)
         by_task = dict(zip((task.name for task in suite.tasks), reference, strict=True)) if reference else {}
         for task in missing:
@@ -173,6 +178,7 @@ def candidate_sets(
     engine = engine or load_model(suite, model, baseline)
     if reference:
         check_comparable(suite, model, engine, reference, reporter)
+        check_prompts(suite, model.identity, engine, baseline, reference)
     measure_kl = bool(reference) and suite.loaded.config.distance.kl
     if measure_kl and not (engine.runtime.tokenizer and reference[0].manifest.model.loaded_tokenizer):
         # token ids of the stored distributions may belong to another vocabulary
