@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Unpack
 
 from gate.app.policy import DecisionKeywords, decision_settings
 from gate.config import DecisionSettings
-from gate.decision.plan import SuitePlan, plan_suite
+from gate.decision.plan import SuitePlan, TaskToPlan, plan_suite
 from gate.errors import ConfigError
-from gate.stats import required_n
+from gate.stats import PlannedTask, planned_scale
 
 if TYPE_CHECKING:  # a plan without samples needs no pyarrow
     from gate.app.compare import Samples
     from gate.samples import ModelSamples
 
 _TYPICAL_FLIP_RATES = (0.02, 0.05, 0.1)  # lossless changes, 8 bit, 4 bit
+_LEAST_FLIPS = 0.5
 
 
 def plan(
@@ -40,11 +42,12 @@ def plan(
     n : int, optional
         Number of items of a single task, if there are no samples.
     flip_rate : float, optional
-        Expected proportion of items that flip. Default: as observed in `second`, else 0.02, 0.05 and 0.1 in turn.
+        Expected proportion of items that flip by noise alone, half of them for the worse; a drop adds regressions to
+        them. Default: as observed in `second`, else 0.02, 0.05 and 0.1 in turn.
     drop : float, optional
         Drop (proportion) for which the needed number of items is computed.
     **decision
-        alpha, power and rule, as in gate.yml's `decision` section.
+        alpha, power, rule and margin, as in gate.yml's `decision` section.
 
     Returns
     -------
@@ -54,8 +57,8 @@ def plan(
     Raises
     ------
     ConfigError
-        Too little is given to plan with, the drop exceeds the flip rate, the samples are not binary, or a decision
-        setting is unknown or out of range.
+        Too little is given to plan with, the drop is not above the margin or cannot occur, or a decision setting is
+        unknown or out of range.
     SampleError
         A file cannot be read, or the two sides do not pair.
 
@@ -67,21 +70,33 @@ def plan(
     (1000, 833)
     """
     settings = decision_settings(decision)
-    if baseline is None:
-        if n is None and (drop is None or flip_rate is None):
-            raise ConfigError(
-                "gate plan has too little to plan with.", "Give BASELINE, or --n, or --flip-rate and --drop."
-            )
-        sizes = {"suite": n or _needed(drop or 0.0, flip_rate or 0.0, settings)}
-    elif second is None:
+    if baseline is None and n is None and (drop is None or flip_rate is None):
+        raise ConfigError("gate plan has too little to plan with.", "Give BASELINE, or --n, or --flip-rate and --drop.")
+    if drop is not None and drop <= settings.margin:
+        raise ConfigError(
+            f"the drop {drop:g} is not above the margin {settings.margin:g}, which the decision tolerates.",
+            "Give a larger --drop or a smaller --margin.",
+        )
+    if baseline is not None and second is not None:
+        observed = _observed(_samples(baseline), _samples(second), settings)
+        if flip_rate is None:
+            return {"flip rates as observed": plan_suite(observed, settings, drop)}
+        sizes = {name: (task.n, task.planned.largest) for name, task in observed.items()}
+    elif baseline is not None:
         sizes = _items_per_task(_samples(baseline))
     else:
-        sizes, observed = _observed(_samples(baseline), _samples(second))
-        if flip_rate is None:
-            return {"flip rates as observed": plan_suite(sizes, observed, settings, drop)}
+        sizes = {"suite": (n or _needed(drop or 0.0, flip_rate or 0.0, settings), 1.0)}
+    rates = _TYPICAL_FLIP_RATES if flip_rate is None else (flip_rate,)
+    return {f"flip rate {rate:g}": plan_suite(_with_rate(sizes, rate, settings), settings, drop) for rate in rates}
+
+
+def _with_rate(
+    sizes: Mapping[str, tuple[int, float]], rate: float, settings: DecisionSettings
+) -> dict[str, TaskToPlan]:
+    """Return tasks of independent binary items, given their numbers of items and the baseline's accuracies."""
     return {
-        f"flip rate {rate:g}": plan_suite(sizes, dict.fromkeys(sizes, rate), settings, drop)
-        for rate in (_TYPICAL_FLIP_RATES if flip_rate is None else (flip_rate,))
+        name: TaskToPlan(n, rate, PlannedTask(n, rate, settings.margin, accuracy))
+        for name, (n, accuracy) in sizes.items()
     }
 
 
@@ -93,33 +108,40 @@ def _samples(samples: Samples) -> ModelSamples:
     return load_samples(samples)
 
 
-def _items_per_task(samples: ModelSamples) -> dict[str, int]:
-    import pyarrow.compute as pc
+def _items_per_task(samples: ModelSamples) -> dict[str, tuple[int, float]]:
+    """Return the number of items of every task (repeats of an item are not items), and the mean score."""
+    from gate.samples.record import mean_scores
 
-    # repeats of an item are not items
-    return {name: pc.count_distinct(task.table.column("item_id")).as_py() for name, task in samples.tasks.items()}
+    sizes = {}
+    for name, task in samples.tasks.items():
+        scores = list(mean_scores(task.table).values())
+        bounded = min(scores) >= 0.0 and max(scores) <= 1.0
+        sizes[name] = (len(scores), sum(scores) / len(scores) if bounded else 1.0)
+    return sizes
 
 
-def _observed(first: ModelSamples, second: ModelSamples) -> tuple[dict[str, int], dict[str, float]]:
-    """Return the number of paired items and the observed flip rate of every task."""
+def _observed(first: ModelSamples, second: ModelSamples, settings: DecisionSettings) -> dict[str, TaskToPlan]:
+    """Return the paired tasks, with the observed flips as noise."""
+    from gate.decision.sensitivity import planned_task
     from gate.samples import pair
 
-    tasks = pair(first, second).tasks
-    for task in tasks:
-        if not task.binary or task.clusters is not None:
-            raise ConfigError(
-                f"task {task.task}: a flip rate needs binary scores and items without clusters.",
-                "Give --flip-rate instead of a second run, and take the figures as a guide for such tasks.",
-            )
     # a task without a flip in this pair of runs may flip in the next: count half a flip instead of none
-    rates = {task.task: max(task.regressions + task.improvements, 0.5) / task.n for task in tasks}
-    return {task.task: task.n for task in tasks}, rates
+    return {
+        task.task: TaskToPlan(
+            task.n,
+            max(task.regressions + task.improvements, _LEAST_FLIPS) / task.n,
+            planned_task(task, settings.margin, _LEAST_FLIPS),
+        )
+        for task in pair(first, second).tasks
+    }
 
 
 def _needed(drop: float, flip_rate: float, settings: DecisionSettings) -> int:
-    if drop > flip_rate:
+    """Return the items that a single task needs."""
+    if drop + flip_rate > 1:
         raise ConfigError(
-            f"the drop {drop:g} is larger than the flip rate {flip_rate:g}; every lost item is a flip.",
-            "Give a smaller --drop or a larger --flip-rate.",
+            f"the drop {drop:g} and the flip rate {flip_rate:g} are more than all items together.",
+            "Give a smaller --drop or --flip-rate.",
         )
-    return required_n(flip_rate, drop, settings.alpha, settings.power)
+    task = PlannedTask(1000, flip_rate, settings.margin)
+    return max(1, round(task.n * planned_scale([task], drop, settings.alpha, settings.power, settings.rule, rng=0)))

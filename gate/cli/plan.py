@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.option(
     "--flip-rate",
     type=options.Number(0, 1, min_open=True),
-    help="Expected proportion of flips. Default: as in SECOND, else 0.02, 0.05 and 0.1 in turn.",
+    help="Expected proportion of flips by noise alone. Default: as in SECOND, else 0.02, 0.05 and 0.1 in turn.",
 )
 @click.option(
     "--drop",
@@ -32,6 +32,13 @@ if TYPE_CHECKING:
 @options.alpha
 @options.power
 @options.rule
+@click.option(
+    "--margin",
+    type=options.Number(0, 1, max_open=True),
+    default=0.0,
+    show_default=True,
+    help="Drop that the decision tolerates; with a margin, the figures are approximations.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 def command(
     baseline: Path | None,
@@ -46,6 +53,9 @@ def command(
     BASELINE is a stored baseline, or any file that `gate compare` reads; it gives the number of items per task.
     SECOND is a second run of it, or an earlier candidate; it gives the flip rates. Without samples, give --n, or
     --flip-rate and --drop. Drops and rates are proportions: 0.01 is one percentage point.
+
+    Half of the flips of noise are regressions; a drop adds regressions to them. The row "whole decision" is for the
+    same drop on every task, with the rule that decides.
     """
     import json
     from dataclasses import asdict
@@ -75,7 +85,7 @@ def _table(label: str, plan: SuitePlan, power: float, drop: float | None) -> Tab
     def needed(row: TaskPlan | SuitePlan) -> list[str]:
         if drop is None:
             return []
-        return ["impossible: drop above flip rate" if row.needed is None else f"{row.needed:,}"]
+        return ["impossible" if row.needed is None else f"{row.needed:,}"]
 
     table = Table(title=label, title_justify="left")
     table.add_column("task", overflow="fold")

@@ -9,11 +9,12 @@ import numpy as np
 from scipy.special import ndtr, ndtri
 
 from gate.config import DecisionSettings
-from gate.decision.result import Certification
-from gate.decision.rows import EXPECTED_FLIPS, Judged
+from gate.decision.result import Certification, CertificationTest
+from gate.decision.rows import Judged
+from gate.decision.sensitivity import EXPECTED_FLIPS
 from gate.samples import PairedTask
 from gate.samples.pairing import FloatArray
-from gate.stats import noninferiority
+from gate.stats import pooled_noninferiority
 
 
 def certify(gating: Sequence[Judged], settings: DecisionSettings) -> Certification | None:
@@ -21,11 +22,12 @@ def certify(gating: Sequence[Judged], settings: DecisionSettings) -> Certificati
 
     Notes
     -----
-    Independent binary items: Tango's score test on the pooled counts. Otherwise, with D the difference of an item and
-    u = sum(D - d) over the items of a cluster (one item where there are no clusters), z = sum(u) / sqrt(sum(u**2)) is
-    referred to the normal distribution. The variance is taken at the bound d, and is never below the smallest variance
-    of scores from 0 to 1 with that mean drop, so that a run without flips proves nothing by itself. Both are
-    large-sample tests of the mean drop over all items: a single task may have dropped by more.
+    Independent binary items: the exact unconditional test on the pooled counts (`pooled_noninferiority`). Otherwise,
+    with D the difference of an item and u = sum(D - d) over the items of a cluster (one item where there are no
+    clusters), z = sum(u) / sqrt(sum(u**2)) is referred to the normal distribution: a large-sample test. The variance
+    is taken at the bound d, and is never below the smallest variance of scores from 0 to 1 with that mean drop, so that
+    a run without flips proves nothing by itself. Both test the mean drop over all items: a single task may have
+    dropped by more.
     """
     bound = settings.certify
     if bound is None:
@@ -33,9 +35,11 @@ def certify(gating: Sequence[Judged], settings: DecisionSettings) -> Certificati
     pairs = [task.pair for task in gating]
     n = sum(pair.n for pair in pairs)
     if all(task.evidence.is_binary for task in gating):
-        b, c = sum(pair.regressions for pair in pairs), sum(pair.improvements for pair in pairs)
-        p = noninferiority(b, c, n, bound).pvalue
+        test: CertificationTest = "exact unconditional"
+        b, c = [pair.regressions for pair in pairs], [pair.improvements for pair in pairs]
+        p = pooled_noninferiority(b, c, [pair.n for pair in pairs], bound).pvalue
     else:
+        test = "large-sample score"
         sums = np.concatenate([_cluster_sums(pair, bound) for pair in pairs])
         sizes = np.concatenate([_cluster_sizes(pair) for pair in pairs])
         # scores from 0 to 1 with a mean drop of d have a variance of at least d (1 - d) per item
@@ -43,7 +47,7 @@ def certify(gating: Sequence[Judged], settings: DecisionSettings) -> Certificati
         p = float(ndtr(sums.sum() / math.sqrt(variance)))
     certified = p <= settings.alpha
     needed = None if certified else _items_needed(pairs, n, bound, settings)
-    return Certification(margin=bound, p_value=p, certified=certified, items_needed=needed)
+    return Certification(margin=bound, p_value=p, certified=certified, items_needed=needed, test=test)
 
 
 def _cluster_sums(pair: PairedTask, bound: float) -> FloatArray:

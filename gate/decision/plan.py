@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from gate.config import DecisionSettings
-from gate.stats import decision_detectable_drop, detectable_drop, required_n
+from gate.decision.sensitivity import detectable
+from gate.stats import PlannedTask, planned_scale
 
 
 @dataclass(frozen=True)
 class TaskPlan:
-    """One task on its own, judged by the exact one-sided McNemar test.
+    """One task on its own, judged by its own test.
 
     Attributes
     ----------
     n : int
         Items.
     flip_rate : float
-        Expected proportion of items whose score changes.
+        Expected proportion of items whose score changes by noise alone.
     detectable_drop : float or None
-        Smallest drop detected with the wanted power; None where the power is lower even if every flip is a regression.
+        Smallest drop detected with the wanted power; None where the power is lower even if every right answer is lost.
     needed : int or None
-        Items needed to detect the wanted drop; None where no drop is given, or it exceeds the flip rate.
+        Items needed to detect the wanted drop; None where no drop is given, or no number of items can detect it.
     """
 
     task: str
@@ -42,7 +42,7 @@ class SuitePlan:
     detectable_drop : float or None
         Smallest drop, equal on every task, that the decision detects with the wanted power.
     needed : int or None
-        Items needed in total to detect the wanted drop, as one pooled task with the mean flip rate.
+        Items needed over all tasks, in the given proportions, for the decision to detect the wanted drop on every task.
     """
 
     tasks: tuple[TaskPlan, ...]
@@ -50,47 +50,51 @@ class SuitePlan:
     needed: int | None
 
 
-def plan_suite(
-    sizes: Mapping[str, int],
-    flip_rates: Mapping[str, float],
-    settings: DecisionSettings,
-    drop: float | None = None,
-) -> SuitePlan:
+@dataclass(frozen=True)
+class TaskToPlan:
+    """A task before planning: its items, its flip rate, and what the planner needs to know."""
+
+    n: int
+    flip_rate: float
+    planned: PlannedTask
+
+
+def plan_suite(tasks: Mapping[str, TaskToPlan], settings: DecisionSettings, drop: float | None = None) -> SuitePlan:
     """Return the detectable drops of a suite, and the number of items needed to detect a given drop.
 
     Parameters
     ----------
-    sizes : mapping of str to int
-        Items of each task.
-    flip_rates : mapping of str to float
-        Expected flip rate of each task (proportion), above 0.
+    tasks : mapping of str to TaskToPlan
     settings : DecisionSettings
-        alpha, power and rule.
+        alpha, power, rule.
     drop : float, optional
         Drop (proportion) for which the needed items are computed.
+
+    Notes
+    -----
+    A drop adds regressions to the noise. The whole decision is planned with the rule that decides, over the given
+    tasks (`gate.stats.decision_detectable_drop`); each task with its own test at alpha.
     """
-    tasks = tuple(_task(name, n, flip_rates[name], settings, drop) for name, n in sizes.items())
-    joint = decision_detectable_drop(
-        [task.n for task in tasks],
-        [task.flip_rate for task in tasks],
-        settings.alpha,
-        settings.power,
-        settings.rule,
-        rng=0,
-    )
-    total = sum(task.n for task in tasks)
-    mean = sum(task.n * task.flip_rate for task in tasks) / total
-    return SuitePlan(tasks, None if math.isnan(joint) else joint, _needed(mean, drop, settings))
+    rows = [
+        TaskPlan(
+            name,
+            task.n,
+            task.flip_rate,
+            detectable([task.planned], settings),
+            _needed(task.n, [task.planned], drop, settings),
+        )
+        for name, task in tasks.items()
+    ]
+    planned = [task.planned for task in tasks.values()]
+    total = sum(task.n for task in tasks.values())
+    return SuitePlan(tuple(rows), detectable(planned, settings), _needed(total, planned, drop, settings))
 
 
-def _task(name: str, n: int, flip_rate: float, settings: DecisionSettings, drop: float | None) -> TaskPlan:
-    detectable = detectable_drop(n, flip_rate, settings.alpha, settings.power)
-    return TaskPlan(
-        name, n, flip_rate, None if math.isnan(detectable) else detectable, _needed(flip_rate, drop, settings)
-    )
-
-
-def _needed(flip_rate: float, drop: float | None, settings: DecisionSettings) -> int | None:
-    if drop is None or drop > flip_rate:
+def _needed(n: int, tasks: Sequence[PlannedTask], drop: float | None, settings: DecisionSettings) -> int | None:
+    if drop is None:
         return None
-    return required_n(flip_rate, drop, settings.alpha, settings.power)
+    try:
+        scale = planned_scale(tasks, drop, settings.alpha, settings.power, settings.rule, rng=0)
+    except ValueError:  # not above the margin, above the baseline's accuracy, or too small for any number of items
+        return None
+    return round(n * scale)

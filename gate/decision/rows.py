@@ -7,17 +7,15 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from scipy.special import ndtri, stdtrit
+from scipy.special import stdtrit
 
 from gate.config import DecisionSettings, TaskPolicy
 from gate.decision.result import TaskResult, TestName
+from gate.decision.sensitivity import EXPECTED_FLIPS, detectable, planned_task
 from gate.samples import PairedTask
-from gate.stats import Evidence, detectable_drop, flip_rate_interval, mcnemar_midp, tango_interval
+from gate.stats import Evidence, drop_interval, flip_rate_interval, mcnemar_midp
 
 Role = Literal["gating", "advisory"]
-EXPECTED_FLIPS = 10
-"""Detectable drops assume at least this many flips per task, because a model that got worse flips some answers."""
-
 NO_POLICY = TaskPolicy()
 
 
@@ -48,7 +46,7 @@ def evidence_of(pair: PairedTask, seed: int) -> Evidence:
 def test_name(evidence: Evidence, margin: float) -> TestName:
     """Return the test that gives the p-value of a task."""
     if evidence.is_binary:
-        return "exact McNemar" if margin == 0 else "Tango score at the margin"
+        return "exact McNemar" if margin == 0 else "exact unconditional test at the margin"
     return "sign-flip permutation" if margin == 0 else "score test on the differences at the margin"
 
 
@@ -75,11 +73,6 @@ def subtasks_of(pair: PairedTask) -> list[PairedTask]:
     return subtasks
 
 
-def expected_flip_rate(n: int, flips: int) -> float:
-    """Return the observed flip rate, but at least that of `EXPECTED_FLIPS` flips."""
-    return min(1.0, max(flips, EXPECTED_FLIPS) / n)
-
-
 def task_row(
     judged: Judged, settings: DecisionSettings, p: float, p_holm: float | None, can_reject: bool
 ) -> TaskResult:
@@ -90,12 +83,7 @@ def task_row(
     kl = pair.divergences
     baseline, candidate = float(pair.baseline_score.mean()), float(pair.candidate_score.mean())
     margin = judged.margin(settings)
-    low, high = interval_of(judged, 0.9)
-    error = math.sqrt(expected_flip_rate(n, b + c) / n) if binary else _standard_error(pair)
-    if binary and margin == 0:
-        detectable = detectable_drop(n, expected_flip_rate(n, b + c), settings.alpha, settings.power)
-    else:  # normal approximation, as in the test itself
-        detectable = margin + float(ndtri(1 - settings.alpha) + ndtri(settings.power)) * error
+    low, high = interval_of(judged, 0.9, margin)
     flip_low, flip_high = flip_rate_interval(b + c, n, 0.95)
     return TaskResult(
         task=pair.task,
@@ -118,7 +106,7 @@ def task_row(
         p_mid=mcnemar_midp(b, c).pvalue if binary and margin == 0 else None,
         p_holm=p_holm,
         can_reject=can_reject,
-        detectable_drop=None if math.isnan(detectable) else detectable,
+        detectable_drop=detectable([planned_task(pair, margin)], settings),
         kl_mean=None if kl is None else float(kl.mean()),
         kl_median=None if kl is None else float(np.median(kl)),
         kl_p99=None if kl is None else float(np.quantile(kl, 0.99)),
@@ -127,17 +115,24 @@ def task_row(
     )
 
 
-def interval_of(judged: Judged, confidence_level: float) -> tuple[float, float]:
-    """Return the two-sided interval of a task's drop: Tango's for independent binary items, else Student's t."""
+def interval_of(
+    judged: Judged, confidence_level: float, margin: float = 0.0, upper_only: bool = False
+) -> tuple[float, float]:
+    """Return the two-sided interval of a task's drop: exact for independent binary items, else Student's t.
+
+    The exact interval agrees with the task's own test: at drop 0 with McNemar's, at `margin` with that at the margin.
+    Its lower bound takes half of the time; `upper_only` leaves it out.
+    """
     pair = judged.pair
     if judged.evidence.is_binary:
-        low, high = tango_interval(pair.regressions, pair.improvements, pair.n, confidence_level)
+        b, c, n = pair.regressions, pair.improvements, pair.n
+        low, high = drop_interval(b, c, n, confidence_level, margin=margin, upper_only=upper_only)
         return low, high
     units = _units(pair)
     if units < 2:
         return -1.0, 1.0
     if not np.any(pair.baseline_score != pair.candidate_score):
-        low, high = tango_interval(0, 0, units, confidence_level)
+        low, high = drop_interval(0, 0, units, confidence_level)
         return low, high
     mean = float((pair.baseline_score - pair.candidate_score).mean())
     half = float(stdtrit(units - 1, 0.5 + confidence_level / 2)) * _standard_error(pair)
@@ -161,5 +156,7 @@ def _standard_error(pair: PairedTask) -> float:
     moved = int(np.count_nonzero(differences))
     # a few differences say little about the variance, so assume at least ten flips, as for counts
     floor = math.sqrt(min(1.0, EXPECTED_FLIPS / units) / units)
-    error = math.sqrt(float(np.dot(centred, centred)) * units / (units - 1)) / pair.n
+    largest = float(np.abs(centred).max()) or 1.0  # scores near the limits of a float have no squares
+    centred = centred / largest
+    error = largest * math.sqrt(float(np.dot(centred, centred)) * units / (units - 1)) / pair.n
     return max(error, floor) if moved < EXPECTED_FLIPS else error

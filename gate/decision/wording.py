@@ -19,7 +19,10 @@ RULES = {
 }
 """What each rule tests, in the order in which reports list them."""
 _UNNAMED_TEST = re.compile(r"(McNemar|permutation|Tango score)")  # labels without the word "test"
-INTERVAL_CAPTION = "The intervals are large-sample approximations; the p-values decide."
+INTERVAL_CAPTION = (
+    "The 90% intervals of independent binary items invert exact tests; other intervals are Student's t, a large-sample "
+    "method."
+)
 KL_CAPTION = (
     "KL: mean divergence of the answer's first token from the baseline's, a lower bound. It measures the size of the "
     "change, not its direction."
@@ -125,7 +128,7 @@ def detectable_drop(decision: Decision) -> str:
         text = f"A true drop of {drop} on every task, on top of the observed flips, is detected with {power} power"
         text += "." if exact else " (an approximation)."
     if sensitivity.blind_tasks:
-        text += f" Tasks with too few flips to be significant on their own: {', '.join(sensitivity.blind_tasks)}."
+        text += f" Tasks with too few flips to be significant, even if all were regressions: {', '.join(sensitivity.blind_tasks)}."
     return text
 
 

@@ -56,13 +56,15 @@ def power_curves(result: Result) -> PowerCurves | None:
         PlannedTask(task.n, expected_flip_rate(task.n, task.regressions + task.improvements), largest=task.baseline)
         for task in gating
     ]
+    highest = max(task.largest for task in planned)
+    if highest <= 0.0:  # the baseline answers nothing right, so nothing can drop
+        return None
     powers = [_task_power(task, result.alpha) for task in planned]
     decision = powers[0]
     if len(gating) > 1:
         seed = result.provenance.get("seed")
         rng = seed if isinstance(seed, int) else 0
         decision = PlannedDecision(planned, result.alpha, rule, n_resamples=_RUNS, rng=rng).power
-    highest = max(task.largest for task in planned)
     drops = np.linspace(0.0, _axis_end(decision, highest), _POINTS).tolist()
     return PowerCurves(
         drops=tuple(drops),

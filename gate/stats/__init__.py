@@ -18,14 +18,13 @@ from gate.stats.multiplicity import can_reject, holm
 from gate.stats.noise import ExcessFlipsResult, excess_flips
 from gate.stats.online import alarm_level, lord_levels
 from gate.stats.permutation import sign_flip
+from gate.stats.planned import PlannedDecision, PlannedTask
 from gate.stats.planning import (
-    PlannedDecision,
-    PlannedTask,
     decision_detectable_drop,
     decision_power,
     decision_required_n,
     planned_detectable_drop,
-    planned_required_n,
+    planned_scale,
 )
 from gate.stats.power import detectable_drop, power, required_n
 from gate.stats.recovery import RecoveryResult, recovery
@@ -86,7 +85,7 @@ __all__ = [
     "noninferiority",
     "omnibus",
     "planned_detectable_drop",
-    "planned_required_n",
+    "planned_scale",
     "pooled",
     "pooled_noninferiority",
     "power",

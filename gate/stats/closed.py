@@ -59,9 +59,9 @@ def closed_pvalues(
       any number of draws; the standard error at .05 is .0017. A p-value as small as 1 / (draws + 1) is replaced by a
       bound where that is smaller (binomial or Hoeffding for pooled, chi-square for Fisher, the union bound for
       omnibus).
-    * more tasks, tasks that share clusters, or a margin above 0: the maximum of `combined.pvalue` and Holm's adjusted p-value. The tasks that
-      fail are among those that Holm's method rejects, so that the probability of a false failure is at most alpha,
-      under any dependence between the tasks.
+    * more tasks, a margin above 0, or dependent tasks: the maximum of `combined.pvalue` and Holm's adjusted p-value.
+      The tasks that fail are among those that Holm's method rejects, so that the probability of a false failure is
+      at most alpha, under any dependence between the tasks.
 
     References
     ----------
@@ -86,7 +86,12 @@ def closed_pvalues(
         return np.maximum(adjusted, combined.pvalue)
     keys = [(e.null.sigma, e.null.values.size, e.statistic) for e in evidences]
     active = sorted((k for k in range(count) if evidences[k].discordant), key=keys.__getitem__)
-    if combined.linked or any(combined.margins) or not active or (combined.rule != "max" and len(active) > MAX_ENUMERATED):
+    if (
+        combined.linked
+        or any(combined.margins)
+        or not active
+        or (combined.rule != "max" and len(active) > MAX_ENUMERATED)
+    ):
         return np.maximum(adjusted, combined.pvalue)
     kept = [evidences[k] for k in active]
     adjusted = np.ones(count)

@@ -1,106 +1,20 @@
-"""Power of the whole decision over several tasks, by simulation."""
+"""Power of the whole decision over several tasks, its detectable drop and its required numbers of items."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
+from scipy import special
 
-from gate.stats import _binomial, _nulls, _rules, _validate
+from gate.stats import _validate
 from gate.stats._validate import RNG, Counts, FloatArray
-from gate.stats.combine import RULES
+from gate.stats.planned import PlannedDecision, PlannedTask
+from gate.stats.power import detectable_drop, required_n
 from gate.stats.results import Rule
 
-_NULL_DRAWS = 20_000
-_MIN_ALPHA = 0.01  # below this, the null draws do not determine the critical value
-_PRECISION = 1e-3
-
-
-class _Design:
-    """The decision at fixed discordant counts: critical values and rejections."""
-
-    def __init__(self, m: NDArray[np.int64], alpha: float, rule: Rule, generator: np.random.Generator) -> None:
-        self.m, self.alpha, self.rule = m, alpha, rule
-        self.active = active = np.flatnonzero(m)  # the tasks with discordant items
-        self.nulls = [_nulls.coins(k) for k in m[active].tolist()]
-        self.fisher = _rules.fisher_law(self.nulls, coarse=True) if rule in ("omnibus", "fisher") else None
-        self.largest = _rules.max_law(self.nulls) if rule in ("omnibus", "max") and active.size else None
-        self.level = alpha
-        if rule == "omnibus" and active.size > 1 and alpha < _MIN_ALPHA:
-            self.level = alpha / 3.0  # Bonferroni over the three: slightly less power than the rule itself
-        elif rule == "omnibus" and active.size > 1:
-            null = np.sort(self._p(generator.binomial(m[active], 0.5, (_NULL_DRAWS, active.size))))
-            ranks = (1 + np.searchsorted(null, null, side="right")) / (_NULL_DRAWS + 1)
-            within = null[ranks <= alpha]
-            self.level = float(within[-1]) if within.size else 0.0
-
-    def rejects(self, heads: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Return whether the rule rejects, for regressions of shape (runs, tasks)."""
-        if self.active.size == 0:
-            return np.zeros(len(heads), dtype=np.bool_)
-        if self.rule == "holm":
-            critical = _binomial.critical_count(self.m, self.alpha / self.m.size)
-            return np.asarray((heads >= critical).any(axis=1))
-        return np.asarray(self._p(heads[:, self.active]) <= self.level * (1 + 1e-9))
-
-    def _p(self, heads: NDArray[np.int64]) -> FloatArray:
-        """Return the p-value of the rule (for omnibus the smallest of three) for each row."""
-        p = np.ones(heads.shape[0])
-        if self.rule in ("omnibus", "pooled") or len(self.nulls) == 1:
-            totals, inverse = np.unique(heads.sum(axis=1), return_inverse=True)
-            p = _binomial.sf(totals, np.int64(self.m.sum()))[inverse]
-        cost, largest = np.zeros(heads.shape[0]), np.full(heads.shape[0], -np.inf)
-        for k, null in enumerate(self.nulls):
-            # Outcomes beyond the table's 40 standard deviations are moved to its edge.
-            first = round((null.values[0] + (null.coins or 0)) / 2)
-            index = np.clip(heads[:, k] - first, 0, null.values.size - 1)
-            cost += null.costs[index]
-            largest = np.maximum(largest, null.values[index] / null.sigma)
-        if self.largest is not None:
-            p = np.minimum(p, self.largest.sf(largest))
-        if self.fisher is not None:
-            p = np.minimum(p, self.fisher.sf(cost))
-        return p
-
-
-class PlannedDecision:
-    """A decision over tasks whose power can be evaluated at many drops; parameters as for `decision_power`."""
-
-    def __init__(
-        self,
-        n: int | Counts,
-        flip_rates: Sequence[float] | FloatArray,
-        alpha: float = 0.05,
-        rule: Rule = "omnibus",
-        *,
-        n_resamples: int = 10_000,
-        rng: RNG = None,
-    ) -> None:
-        flips = np.atleast_1d(np.asarray(flip_rates, dtype=np.float64))
-        sizes = _validate.counts("n", n)
-        if flips.ndim != 1 or flips.size == 0 or sizes.shape not in ((), flips.shape):
-            raise ValueError(f"n and flip_rates: expected one per task, found shapes {sizes.shape} and {flips.shape}")
-        _validate.proportions("flip_rates", flips)
-        if rule not in RULES:
-            raise ValueError(f"rule: expected one of {', '.join(RULES)}, found {rule!r}")
-        _validate.open_unit("alpha", alpha)
-        _validate.at_least("n_resamples", n_resamples, 1)
-        self.flip_rates, self._seed = flips, _validate.seed(rng)
-        strata = min(n_resamples, 16 if flips.size <= 8 else 4)
-        self._runs = math.ceil(n_resamples / strata)
-        generator = np.random.default_rng([self._seed, 0])
-        counts = generator.binomial(np.broadcast_to(sizes, flips.shape), flips, (strata, flips.size))
-        self._designs = [_Design(m, alpha, rule, generator) for m in counts]
-
-    def power(self, drops: FloatArray) -> float:
-        """Return the probability of FAIL at one true drop per task, each of size at most its flip rate."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            share = np.where(self.flip_rates > 0, 0.5 + drops / (2.0 * self.flip_rates), 0.5)
-        share = np.clip(share, 0.0, 1.0)
-        generator = np.random.default_rng([self._seed, 1])
-        size = (self._runs, share.size)
-        rejected = [design.rejects(generator.binomial(design.m, share, size)).mean() for design in self._designs]
-        return float(np.mean(rejected))
+_CLOSE = 0.01  # of the probit of the power: 0.3 points of power at .8
+_STEPS = 25
+_MAX_SCALE = 1e6
 
 
 def decision_power(
@@ -110,6 +24,7 @@ def decision_power(
     alpha: float = 0.05,
     rule: Rule = "omnibus",
     *,
+    margin: float = 0.0,
     n_resamples: int = 10_000,
     rng: RNG = None,
 ) -> float:
@@ -120,13 +35,15 @@ def decision_power(
     n : int or integer array, shape (tasks,)
         Paired items of each task.
     flip_rates : array of float, shape (tasks,)
-        Expected share of discordant items of each task.
+        Expected share of discordant items of each task, those that the drop adds included.
     drops : array of float, shape (tasks,)
         True drop of each task, a proportion of size at most its flip rate.
     alpha : float, default 0.05
         Level of the decision.
     rule : {'omnibus', 'pooled', 'max', 'fisher', 'holm'}, default 'omnibus'
-        The rule that decides, at margin 0.
+        The rule that decides.
+    margin : float, default 0
+        Tolerated drop of every task, a proportion.
     n_resamples : int, default 10,000
         Simulated evaluations.
     rng : int or numpy.random.Generator, optional
@@ -139,10 +56,11 @@ def decision_power(
 
     Notes
     -----
-    Discordant counts M_k ~ Bin(n_k, flip_k) are drawn 16 times (4 times beyond 8 tasks). For each draw the
-    critical values of the rule are computed, for omnibus from 20,000 draws of the joint null (below alpha = .01,
-    alpha / 3 for each of its three parts instead). Then regressions Bin(M_k, 1/2 + drop_k / (2 flip_k)) are
-    tested.
+    Discordant counts M_k ~ Bin(n_k, flip_k) and regressions Bin(M_k, 1/2 + drop_k / (2 flip_k)) are drawn and tested.
+    At margin 0, pooled and Holm are exact. The null distributions of max and Fisher and the critical value of omnibus
+    (from 20,000 draws; below alpha = .002, alpha / 3 for each of its three parts instead) are those at the expected
+    M_k, or at 16 evenly spread draws of the M_k (8 beyond eight tasks) where a task expects fewer than 60. At a
+    margin above 0, the score test stands for the exact unconditional test of each task.
 
     Examples
     --------
@@ -151,8 +69,8 @@ def decision_power(
     >>> 0.4 < power < 0.8
     True
     """
-    decision = PlannedDecision(n, flip_rates, alpha, rule, n_resamples=n_resamples, rng=rng)
-    flips, shift = decision.flip_rates, np.asarray(drops, dtype=np.float64)
+    flips = _rates("flip_rates", flip_rates)
+    shift = np.asarray(drops, dtype=np.float64)
     if shift.shape != flips.shape:
         raise ValueError(f"drops: expected one per task ({flips.size}), found an array of shape {shift.shape}")
     wrong = ~(np.abs(shift) <= flips * (1 + 1e-12))
@@ -161,16 +79,19 @@ def decision_power(
             f"drops: expected an absolute value of at most the task's flip rate {flips[wrong][0]}, "
             f"found {shift[wrong][0]}"
         )
-    return decision.power(shift)
+    tasks = _tasks(n, np.maximum(flips - np.abs(shift), 0.0), margin, 1.0)
+    return PlannedDecision(tasks, alpha, rule, n_resamples=n_resamples, rng=rng).power(shift)
 
 
 def decision_detectable_drop(
     n: int | Counts,
-    flip_rates: Sequence[float] | FloatArray,
+    noise_rates: Sequence[float] | FloatArray,
     alpha: float = 0.05,
     power: float = 0.8,
     rule: Rule = "omnibus",
     *,
+    margin: float = 0.0,
+    largest: float | Sequence[float] = 1.0,
     n_resamples: int = 4_000,
     rng: RNG = None,
 ) -> float:
@@ -178,39 +99,170 @@ def decision_detectable_drop(
 
     Parameters
     ----------
-    n, flip_rates, alpha, rule, rng
+    n, alpha, rule, margin, rng
         As for `decision_power`.
+    noise_rates : array of float, shape (tasks,)
+        Share of items that flip by noise alone, half of them regressions.
     power : float, default 0.8
         Required power.
+    largest : float or sequence of float, default 1
+        Largest possible drop of each task: the baseline's accuracy.
     n_resamples : int, default 4,000
         Simulated evaluations for each drop tried.
 
     Returns
     -------
     float
-        The drop as a proportion, to about two digits; nan if the power is not reached even where every
-        discordant item is a regression. On a task with a smaller flip rate the drop is its flip rate.
+        The drop as a proportion, to about two digits; nan if the power is not reached even at the largest drops.
 
     Notes
     -----
-    Bisection on `decision_power` with common critical values.
+    The drop d adds regressions to the noise: improvements have the rate noise / 2, regressions noise / 2 + d. One task
+    at margin 0 is exact (`detectable_drop`).
 
     Examples
     --------
     >>> from gate.stats import decision_detectable_drop
-    >>> 0.008 < decision_detectable_drop([1000, 1000], [0.05, 0.05], n_resamples=1000, rng=0) < 0.016
+    >>> 0.008 < decision_detectable_drop([1000, 1000], [0.05, 0.05], n_resamples=1000, rng=0) < 0.018
     True
     """
+    tasks = _tasks(n, _rates("noise_rates", noise_rates), margin, largest)
+    return planned_detectable_drop(tasks, alpha, power, rule, n_resamples=n_resamples, rng=rng)
+
+
+def decision_required_n(
+    n: int | Counts,
+    noise_rates: Sequence[float] | FloatArray,
+    drop: float,
+    alpha: float = 0.05,
+    power: float = 0.8,
+    rule: Rule = "omnibus",
+    *,
+    margin: float = 0.0,
+    largest: float | Sequence[float] = 1.0,
+    n_resamples: int = 4_000,
+    rng: RNG = None,
+) -> int:
+    """Return the items that the whole decision needs, over all tasks, to detect a drop that is the same on every task.
+
+    Parameters
+    ----------
+    n : int or integer array, shape (tasks,)
+        Items of each task; only their proportions matter.
+    drop : float
+        True drop, a proportion above the margin.
+    noise_rates, alpha, power, rule, margin, largest, n_resamples, rng
+        As for `decision_detectable_drop`.
+
+    Raises
+    ------
+    ValueError
+        If the drop is not above the margin, is above the largest drop of every task, or if more than a million times
+        the given items would be needed.
+
+    Examples
+    --------
+    >>> from gate.stats import decision_required_n
+    >>> 3_000 < decision_required_n([500, 500], [0.08, 0.08], 0.01, n_resamples=1000, rng=0) < 8_000
+    True
+    """
+    tasks = _tasks(n, _rates("noise_rates", noise_rates), margin, largest)
+    scale = planned_scale(tasks, drop, alpha, power, rule, n_resamples=n_resamples, rng=rng)
+    return sum(task.scaled(scale).n for task in tasks)
+
+
+def planned_detectable_drop(
+    tasks: Sequence[PlannedTask],
+    alpha: float = 0.05,
+    power: float = 0.8,
+    rule: Rule = "omnibus",
+    *,
+    n_resamples: int = 4_000,
+    rng: RNG = None,
+) -> float:
+    """Return `decision_detectable_drop` of tasks of any kind."""
     _validate.open_unit("power", power)
-    decision = PlannedDecision(n, flip_rates, alpha, rule, n_resamples=n_resamples, rng=rng)
-    flips = decision.flip_rates
-    low, high = 0.0, float(flips.max())
-    if decision.power(flips) < power:
-        return math.nan
-    while high - low > _PRECISION * high:
-        middle = 0.5 * (low + high)
-        if decision.power(np.minimum(middle, flips)) < power:
-            low = middle
-        else:
-            high = middle
-    return high
+    if len(tasks) == 1 and tasks[0].margin == 0.0:
+        (task,) = tasks
+        return detectable_drop(task.n, task.noise_rate, alpha, power, task.largest * task.gain) / task.gain
+    decision = PlannedDecision(tasks, alpha, rule, n_resamples=n_resamples, rng=rng)
+    gained = sum(task.n * task.gain for task in tasks)
+    z = float(special.ndtri(power) - special.ndtri(alpha))
+    flips = sum(task.n * task.noise_rate for task in tasks)
+    guess = max(task.margin for task in tasks) + 0.5 * (z * z + z * math.sqrt(z * z + 4.0 * flips)) / gained
+    return _solve(decision.power, power, alpha, guess, float(decision.largest.max()))
+
+
+def planned_scale(
+    tasks: Sequence[PlannedTask],
+    drop: float,
+    alpha: float = 0.05,
+    power: float = 0.8,
+    rule: Rule = "omnibus",
+    *,
+    n_resamples: int = 4_000,
+    rng: RNG = None,
+) -> float:
+    """Return the factor by which the items of all tasks must grow to detect a drop; as `decision_required_n`."""
+    _validate.open_unit("power", power)
+    smallest, largest = min(task.margin for task in tasks), max(task.largest for task in tasks)
+    if not smallest < drop <= largest:
+        raise ValueError(f"drop: expected a number above {smallest:g} and at most {largest:g}, found {drop}")
+    if len(tasks) == 1 and tasks[0].margin == 0.0:
+        (task,) = tasks
+        return required_n(task.noise_rate, drop * task.gain, alpha, power) / task.n
+    seed = _validate.seed(rng)
+
+    def at(root: float) -> float:
+        scaled = [task.scaled(root * root) for task in tasks]
+        return PlannedDecision(scaled, alpha, rule, n_resamples=n_resamples, rng=seed).power(drop)
+
+    root = _solve(at, power, alpha, 1.0, math.sqrt(_MAX_SCALE))
+    if math.isnan(root):
+        raise ValueError(f"drop: expected a drop that {_MAX_SCALE:g} times the items can detect, found {drop}")
+    return root * root
+
+
+def _rates(name: str, rates: Sequence[float] | FloatArray) -> FloatArray:
+    values = np.atleast_1d(np.asarray(rates, dtype=np.float64))
+    if values.ndim != 1 or values.size == 0:
+        raise ValueError(f"{name}: expected one per task, found an array of shape {values.shape}")
+    _validate.proportions(name, values)
+    return values
+
+
+def _tasks(
+    n: int | Counts, noise_rates: FloatArray, margin: float, largest: float | Sequence[float]
+) -> list[PlannedTask]:
+    sizes = _validate.counts("n", n)
+    if sizes.shape not in ((), noise_rates.shape):
+        raise ValueError(f"n: expected one number, or one per task ({noise_rates.size}), found shape {sizes.shape}")
+    limits = np.broadcast_to(np.asarray(largest, dtype=np.float64), noise_rates.shape)
+    rows = zip(np.broadcast_to(sizes, noise_rates.shape).tolist(), noise_rates.tolist(), limits.tolist(), strict=True)
+    return [PlannedTask(size, rate, margin, limit) for size, rate, limit in rows]
+
+
+def _solve(power_at: Callable[[float], float], power: float, alpha: float, guess: float, largest: float) -> float:
+    """Return an x up to `largest` with the given power; nan if there is none.
+
+    The probit of the power is nearly linear in a drop, and in the square root of the number of items.
+    """
+    wanted, origin = float(special.ndtri(power)), float(special.ndtri(alpha))
+    low, high = 0.0, largest
+    known: tuple[float, float] | None = None
+    x = min(guess, largest)
+    for _ in range(_STEPS):
+        reached = float(special.ndtri(min(max(power_at(x), 1e-4), 1.0 - 1e-4)))
+        if abs(reached - wanted) < _CLOSE or (high - low) < 1e-3 * high:
+            return x
+        if reached < wanted and x >= largest:
+            return math.nan
+        low, high = (x, high) if reached < wanted else (low, x)
+        base_x, base = known if known is not None and known[1] != reached else (0.0, origin)
+        known = (x, reached)
+        step = (wanted - reached) * (x - base_x) / (reached - base) if reached != base else math.inf
+        # outside the bracket the secant is useless; far outside of the known range it is not trusted
+        x = x + step
+        if not low < x < high:
+            x = min(4.0 * low, largest) if high >= largest and low > 0.0 else 0.5 * (low + high)
+    return x

@@ -9,7 +9,7 @@ from gate.stats import _binomial, _validate
 
 _SPREAD = 10.0  # standard deviations of the discordant count; the probability beyond is below 1e-20
 _MAX_N = 10**10
-_BRACKET = 1e-5  # the bisection of a detectable drop stops at this fraction of the flip rate
+_BRACKET = 1e-5  # the bisection of a detectable drop stops at this fraction of the drop
 
 
 class _Design:
@@ -51,7 +51,8 @@ def power(n: int, flip_rate: float, drop: float, alpha: float = 0.05) -> float:
     n : int
         Paired items.
     flip_rate : float
-        Expected share of discordant items, regressions plus improvements, in [0, 1].
+        Expected share of discordant items, regressions plus improvements, those that the drop adds included, in
+        [0, 1].
     drop : float
         True drop as a proportion, of size at most `flip_rate`; negative where the candidate is better.
     alpha : float, default 0.05
@@ -86,41 +87,45 @@ def power(n: int, flip_rate: float, drop: float, alpha: float = 0.05) -> float:
     return 0.0 if flip_rate == 0.0 or n == 0 else _Design(n, flip_rate, alpha).power(drop)
 
 
-def detectable_drop(n: int, flip_rate: float, alpha: float = 0.05, power: float = 0.8) -> float:
+def detectable_drop(n: int, noise_rate: float, alpha: float = 0.05, power: float = 0.8, largest: float = 1.0) -> float:
     """Return the smallest true drop that the exact one-sided McNemar test detects with the given power.
 
     Parameters
     ----------
-    n, flip_rate, alpha
-        As for `power`; flip_rate > 0.
+    n, alpha
+        As for `power`.
+    noise_rate : float
+        Share of items that flip by noise alone, half of them regressions, in [0, 1].
     power : float, default 0.8
         Required power.
+    largest : float, default 1
+        Largest possible drop: the baseline's accuracy.
 
     Returns
     -------
     float
-        The drop as a proportion; nan if the power is not reached even at a drop as large as the flip rate (every
-        discordant item a regression).
+        The drop as a proportion; nan if the power is not reached even at the largest drop.
 
     Notes
     -----
-    Bisection on `power`, which rises with the drop, then linear interpolation.
+    A drop d adds regressions to the noise: improvements have the rate noise_rate / 2, regressions noise_rate / 2 + d,
+    so that the power is `power(n, noise_rate + d, d)`. Bisection, then linear interpolation.
 
     Examples
     --------
     >>> from gate.stats import detectable_drop
-    >>> round(detectable_drop(1319, 0.10), 4)
-    0.0223
+    >>> [round(100 * detectable_drop(1000, flips / 1000), 2) for flips in (10, 20, 50)]
+    [1.22, 1.53, 2.19]
     """
     _validate.open_unit("power", power)
-    if _power(n, flip_rate, flip_rate, alpha) < power:
+    _validate.proportions("noise_rate", noise_rate)
+    low, high = 0.0, min(largest, 1.0 - noise_rate)
+    below, above = alpha, _with_noise(n, noise_rate, high, alpha)
+    if above < power:
         return math.nan
-    design = _Design(n, flip_rate, alpha)
-    low, high = 0.0, flip_rate
-    below, above = alpha, design.power(high)
-    while high - low > _BRACKET * flip_rate:
+    while high - low > _BRACKET * high:
         middle = 0.5 * (low + high)
-        reached = design.power(middle)
+        reached = _with_noise(n, noise_rate, middle, alpha)
         if reached < power:
             low, below = middle, reached
         else:
@@ -129,13 +134,15 @@ def detectable_drop(n: int, flip_rate: float, alpha: float = 0.05, power: float 
     return high if above <= below else high - (high - low) * (above - power) / (above - below)
 
 
-def required_n(flip_rate: float, drop: float, alpha: float = 0.05, power: float = 0.8) -> int:
+def required_n(noise_rate: float, drop: float, alpha: float = 0.05, power: float = 0.8) -> int:
     """Return the number of items that the exact one-sided McNemar test needs to detect a drop.
 
     Parameters
     ----------
-    flip_rate, drop, alpha
-        As for `power`; 0 < drop <= flip_rate.
+    noise_rate, alpha
+        As for `detectable_drop`.
+    drop : float
+        True drop, a proportion above 0; noise_rate + drop is at most 1.
     power : float, default 0.8
         Required power.
 
@@ -153,26 +160,30 @@ def required_n(flip_rate: float, drop: float, alpha: float = 0.05, power: float 
     Examples
     --------
     >>> from gate.stats import required_n
-    >>> required_n(0.10, 0.02)
+    >>> required_n(0.08, 0.02)
     1629
     """
     _validate.open_unit("power", power)
-    _validate.proportions("flip_rate", flip_rate)
-    if not 0.0 < drop <= flip_rate * (1 + 1e-12):
-        raise ValueError(f"drop: expected a number above 0 and at most the flip rate {flip_rate}, found {drop}")
+    _validate.proportions("noise_rate", noise_rate)
+    if not 0.0 < drop <= (1.0 - noise_rate) * (1 + 1e-12):
+        raise ValueError(
+            f"drop: expected a number above 0 and at most 1 - noise_rate ({1 - noise_rate:g}), found {drop}"
+        )
     high = 1
-    while _power(high, flip_rate, drop, alpha) < power:
+    while _with_noise(high, noise_rate, drop, alpha) < power:
         high *= 2
         if high > _MAX_N:
             raise ValueError(f"drop: expected a drop that {_MAX_N} items can detect, found {drop}")
     low = high // 2
     while high - low > 1:
         middle = (low + high) // 2
-        if _power(middle, flip_rate, drop, alpha) < power:
+        if _with_noise(middle, noise_rate, drop, alpha) < power:
             low = middle
         else:
             high = middle
     return high
 
 
-_power = power  # two functions above have a parameter of this name
+def _with_noise(n: int, noise_rate: float, drop: float, alpha: float) -> float:
+    """Return the power at a drop that adds regressions to the noise."""
+    return power(n, min(noise_rate + drop, 1.0), drop, alpha)

@@ -55,6 +55,8 @@ def many_tasks(count: int, flips: int = 10, text: str = "x") -> Result:
             update={
                 "task": f"task-{n}-{text}",
                 "p_holm": 0.001 if n < count // 3 else 1.0,
+                "p_adjusted": 0.001 if n < count // 3 else 1.0,
+                "fails": n < count // 3,
                 "p_exact": (n + 1) / (count + 1),
             }
         )

@@ -1,0 +1,152 @@
+"""A decision over planned tasks, whose power is simulated at many drops."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gate.stats import _validate
+from gate.stats._planned_rules import PlannedRule, RuleAtMargin, RuleAtZero, Table
+from gate.stats._validate import RNG, FloatArray
+from gate.stats.combine import RULES
+from gate.stats.results import Rule
+
+_FEW = 60  # expected discordant items of a task
+_STRATA, _PER_STRATUM = 16, 25
+_NULL_DRAWS = 20_000
+
+
+@dataclass(frozen=True)
+class PlannedTask:
+    """A task as the planner sees it.
+
+    Attributes
+    ----------
+    n : int
+        Paired items.
+    noise_rate : float
+        Share of items that flip by noise alone, half of them regressions, in [0, 1].
+    margin : float, default 0
+        Tolerated drop, in score units.
+    largest : float, default 1
+        Largest possible drop, in score units: the baseline's accuracy. A larger drop of the suite counts as this one.
+    gain : float, default 1
+        Regressions per item that one unit of drop adds: 1 for independent binary items.
+    """
+
+    n: int
+    noise_rate: float
+    margin: float = 0.0
+    largest: float = 1.0
+    gain: float = 1.0
+
+    @classmethod
+    def from_differences(
+        cls, differences: FloatArray, clusters: NDArray[np.int64] | None = None, least: float = 0.0
+    ) -> "PlannedTask":
+        """Return the binary task that stands for scores of any kind, or for clustered items (an approximation).
+
+        Parameters
+        ----------
+        differences : array of float, shape (items,)
+            Baseline score minus candidate score of each item.
+        clusters : array of int, shape (items,), optional
+            Cluster of each item.
+        least : float, default 0
+            Assume at least this many differences.
+
+        Notes
+        -----
+        Let D be the sum of the differences of a unit (an item or a cluster) and s = sum(D**2) / sum(|D|), the mean
+        size of a difference, weighted by size. The task is planned as sum(|D|) / s noise flips of size s, which has
+        the observed null variance sum(D**2). A drop d adds d * items / s regressions of the same size.
+        """
+        units = np.asarray(differences, dtype=np.float64)
+        items = units.size
+        alone = 1.0
+        if clusters is not None:
+            groups = np.unique(clusters, return_inverse=True)[1]
+            units = np.bincount(groups, weights=units)
+            alone = items / units.size
+        total = float(np.abs(units).sum())
+        size = float(np.dot(units, units)) / total if total > 0.0 else alone
+        flips = max(total / size, least)
+        # the scores' unit is arbitrary, so the number of coins only has to leave room for the flips
+        n = max(round(items / size), math.ceil(2.0 * flips), 1)
+        return cls(n=n, noise_rate=flips / n, gain=items / (size * n))
+
+    def scaled(self, factor: float) -> "PlannedTask":
+        """Return the same task with another number of items."""
+        return replace(self, n=max(1, round(self.n * factor)))
+
+
+class PlannedDecision:
+    """A decision over tasks whose power can be evaluated at many drops.
+
+    Parameters
+    ----------
+    tasks : sequence of PlannedTask
+    alpha, rule, n_resamples, rng
+        As for `decision_power`.
+    """
+
+    def __init__(
+        self,
+        tasks: Sequence[PlannedTask],
+        alpha: float = 0.05,
+        rule: Rule = "omnibus",
+        *,
+        n_resamples: int = 10_000,
+        rng: RNG = None,
+    ) -> None:
+        if not tasks:
+            raise ValueError("tasks: expected at least one task, found none")
+        if rule not in RULES:
+            raise ValueError(f"rule: expected one of {', '.join(RULES)}, found {rule!r}")
+        _validate.open_unit("alpha", alpha)
+        _validate.at_least("n_resamples", n_resamples, 1)
+        self._n = _validate.counts("n", [task.n for task in tasks])
+        self._noise, self._gain, self._margins, self.largest = (
+            np.array([getattr(task, name) for task in tasks]) for name in ("noise_rate", "gain", "margin", "largest")
+        )
+        _validate.proportions("noise_rate", self._noise)
+        self._alpha, self._rule = alpha, rule
+        self._runs, self._seed = n_resamples, _validate.seed(rng)
+
+    def power(self, drops: float | FloatArray) -> float:
+        """Return the probability of FAIL at one true drop per task, or at a drop that is the same on every task."""
+        rates = np.minimum(drops, self.largest) * self._gain
+        total = np.minimum(self._noise + np.abs(rates), 1.0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            share = np.clip(np.where(total > 0, 0.5 + rates / (2.0 * total), 0.5), 0.0, 1.0)
+        generator = np.random.default_rng([self._seed, 1])
+        if self._margins.any():
+            rule: PlannedRule = RuleAtMargin(self._n, self._margins * self._gain, self._alpha, self._rule)
+            return self._rejected(
+                rule, generator.binomial(self._n, total, (self._runs, self._n.size)), share, generator
+            )
+        typical = (self._n * total)[None, :]
+        if typical.min() < _FEW and self._rule in ("omnibus", "max", "fisher"):
+            # the critical values of few discordant items depend on their number
+            typical = _spread(self._n, total, _STRATA if self._n.size <= 8 else _STRATA // 2, generator)
+        strata, runs, rejected = len(typical), math.ceil(self._runs / len(typical)), 0.0
+        for m in typical:
+            null = np.random.default_rng([self._seed, 0])
+            rule = RuleAtZero(m, self._alpha, self._rule, null, _NULL_DRAWS if strata == 1 else _NULL_DRAWS // 4)
+            drawn = generator.binomial(self._n, total, (runs, self._n.size)) if strata == 1 else np.tile(m, (runs, 1))
+            rejected += self._rejected(rule, drawn, share, generator) / strata
+        return rejected
+
+    @staticmethod
+    def _rejected(rule: PlannedRule, m: Table, share: FloatArray, generator: np.random.Generator) -> float:
+        """Return the share of simulated runs with the given discordant items in which the rule rejects."""
+        b = generator.binomial(m, share)
+        return float(rule.rejects(b, m - b).mean())
+
+
+def _spread(n: NDArray[np.int64], rates: FloatArray, size: int, generator: np.random.Generator) -> Table:
+    """Return `size` evenly spread draws of each task's discordant items, in random combinations (Latin hypercube)."""
+    ordered = np.sort(generator.binomial(n, rates, (size * _PER_STRATUM, n.size)), axis=0)
+    return generator.permuted(ordered[_PER_STRATUM // 2 :: _PER_STRATUM], axis=0)
