@@ -92,6 +92,14 @@ def test_a_config_of_an_unknown_architecture_is_an_error(model: Path, content: s
     assert caught.value.hint is not None
 
 
+def test_an_encoder_decoder_is_an_error_without_the_list_of_all_architectures(model: Path) -> None:
+    (model / "config.json").write_text('{"model_type": "t5"}', encoding="utf-8")
+    with pytest.raises(ModelError, match=r"T5Config.* for this kind of AutoModel: AutoModelForCausalLM") as caught:
+        open_model(model)
+    assert " more" in caught.value.message
+    assert len(caught.value.message) < 600
+
+
 def test_an_invalid_gguf_file_is_an_error(model: Path) -> None:
     (model / "q4.gguf").write_bytes(b"GGUF" + bytes(64))
     with pytest.raises(ModelError):

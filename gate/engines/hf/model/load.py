@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -16,7 +17,7 @@ from gate.engines.devices import resolve_device
 from gate.engines.hf.model.capabilities import Capabilities, read_capabilities
 from gate.engines.source import ModelSource
 from gate.engines.tokens.load import load_tokenizer, tokenizer_digest
-from gate.errors import EvaluationError, ModelError
+from gate.errors import EvaluationError, ModelError, is_panic
 
 
 @dataclass(frozen=True)
@@ -74,17 +75,33 @@ def load(source: ModelSource, engine: EngineSettings) -> LoadedModel:
     tokenizer = load_tokenizer(source, engine)
     model = _load_weights(source, engine, device)
     model.eval()
-    ends = _end_tokens(model, tokenizer)
+    ends = _end_tokens(model, tokenizer, source.settings.model)
     # drops the penalties, beams and sampling of the checkpoint's generation_config.json
     model.generation_config = GenerationConfig(eos_token_id=list(ends) or None, pad_token_id=tokenizer.pad_token_id)
     return LoadedModel(model, tokenizer, model.device, tokenizer_digest(tokenizer), ends)
 
 
-def _end_tokens(model: Any, tokenizer: Any) -> tuple[int, ...]:
+def _end_tokens(model: Any, tokenizer: Any, name: str) -> tuple[int, ...]:
     """Return the token ids that end a text: those of the model and that of the tokenizer."""
     eos = getattr(model.generation_config, "eos_token_id", None)
-    ends = set(eos if isinstance(eos, list) else [eos]) | {tokenizer.eos_token_id}
-    return tuple(sorted(end for end in ends if end is not None))
+    ends = [end for end in (*(eos if isinstance(eos, list) else [eos]), tokenizer.eos_token_id) if end is not None]
+    for end in ends:
+        if type(end) is not int or end < 0:
+            raise ModelError(
+                f"model {name}: eos_token_id of generation_config.json or config.json: expected token ids, found {end!r}.",
+                "Correct the file, or save the model again.",
+            )
+    return tuple(sorted(set(ends)))
+
+
+def _without_lists(text: str) -> str:
+    """Shorten lists of more than ten names, such as the 200 configuration classes that transformers supports."""
+
+    def shorten(found: re.Match[str]) -> str:
+        names = found[0].split(", ")
+        return f"{', '.join(names[:3])} and {len(names) - 3} more"
+
+    return re.sub(r"[\w.-]+(, [\w.-]+){10,}", shorten, text)
 
 
 def _load_weights(source: ModelSource, engine: EngineSettings, device: str) -> Any:
@@ -118,9 +135,11 @@ def _load_weights(source: ModelSource, engine: EngineSettings, device: str) -> A
             "Install it beside quantgate: bitsandbytes, compressed-tensors, torchao or gguf; gptqmodel for AWQ; "
             "gptqmodel and optimum for GPTQ.",
         ) from None
-    except (OSError, ValueError, RuntimeError, KeyError, AttributeError, TypeError) as error:
+    except BaseException as error:  # a broken file can raise anything, also a panic
+        if not (isinstance(error, Exception) or is_panic(error)):
+            raise
         raise ModelError(
-            f"model {settings.model} cannot be loaded: {type(error).__name__}: {error}",
+            f"model {settings.model} cannot be loaded: {type(error).__name__}: {_without_lists(str(error))}",
             f"Check that {source.folder} is a complete causal-LM checkpoint that the installed transformers supports.",
         ) from error
     missing = sorted(report["missing_keys"])
