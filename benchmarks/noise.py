@@ -2,9 +2,9 @@
 
     python benchmarks/noise.py [--simulations 4000] [--real FOLDER]
 
-Simulated: the margin of an item (log-probability of the right choice minus the best other, nats) is normal, and each run
-adds its own noise. The candidate's stack also lowers every margin by a drift. B is the baseline on its old stack, A the
-baseline on the candidate's stack, C the candidate there.
+Simulated: the margin of an item (log-probability of the right choice minus the best other, nats) is normal, and each
+run adds its own noise. The candidate's stack also lowers every margin by a drift. B is the baseline on its old stack,
+A the baseline on the candidate's stack, C the candidate there.
 
 Real (`--real`, a folder for the models): the demo's baseline, cached in bfloat16, against a lossless candidate in
 float32 whose MLP channels are in another order, and against the demo's damaged candidate.
@@ -15,7 +15,6 @@ Writes benchmarks/results/noise.md.
 from __future__ import annotations
 
 import argparse
-import platform
 import sys
 import time
 from collections.abc import Iterator
@@ -23,6 +22,8 @@ from pathlib import Path
 
 import numpy as np
 
+from gate.decision.noise import Control
+from gate.engines.stack import processor
 from gate.stats import excess_flips, mcnemar_exact
 
 RESULTS = Path(__file__).parent / "results" / "noise.md"
@@ -98,12 +99,21 @@ def real_rows(folder: Path) -> Iterator[str]:
             path.write_text(yaml.safe_dump(config, sort_keys=False))
             result = gate.run(path)
             regressions = sum(task.regressions for task in result.gating)
-            flips = f"{regressions} worse, {sum(task.improvements for task in result.gating)} better"
-            noise = result.control
-            floor = "-" if noise is None or noise.floor is None else f"{noise.floor.flips} of {noise.floor.items:,}"
-            kl = "-" if noise is None or noise.floor is None else f"{noise.floor.kl_mean:.2g}"
-            excess = "-" if noise is None or noise.excess is None else f"{noise.excess.p_value:.2g}"
-            yield f"| {candidate} | {control} | {result.verdict} | {result.p_value:.3g} | {flips} | {floor} | {kl} | {excess} |"
+            improvements = sum(task.improvements for task in result.gating)
+            cells = [candidate, control, result.verdict, f"{result.p_value:.3g}", f"{regressions}/{improvements}"]
+            yield f"| {' | '.join([*cells, *_noise_cells(result.control)])} |"
+
+
+def _noise_cells(control: Control | None) -> list[str]:
+    if control is None or control.floor is None or control.excess is None:
+        return ["-"] * 4
+    floor, excess = control.floor, control.excess
+    return [
+        f"{floor.flips} of {floor.items:,}",
+        f"{floor.kl_mean:.2g}",
+        f"{floor.p_value:.2g}",
+        f"{excess.candidate_alone} and {excess.control_alone}, {excess.p_value:.2g}",
+    ]
 
 
 def main() -> None:
@@ -116,10 +126,10 @@ def main() -> None:
     lines = [
         "# Was it the model or the stack?",
         "",
-        f"Made by `benchmarks/noise.py`. {arguments.simulations:,} simulations per row, {ITEMS:,} items, margins with "
+        f"Made by `benchmarks/noise.py`. {arguments.simulations:,} simulations per row, {ITEMS:,} items, margins with",
         f"mean {MEAN:g} and standard deviation {SPREAD:g} nats, noise of {NOISE:g} nats per run. Columns: how often the",
-        "exact McNemar test at 5 % fails the candidate against the cached baseline and against the control; how often the",
-        "two-sided test at 1 % reports an environment shift; how often the candidate moved more than noise, at 5 %.",
+        "exact McNemar test at 5 % fails the candidate against the cached baseline and against the control; how often",
+        "the two-sided test at 1 % reports an environment shift; how often the candidate moved more than noise, at 5 %.",
         f"A rate of 5 % has a standard error of {100 * np.sqrt(0.05 * 0.95 / arguments.simulations):.2f} points.",
         "",
         "| Candidate | Drift of the stack, nats | FAIL against the cache | FAIL against the control | Environment shift "
@@ -130,13 +140,13 @@ def main() -> None:
     if arguments.real is not None:
         lines += [
             "",
-            f"SmolLM2-135M on the demo's tasks, `gate run` on {platform.machine()} CPUs. The baseline is cached in bfloat16 "
-            "and the candidate runs in float32.",
-            "Lossless: the same weights with the hidden channels of every MLP in another order. Damaged: the demo's 3-bit",
-            "candidate.",
+            f"SmolLM2-135M on the demo's tasks, `gate run` on a CPU ({processor()[0]}). The baseline is cached in",
+            "bfloat16, and the candidate runs in float32. Lossless: the baseline's weights with the hidden channels of",
+            "every MLP in another order. Damaged: the demo's 3-bit candidate. `docs/how-to/noise.md` explains u and v.",
             "",
-            "| Candidate | `control` | Verdict | p | Flips | Noise floor, flips | Noise floor, KL, nats | More than noise, p |",
-            "|:--|:--|:--|--:|--:|--:|--:|--:|",
+            "| Candidate | `control` | Verdict | p | Worse/better | Noise floor, flips | KL, nats "
+            "| Shift, two-sided p | u and v, p |",
+            "|:--|:--|:--|--:|--:|--:|--:|--:|--:|",
             *real_rows(arguments.real),
         ]
     RESULTS.write_text("\n".join(lines) + "\n", encoding="utf-8")

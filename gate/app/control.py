@@ -1,33 +1,28 @@
 """The A/A control: the baseline answers again on the candidate's stack, so that the decision compares models only.
 
-B is the cached baseline, C the candidate. A is the baseline's weights with the candidate's engine, device, compute dtype
-and batch settings. Where the stack of B is that of C, B itself is A, and A' is a second run in other batches.
+B is the cached baseline, C the candidate. A is the baseline's weights with the candidate's engine, device, compute
+dtype and batch settings. Where the stack of B is that of C, B itself is A, and A' is a second run in other batches.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from gate.app.control_model import NotPossibleError, control_model
 from gate.app.evaluate import Evaluated, baseline_sets, candidate_sets
 from gate.app.models import LocatedModel, load_model
 from gate.app.reporter import Reporter
 from gate.app.suite import Suite
 from gate.common.canonical import digest
-from gate.config import EngineSettings, ModelSettings
 from gate.decision.noise import Control, excess, noise_floor
-from gate.engines import ModelIdentity, engine_name, identify, locate
-from gate.engines.stack import COMPUTE_DTYPES
-from gate.errors import ConfigError, ModelError
+from gate.errors import ConfigError
 from gate.evaluation.plan import items_per_data_file
 from gate.samples import Pairing, pair
 from gate.samples.stack import Differences, describe, known_stack, stack_differences
 from gate.store import SampleSet, as_samples
 from gate.tasks import Item, Task
-
-_MACHINE = ("device", "hardware", "instructions", "threads", "cuda")
-_SOFTWARE = ("torch", "transformers", "scoring")
 
 
 @dataclass(frozen=True)
@@ -64,6 +59,14 @@ class ControlRun:
         return self.control.model_copy(update={"floor": floor, "excess": moved, "tasks": tasks})
 
 
+@dataclass(frozen=True)
+class Again:
+    """How the baseline answers again: even if the answers are cached (`force`), after `release` has freed memory."""
+
+    force: bool = False
+    release: Callable[[], None] = lambda: None
+
+
 def controlled_sets(
     suite: Suite,
     candidate: LocatedModel,
@@ -95,18 +98,27 @@ def controlled_sets(
     ConfigError
         `control: always`, and the baseline cannot be evaluated on the candidate's stack.
     """
-    options = {"baseline": baseline, "early_stop": True, "name": name}
-    if suite.loaded.config.decision.control == "never":
-        return candidate_sets(suite, candidate, reporter, reference=cached, **options), ControlRun(cached)
-    engine = load_model(suite, candidate, baseline)
-    stack = engine.runtime.stack
-    differences = differences_of(cached, stack)
-    run = ControlRun(cached)
-    if differences or suite.loaded.config.decision.control == "always":
-        del engine  # both models need not fit into memory
-        run = run_control(suite, baseline, candidate, cached, stack, differences, reporter, force=force)
-        engine = load_model(suite, candidate, baseline)
-    return candidate_sets(suite, candidate, reporter, reference=run.reference, engine=engine, **options), run
+    run, loaded = ControlRun(cached), []
+    control = suite.loaded.config.decision.control
+    if control != "never":
+        loaded = [load_model(suite, candidate, baseline)]
+        stack = loaded[0].runtime.stack
+        differences = differences_of(cached, stack)
+        if differences or control == "always":
+            # the candidate leaves memory if the control is not cached: both models need not fit
+            again = Again(force, loaded.clear)
+            run = run_control(suite, baseline, candidate, cached, stack, differences, reporter, again)
+    evaluated = candidate_sets(
+        suite,
+        candidate,
+        reporter,
+        baseline=baseline,
+        reference=run.reference,
+        early_stop=True,
+        name=name,
+        engine=loaded[0] if loaded else None,
+    )
+    return evaluated, run
 
 
 def differences_of(cached: Sequence[SampleSet], stack: dict[str, str]) -> Differences:
@@ -125,8 +137,7 @@ def run_control(
     stack: dict[str, str],
     differences: Differences,
     reporter: Reporter,
-    *,
-    force: bool = False,
+    again: Again,
 ) -> ControlRun:
     """Evaluate the baseline again, unless the store has this control.
 
@@ -139,7 +150,7 @@ def run_control(
     """
     always = suite.loaded.config.decision.control == "always"
     try:
-        model, differences = _control_model(suite, baseline, candidate, stack, differences)
+        model, differences = control_model(suite, baseline, candidate, stack, differences)
     except NotPossibleError as error:
         if always:
             raise ConfigError(
@@ -149,10 +160,10 @@ def run_control(
         reporter.message(f"  no control: {error}; the candidate is compared with the cached baseline")
         return ControlRun(cached, Control(kind="none", differences=differences, note=str(error)))
     if differences:
-        return run_on_stack(suite, model, cached, stack, differences, reporter, tokenizers=baseline, force=force)
+        return run_on_stack(suite, model, cached, stack, differences, reporter, again, tokenizers=baseline)
     if not always:  # the same weights under other settings, which are then what the run tests
         return ControlRun(cached)
-    return second_run(suite, baseline, cached, stack, reporter, force=force)
+    return second_run(suite, baseline, cached, stack, reporter, again)
 
 
 def run_on_stack(
@@ -162,14 +173,16 @@ def run_on_stack(
     stack: dict[str, str],
     differences: Differences,
     reporter: Reporter,
+    again: Again,
     *,
     tokenizers: LocatedModel,
-    force: bool = False,
 ) -> ControlRun:
     """Evaluate the baseline on another stack than that of its cached answers (A)."""
     reporter.message(f"  the stacks differ ({describe(differences)}): the baseline answers again on this one")
     control = _marked(model, ["stack", stack])
-    sets = baseline_sets(suite, control, reporter, force, title="control", tokenizers=tokenizers)
+    sets = baseline_sets(
+        suite, control, reporter, again.force, title="control", tokenizers=tokenizers, release=again.release
+    )
     return ControlRun(sets, Control(kind="stack", differences=differences), cached, sets)
 
 
@@ -179,8 +192,7 @@ def second_run(
     first: list[SampleSet],
     stack: dict[str, str],
     reporter: Reporter,
-    *,
-    force: bool = False,
+    again: Again,
 ) -> ControlRun:
     """Evaluate the baseline a second time on the same stack, in other batches (A')."""
     tokens = model.engine.max_batch_tokens
@@ -191,10 +203,11 @@ def second_run(
         suite,
         _marked(model, ["second run", stack]),
         reporter,
-        force,
+        again.force,
         title="second run of",
         reference=first if known else (),
         groups=other_batches,
+        release=again.release,
     )
     return ControlRun(first, Control(kind="repeat", differences={}), first, second)
 
@@ -205,77 +218,6 @@ def other_batches(task: Task) -> list[list[Item]]:
     random.Random(task.fingerprint).shuffle(items)  # noqa: S311 - not for security
     size = max(1, -(-min(len(items), items_per_data_file(task)) // 2))
     return [items[start : start + size] for start in range(0, len(items), size)]
-
-
-class NotPossibleError(Exception):
-    """The baseline cannot be evaluated on the candidate's stack; the text says why."""
-
-
-def _control_model(
-    suite: Suite, baseline: LocatedModel, candidate: LocatedModel, stack: dict[str, str], differences: Differences
-) -> tuple[LocatedModel, Differences]:
-    """Return the baseline's weights under the candidate's settings, and the differences that they remove.
-
-    A candidate with the baseline's own weights differs in its settings alone: they are what the run tests. The baseline
-    then keeps its settings, and only what the environment changed counts as a difference.
-    """
-    if not differences:
-        return baseline, differences
-    settings = candidate.source.settings
-    model = with_settings_of(suite, baseline, settings, candidate.engine, stack.get("dtype", settings.dtype))
-    if model.identity.weights != candidate.identity.weights:
-        return model, differences
-    kept = _environment(baseline.engine, candidate.engine)
-    return baseline, {name: values for name, values in differences.items() if name in kept}
-
-
-def with_settings_of(
-    suite: Suite, baseline: LocatedModel, candidate: ModelSettings, engine: EngineSettings, dtype: str
-) -> LocatedModel:
-    """Return the baseline's weights with the engine settings and the compute dtype of a candidate.
-
-    Raises
-    ------
-    NotPossibleError
-        The candidate's server does not have the baseline, or only the baseline's server has it.
-    EvaluationError
-        The server is unreachable.
-    """
-    settings = baseline.source.settings
-    if engine.kind == "openai":
-        # the server's copy has neither a revision that could be checked nor another tokenizer than the candidate
-        wanted = settings.model_copy(update={"revision": None, "tokenizer": candidate.tokenizer})
-        return _served(suite, wanted, engine)
-    if baseline.engine.kind == "openai":
-        raise NotPossibleError(f"only a server has the weights of the baseline {settings.model}")
-    # the baseline's code runs only if the user trusts the baseline
-    engine = engine.model_copy(update={"trust_remote_code": baseline.engine.trust_remote_code})
-    if dtype in COMPUTE_DTYPES:
-        settings = settings.model_copy(update={"dtype": dtype})
-    identity: ModelIdentity = replace(baseline.identity, dtype=settings.dtype, engine=engine_name(engine))
-    return LocatedModel(replace(baseline.source, settings=settings), identity, engine)
-
-
-def _served(suite: Suite, settings: ModelSettings, engine: EngineSettings) -> LocatedModel:
-    from gate.engines.openai.identity import is_listed
-
-    if not is_listed(settings, engine):
-        raise NotPossibleError(f"the candidate's server does not list the baseline {settings.model}")
-    try:
-        source = locate(settings, suite.loaded.folder, engine)
-        return LocatedModel(source, identify(source, engine, suite.loaded.folder), engine)
-    except ModelError as error:
-        raise NotPossibleError(error.message.rstrip(".")) from None
-
-
-def _environment(baseline: EngineSettings, candidate: EngineSettings) -> set[str]:
-    """Return the facts of a stack that the settings of the two engines do not choose."""
-    names = set(_SOFTWARE)
-    if baseline.device == candidate.device:
-        names |= set(_MACHINE)
-    if baseline.base_url == candidate.base_url:
-        names.add("server")
-    return names
 
 
 def _marked(model: LocatedModel, control: list[object]) -> LocatedModel:

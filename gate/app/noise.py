@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 
-from gate.app.control import NotPossibleError, differences_of, run_on_stack, second_run, with_settings_of
+from gate.app.control import Again, differences_of, run_on_stack, second_run
+from gate.app.control_model import NotPossibleError, with_settings_of
 from gate.app.evaluate import baseline_sets
 from gate.app.models import load_model, locate_model
 from gate.app.reporter import Reporter, SilentReporter
@@ -75,9 +76,9 @@ def noise(
         model = with_settings_of(suite, baseline, settings, model.engine, stack.get("dtype", settings.dtype))
     differences = differences_of(cached, stack)
     if differences:
-        run = run_on_stack(suite, model, cached, stack, differences, reporter, tokenizers=baseline, force=force)
+        run = run_on_stack(suite, model, cached, stack, differences, reporter, Again(force), tokenizers=baseline)
     else:
-        run = second_run(suite, baseline, cached, stack, reporter, force=force)
+        run = second_run(suite, baseline, cached, stack, reporter, Again(force))
     control = run.measured(suite)
     assert control is not None  # noqa: S101 - for the type checker
     return control

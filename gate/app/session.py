@@ -141,7 +141,9 @@ def judge_session(
             [session.command],
             session.seconds,
             policies={task.name: task for task in config.tasks},
-            control=one.answers.control and one.answers.control.measured(session.suite, one.pairing),
+            control=None
+            if one.answers.control is None
+            else one.answers.control.measured(session.suite, one.pairing),
         )
         for name, one in judged.items()
     }

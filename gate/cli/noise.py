@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 def command(config_path: Path, candidate: str | None, force: bool, as_json: bool, quiet: bool) -> int:
     """Evaluate the baseline twice and print how much its answers change: the noise floor of the evaluation.
 
-    If the cached answers are from another stack (engine, versions, hardware, compute dtype, batch settings) than the one
-    that gate.yml sets for the candidate, the second run is the baseline on the candidate's stack; `gate run` reuses it.
-    Otherwise the second run answers in other batches. No candidate is evaluated, and there is no verdict.
+    If the cached answers are from another stack (engine, versions, hardware, compute dtype, batch settings) than the
+    one that gate.yml sets for the candidate, the second run is the baseline on the candidate's stack; `gate run` reuses
+    it. Otherwise the second run answers in other batches. No candidate is evaluated, and there is no verdict.
     """
     from gate.app.noise import noise
     from gate.cli.console import Terminal

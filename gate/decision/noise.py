@@ -10,11 +10,11 @@ import numpy.typing as npt
 from pydantic import Field
 
 from gate.config import DecisionSettings
-from gate.decision.section import ResultSection
 from gate.decision.rows import Role, evidence_of
+from gate.decision.section import ResultSection
 from gate.samples import PairedTask
 from gate.samples.noise import divergences
-from gate.samples.pairing import FloatArray
+from gate.samples.scores import FloatArray
 from gate.stats import Evidence, combine, excess_flips, flip_rate_interval
 
 SHIFT_LEVEL = 0.01
@@ -125,7 +125,9 @@ def noise_floor(
     return floor, rows
 
 
-def excess(judged: Sequence[PairedTask], noise: Sequence[PairedTask], second: Literal["baseline", "candidate"]) -> Excess:
+def excess(
+    judged: Sequence[PairedTask], noise: Sequence[PairedTask], second: Literal["baseline", "candidate"]
+) -> Excess:
     """Test whether the candidate moved more than noise, over the tasks of `judged`.
 
     Parameters
@@ -149,9 +151,7 @@ def excess(judged: Sequence[PairedTask], noise: Sequence[PairedTask], second: Li
     control, again, candidate = (np.concatenate(scores) for scores in zip(*runs, strict=True))
     clustered = any(pair.clusters is not None for pair in judged)
     result = excess_flips(control, again, candidate, np.concatenate(clusters) if clustered else None, rng=0)
-    return Excess(
-        candidate_alone=result.candidate_alone, control_alone=result.control_alone, p_value=result.pvalue
-    )
+    return Excess(candidate_alone=result.candidate_alone, control_alone=result.control_alone, p_value=result.pvalue)
 
 
 def _row(pair: PairedTask, role: Role) -> TaskNoise:

@@ -6,7 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gate.samples.pairing import FloatArray, PairedTask
+from gate.samples.pairing import PairedTask
+from gate.samples.scores import FloatArray
 
 _COLUMNS = ("top_tokens", "top_logprobs")
 _SMALLEST = 1e-7  # float32 leaves about this much of a tail that is really empty
