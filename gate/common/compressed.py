@@ -74,7 +74,7 @@ class _Limited(io.RawIOBase):
     def __init__(self, path: Path) -> None:
         super().__init__()
         self._path, self._count = path, 0
-        self._stream: IO[bytes]
+        self._stream: gzip.GzipFile | IO[bytes]
         if path.suffix.lower() == ".gz":
             self._stream = gzip.open(path, "rb")  # noqa: SIM115 - closed by close()
         else:

@@ -91,6 +91,11 @@ class TaskSettings(TaskPolicy):
         None,
         description="Field of the document; items with equal values form a cluster and are not independent.",
     )
+    slices: list[str] = Field(
+        default_factory=list,
+        description="Fields of the documents: report the drop of each part of the task with one value, or for numbers "
+        "of each quarter. Advisory.",
+    )
     role: Literal["gating", "advisory"] = Field(
         "gating", description="gating tasks decide the verdict; advisory tasks are only reported."
     )
@@ -136,6 +141,8 @@ class TaskSettings(TaskPolicy):
             raise ValueError(f"metric {self.metric} does not fit a {self.kind} task; use {' or '.join(metrics)}")
         if multiple_choice and (self.stop or self.extract is not None):
             raise ValueError("stop and extract belong to generate_until tasks")
+        if self.lower_is_better:
+            raise ValueError(f"lower_is_better: true does not fit {self.resolved_metric}; higher values are better")
         if any(not stop for stop in self.stop):
             raise ValueError("an empty stop string would end every generated text immediately")
         if self.extract is not None:

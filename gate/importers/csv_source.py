@@ -88,15 +88,15 @@ def csv_source(path: Path) -> CsvSource:
         content = read_bytes(path)
     lines = head.decode("utf-8-sig", "replace")
     first = lines.split("\n", 1)[0].strip().strip('"')
-    skip, delimiters = 0, _DELIMITERS
+    skip, delimiters = 0, list(_DELIMITERS)
     if first.lower().startswith("sep=") and len(first) == 5:
-        skip, delimiters = 1, (first[4],)
+        skip, delimiters = 1, [first[4]]
         lines = lines.partition("\n")[2]
     elif suffix_of(path) in (".tsv", ".txt"):
-        delimiters = ("\t", *_DELIMITERS)
+        delimiters = ["\t", *_DELIMITERS]
     headers = {delimiter: _header(path, lines, delimiter) for delimiter in delimiters}
     fitting = [delimiter for delimiter, header in headers.items() if all(name in header for name in _NAMES)]
-    delimiter = (fitting or list(delimiters))[0]
+    delimiter = (fitting or delimiters)[0]
     return CsvSource(path, content, delimiter, skip, headers[delimiter])
 
 

@@ -155,7 +155,7 @@ def _samples(
         notes.append(f"{task}: read the score of each sample over its epochs with the log's reducer, {reducer}.")
     unscored = [str(row["item_id"]) for row in rows if row["score"] is None]
     refuse_unscored(unscored, len(rows), f"{where}: scorer {scorer}")
-    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    columns: dict[str, Any] = {name: [row[name] for row in rows] for name in rows[0]}
     metric, columns["score"] = directions.orient(task, scorer, columns["score"], where)
     facets = _facets(log) | ({} if reducer is None else {"epochs": f"{log.eval.config.epochs}, {reducer}"})
     return task_samples(task, metric, columns, facets, [file])

@@ -212,6 +212,7 @@ def test_an_unknown_key_names_its_line_and_the_nearest_valid_key(text: str, mess
         (GOOD.replace("name: faq", "name: a/b"), "gate.yml:5: tasks.0.name: String should match pattern"),
         (GOOD.replace('choices: "{{ options }}"', "choices: 3"), "gate.yml:8: tasks.0.choices: Input should be a"),
         (GOOD.replace('    answer: "{{ gold }}"\n', ""), "gate.yml:5: tasks.0: a multiple_choice task needs answer"),
+        (GOOD + "    lower_is_better: true\n", "gate.yml:5: tasks.0: lower_is_better: true does not fit acc"),
         (GOOD + "    metric: exact_match\n", "gate.yml:5: tasks.0: metric exact_match does not fit a multiple_choice"),
         (GOOD + "    system: Be brief.\n", "gate.yml:5: tasks.0: system needs chat_template: true"),
         (GOOD + "    stop: [x]\n", "gate.yml:5: tasks.0: stop and extract belong to generate_until tasks"),

@@ -50,7 +50,13 @@ def test_binary_metrics_are_preferred(
     assert task.facets["metric"] == metric
 
 
-def test_an_undeclared_direction_is_higher_is_better_as_in_compare(own_tasks: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("lower", "label"), [(None, "-edits"), (True, "-edits"), (False, "edits")])
+def test_gate_yml_can_declare_the_direction(own_tasks: Path, lower: bool | None, label: str) -> None:
+    task = gate_task(own_tasks, "own_edits", lower_is_better=lower)
+    assert (task.metric, task.facets["metric"]) == (label, label)
+
+
+def test_an_undeclared_direction_is_higher_is_better(own_tasks: Path, tmp_path: Path) -> None:
     """An unknown metric without higher_is_better was negated, which inverts the verdict."""
     text = (own_tasks / "own_edits.yaml").read_text(encoding="utf-8")
     assert "higher_is_better: false" in text

@@ -6,6 +6,7 @@ import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -203,7 +204,10 @@ def _metric(
             f"{where}: its subtasks have no metric in common.",
             f"List them one by one: {', '.join(subtasks)}.",
         )
-    return common[choose(base_metric(settings.metric), list(common), DEFAULT_METRICS, "metric", where)]
+    chosen = common[choose(base_metric(settings.metric), list(common), DEFAULT_METRICS, "metric", where)]
+    if settings.lower_is_better is None or chosen.form == "loglikelihood":
+        return chosen
+    return replace(chosen, form="negated" if settings.lower_is_better else "score")
 
 
 def _trial_values(task: Any, item: HarnessItem, filter_name: str) -> dict[str, Any] | None:
