@@ -11,11 +11,14 @@ from gate.decision.aggregate import Aggregate
 from gate.decision.finding import Finding
 from gate.decision.section import ResultSection
 from gate.decision.series import Spending
+from gate.decision.slice_result import SliceResult
 
 Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE"]
+CertificationTest = Literal["exact unconditional", "large-sample score"]
 TestName = Literal[
     "exact McNemar",
     "sign-flip permutation",
+    "exact unconditional test at the margin",
     "Tango score at the margin",
     "score test on the differences at the margin",
 ]
@@ -51,8 +54,8 @@ class TaskResult(ResultSection):
     candidate: float = Field(description="Mean score of the candidate.")
     drop: float = Field(description="baseline - candidate; positive where the candidate is worse.")
     drop_ci90: tuple[float, float] = Field(
-        description="Two-sided 90% interval of the drop: Tango's score interval for independent binary items, "
-        "else Student's t."
+        description="Two-sided 90% interval of the drop: the inverted exact test for independent binary items "
+        "(Tango's score interval in results of old versions), else Student's t."
     )
     regressions: int
     improvements: int
@@ -117,7 +120,7 @@ class TaskResult(ResultSection):
         """Whether the test needs only the numbers of regressions and improvements (independent binary items)."""
         if self.test == "Tango score at the margin":
             return self.independent is True  # old versions gave every test at a margin this name
-        return self.test == "exact McNemar"
+        return self.test in ("exact McNemar", "exact unconditional test at the margin")
 
     @property
     def test_label(self) -> str:
@@ -132,12 +135,18 @@ class Certification(ResultSection):
 
     margin: float
     p_value: float = Field(
-        description="P-value of H0 drop >= margin: Tango's score test on the pooled counts, or a score test on the "
-        "differences where items are clustered or scores are not binary. Both are large-sample tests."
+        description="P-value of H0 drop >= margin, from `test`."
     )
     certified: bool
     items_needed: int | None = Field(
-        description="Items that would prove it with the stated power if the candidate were as good as the baseline."
+        description="Items that would prove it with the stated power if the true drop were 0. Null where the observed drop "
+        "is not below the margin, or where the items of this run should have proven it."
+    )
+    test: CertificationTest | None = Field(
+        None,
+        description="exact unconditional: on the pooled counts of independent binary items. large-sample score: on the "
+        "differences, where items are clustered or scores are not binary. null in results of old versions, which used "
+        "large-sample tests.",
     )
 
 
@@ -148,7 +157,7 @@ class Sensitivity(ResultSection):
     detectable_drop: float | None = Field(
         alias="drop", description="Smallest true drop, equal on every gating task, detected with that power."
     )
-    blind_tasks: list[str] = Field(description="Gating tasks that cannot reject on their own.")
+    blind_tasks: list[str] = Field(description="Gating tasks with `can_reject` false.")
 
 
 class Adjustment(ResultSection):
@@ -197,6 +206,7 @@ class Decision(ResultSection):
         None, description="Confidence with which the `drop_bound` of all gating tasks hold together: 1 - decision.alpha."
     )
     tasks: list[TaskResult]
+    slices: list[SliceResult] = Field(default_factory=list, description="The worst slice first; they never decide.")
     aggregate: Aggregate
     validity: list[Finding] = Field(
         default_factory=list, description="What makes the evaluation itself doubtful; reports show it first."
