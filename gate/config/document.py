@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import yaml
 from gate.errors import ConfigError
 
 KeyPath = tuple[str | int, ...]
+_MOST_KEYS = 100_000
 
 
 def read_text(path: Path) -> str:
@@ -44,7 +46,7 @@ def parse_document(text: str, path: Path) -> tuple[dict[str, Any], dict[KeyPath,
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         data = None if node is None else _Loader(text).construct_document(node)
-        lines = {} if node is None else dict(_key_lines(node, ()))
+        lines = {} if node is None else _all_key_lines(node, path)
     except RecursionError:
         raise ConfigError(
             f"{path}: not valid YAML: nested too deeply, or an alias inside the node that it refers to."
@@ -55,6 +57,8 @@ def parse_document(text: str, path: Path) -> tuple[dict[str, Any], dict[KeyPath,
         raise ConfigError(f"{where}: not valid YAML: {error.problem or error.context}.") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from None
+    if "\0" in text or "\\0" in text or "\\x00" in text or "\\u0000" in text:
+        _refuse_nul(data, (), lines, path)
     if not isinstance(data, dict):
         content = "an empty file" if data is None else f"a {type(data).__name__}"
         raise ConfigError(
@@ -83,6 +87,30 @@ class _Loader(yaml.SafeLoader):
                     )
                 keys.add(key.value)
         return super().construct_mapping(node, deep)
+
+
+def _refuse_nul(value: Any, key: KeyPath, lines: dict[KeyPath, int], path: Path) -> None:
+    """Raise a ConfigError for a text with a NUL character, which no path and no prompt can have."""
+    if isinstance(value, dict):
+        for name, entry in value.items():
+            _refuse_nul(entry, (*key, str(name)), lines, path)
+    elif isinstance(value, list):
+        for index, entry in enumerate(value):
+            _refuse_nul(entry, (*key, index), lines, path)
+    elif isinstance(value, str) and "\0" in value:
+        where = ".".join(map(str, key))
+        raise ConfigError(f"{path}:{lines.get(key, 1)}: {where} contains a NUL character.", "Remove it.")
+
+
+def _all_key_lines(node: yaml.Node, path: Path) -> dict[KeyPath, int]:
+    """Return the line of every key; raise a ConfigError if aliases multiply the keys beyond any use."""
+    lines = dict(islice(_key_lines(node, ()), _MOST_KEYS + 1))
+    if len(lines) > _MOST_KEYS:
+        raise ConfigError(
+            f"{path} has more than {_MOST_KEYS:,} entries after its aliases are expanded.",
+            "Remove the aliases (*name) that repeat other aliases.",
+        )
+    return lines
 
 
 def _key_lines(node: yaml.Node, path: KeyPath) -> Iterator[tuple[KeyPath, int]]:

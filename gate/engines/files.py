@@ -69,7 +69,7 @@ def _safetensors(folder: Path, name: str) -> list[Path]:
         return sorted(folder.glob("*.safetensors"))
     try:
         files = sorted(_indexed(index))
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise ModelError(f"model {name}: {index} is not a valid index of shards: {error}.") from None
     missing = _names(file for file in files if not file.is_file())
     if missing:
@@ -119,7 +119,7 @@ def model_files(folder: Path, settings: ModelSettings, engine: EngineSettings) -
     for index in folder.glob("*.index.json"):
         try:
             files |= _indexed(index)  # may be in subfolders
-        except (ValueError, KeyError, AttributeError, TypeError, OSError):
+        except (ValueError, KeyError, AttributeError, TypeError, OSError, RecursionError):
             continue  # not an index of weights; the file itself is hashed
     return [
         file
@@ -133,8 +133,11 @@ def _suffixes(settings: ModelSettings) -> tuple[str, ...]:
 
 
 def _indexed(index: Path) -> set[Path]:
-    """Return the weight files that an index names."""
-    names = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+    """Return the weight files that an index names, all in its own folder or below it."""
+    names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    outside = [name for name in names if Path(name).is_absolute() or ".." in Path(name).parts or "\0" in name]
+    if outside:
+        raise ValueError(f"it names a file outside of the model's folder: {outside[0]!r}")
     return {index.parent / name for name in names}
 
 

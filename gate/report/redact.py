@@ -12,7 +12,11 @@ from pydantic import BaseModel
 
 T = TypeVar("T")
 
-_SECRET = re.compile(r"(^|[_-])(TOKEN|SECRET|PASSWD|API_?KEY|CREDENTIALS?)$|_KEY$|PASSWORD$", re.I)
+_SECRET = re.compile(
+    r"(^|[_-])(TOKEN|SECRETS?|PASSWD|PASSPHRASE|API_?KEY|CREDENTIALS?|PAT|AUTH|DSN|CONN(ECTION)?_STR(ING)?)$"
+    r"|_KEY$|PASSWORD$|(^|_)(DATABASE|DB|REDIS|MONGO|MONGODB|POSTGRES|MYSQL|AMQP|RABBITMQ)_(URL|URI)$",
+    re.I,
+)
 _SHORTEST = 8
 
 

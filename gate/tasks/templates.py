@@ -18,9 +18,17 @@ _SINGLE_EXPRESSION = re.compile(r"\s*\{\{[-+]?(?P<body>(?:(?!\{\{|\}\}).)*?)-?\}
 
 def _environment() -> ImmutableSandboxedEnvironment:
     environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
-    environment.filters["fromjson"] = json.loads  # CSV cells that hold a list
+    environment.filters["fromjson"] = _from_json
     environment.globals.clear()  # neither `range(10**9)` nor `lipsum`
     return environment
+
+
+def _from_json(text: str) -> Any:
+    """Return the value of a CSV cell that holds JSON, such as a list."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("fromjson: the JSON is nested too deeply") from None
 
 
 _ENVIRONMENT = _environment()
@@ -62,7 +70,15 @@ class Template:
             return evaluate(document.fields)
         except UndefinedError as error:
             self._lacks(str(error.message), document)
-        except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
+        except (
+            TemplateError,
+            TypeError,
+            ValueError,
+            ArithmeticError,
+            LookupError,
+            AttributeError,
+            RecursionError,
+        ) as error:
             raise TaskError(f"{document.where}: {self.key} cannot be rendered: {error}.") from None
 
     def _lacks(self, reason: str, document: Document) -> None:

@@ -416,7 +416,9 @@ REGISTRY = "version: 1\nbaseline: {model: a}\ncandidate: {model: b}\ntasks:\n  -
 
 
 def test_each_task_has_its_own_policy_beside_that_of_the_decision() -> None:
-    text = "{name: arc, margin: 0.01, certify: 0.02, max_drop: 0.03, min_recovery: 0.98, max_flip_rate: 0.1, max_kl: 0.2}"
+    text = (
+        "{name: arc, margin: 0.01, certify: 0.02, max_drop: 0.03, min_recovery: 0.98, max_flip_rate: 0.1, max_kl: 0.2}"
+    )
     (task,) = parse(f"{REGISTRY}{text}\n").tasks
     assert (task.margin, task.certify, task.max_drop) == (0.01, 0.02, 0.03)
     assert (task.min_recovery, task.max_flip_rate, task.max_kl) == (0.98, 0.1, 0.2)

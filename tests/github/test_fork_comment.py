@@ -221,8 +221,7 @@ REFUSED: list[tuple[str, tuple[Any, ...]]] = [
     ("no tasks", ([], "tasks")),
     ("tasks.0.drop: a number is not finite", (1e300, "tasks", 0, "drop")),
     ("provenance: a number is not finite", (10**40, "provenance", "seed")),
-    ("reasons.0: a text has", ("x" * 20_001, "reasons", 0)),
-    ("baseline: a text has", ({"k" * 20_001: 1}, "baseline")),
+    ("provenance: a number is not finite", (10**400, "provenance", "seed")),
     ("notes: a list has", (["x"] * 2_001, "notes")),
     ("provenance: a list has", ({"deep": [[0] * 3_000]}, "provenance")),
     ("verdict", ("WON", "verdict")),
@@ -239,6 +238,14 @@ def test_impossible_results_are_refused(result: Path, message: str, change: tupl
     with pytest.raises(GateError, match=message) as caught:
         read_untrusted(result)
     assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "change", [("x" * 100_000, "reasons", 0), (2**63 - 1, "provenance", "seed")], ids=["long text", "64-bit seed"]
+)
+def test_unusual_but_honest_results_are_accepted(result: Path, change: tuple[Any, ...]) -> None:
+    result.write_text(json.dumps(replace(result, *change)), encoding="utf-8")
+    read_untrusted(result)
 
 
 def test_subtasks_are_validated(result: Path) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from importlib.metadata import version
 from typing import Any
@@ -21,6 +22,7 @@ from gate.engines.hf.scoring.scorer import Scorer
 from gate.engines.source import ModelSource
 from gate.engines.stack import local_stack
 from gate.engines.tokens.tokenizer import render_chat
+from gate.errors import EvaluationError
 from gate.tasks import Message
 from gate.tasks.requests import (
     GenerateAnswer,
@@ -92,15 +94,31 @@ class TransformersEngine:
 
     def loglikelihood(self, requests: Sequence[LoglikelihoodRequest], progress: Progress) -> list[LoglikelihoodAnswer]:
         """Answer log-likelihood requests, in their order."""
-        return self.scorer.loglikelihood(requests, progress)
+        with self._unknown_tokens():
+            return self.scorer.loglikelihood(requests, progress)
 
     def loglikelihood_rolling(self, requests: Sequence[RollingRequest], progress: Progress) -> list[RollingAnswer]:
         """Answer rolling requests, in their order."""
-        return self.scorer.loglikelihood_rolling(requests, progress)
+        with self._unknown_tokens():
+            return self.scorer.loglikelihood_rolling(requests, progress)
 
     def generate_until(self, requests: Sequence[GenerateRequest], progress: Progress) -> list[GenerateAnswer]:
         """Answer generation requests, in their order."""
-        return generate(self._loaded, requests, self._generation_limit, self._max_length, progress)
+        with self._unknown_tokens():
+            return generate(self._loaded, requests, self._generation_limit, self._max_length, progress)
+
+    @contextmanager
+    def _unknown_tokens(self) -> Iterator[None]:
+        """Explain the error of an embedding for a token that it does not have."""
+        try:
+            yield
+        except (IndexError, RuntimeError) as error:
+            if "index out of range in self" not in str(error) and "device-side assert" not in str(error):
+                raise
+            raise EvaluationError(
+                f"model {self._name}: the tokenizer gives token ids that the model's embedding does not have.",
+                "Set `tokenizer:` to the tokenizer that the model was trained with.",
+            ) from error
 
     @cached_property
     def _generation_limit(self) -> BatchLimit:

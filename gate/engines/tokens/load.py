@@ -8,7 +8,7 @@ from typing import Any
 from gate.common.canonical import digest
 from gate.config import EngineSettings
 from gate.engines.source import ModelSource
-from gate.errors import ModelError, first_line, is_panic
+from gate.errors import ModelError, is_panic
 
 
 def load_tokenizer(source: ModelSource, engine: EngineSettings) -> Any:
@@ -32,9 +32,15 @@ def load_tokenizer(source: ModelSource, engine: EngineSettings) -> Any:
         if not (isinstance(error, Exception) or is_panic(error)):
             raise
         raise ModelError(
-            f"model {source.settings.model}: the tokenizer in {folder} cannot be loaded: {first_line(error)}",
+            f"model {source.settings.model}: the tokenizer in {folder} cannot be loaded: {' '.join(str(error).split())[:300]}",
             "Set `tokenizer:` to a folder or hub name with tokenizer files, or to `baseline`.",
         ) from error
+    if not isinstance(tokenizer.model_max_length, int | float):
+        raise ModelError(
+            f"model {source.settings.model}: model_max_length in {folder}: expected a number of tokens, found "
+            f"{tokenizer.model_max_length!r}.",
+            "Correct tokenizer_config.json.",
+        )
     tokenizer.padding_side = "left"
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
