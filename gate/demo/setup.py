@@ -1,4 +1,4 @@
-"""Sets up the demo's folder as a user would: models, task files, and one gate.yml per candidate."""
+"""Sets up the demo's folder as a user would: models, task files, and a gate.yml with all candidates."""
 
 from __future__ import annotations
 
@@ -74,34 +74,27 @@ def write_models(folder: Path, message: Callable[[str], None]) -> None:
             candidate.write(baseline, path)
 
 
-def write_configs(folder: Path, items: int | None = None) -> dict[str, Path]:
-    """Write the task files and one gate.yml per candidate; return the paths of the latter by candidate.
+def write_config(folder: Path, items: int | None = None) -> Path:
+    """Write the task files and a gate.yml with all candidates; return its path.
 
     `items` limits the number of items of each task.
     """
     tasks = [_task(task, folder) for task in write_suite(folder / "suite")]
     dtype = "bfloat16" if native_bfloat16() else "float32"
-    paths = {}
-    for candidate in CANDIDATES:
-        config = {
-            "version": 1,
-            "baseline": {"model": "models/baseline", "dtype": dtype},
-            "candidate": {"dtype": dtype, **candidate.settings},
-            "engine": {"kind": "transformers", "device": "cpu"},
-            "tasks": tasks,
-            "samples": {"limit": items},
-            "decision": {"alpha": 0.05, "rule": "omnibus"},
-            "report": {
-                "markdown": f"report-{candidate.name}.md",
-                "html": f"report-{candidate.name}.html",
-                "json": f"result-{candidate.name}.json",
-            },
-        }
-        path = folder / f"gate-{candidate.name}.yml"
-        text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True, width=110)
-        path.write_text(text, encoding="utf-8")
-        paths[candidate.name] = path
-    return paths
+    config = {
+        "version": 1,
+        "baseline": {"model": "models/baseline", "dtype": dtype},
+        "candidates": [{"name": one.name, "dtype": dtype, **one.settings} for one in CANDIDATES],
+        "engine": {"kind": "transformers", "device": "cpu"},
+        "tasks": tasks,
+        "samples": {"limit": items},
+        # with a control, the baseline would answer again in the batches of `lossless`: the same model in all respects
+        "decision": {"alpha": 0.05, "rule": "omnibus", "control": "never"},
+        "report": {"markdown": "report.md", "html": "report.html", "json": "result.json"},
+    }
+    path = folder / "gate-demo.yml"
+    path.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True, width=110), encoding="utf-8")
+    return path
 
 
 def _task(task: SuiteTask, folder: Path) -> dict[str, Any]:

@@ -41,8 +41,8 @@ def page_of(demo: Path, candidate: str, certify: float | None) -> tuple[str, str
     """Return the verdict and the report of one of the demo's candidates."""
     store = demo / ".gate"
     sides = []
-    for role, name in (("baseline", "baseline"), ("candidate", candidate)):
-        (folder,) = (store / role).glob(f"models-{name}-*")
+    for role, name in (("baseline", "models-baseline"), ("candidate", candidate)):
+        (folder,) = (store / role).glob(f"{name}-*")
         sample_sets = read_sets(folder)
         if sample_sets is None:
             raise SystemExit(f"{folder} has no samples: run `gate demo` first.")
@@ -50,7 +50,7 @@ def page_of(demo: Path, candidate: str, certify: float | None) -> tuple[str, str
     pairing = pair(*sides)
     settings = DecisionSettings(certify=certify)
     decision = decide(pairing.tasks, settings)
-    command = [f"gate run --config gate-{candidate}.yml"]
+    command = ["gate run --config gate-demo.yml"]
     result = build_result(decision, pairing, sides[0], sides[1], settings, 0, command)
     return result.verdict, render_html(result, build_detail(pairing))
 
