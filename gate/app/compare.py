@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Unpack
 
 from gate.app.file_policy import file_policy
 from gate.app.judge import Answers, judge
-from gate.app.policy import DecisionKeywords, smoothing_of
+from gate.app.policy import DecisionKeywords, slices_of, smoothing_of
 from gate.app.samples import load_samples
 from gate.common.smoothing import base_metric
 from gate.errors import ConfigError
@@ -37,6 +37,7 @@ class CompareOptions(DecisionKeywords, total=False):
     lower_is_better: Sequence[str]
     higher_is_better: Sequence[str]
     advisory: Sequence[str]
+    slices: Sequence[str]
     allow_partial: bool
     seed: int | None
     max_flip_rate: float | None
@@ -68,6 +69,9 @@ def compare(baseline: Samples, candidate: Samples, **options: Unpack[CompareOpti
         Needed only where neither the name of the metric nor the file tells.
     advisory : sequence of str
         Report these tasks, but do not judge by them.
+    slices : sequence of str
+        Columns of the baseline's CSV, JSON, JSONL or Parquet file: also report each part of a task with one value, or
+        for numbers each quarter. Slices never decide.
     allow_partial : bool, default False
         Compare the items that both sides have, and say what is left out. By default a missing item is an error.
     seed : int, optional
@@ -180,6 +184,7 @@ def compare_samples(
     smoothing = smoothing_of(metric, options.pop("smoothing", None))
     lower, higher = set(options.pop("lower_is_better", ())), set(options.pop("higher_is_better", ()))
     tasks, advisory = options.pop("tasks", ()), options.pop("advisory", ())
+    slices = options.pop("slices", ())
     allow_partial, seed = options.pop("allow_partial", False), options.pop("seed", None)
     distance = {"max_flip_rate": options.pop("max_flip_rate", None), "max_kl": options.pop("max_kl", None)}
     config = options.pop("config", None)
@@ -228,6 +233,8 @@ def compare_samples(
         allow_partial=allow_partial,
     )
     policy = files.policy
+    if slices:
+        policy = replace(policy, slices=slices_of(baseline, slices))
     if smoothing is not None:
         policy = replace(policy, smoothing=dict.fromkeys(available, smoothing))
     judged = judge(answers, policy, files.names, allow_partial=allow_partial)

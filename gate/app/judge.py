@@ -10,7 +10,9 @@ from gate.common.smoothing import Smoothing
 from gate.config import DecisionSettings, DistanceSettings, TaskPolicy
 from gate.decision import Decision, EarlyStopping, Spending
 from gate.decision.candidates import Entrant, decide_candidates
+from gate.decision.dependence import joined
 from gate.decision.rows import Role
+from gate.decision.slices import SliceValues, slice_results
 from gate.samples import ModelSamples, Pairing, pair
 from gate.samples.smoothing import smoothed
 
@@ -38,6 +40,7 @@ class Policy:
     seed: int
     tasks: Mapping[str, TaskPolicy] = field(default_factory=dict)
     smoothing: Mapping[str, Smoothing] = field(default_factory=dict)
+    slices: SliceValues = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,8 @@ def judge(
         planned=planned,
         policies=policy.tasks,
     )
+    if policy.slices:
+        decisions = {name: _sliced(decision, pairings[name], policy) for name, decision in decisions.items()}
     return {name: Judged(answers[name], pairings[name], decision) for name, decision in decisions.items()}
 
 
@@ -110,3 +115,8 @@ def _smoothed(answers: Answers, smoothing: Mapping[str, Smoothing]) -> Answers:
         baseline=smoothed(answers.baseline, smoothing),
         candidate=smoothed(answers.candidate, smoothing),
     )
+
+
+def _sliced(decision: Decision, pairing: Pairing, policy: Policy) -> Decision:
+    pairs = joined(pairing.tasks, policy.roles, policy.decision, policy.tasks)
+    return decision.model_copy(update={"slices": slice_results(pairs, policy.slices, policy.seed)})

@@ -26,6 +26,7 @@ from gate.samples import ModelSamples
 from gate.store import SampleSet, as_samples
 from gate.store.history import LocalHistory, Record, RemoteHistory, open_history, pvalues_of_runs
 from gate.tasks import Task
+from gate.tasks.file_task import FileTask
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,7 @@ def judge_session(
         config.samples.seed,
         {task.name: task for task in config.tasks},
         {task.name: task.smoothed for task in config.tasks if task.smoothed is not None},
+        {task.name: task.slices for task in session.suite.tasks if isinstance(task, FileTask) and task.slices},
     )
     judged = judge(
         answers,

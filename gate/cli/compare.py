@@ -58,6 +58,14 @@ _FORMS: tuple[Form, ...] = ("json", "markdown", "html", "junit")
     help="Higher values of this metric are better; may be repeated.",
 )
 @click.option("--advisory", multiple=True, help="Report this task, but exclude it from the verdict; may be repeated.")
+@click.option(
+    "--slice",
+    "slices",
+    metavar="COLUMN",
+    multiple=True,
+    help="Also report each part of a task with one value of this column of the baseline's CSV, JSON, JSONL or Parquet "
+    "file (for numbers: each quarter); may be repeated. Slices never decide.",
+)
 @click.option("--allow-partial", is_flag=True, help="Compare the items that both sides have, and say what is left out.")
 @options.alpha
 @options.rule

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 from scipy.special import stdtrit
 
 from gate.config import DecisionSettings, TaskPolicy
@@ -56,21 +57,25 @@ def subtasks_of(pair: PairedTask) -> list[PairedTask]:
     if len(column.dictionary) < 2:
         return []
     codes = column.indices.to_numpy()
-    subtasks = []
-    for code, name in enumerate(column.dictionary.to_pylist()):
-        rows = np.flatnonzero(codes == code)
-        clusters = None if pair.clusters is None else np.unique(pair.clusters[rows], return_inverse=True)[1]
-        subtask = replace(
-            pair,
-            task=name,
-            baseline=pair.baseline.take(rows),
-            candidate=pair.candidate.take(rows),
-            baseline_score=pair.baseline_score[rows],
-            candidate_score=pair.candidate_score[rows],
-            clusters=clusters,
-        )
-        subtasks.append(subtask)
-    return subtasks
+    return [
+        part_of(pair, name, np.flatnonzero(codes == code)) for code, name in enumerate(column.dictionary.to_pylist())
+    ]
+
+
+def part_of(pair: PairedTask, name: str, rows: npt.NDArray[np.int64]) -> PairedTask:
+    """Return some rows of a task as a task of its own, independent of others."""
+    clusters = None if pair.clusters is None else np.unique(pair.clusters[rows], return_inverse=True)[1]
+    return replace(
+        pair,
+        task=name,
+        baseline=pair.baseline.take(rows),
+        candidate=pair.candidate.take(rows),
+        baseline_score=pair.baseline_score[rows],
+        candidate_score=pair.candidate_score[rows],
+        clusters=clusters,
+        prompts=None,
+        shared=None,
+    )
 
 
 def task_row(

@@ -15,9 +15,11 @@ from gate.report.drawing import draw_drops
 from gate.report.escape import markdown, prose
 from gate.report.figures import drop_lines
 from gate.report.result import Result
+from gate.report.slices import slice_drop, slice_level, slices_title
 
 SIGNS = {"PASS": "✅", "FAIL": "❌", "INCONCLUSIVE": "⚠️"}
 _MOST_DRAWN = 30  # tasks in the plot
+MOST_SLICES = 20
 _SHORTEST_ROW = 30  # bytes; bounds the number of rows worth trying
 # no character of it ends a Markdown link or an HTML attribute
 _ADDRESS = re.compile(r"https?://[A-Za-z0-9.:-]+(/[A-Za-z0-9._~/%?&=+-]*)?")
@@ -35,8 +37,9 @@ def render_markdown(
     Parameters
     ----------
     limit : int, optional
-        Maximum size in UTF-8 bytes. A longer report is shortened by whole rows: first subtasks, then flips, notes,
-        commands, requirements and tasks (those with the smallest p-values stay). It says how many rows are omitted.
+        Maximum size in UTF-8 bytes. A longer report is shortened by whole rows: first slices, then subtasks, flips,
+        notes, commands, requirements and tasks (those with the smallest p-values stay). It says how many rows are
+        omitted.
     full_report : str, optional
         Address of the full report, linked at the end.
     name : str, optional
@@ -58,6 +61,7 @@ def render_markdown(
         "notes": len(result.notes),
         "flips": len(result.flips),
         "subtasks": len(_subtasks(result)),
+        "slices": min(len(result.slices), MOST_SLICES),
     }
 
     def text(rows: _Rows) -> str:
@@ -115,6 +119,7 @@ def _render(result: Result, rows: _Rows, available: _Rows, full_report: str | No
         drawn=len(drawn),
         drawing=draw_drops(drawn, lines),
         subtasks=_subtasks(result)[: rows["subtasks"]],
+        slices=result.slices[: rows["slices"]],
         flips=result.flips[: rows["flips"]],
         notes=result.notes[: rows["notes"]],
         warnings=[finding.message for finding in result.warnings[: rows["warnings"]]],
@@ -134,6 +139,7 @@ def _template() -> Template:
         keep_trailing_newline=True,
     )
     environment.globals.update(wording.TEMPLATE_NAMES, control_sections=control_sections, SIGNS=SIGNS)
+    environment.globals.update(slices_title=slices_title, slice_level=slice_level, slice_drop=slice_drop)
     environment.filters["prose"] = prose
     environment.filters["md"] = lambda text, limit=200: "-" if text is None else markdown(str(text), limit)
     return environment.get_template("report.md.j2")
@@ -161,6 +167,6 @@ def _omitted(rows: _Rows, available: _Rows) -> str:
     """Say how many rows of which lists are omitted; empty where all are shown."""
     return ", ".join(
         f"{available[key] - rows[key]:,} of {available[key]:,} {key}"
-        for key in ("tasks", "requirements", "flips", "notes", "warnings", "reasons", "commands", "subtasks")
+        for key in ("tasks", "requirements", "flips", "notes", "warnings", "reasons", "commands", "subtasks", "slices")
         if rows[key] < available[key]
     )

@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from gate.decision import wording
 from gate.decision.noise_wording import control_sections
 from gate.report.escape import one_line
+from gate.report.slices import MOST_SLICES, slice_drop, slice_level, slices_title
 
 
 @cache
@@ -45,4 +46,7 @@ def environment() -> Environment:
     )
     templates.filters["line"] = lambda text, limit=200: one_line(str(text), limit)
     templates.globals.update(wording.TEMPLATE_NAMES, control_sections=control_sections)
+    templates.globals.update(
+        slices_title=slices_title, slice_level=slice_level, slice_drop=slice_drop, MOST_SLICES=MOST_SLICES
+    )
     return templates

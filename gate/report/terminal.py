@@ -12,7 +12,9 @@ from gate.decision import wording
 from gate.decision.noise_wording import control_sections
 from gate.report.escape import log_line
 from gate.report.result import Result
+from gate.report.slices import slice_drop, slice_level, slices_title
 
+MOST_SLICES = 8
 COLOURS = {"PASS": "bold green", "FAIL": "bold red", "INCONCLUSIVE": "bold yellow"}
 
 
@@ -44,6 +46,8 @@ def print_result(result: Result, console: Console, flips: int = 5) -> None:
             console.print(Text(f"{title}: {log_line(text, 1000)}"))
     for note in result.notes:
         console.print(Text(f"Note: {log_line(note, 500)}", style="yellow"))
+    if result.slices:
+        console.print(_slices(result))
     if result.flips and flips:
         console.print(_flips(result, flips))
 
@@ -87,4 +91,25 @@ def _flips(result: Result, count: int) -> Table:
     for flip in result.flips[:count]:
         cells = (flip.task, flip.prompt or flip.item_id, flip.target, flip.baseline, flip.candidate)
         table.add_row(*(Text(log_line(cell or "-", 120)) for cell in cells))
+    return table
+
+
+def _slices(result: Result) -> Table:
+    table = Table(title=slices_title(result, min(MOST_SLICES, len(result.slices))), title_justify="left")
+    for name in ("slice", "task"):
+        table.add_column(name, overflow="fold")
+    for name in ("n", "baseline", "candidate", "drop", "worse/better", "p", "Holm p"):
+        table.add_column(name, justify="right")
+    for row in result.slices[:MOST_SLICES]:
+        table.add_row(
+            Text(log_line(f"{row.name}: {row.value}", 80)),
+            Text(log_line(row.task)),
+            f"{row.n:,}",
+            slice_level(result, row, row.baseline),
+            slice_level(result, row, row.candidate),
+            slice_drop(result, row),
+            f"{row.regressions}/{row.improvements}",
+            wording.number(row.p),
+            wording.number(row.p_holm),
+        )
     return table

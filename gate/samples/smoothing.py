@@ -50,11 +50,16 @@ def _smoothed(samples: TaskSamples, smoothing: Smoothing) -> TaskSamples:
     table = samples.table
     picked = pc.fill_null(table.column("correct"), False).to_numpy(zero_copy_only=False)
     right = np.where(margins == 0.0, picked, margins > 0.0)  # ties go to the first choice
-    for name, values in (("score", ndtr(margins / smoothing.nats)), ("correct", right.astype(np.bool_))):
+    for name, values in (("score", _normal(margins / smoothing.nats)), ("correct", right.astype(np.bool_))):
         index = table.schema.get_field_index(name)
         table = table.set_column(index, table.schema.field(index), pa.array(values))
     facets = {**samples.facets, "metric": smoothing.metric, "smoothing": f"{smoothing.nats:g} nats"}
     return replace(samples, metric=smoothing.metric, table=table, facets=facets)
+
+
+def _normal(z: FloatArray) -> FloatArray:
+    """Return Phi(z), exactly 0 or 1 beyond 8 standard deviations, where tails as small as 1e-308 are only rounding."""
+    return np.where(np.abs(z) > 8.0, (z > 0.0).astype(np.float64), ndtr(z))
 
 
 def choice_margins(samples: TaskSamples, metric: str) -> FloatArray:

@@ -11,7 +11,7 @@ from gate.common.canonical import canonical_json, digest
 from gate.config import GateConfig, SampleSettings, TaskSettings
 from gate.errors import ConfigError, TaskError
 from gate.tasks.curation import select_items
-from gate.tasks.documents import Document, read_documents
+from gate.tasks.documents import Document, read_documents, slice_values
 from gate.tasks.file_task import FileTask
 from gate.tasks.harness import HarnessItem, build_harness_task
 from gate.tasks.requests import Message
@@ -90,6 +90,7 @@ def _file_task(settings: TaskSettings, samples: SampleSettings, folder: Path) ->
         rendered = [renderer.render(document) for document in limited]
         examples = _examples(settings, path, documents, folder, renderer)
         items = tuple(_item(document, examples, settings) for document in rendered)
+        slices = slice_values(limited, settings.slices)
     except TaskError as error:
         raise TaskError(f"task {settings.name}: {error.message}", error.hint) from error
     generates = settings.kind == "generate_until"
@@ -103,6 +104,7 @@ def _file_task(settings: TaskSettings, samples: SampleSettings, folder: Path) ->
         metric=settings.resolved_metric,
         generates=generates,
         max_tokens=settings.max_tokens if generates else 0,
+        slices=slices,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,6 +72,23 @@ def read_documents(path: Path) -> list[Document]:
         documents.append(Document(fields, path, line, digest(fields)))
     _refuse_duplicates(documents, path)
     return documents
+
+
+def slice_values(documents: Sequence[Document], fields: Sequence[str]) -> dict[str, dict[str, object]]:
+    """Return the value of each field by item id, for slices.
+
+    Raises
+    ------
+    TaskError
+        A document lacks a field.
+    """
+    for document in documents:
+        if missing := [name for name in fields if name not in document.fields]:
+            raise TaskError(
+                f"{document.where}: the document lacks the slice field {missing[0]!r}.",
+                f"The document has: {', '.join(map(str, document.fields))}.",
+            )
+    return {name: {document.item_id: document.fields[name] for document in documents} for name in fields}
 
 
 def _refuse_duplicates(documents: list[Document], path: Path) -> None:

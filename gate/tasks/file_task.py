@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from gate.common.lm_eval import pick_choice
 from gate.tasks.requests import (
@@ -22,7 +22,15 @@ from gate.tasks.task import Item, Scored, Task
 
 @dataclass(frozen=True)
 class FileTask(Task):
-    """See `Task`; built by `build_task` from settings that name a file."""
+    """See `Task`; built by `build_task` from settings that name a file.
+
+    Attributes
+    ----------
+    slices : mapping of str to mapping of str to object
+        Per field of `slices` in the settings, its value by item id. They are no facets: they change no score.
+    """
+
+    slices: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 
     @property
     def delimiter(self) -> str:

@@ -1,0 +1,73 @@
+"""Columns for slices from CSV, JSON, JSONL and Parquet files of samples."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from gate.common.compressed import open_binary, read_bytes
+from gate.common.jsonlines import json_lines
+from gate.errors import SampleError
+from gate.importers.files import LINES, files_below, suffix_of
+
+_PARQUET = (".parquet", ".pq")
+_SUFFIXES = (*LINES, ".json", *_PARQUET, ".csv", ".tsv")
+
+
+def slice_columns(path: Path, names: Sequence[str]) -> dict[str, dict[str, dict[str, object]]]:
+    """Return the values of columns by task, column and item id.
+
+    Raises
+    ------
+    SampleError
+        No file has a column, or a file cannot be read.
+    """
+    files = files_below(path, _SUFFIXES) if path.is_dir() else [path]
+    values: dict[str, dict[str, dict[str, object]]] = {}
+    seen: set[str] = set()
+    for file in files:
+        for row in _rows(file, ("task", "item_id", *names)):
+            if row.get("task") is None or row.get("item_id") is None:
+                continue
+            for name in names:
+                if name in row:
+                    seen.add(name)
+                    by_item = values.setdefault(_text(row["task"]), {}).setdefault(name, {})
+                    by_item[_text(row["item_id"])] = row[name]
+    if missing := [name for name in names if name not in seen]:
+        raise SampleError(
+            f"{path}: no column {missing[0]!r} for slices beside the columns task and item_id.",
+            "Name a column of the baseline's CSV, JSON, JSONL or Parquet file; in gate.yml, set `slices:` of the task.",
+        )
+    return values
+
+
+def _rows(path: Path, columns: Sequence[str]) -> Iterable[Mapping[str, Any]]:
+    suffix = suffix_of(path)
+    if suffix in _PARQUET:
+        return _parquet_rows(path, columns)
+    if suffix in (*LINES, ".json"):
+        return (row for _, row in json_lines(path))
+    text = read_bytes(path).decode("utf-8-sig").splitlines(keepends=True)
+    return csv.DictReader(text, delimiter="\t" if suffix == ".tsv" else ",")
+
+
+def _parquet_rows(path: Path, columns: Sequence[str]) -> Iterator[Mapping[str, Any]]:
+    import pyarrow.parquet as pq
+
+    try:
+        with open_binary(path) as handle:
+            file = pq.ParquetFile(handle)
+            names = [name for name in columns if name in file.schema_arrow.names]
+            yield from file.read(columns=names).to_pylist()
+    except (pa.ArrowException, OSError) as error:
+        raise SampleError(f"{path} is not a readable Parquet file: {error}.") from None
+
+
+def _text(value: object) -> str:
+    """Return a task or item id as `gate.importers.tabular` writes it."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
