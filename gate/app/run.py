@@ -201,7 +201,7 @@ def _record(session: Session, result: Result, name: str | None = None, run_id: s
         series=session.series,
         verdict=result.verdict,
         p_value=result.p_value,
-        alpha=result.alpha,
+        alpha=_level(result),
         drop=result.drop,
         flip_rate=result.flip_rate,
         baseline=str(result.baseline["fingerprint"]),
@@ -210,6 +210,14 @@ def _record(session: Session, result: Result, name: str | None = None, run_id: s
         run=run_id,
         evidence=_evidence(result),
     )
+
+
+def _level(result: Result) -> float:
+    """Return the level of the whole run: that of its final test, and what early stopping may spend before it."""
+    if result.early_stop is None:
+        return result.alpha
+    candidates = 1 if result.adjustment is None else result.adjustment.candidates
+    return result.alpha + candidates * result.early_stop.alpha
 
 
 def _evidence(result: Result) -> RecordedEvidence | None:

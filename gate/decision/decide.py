@@ -6,8 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from gate.config import DecisionSettings, DistanceSettings, TaskPolicy
 from gate.decision import validity
 from gate.decision.aggregate import aggregate_of
@@ -204,8 +202,9 @@ def _rows(
     judged: Sequence[Judged], combined: CombinedResult, settings: DecisionSettings, seed: int
 ) -> list[TaskResult]:
     """Return one row per task; `combined` holds the p-values of the gating tasks in their order."""
-    discordant = [task.evidence.discordant for task in judged if task.role == "gating"]
-    able = can_reject(np.array(discordant), settings.alpha, combined.task_pvalues)
+    gating = [task for task in judged if task.role == "gating"]
+    discordant = [task.evidence.discordant for task in gating]
+    able = can_reject(discordant, settings.alpha, combined.task_pvalues, _smallest(gating, settings))
     tests = zip(combined.task_pvalues, combined.task_pvalues_holm, able, strict=True)
     rows = []
     for task in judged:
@@ -223,9 +222,14 @@ def _rows(
     return rows
 
 
+def _smallest(tasks: Sequence[Judged], settings: DecisionSettings) -> list[float]:
+    """Return the p-value of each task if every discordant item were a regression."""
+    return [task.evidence.smallest_pvalue_at(task.margin(settings)) for task in tasks]
+
+
 def _advisory_row(task: Judged, settings: DecisionSettings) -> TaskResult:
     """Return the row of a task that never decides: its own test, without adjustment."""
-    rejects = can_reject(task.evidence.discordant, settings.alpha)[0]
+    rejects = can_reject(task.evidence.discordant, settings.alpha, smallest=_smallest([task], settings))[0]
     return task_row(task, settings, task.evidence.pvalue_at(task.margin(settings)), None, bool(rejects))
 
 

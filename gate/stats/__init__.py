@@ -26,7 +26,7 @@ from gate.stats.planning import (
     planned_detectable_drop,
     planned_scale,
 )
-from gate.stats.power import detectable_drop, power, required_n
+from gate.stats.power import detectable_drop, power, required_n, required_n_certify
 from gate.stats.recovery import RecoveryResult, recovery
 from gate.stats.results import (
     AggregateResult,
@@ -91,6 +91,7 @@ __all__ = [
     "power",
     "recovery",
     "required_n",
+    "required_n_certify",
     "sign_flip",
     "step_down",
     "sums_of_units",

@@ -3,7 +3,7 @@
 import math
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -207,6 +207,16 @@ class Evidence:
             b, c = self.counts
             return margin_test(b, c, max(self.n, 1), margin).pvalue
         return max(self.pvalue, _tango.upper_pvalue(*self.margin_score(margin)))
+
+    def smallest_pvalue_at(self, margin: float) -> float:
+        """Return the p-value at the margin if every discordant unit were a regression; 2**-discordant at margin 0."""
+        if margin == 0.0:
+            return 2.0**-self.discordant
+        if self._units is None:
+            return Evidence.from_counts(self.discordant, 0, self.n).pvalue_at(margin)
+        units = replace(self._units, differences=np.abs(self._units.differences))
+        worst = replace(self, statistic=float(units.differences.sum()) / self._scale, _units=units)
+        return max(2.0**-self.discordant, _tango.upper_pvalue(*worst.margin_score(margin)))
 
     @property
     def scale(self) -> float:

@@ -1,6 +1,5 @@
 """Holm's adjustment over several tasks, and the tasks that cannot be rejected under it."""
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -47,7 +46,12 @@ def holm(pvalues: Sequence[float] | FloatArray) -> FloatArray:
     return adjusted
 
 
-def can_reject(m: int | Counts, alpha: float, pvalues: Sequence[float] | FloatArray | None = None) -> NDArray[np.bool_]:
+def can_reject(
+    m: int | Counts,
+    alpha: float,
+    pvalues: Sequence[float] | FloatArray | None = None,
+    smallest: Sequence[float] | FloatArray | None = None,
+) -> NDArray[np.bool_]:
     """Return which tasks have enough discordant items to be rejected by Holm's step-down method.
 
     Parameters
@@ -59,15 +63,17 @@ def can_reject(m: int | Counts, alpha: float, pvalues: Sequence[float] | FloatAr
     pvalues : array of float, shape (tasks,), optional
         The observed p-values. Without them each task is compared with the first Holm level, alpha / tasks;
         with them, with the level that the other tasks' p-values leave to it.
+    smallest : array of float, shape (tasks,), optional
+        Smallest attainable p-value of each task. Default: 2**-m, that of the exact test at margin 0.
 
     Returns
     -------
     ndarray of bool, shape (tasks,)
-        False where the test would not reject even if all discordant items were regressions, p = 2**-m.
+        False where the test would not reject even if all discordant items were regressions.
 
     Notes
     -----
-    The level of task k is alpha / (number of tasks not rejected before it if its own p-value is 2**-m_k).
+    The level of task k is alpha / (number of tasks not rejected before it if its own p-value is the smallest).
 
     References
     ----------
@@ -83,15 +89,17 @@ def can_reject(m: int | Counts, alpha: float, pvalues: Sequence[float] | FloatAr
     """
     discordant = np.atleast_1d(_validate.counts("m", m))
     _validate.open_unit("alpha", alpha)
-    smallest = -discordant * math.log(2.0)
+    lowest = 2.0**-discordant if smallest is None else _validate.pvalues("smallest", smallest)
+    if lowest.shape != discordant.shape:
+        raise ValueError(f"smallest: expected one p-value per task ({discordant.size}), found {lowest.size}")
     if pvalues is None:
-        return np.asarray(smallest <= math.log(alpha / discordant.size))
+        return np.asarray(lowest <= alpha / discordant.size)
     raw = _validate.pvalues("pvalues", pvalues)
     if raw.shape != discordant.shape:
         raise ValueError(f"pvalues: expected one p-value per task ({discordant.size}), found {raw.size}")
     able = np.empty(raw.size, dtype=np.bool_)
     for k in range(raw.size):
         best = raw.copy()
-        best[k] = math.exp(smallest[k])
+        best[k] = lowest[k]
         able[k] = holm(best)[k] <= alpha
     return able

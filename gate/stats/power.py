@@ -184,6 +184,46 @@ def required_n(noise_rate: float, drop: float, alpha: float = 0.05, power: float
     return high
 
 
+def required_n_certify(
+    variance: float, bound: float, drop: float = 0.0, alpha: float = 0.05, power: float = 0.8
+) -> int | None:
+    """Return the number of items that certify a bound on the drop with the given power (a normal approximation).
+
+    Parameters
+    ----------
+    variance : float
+        Variance of the difference of one item: the flip rate, for binary scores.
+    bound : float
+        The drop to rule out, a proportion.
+    drop : float, default 0
+        True drop, a proportion.
+    alpha : float, default 0.05
+        Level of the certificate.
+    power : float, default 0.8
+        Required power.
+
+    Returns
+    -------
+    int or None
+        The items; None where the true drop is not below the bound, as no number of items then certifies it.
+
+    Notes
+    -----
+    n = variance ((z_alpha + z_power) / (bound - drop))**2, the sample size of a one-sided z test. The exact test
+    that certifies counts needs a few items more.
+
+    Examples
+    --------
+    >>> from gate.stats import required_n_certify
+    >>> required_n_certify(0.1, 0.02), required_n_certify(0.1, 0.02, drop=0.03)
+    (1546, None)
+    """
+    if drop >= bound:
+        return None
+    z = float(special.ndtri(1.0 - alpha) + special.ndtri(power))
+    return math.ceil(variance * (z / (bound - drop)) ** 2)
+
+
 def _with_noise(n: int, noise_rate: float, drop: float, alpha: float) -> float:
     """Return the power at a drop that adds regressions to the noise."""
     return power(n, min(noise_rate + drop, 1.0), drop, alpha)

@@ -53,7 +53,7 @@ class Record(BaseModel):
     series : str
         Runs of one series test the same thing: same tasks, rule, margin and spending policy.
     alpha : float
-        Level of the run's test.
+        Level of the run: its final test and early stopping together.
     p_value : float
         Adjusted over the candidates of the run.
     name : str or None

@@ -193,8 +193,7 @@ def test_run_without_flips_certifies_neither_clusters_nor_items() -> None:
     assert clustered.verdict == alone.verdict == "INCONCLUSIVE"
     (task,) = clustered.tasks
     assert task.drop_ci90[0] < 0 < task.drop_ci90[1]
-    assert task.detectable_drop is not None
-    assert task.detectable_drop > 0.1
+    assert task.detectable_drop is None, "15 clusters, of which ten are assumed to flip by noise"
 
 
 def test_binary_and_graded_tasks_are_certified_together() -> None:
@@ -250,7 +249,6 @@ def test_graded_scores_are_judged_by_sign_flips() -> None:
     assert task.drop == pytest.approx(11 * 0.25 / 12)
     assert task.drop_ci90[0] < task.drop < task.drop_ci90[1]
     assert task.p_mid is None
-    assert decision.sensitivity.detectable_drop is None
 
 
 def test_the_interval_of_graded_scores_is_students() -> None:
@@ -335,10 +333,9 @@ def test_detectable_drop_is_detected_with_the_stated_power() -> None:
     drop = judged(*pairs, rule="pooled").sensitivity.detectable_drop
     assert drop is not None
     rng = np.random.default_rng(0)
-    flips = rng.binomial(200, 0.2, (2000, 2)).sum(axis=1)
-    b = rng.binomial(flips, 0.5 + drop / 0.4)
-    power = np.mean([mcnemar_exact(int(x), int(m - x)).pvalue <= 0.05 for x, m in zip(b, flips, strict=True)])
-    assert 0.74 < power < 0.86
+    b, c = (rng.binomial(200, rate, (2000, 2)).sum(axis=1) for rate in (0.1 + drop, 0.1))
+    power = np.mean(mcnemar_exact(b, c).pvalue <= 0.05)
+    assert 0.77 < power < 0.83
 
 
 @pytest.mark.parametrize("rule", ["omnibus", "pooled", "max", "fisher", "holm"])

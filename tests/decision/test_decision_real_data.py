@@ -103,11 +103,14 @@ def test_the_verdicts_on_three_models_at_two_precisions(
     assert decision.p_value == decision.aggregate.omnibus.p == pytest.approx(p, rel=0.01)
 
 
-def test_only_tasks_that_survive_holm_are_named_as_significant(shared_data: Path) -> None:
+def test_only_tasks_that_closed_testing_rejects_are_named(shared_data: Path) -> None:
     _, decision = quantised(shared_data, "qwen2.5-1.5b-instruct", "int4")
     assert decision.reasons[0].endswith("Significant after adjustment for 3 tasks: arc, mmlu.")
     _, decision = quantised(shared_data, "phi-3.5-mini-instruct", "int4")
-    assert decision.reasons[0].endswith("The tests over all tasks do not single out a task.")
+    assert [task.p_holm for task in decision.tasks if task.fails] == pytest.approx([0.0516, 0.0516], abs=1e-4)
+    assert [task.task for task in decision.failed_tasks] == ["arc", "mmlu"]
+    adjusted = [task.p_adjusted for task in decision.tasks]
+    assert adjusted == pytest.approx([0.0353, 0.0286, 0.3294], abs=0.004)
 
 
 @pytest.mark.parametrize("row", HARNESS, ids=lambda row: f"{row[0]}-{row[1]}")
