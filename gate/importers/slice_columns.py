@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pyarrow as pa
 from gate.common.compressed import open_binary, read_bytes
 from gate.common.jsonlines import json_lines
 from gate.errors import SampleError
+from gate.importers.csv_source import csv_source
 from gate.importers.files import LINES, files_below, suffix_of
 
 _PARQUET = (".parquet", ".pq")
@@ -52,8 +54,12 @@ def _rows(path: Path, columns: Sequence[str]) -> Iterable[Mapping[str, Any]]:
         return _parquet_rows(path, columns)
     if suffix in (*LINES, ".json"):
         return (row for _, row in json_lines(path))
-    text = read_bytes(path).decode("utf-8-sig").splitlines(keepends=True)
-    return csv.DictReader(text, delimiter="\t" if suffix == ".tsv" else ",")
+    source = csv_source(path)
+    text = (read_bytes(path) if source.content is None else source.content).decode("utf-8-sig")
+    lines = io.StringIO(text, newline="")
+    for _ in range(source.skip):
+        lines.readline()
+    return csv.DictReader(lines, delimiter=source.delimiter)
 
 
 def _parquet_rows(path: Path, columns: Sequence[str]) -> Iterator[Mapping[str, Any]]:
