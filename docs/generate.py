@@ -10,6 +10,7 @@ import mkdocs_gen_files
 
 from gate.config import GateConfig
 from gate.report import Result
+from gate.report.candidates import CandidatesResult
 
 
 def type_name(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
@@ -55,12 +56,12 @@ def table(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
     return "\n".join(rows)
 
 
-def page(title: str, intro: str, schema: Mapping[str, Any]) -> str:
-    """Return a page with one section per object of a schema."""
+def page(title: str, intro: str, schema: Mapping[str, Any], only: tuple[str, ...] | None = None) -> str:
+    """Return a page with one section per object of a schema, or per object in `only`."""
     definitions = schema.get("$defs", {})
     parts = [f"# {title}", intro, table(schema, definitions)]
     for name, definition in definitions.items():
-        if "properties" in definition:
+        if "properties" in definition and (only is None or name in only):
             parts += [f"## {name}", description(definition, definitions), table(definition, definitions)]
     return "\n\n".join(parts) + "\n"
 
@@ -79,6 +80,13 @@ PAGES = {
         "positive if the candidate is worse. `gate schema --result` prints the JSON Schema.",
         Result.model_json_schema(by_alias=True),
     ),
+    "reference/candidates.md": page(
+        "result.json of several candidates",
+        "Generated from the code. `result` of a candidate is the [result.json of one candidate](result.md), with the "
+        "p-value adjusted over the candidates.",
+        CandidatesResult.model_json_schema(by_alias=True),
+        only=("CandidateResult", "Unevaluated"),
+    ).replace("(#result)", "(result.md)"),
 }
 for path, text in PAGES.items():
     with mkdocs_gen_files.open(path, "w") as file:
