@@ -29,39 +29,42 @@ class TaskNoise(ResultSection):
 
     task: str
     role: Literal["gating", "advisory"]
-    n: int = Field(description="Items that both runs answered.")
-    flips: int = Field(description="Items whose score differs between the two runs.")
-    flip_rate: float
+    n: int = Field(ge=0, description="Items that both runs answered.")
+    flips: int = Field(ge=0, description="Items whose score differs between the two runs.")
+    flip_rate: float = Field(ge=0, le=1)
     kl_mean: float | None = Field(
+        ge=0,
         description="Mean KL divergence of the answer's first token between the two runs, in nats; a lower bound. Null "
-        "where not known."
+        "where not known.",
     )
 
 
 class NoiseFloor(ResultSection):
     """Two runs of the baseline over the gating tasks."""
 
-    items: int
-    flips: int
-    flip_rate: float
+    items: int = Field(ge=0)
+    flips: int = Field(ge=0)
+    flip_rate: float = Field(ge=0, le=1)
     flip_rate_ci95: tuple[float, float] = Field(description="Clopper-Pearson 95% interval of the flip rate.")
-    kl_mean: float | None = Field(description="In nats; null unless every gating task has one.")
+    kl_mean: float | None = Field(ge=0, description="In nats; null unless every gating task has one.")
     drop: float | None = Field(
         description="Mean score of the first run minus that of the second, over the items; null where a score is not a "
         "proportion."
     )
     p_value: float = Field(
+        ge=0,
+        le=1,
         description="Two-sided p-value of no difference in score: twice the smaller p-value of the deciding rule in "
-        "the two directions."
+        "the two directions.",
     )
 
 
 class Excess(ResultSection):
     """Whether the candidate moved more than noise. A diagnostic: it does not affect the verdict."""
 
-    candidate_alone: int = Field(description="u: items on which the two runs of the baseline agree.")
-    control_alone: int = Field(description="v: items on which the control differs from the other two runs.")
-    p_value: float = Field(description="P[Bin(u + v, 1/2) >= u]; with clusters, the sign-flip test.")
+    candidate_alone: int = Field(ge=0, description="u: items on which the two runs of the baseline agree.")
+    control_alone: int = Field(ge=0, description="v: items on which the control differs from the other two runs.")
+    p_value: float = Field(ge=0, le=1, description="P[Bin(u + v, 1/2) >= u]; with clusters, the sign-flip test.")
 
     @property
     def moved(self) -> bool:

@@ -21,6 +21,7 @@ SIZE_LIMIT = 5 * 1024 * 1024
 _LIST_LIMIT = 2_000  # entries of one list or mapping
 _NUMBER_LIMIT = 10**20  # a seed may have 64 bits
 _FREE_SECTIONS = {("baseline",), ("candidate",), ("provenance",)}
+_STACK_FACTS = ("control", "differences")
 _Location = tuple[str | int, ...]
 _EXIT_CODES = {"PASS": {0}, "FAIL": {1}, "INCONCLUSIVE": {0, 3}}
 
@@ -115,7 +116,7 @@ def _walk(value: object) -> Iterator[tuple[_Location, object]]:
     while pending:
         location, current = pending.pop()
         yield location, current
-        free = location[:1] in _FREE_SECTIONS
+        free = location[:1] in _FREE_SECTIONS or location[:2] == _STACK_FACTS
         if isinstance(current, dict):
             pending += [(location, key) for key in current]
             pending += [(location if free else (*location, key), child) for key, child in current.items()]

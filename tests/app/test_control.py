@@ -147,6 +147,25 @@ def test_gate_noise_measures_what_gate_run_then_uses(lossless: Path) -> None:
     assert control_of(result).floor.model_dump(mode="json") == noise["floor"]
 
 
+def test_early_stopping_watches_the_control_not_the_cache(lossless: Path) -> None:
+    edit_gate_yml(lossless, decision={"early_stop": {"alpha": 0.01, "every": 64}})
+    result = gate.run("gate.yml")
+    assert control_of(result).floor.flips > 0
+    assert result.early_stop is not None
+    assert result.early_stop.log_e_value == pytest.approx(0.0)  # the e-value without a flip is 1
+
+
+def test_a_series_of_runs_continues_under_another_control(project: Path) -> None:
+    spending = {"alpha_spending": {"kind": "yearly"}}
+    edit_gate_yml(project, decision=spending)
+    first = gate.run("gate.yml")
+    edit_gate_yml(project, decision={**spending, "control": "never"})
+    second = gate.run("gate.yml")
+    assert first.spending is not None
+    assert second.spending is not None
+    assert (first.spending.run, second.spending.run) == (1, 2)
+
+
 def test_equal_stacks_need_no_control(project: Path) -> None:
     result = gate.run("gate.yml")
     assert result.control is None

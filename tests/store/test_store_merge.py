@@ -282,3 +282,17 @@ def test_an_interrupted_shard_resumes(tmp_path: Path, tiny: Opened) -> None:
     assert steps[0] == 10
     again = merged([tmp_path / "shard1", tmp_path / "again"], tmp_path / "other")
     assert content(again.folder) == content(whole.folder)
+
+
+def test_the_stack_of_shards_from_two_machines_names_both(tmp_path: Path, tiny: Opened) -> None:
+    task, (engine, identity) = choice_task(tmp_path), tiny
+    evaluate(task, tiny, tmp_path / "first")  # after its first answers, the runtime names the scoring method
+    for index, name in ((1, "Xeon"), (2, "EPYC")):
+        stack = {**engine.runtime.stack, "hardware": name} | ({"only": "here"} if index == 1 else {})
+        machine: Any = OtherRuntime(engine, stack=stack)
+        evaluate(task, (machine, identity), tmp_path / f"shard-{index}", shard=(index, 2))
+    ((_, shards),) = read_shards([tmp_path / "shard-1", tmp_path / "shard-2"]).items()
+    stack = merge(shards, tmp_path / "whole", lambda _: None).manifest.model.stack
+    assert stack["hardware"] == "Xeon, EPYC"
+    assert stack["dtype"] == "float32"
+    assert "only" not in stack
