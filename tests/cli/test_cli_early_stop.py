@@ -51,6 +51,12 @@ def run(folder: Path, candidate: str, **decision: Any) -> tuple[int, dict[str, A
     return code, result
 
 
+def last_alpha(folder: Path) -> float:
+    """Return the level of the last run in the history."""
+    (history,) = folder.rglob("history.jsonl")
+    return float(json.loads(history.read_text().splitlines()[-1])["alpha"])
+
+
 def test_a_damaged_candidate_is_stopped(folder: Path) -> None:
     code, result = run(folder, "other", early_stop={"alpha": 0.01, "every": 20})
     assert code == 1
@@ -63,6 +69,8 @@ def test_a_damaged_candidate_is_stopped(folder: Path) -> None:
     assert [task["task"] for task in result["tasks"]] == ["big", "small"]
     assert "stopped after" in result["reasons"][0]
     assert any("stopped early after" in note for note in result["notes"])
+    assert all(task["fails"] == (task["p_adjusted"] <= 0.01) for task in result["tasks"])
+    assert last_alpha(folder) == pytest.approx(0.05)
 
 
 def test_an_equal_candidate_is_evaluated_completely_and_tested_at_the_remaining_alpha(folder: Path) -> None:
@@ -71,6 +79,7 @@ def test_an_equal_candidate_is_evaluated_completely_and_tested_at_the_remaining_
     assert not result["early_stop"]["stopped"]
     assert [task["n"] for task in result["tasks"]] == [160, 40, 12]
     assert result["alpha"] == pytest.approx(0.04)
+    assert last_alpha(folder) == pytest.approx(0.05), "the history has the level of the whole run"
 
 
 def test_without_early_stop_the_verdict_is_the_same(folder: Path) -> None:
