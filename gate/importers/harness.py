@@ -128,7 +128,9 @@ def _task(part: _TaskRows, reading: Reading, choices: _Choices, notes: list[str]
         notes.append(f"{task}: {len(rows)} samples, but the results file says {effective}.")
     label, values = label_and_values(rows, metric)
     scores = [parse_score(value, metric, f"{file.path}:{row.line}") for value, row in zip(values, rows, strict=True)]
-    unscored = [item_id for item_id, score in zip(ids, scores, strict=True) if score is None]
+    unscored = [
+        f"{item_id} (line {row.line})" for item_id, row, score in zip(ids, rows, scores, strict=True) if score is None
+    ]
     refuse_unscored(unscored, len(ids), f"{where}: {metric}")
     declared = file.settings("higher_is_better", task).get(metric) if label == metric else True
     label, oriented = choices.directions.orient(

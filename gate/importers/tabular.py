@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,12 @@ from gate.common.canonical import text_digest
 from gate.common.jsonlines import as_text
 from gate.common.lm_eval import DEFAULT_METRICS
 from gate.errors import SampleError
-from gate.importers.build import NO_SCORE, SCORE_WORDS, refuse_unscored, task_samples
+from gate.importers.build import NO_SCORE, SCORE_WORDS, task_samples
 from gate.importers.choose import Selection
-from gate.importers.files import label_of, shorten, source_files
+from gate.importers.files import label_of, source_files
 from gate.importers.orient import Directions
 from gate.importers.reading import Reading
+from gate.importers.tabular_check import PLACE, Places, refuse_nameless, refuse_odd_repeats, refuse_scores
 from gate.importers.tabular_read import TEXT, MissingColumnsError, read_table
 from gate.importers.tabular_twins import refuse_repeated_items
 from gate.samples.record import SAMPLE_SCHEMA, ModelSamples, TaskSamples
@@ -40,7 +42,9 @@ def read_tabular(path: Path, files: Sequence[Path], reading: Reading) -> ModelSa
     tables, left_out = _read_all(path, files)
     refuse_repeated_items(path, tables)
     table = pa.concat_tables(tables.values(), promote_options="default")
-    _refuse_nameless(table, path)
+    table = table.append_column(PLACE, pa.array(np.arange(table.num_rows)))
+    places = Places(tables)
+    refuse_nameless(table, path)
     names = [str(name) for name in pc.unique(table.column("task")).to_pylist()]
     unread = sorted(name for name in names if not reading.wants(name))
     if unread:
@@ -54,8 +58,8 @@ def read_tabular(path: Path, files: Sequence[Path], reading: Reading) -> ModelSa
         notes += more
     else:
         column, notes = _score_column(table, reading.metric)
-    _refuse_odd_repeats(table, path)
-    _refuse_scores(table, column, path)
+    refuse_odd_repeats(table, path)
+    refuse_scores(table, column, path, places)
     directions = Directions(reading)
     tasks = {
         task: _samples(task, rows, column, path, list(tables), directions) for task, rows in _by_task(table).items()
@@ -136,9 +140,12 @@ def _as_number(column: pa.ChunkedArray, name: str, path: Path) -> pa.ChunkedArra
     except (pa.ArrowException, ValueError):
         invalid = _first_invalid(column)
         example = f", e.g. {invalid}" if invalid else ""
+        hint = "Expected 0/1 or true/false in `correct`, numbers in `score`, integers in `repeat`."
+        if re.fullmatch(r"'-?\d+,\d+'", invalid):
+            hint = "Write decimals with a point: 0.5, not 0,5."
         raise SampleError(
             f"{path}: column {name} ({kind}) holds values that are not numbers{example}.",
-            "Expected 0/1 or true/false in `correct`, numbers in `score`, integers in `repeat`.",
+            hint,
         ) from None
 
 
@@ -205,54 +212,6 @@ def _score_column(table: pa.Table, metric: str | None) -> tuple[str, list[str]]:
     if table.column("correct").equals(table.column("score")):
         return "correct", []
     return "correct", ["The file has both correct and score: read correct (choose with --metric score)."]
-
-
-def _refuse_nameless(table: pa.Table, path: Path) -> None:
-    for name in ("task", "item_id"):
-        empty = pc.or_kleene(pc.is_null(table.column(name)), pc.equal(table.column(name), ""))
-        rows = np.flatnonzero(pc.fill_null(empty, True).to_numpy())
-        if len(rows):
-            raise SampleError(
-                f"{path}: {len(rows)} rows have no {name}, the first: {shorten([str(row + 1) for row in rows])}.",
-                "Each row needs a task and an item_id.",
-            )
-
-
-def _refuse_odd_repeats(table: pa.Table, path: Path) -> None:
-    if "repeat" not in table.column_names:
-        return
-    values = table.column("repeat")
-    whole = pc.and_(pc.equal(pc.floor(values), values), pc.and_(pc.greater_equal(values, 0), pc.less(values, 2**31)))
-    odd = pc.invert(pc.fill_null(whole, False))
-    hint = "Number the answers to the same item 0, 1, 2, ..., or leave the column out."
-    _refuse(table, odd, "repeat", "not a non-negative integer", path, hint)
-
-
-def _refuse_scores(table: pa.Table, column: str, path: Path) -> None:
-    scores = table.column(column)
-    unscored = table.filter(pc.is_null(scores, nan_is_null=True))
-    refuse_unscored(_names(unscored), table.num_rows, f"{path}: column {column}")
-    _refuse(table, pc.is_inf(scores), column, "infinite", path, "Scores must be finite.")
-    if column == "correct":
-        graded = pc.and_(pc.not_equal(scores, 0.0), pc.not_equal(scores, 1.0))
-        hint = "Name the column `score` if scores are not binary."
-        _refuse(table, graded, column, "neither 0 nor 1", path, hint)
-
-
-def _refuse(table: pa.Table, wrong: pa.ChunkedArray, column: str, fault: str, path: Path, hint: str) -> None:
-    """Raise SampleError if any row is wrong, with the number of such rows and the first of them."""
-    rows = table.filter(wrong)
-    if rows.num_rows:
-        raise SampleError(
-            f"{path}: {column} is {fault} in {rows.num_rows} of {table.num_rows} rows, e.g. "
-            f"{rows.column(column)[0].as_py()} at {_names(rows)[0]}.",
-            hint,
-        )
-
-
-def _names(table: pa.Table) -> Sequence[str]:
-    """Return task/item_id of each row."""
-    return [f"{row['task']}/{row['item_id']}" for row in table.select(["task", "item_id"]).to_pylist()]
 
 
 def _by_task(table: pa.Table) -> dict[str, pa.Table]:
