@@ -162,7 +162,8 @@ def _spending(session: Session, answers: Mapping[str, Answers], earlier: Sequenc
     gating = (task.name for task in session.suite.tasks if task.settings.role == "gating")
     columns = (one.baseline.tasks[name].table.column("item_id").to_pylist() for name in gating)
     items = items_sketch(item for column in columns for item in column)
-    tonight = Night(*(str(side.about["fingerprint"]) for side in (one.baseline, one.candidate)), items)
+    baseline, candidate = (str(side.about["fingerprint"]) for side in (one.baseline, one.candidate))
+    tonight = Night(baseline, candidate, items)
     return spend_evalues(settings.alpha, policy.runs, policy.runs_per_baseline, nights_of(earlier), tonight)
 
 

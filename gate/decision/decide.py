@@ -10,21 +10,13 @@ from gate.config import DecisionSettings, DistanceSettings, TaskPolicy
 from gate.decision import validity
 from gate.decision.aggregate import aggregate_of
 from gate.decision.dependence import joined, links_of
-from gate.decision.nightly import log_e_value_of, with_tonight
+from gate.decision.nightly import level_of_one_run, log_e_value_of, with_tonight
 from gate.decision.reasons import reasons
 from gate.decision.requirements import all_proven, over_limit, prove, with_policy
-from gate.decision.result import (
-    Adjustment,
-    Certification,
-    Decision,
-    EarlyStopping,
-    Sensitivity,
-    Spending,
-    TaskResult,
-    Verdict,
-)
+from gate.decision.result import Adjustment, Certification, Decision, EarlyStopping, Sensitivity, TaskResult, Verdict
 from gate.decision.rows import NO_POLICY, Judged, Role, evidence_of, subtasks_of, task_row
-from gate.decision.sensitivity import detectable, planned_task
+from gate.decision.sensitivity import EXPECTED_FLIPS, detectable, planned_task
+from gate.decision.series import Spending
 from gate.decision.task_verdicts import with_verdicts
 from gate.errors import ConfigError, ExitCode
 from gate.samples import PairedTask
@@ -160,9 +152,13 @@ def conclude(
     p_value, adjustment = adjusted or (tested.p_value, None)
     stopped = early is not None and early.stopped
     rejected = p_value <= settings.alpha or stopped
+    alone = settings  # what this run could show by itself
+    if tested.spending is not None and tested.spending.evidence is not None:
+        discordant = max(EXPECTED_FLIPS, sum(task.evidence.discordant for task in gating))
+        alone = settings.model_copy(update={"alpha": level_of_one_run(tested.spending, discordant)})
     rows = [
         with_policy(row, task, tested.policy, len(gating), stopped)
-        for row, task in zip(_rows(tested.judged, combined, settings, seed), tested.judged, strict=True)
+        for row, task in zip(_rows(tested.judged, combined, alone, seed), tested.judged, strict=True)
     ]
     gating_rows = [row for row in rows if row.role == "gating"]
     exceeded = over_limit(gating_rows, distance or DistanceSettings())
@@ -188,7 +184,7 @@ def conclude(
         early_stop=early,
         adjustment=adjustment,
         certification=certification,
-        sensitivity=_sensitivity(gating, gating_rows, settings, seed),
+        sensitivity=_sensitivity(gating, gating_rows, alone, seed),
         bound_confidence=None if stopped else 1.0 - tested.policy.alpha,
         tasks=rows,
         aggregate=aggregate_of(combined),

@@ -13,7 +13,7 @@ from gate.config import DecisionSettings
 from gate.decision.rows import Judged
 from gate.decision.series import NightlyEvidence, Spending
 from gate.samples import PairedTask
-from gate.stats import log_e_value, log_e_value_of_differences
+from gate.stats import log_e_value, log_e_value_of_differences, mcnemar_exact
 from gate.store.history import Record
 
 _SKETCH = 64
@@ -154,6 +154,23 @@ def with_tonight(spending: Spending, log_e: float) -> tuple[Spending, float]:
         total = float(np.logaddexp(total, before.log_carried + planned - math.log(before.runs_per_group)))
     evidence = before.model_copy(update={"log_e_value": log_e, "log_evidence": total})
     return spending.model_copy(update={"evidence": evidence}), math.exp(-max(0.0, total))
+
+
+def level_of_one_run(spending: Spending, discordant: int) -> float:
+    """Return the level of the exact test that alarms where one run does, with no evidence from earlier runs.
+
+    Parameters
+    ----------
+    discordant : int
+        Discordant items of the run, as one task.
+    """
+    if spending.evidence is None:
+        return spending.level
+    b = np.arange(discordant + 1)
+    enough = log_e_value(b, discordant - b) >= math.log(spending.evidence.runs / spending.level)
+    if not enough.any():
+        return 2.0 ** -(min(discordant, 1000) + 1)
+    return mcnemar_exact(int(b[enough][0]), discordant - int(b[enough][0])).pvalue
 
 
 def _plus(log_sum: float | None, log_e: float) -> float:

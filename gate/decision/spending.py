@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gate.config import DecisionSettings
-from gate.decision.result import Spending
+from gate.decision.series import Spending
 from gate.stats import alarm_level, lord_levels
 
 

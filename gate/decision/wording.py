@@ -126,9 +126,12 @@ def detectable_drop(decision: Decision) -> str:
         in_points = all(task.unit == "proportion" for task in decision.gating)
         drop = f"{100 * sensitivity.detectable_drop:.2g} points" if in_points else number(sensitivity.detectable_drop)
         text = f"A true drop of {drop} on every task, on top of the observed flips, is detected with {power} power"
-        text += "." if exact else " (an approximation)."
+        nightly_run = decision.spending is not None and decision.spending.evidence is not None
+        text += " by this run alone" if nightly_run else ""
+        text += "." if exact and not nightly_run else " (an approximation)."
     if sensitivity.blind_tasks:
-        text += f" Tasks with too few flips to be significant, even if all were regressions: {', '.join(sensitivity.blind_tasks)}."
+        names = ", ".join(sensitivity.blind_tasks)
+        text += f" Tasks with too few flips to be significant, even if all were regressions: {names}."
     return text
 
 
@@ -187,7 +190,8 @@ def requirements(decision: Decision) -> list[str]:
             parts.append(f"margin {size(task.margin)}" if task.margin else "no margin")
         if task.certification is not None:
             proof = "proven" if task.certification.certified else "not proven"
-            parts.append(f"drop below {size(task.certification.margin)} {proof}, p = {number(task.certification.p_value)}")
+            bound, p = size(task.certification.margin), number(task.certification.p_value)
+            parts.append(f"drop below {bound} {proof}, p = {p}")
         parts += [limit_found(task, own) + " (exceeded)" * own.exceeded for own in task.limits]
         if parts:
             advisory = " (advisory)" if task.role == "advisory" else ""
@@ -233,23 +237,19 @@ def _hundredths(proportion: float) -> str:
 
 
 def outlook(certification: Certification, tasks: Sequence[TaskResult], power: float) -> str:
-    """Say how many items of these tasks would prove the bound, and under which assumptions; empty where unknown."""
+    """Say how many items of these tasks would prove the bound, and under which assumptions; or why no number would."""
     n = sum(task.n for task in tasks)
     drop = sum(task.drop * task.n for task in tasks) / n
-    if drop >= certification.margin:
+    if drop >= certification.margin or math.isclose(drop, certification.margin):
         return (
             f"The observed drop is {points(drop)} points: if the true drop is as large as this, no number of items "
             f"would prove that it is below {size(certification.margin)}."
         )
-    if certification.items_needed is None:
-        return ""
-    chance = f"{100 * power:g}%"
-    if certification.items_needed <= n:
-        return f"If the true drop is zero, a run of this size proves it with at least {chance} power."
-    return (
-        f"If the true drop is zero and {_assumed(certification, tasks, n)}, about "
-        f"{float(f'{certification.items_needed:.2g}'):,.0f} items would prove it with {chance} power."
-    )
+    chance, assumed = f"{100 * power:g}%", f"If the true drop is zero and {_assumed(certification, tasks, n)}"
+    if certification.items_needed is None or certification.items_needed <= n:
+        return f"{assumed}, a run of this size proves it with a power of about {chance} or more."
+    items = float(f"{certification.items_needed:.2g}")
+    return f"{assumed}, about {items:,.0f} items would prove it with {chance} power."
 
 
 def _assumed(certification: Certification, tasks: Sequence[TaskResult], n: int) -> str:

@@ -121,7 +121,7 @@ def log_e_value_of_differences(
     if clusters is not None:
         _, inverse = np.unique(np.asarray(clusters), return_inverse=True)
         items = np.bincount(inverse).astype(np.float64)
-        values = np.bincount(inverse, weights=values)
+        values = np.bincount(inverse, weights=values).astype(np.float64)
     largest = float((1.0 + margin) * items.max(initial=0.0)) if margin else float(np.abs(values).max(initial=0.0))
     if largest == 0.0:
         return 0.0

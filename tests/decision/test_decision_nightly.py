@@ -11,11 +11,18 @@ import pytest
 
 from gate.config import DecisionSettings
 from gate.decision import decide, spend
-from gate.decision.nightly import Night, items_sketch, log_e_value_of, spend_evalues, with_tonight
+from gate.decision.nightly import (
+    Night,
+    items_sketch,
+    level_of_one_run,
+    log_e_value_of,
+    spend_evalues,
+    with_tonight,
+)
 from gate.decision.rows import Judged, evidence_of
 from gate.importers.build import task_samples
 from gate.samples import ModelSamples, PairedTask, pair
-from gate.stats import log_e_value, log_e_value_of_differences
+from gate.stats import log_e_value, log_e_value_of_differences, mcnemar_exact
 
 SETTINGS = DecisionSettings.model_validate({"alpha_spending": {"kind": "evalue"}, "draws": 1000})
 ITEMS = frozenset({"a", "b"})
@@ -155,6 +162,20 @@ def test_the_decision_follows_the_evidence_of_the_series() -> None:
     decision = decide([weak], SETTINGS, spending=before)
     assert decision.verdict == "FAIL"
     assert "evidence of the series" in decision.reasons[0]
+
+
+def test_sensitivity_is_that_of_one_run_without_earlier_evidence() -> None:
+    spending = spend_evalues(0.05, 365, None, [], night(0.0))
+    level = level_of_one_run(spending, 200)
+    first = next(b for b in range(201) if log_e_value(b, 200 - b) >= math.log(365 / 0.05))
+    assert level == pytest.approx(mcnemar_exact(first, 200 - first).pvalue)
+    assert level_of_one_run(spending, 5) == 2.0**-6  # five flips cannot give an alarm
+    task = paired(100, 100, 2500)
+    with_evidence = decide([task], SETTINGS, spending=spending)
+    plain = decide([task], DecisionSettings(draws=1000))
+    assert with_evidence.sensitivity.detectable_drop is not None
+    assert plain.sensitivity.detectable_drop is not None
+    assert with_evidence.sensitivity.detectable_drop > 1.5 * plain.sensitivity.detectable_drop
 
 
 def test_several_candidates_are_refused() -> None:
