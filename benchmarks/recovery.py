@@ -1,6 +1,6 @@
 """Coverage of the recovery's interval: how often Fieller's 90 % interval holds the true ratio, for binary items.
 
-    python benchmarks/recovery.py --runs 4000 --seed 1 > benchmarks/results/recovery.md
+Made by `python benchmarks/recovery.py --runs 2000 --seed 1 > benchmarks/results/recovery.md`.
 """
 
 from __future__ import annotations
@@ -51,7 +51,9 @@ def main() -> None:
         rows.append((n, accuracy, noise, ratio, 1 - above - below, above, below))
     covered = [row[4] for row in rows]
     print("# Coverage of the recovery's interval\n")
-    print(f"Made by `python benchmarks/recovery.py --runs {options.runs} --seed {options.seed}`. Nominal: 0.9, and 0.05")
+    print(
+        f"Made by `python benchmarks/recovery.py --runs {options.runs} --seed {options.seed}`. Nominal: 0.9, and 0.05"
+    )
     print("on each side. Items are independent and right or wrong; flips without a drop are split evenly.\n")
     print(f"Coverage: {min(covered):.3f} to {max(covered):.3f}.\n")
     print("| items | baseline's accuracy | flips without a drop | true recovery | coverage | above | below |")

@@ -69,7 +69,7 @@ def file_policy(
     unknown = sorted({*tasks, *advisory} - set(available))
     if unknown:
         raise ConfigError(f"no such task in the files: {', '.join(unknown)}; they have: {', '.join(available)}.")
-    limits = {key: limit for key, limit in distance.items() if limit is not None}
+    limits: dict[str, Any] = {key: limit for key, limit in distance.items() if limit is not None}
     roles: dict[str, Role] = dict.fromkeys(advisory, "advisory")
     if loaded is None:
         policy = Policy(decision_settings(decision), DistanceSettings(**limits), roles, seed or 0)

@@ -74,7 +74,8 @@ def _proofs(decision: Decision) -> tuple[list[str], list[str]]:
     for subject, certification, tasks in subjects:
         if certification is None:
             continue
-        proof = f"non-inferiority test, p = {number(certification.p_value)}"
+        test = "large-sample score" if certification.test is None else certification.test
+        proof = f"{test} test, p = {number(certification.p_value)}"
         bound = size(certification.margin)
         if certification.certified:
             proven.append(f"{subject} is below {bound}: proven ({proof}).")

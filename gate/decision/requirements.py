@@ -30,9 +30,7 @@ def prove(gating: Sequence[Judged], settings: DecisionSettings, stopped: bool) -
     return certification.model_copy(update={"certified": False})
 
 
-def with_policy(
-    row: TaskResult, judged: Judged, settings: DecisionSettings, gating: int, stopped: bool
-) -> TaskResult:
+def with_policy(row: TaskResult, judged: Judged, settings: DecisionSettings, gating: int, stopped: bool) -> TaskResult:
     """Return the row of a task with what its own policy requires, and with its simultaneous bound.
 
     Parameters
@@ -60,7 +58,9 @@ def with_policy(
     measured = None if policy.min_recovery is None else _recovery(judged)
     return row.model_copy(
         update={
-            "drop_bound": None if stopped or judged.role == "advisory" else simultaneous_bound(judged, settings, gating),
+            "drop_bound": None
+            if stopped or judged.role == "advisory"
+            else simultaneous_bound(judged, settings, gating),
             "certification": prove([judged], own, stopped),
             "recovery": measured,
             "limits": _limits(row, judged, measured),
@@ -77,7 +77,7 @@ def all_proven(certification: Certification | None, rows: Sequence[TaskResult]) 
 def simultaneous_bound(judged: Judged, settings: DecisionSettings, gating: int) -> float | None:
     """Return the upper bound of a task's drop at level alpha / `gating`; None where that level is 1/2 or more."""
     confidence_level = 1.0 - 2.0 * settings.alpha / gating
-    return interval_of(judged, confidence_level)[1] if confidence_level > 0.0 else None
+    return interval_of(judged, confidence_level, upper_only=True)[1] if confidence_level > 0.0 else None
 
 
 def _recovery(judged: Judged) -> Recovery:

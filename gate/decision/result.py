@@ -98,8 +98,8 @@ class TaskResult(ResultSection):
     )
     drop_bound: float | None = Field(
         None,
-        description="Upper bound of the drop at level decision.alpha / (number of gating tasks), so that all bounds hold "
-        "together with confidence 1 - decision.alpha. Null for advisory tasks and after an early stop.",
+        description="Upper bound of the drop at level decision.alpha / (number of gating tasks), so that all bounds "
+        "hold together with confidence 1 - decision.alpha. Null for advisory tasks and after an early stop.",
     )
     certification: Certification | None = Field(
         None, description="Non-inferiority test of this task alone, where the task sets `certify`."
@@ -203,7 +203,7 @@ class Decision(ResultSection):
     certification: Certification | None
     sensitivity: Sensitivity
     bound_confidence: float | None = Field(
-        None, description="Confidence with which the `drop_bound` of all gating tasks hold together: 1 - decision.alpha."
+        None, description="Confidence with which all `drop_bound` of gating tasks hold together: 1 - decision.alpha."
     )
     tasks: list[TaskResult]
     slices: list[SliceResult] = Field(default_factory=list, description="The worst slice first; they never decide.")

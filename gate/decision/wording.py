@@ -131,7 +131,7 @@ def detectable_drop(decision: Decision) -> str:
         text += "." if exact and not nightly_run else " (an approximation)."
     if sensitivity.blind_tasks:
         names = ", ".join(sensitivity.blind_tasks)
-        text += f" Tasks with too few flips to be significant, even if all were regressions: {names}."
+        text += f" Tasks with too few flips to be significant, whatever their direction: {names}."
     return text
 
 

@@ -29,7 +29,8 @@ def render_statement(result: Result, secrets: Sequence[str] = (), written: str |
     """Return the Statement of a verdict as JSON text, with the digests of the candidate, the baseline and the tasks.
 
     A task is failed where closed testing says so (`Decision.task_fails`) or where it exceeds a limit of its own, warned
-    where it is advisory or cannot reject, else passed. The verdict itself is the test `decision`. An INCONCLUSIVE verdict is FAILED where it blocks, else WARNED.
+    where it is advisory or cannot reject, else passed. The verdict itself is the test `decision`. An INCONCLUSIVE
+    verdict is FAILED where it blocks, else WARNED.
 
     Parameters
     ----------

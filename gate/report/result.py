@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import BaseModel, Field, JsonValue, ValidationError
 
 from gate import __version__
 from gate.config import DecisionSettings, TaskPolicy
 from gate.decision import Decision
+from gate.decision.finding import Finding
 from gate.decision.noise import Control
+from gate.decision.noise_wording import confounded
 from gate.decision.validity import same_source
 from gate.errors import SampleError
 from gate.report.flips import Flip, worst_flips
@@ -70,23 +72,29 @@ class Result(Decision):
         Returns
         -------
         pandas.DataFrame
-            One row per task, indexed by task name, with the fields of `TaskResult` but its subtasks. The intervals are
-            two columns each: `drop_ci90_low` and `drop_ci90_high`, `flip_rate_ci95_low` and `flip_rate_ci95_high`.
-            Drops and rates are proportions.
+            One row per task, indexed by task name, with the fields of `TaskResult` but its subtasks and limits. The
+            intervals are two columns each: `drop_ci90_low` and `drop_ci90_high`, `flip_rate_ci95_low` and
+            `flip_rate_ci95_high`. Where a task sets `certify` or `min_recovery`, there are columns such as
+            `certification_certified` and `recovery_ratio`. Drops and rates are proportions.
         """
         import pandas as pd
 
-        rows = []
-        for task in self.tasks:
-            row: dict[str, object] = {}
-            for name, value in task.model_dump(exclude={"subtasks"}).items():
-                row |= (
-                    dict(zip((f"{name}_low", f"{name}_high"), value, strict=True))
-                    if isinstance(value, tuple)
-                    else {name: value}
-                )
-            rows.append(row)
+        rows = [
+            dict(_columns(task.model_dump(exclude={"subtasks", "limits"}), optional=("certification", "recovery")))
+            for task in self.tasks
+        ]
         return pd.DataFrame(rows).set_index("task")
+
+
+def _columns(fields: Mapping[str, Any], optional: Collection[str] = ()) -> Iterator[tuple[str, Any]]:
+    """Yield the columns of a row: intervals and sections become several; an optional section that is None, none."""
+    for name, value in fields.items():
+        if isinstance(value, tuple):
+            yield from zip((f"{name}_low", f"{name}_high"), value, strict=True)
+        elif isinstance(value, dict):
+            yield from _columns({f"{name}_{key}": inner for key, inner in value.items()})
+        elif value is not None or name not in optional:
+            yield name, value
 
 
 def build_result(
@@ -124,7 +132,7 @@ def build_result(
             notes.append(f"task {name}: {samples.facets['items']}.")
     differences = stack_differences(known_stack(baseline.about), known_stack(candidate.about))
     if differences and control is None:
-        same = baseline.about.get("weights") is not None and baseline.about.get("weights") == candidate.about.get("weights")
+        same = "weights" in baseline.about and baseline.about["weights"] == candidate.about.get("weights")
         meaning = (
             "the candidate has the baseline's weights, so this is what the comparison tests"
             if same
@@ -133,7 +141,7 @@ def build_result(
         notes.append(f"The stacks differ ({describe(differences)}): {meaning}.")
     required = {name: keys for name, policy in (policies or {}).items() if (keys := _policy(policy))}
     return Result(
-        **{**dict(decision), "validity": [*decision.validity, *same_source(baseline.about, candidate.about, pairing.tasks)]},
+        **{**dict(decision), "validity": [*decision.validity, *_doubts(baseline, candidate, pairing, control)]},
         baseline=_about(baseline),
         candidate=_about(candidate),
         flips=worst_flips(pairing.tasks),
@@ -148,6 +156,14 @@ def build_result(
             **({"tasks": required} if required else {}),
         },
     )
+
+
+def _doubts(
+    baseline: ModelSamples, candidate: ModelSamples, pairing: Pairing, control: Control | None
+) -> Iterator[Finding]:
+    yield from same_source(baseline.about, candidate.about, pairing.tasks)
+    if control is not None and control.kind == "none":
+        yield Finding(kind="stack", message=confounded(control))
 
 
 def _policy(policy: TaskPolicy) -> dict[str, JsonValue]:

@@ -91,7 +91,7 @@ def recovery(
         _, units = np.unique(np.asarray(clusters), return_inverse=True)
         if units.shape != x.shape:
             raise ValueError(f"clusters: expected one per item ({x.size}), found an array of shape {units.shape}")
-        x, y = np.bincount(units, x), np.bincount(units, y)
+        x, y = (np.bincount(units, scores).astype(np.float64) for scores in (x, y))
     x, y = np.append(x, [largest, 0.0]), np.append(y, [0.0, largest])
     return RecoveryResult(ratio, _fieller(x / largest, y / largest, confidence_level))
 

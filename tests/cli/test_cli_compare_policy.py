@@ -61,15 +61,21 @@ def test_the_decision_and_the_policy_of_each_task_apply(files: list[Path], confi
 def test_roles_and_limits_of_the_file_apply(files: list[Path], config: Any) -> None:
     tasks = [{"name": "arc", "role": "advisory"}, "faq"]
     assert compared(files, "-c", config(tasks))[0] == 0
-    code, result = compared(files, "-c", config(["arc", "faq"], distance={"max_flip_rate": 0.01}, decision={"margin": 0.1}))
+    code, result = compared(
+        files, "-c", config(["arc", "faq"], distance={"max_flip_rate": 0.01}, decision={"margin": 0.1})
+    )
     assert code == 1
     assert "4.50% of the answers flipped; the limit is 1.00%." in result["reasons"]
 
 
-def test_a_limit_of_a_task_fails_its_test_case_and_is_in_every_report(files: list[Path], config: Any, tmp_path: Path) -> None:
+def test_a_limit_of_a_task_fails_its_test_case_and_is_in_every_report(
+    files: list[Path], config: Any, tmp_path: Path
+) -> None:
     path = config([{"name": "arc", "margin": 0.1, "max_drop": 0.04}, "faq"])
     names = {form: tmp_path / f"report.{form}" for form in ("markdown", "html", "junit")}
-    code, out, _ = run_gate("compare", *files, "-c", path, *(x for form, name in names.items() for x in (f"--{form}", name)))
+    code, out, _ = run_gate(
+        "compare", *files, "-c", path, *(x for form, name in names.items() for x in (f"--{form}", name))
+    )
     assert code == 1
     found = "observed drop +5.00 points, limit 4 points"
     assert f"arc: {found}." in " ".join(out.split())
@@ -117,11 +123,15 @@ def test_a_task_that_the_file_does_not_name_is_left_out_with_a_note(files: list[
     assert "has no task arc; it has: faq." in " ".join(err.split())
 
 
-def test_what_needs_a_series_or_an_evaluation_does_not_apply_and_the_report_says_so(files: list[Path], config: Any) -> None:
+def test_what_needs_a_series_or_an_evaluation_does_not_apply_and_the_report_says_so(
+    files: list[Path], config: Any
+) -> None:
     path = config(["arc", "faq"], decision={"alpha": 0.04, "alpha_spending": {"kind": "yearly"}})
     _, result = compared(files, "-c", path)
     assert (result["alpha"], result["spending"]) == (0.04, None)
-    assert any(note.startswith("alpha_spending of ") and note.endswith("comparison is 0.04.") for note in result["notes"])
+    assert any(
+        note.startswith("alpha_spending of ") and note.endswith("comparison is 0.04.") for note in result["notes"]
+    )
 
 
 def test_python_applies_the_same_policy(files: list[Path], config: Any) -> None:
@@ -129,5 +139,15 @@ def test_python_applies_the_same_policy(files: list[Path], config: Any) -> None:
     assert gate.compare(*files).verdict == "FAIL"
     assert gate.compare(*files, config=path).verdict == "PASS"
     assert gate.compare(*files, config=path, alpha=0.01).alpha == 0.01
-    with pytest.raises(ConfigError, match="gate.yml does not exist"):
+    with pytest.raises(ConfigError, match=r"gate\.yml does not exist"):
         gate.compare(*files, config=path.parent / "nowhere" / "gate.yml")
+
+
+def test_the_proof_and_the_recovery_of_a_task_are_columns_of_the_data_frame(files: list[Path], config: Any) -> None:
+    path = config([{"name": "arc", "min_recovery": 0.9}, {"name": "faq", "certify": 0.05}])
+    frame = gate.compare(*files, config=path).to_pandas()
+    assert frame.recovery_ratio["arc"] == pytest.approx(140 / 150)
+    assert frame.recovery_ci90_low["arc"] < frame.recovery_ratio["arc"] < frame.recovery_ci90_high["arc"]
+    assert frame.certification_certified["faq"]
+    assert not {"certification", "recovery", "limits"} & set(frame.columns)
+    assert "recovery_ratio" not in gate.compare(*files).to_pandas().columns

@@ -291,7 +291,7 @@ def test_number_formats() -> None:
 
 def test_blind_tasks_are_named() -> None:
     result = result_of({"arc": answers(20, 20, 200), "tiny": answers(1, 1, 20)})
-    assert wording.detectable_drop(result).endswith("Tasks with too few flips to be significant, even if all were regressions: tiny.")
+    assert wording.detectable_drop(result).endswith("Tasks with too few flips to be significant, whatever their direction: tiny.")
     assert wording.headline(result) == "2 tasks, 220 paired items"
 
 
