@@ -9,6 +9,7 @@ import numpy as np
 from scipy.special import ndtr
 
 from gate.config import DecisionSettings
+from gate.decision.dependence import units_over_tasks
 from gate.decision.result import Certification, CertificationTest
 from gate.decision.rows import Judged
 from gate.decision.sensitivity import EXPECTED_FLIPS
@@ -36,15 +37,15 @@ def certify(gating: Sequence[Judged], settings: DecisionSettings) -> Certificati
         return None
     pairs = [task.pair for task in gating]
     n = sum(pair.n for pair in pairs)
-    if all(task.evidence.is_binary for task in gating):
+    if all(task.evidence.is_binary and task.pair.shared is None for task in gating):
         test: CertificationTest = "exact unconditional"
         b, c = [pair.regressions for pair in pairs], [pair.improvements for pair in pairs]
         p = pooled_noninferiority(b, c, [pair.n for pair in pairs], bound).pvalue
     else:
         test = "large-sample score"
-        sizes = np.concatenate([_cluster_sizes(pair) for pair in pairs])
+        excess, sizes = _unit_sums(pairs, bound)
         conceded = float(sizes.max()) * (1.0 - bound)
-        sums = np.concatenate([*(_cluster_sums(pair, bound) for pair in pairs), [conceded]])
+        sums = np.append(excess, conceded)
         # scores from 0 to 1 with a mean drop of d have a variance of at least d (1 - d) per item
         variance = max(float(np.dot(sums, sums)), float(np.dot(sizes, sizes)) * bound * (1.0 - bound))
         p = float(ndtr(sums.sum() / math.sqrt(variance)))
@@ -53,14 +54,13 @@ def certify(gating: Sequence[Judged], settings: DecisionSettings) -> Certificati
     return Certification(margin=bound, p_value=p, certified=certified, items_needed=needed, test=test)
 
 
-def _cluster_sums(pair: PairedTask, bound: float) -> FloatArray:
-    """Return the sum of (difference - bound) per cluster, or per item where there are no clusters."""
-    excess = pair.baseline_score - pair.candidate_score - bound
-    return excess if pair.clusters is None else np.bincount(pair.clusters, excess).astype(np.float64)
-
-
-def _cluster_sizes(pair: PairedTask) -> FloatArray:
-    return np.ones(pair.n) if pair.clusters is None else np.bincount(pair.clusters).astype(np.float64)
+def _unit_sums(pairs: Sequence[PairedTask], bound: float) -> tuple[FloatArray, FloatArray]:
+    """Return the sum of (difference - bound) and the items of each unit: a cluster, over all tasks, or an item."""
+    excess = np.concatenate([pair.baseline_score - pair.candidate_score - bound for pair in pairs])
+    if all(pair.clusters is None and pair.shared is None for pair in pairs):
+        return excess, np.ones(len(excess))
+    units = np.unique(np.concatenate(units_over_tasks(pairs)), return_inverse=True)[1]
+    return np.bincount(units, excess).astype(np.float64), np.bincount(units).astype(np.float64)
 
 
 def _items_needed(pairs: Sequence[PairedTask], n: int, bound: float, settings: DecisionSettings) -> int | None:
@@ -71,9 +71,10 @@ def _items_needed(pairs: Sequence[PairedTask], n: int, bound: float, settings: D
     There is no number where the observed drop is not below the bound, and where `n` items, which did not prove it,
     should have.
     """
-    if sum(float(_cluster_sums(pair, 0.0).sum()) for pair in pairs) >= bound * n:
+    sums, _ = _unit_sums(pairs, 0.0)
+    if float(sums.sum()) >= bound * n:
         return None
-    observed = sum(float(np.square(_cluster_sums(pair, 0.0)).sum()) for pair in pairs) / n
+    observed = float(np.dot(sums, sums)) / n
     variance = max(observed, min(1.0, EXPECTED_FLIPS / n), bound)
     needed = required_n_certify(variance, bound, alpha=settings.alpha, power=settings.power)
     return needed if needed is not None and needed > n else None
