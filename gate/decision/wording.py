@@ -125,7 +125,9 @@ def detectable_drop(decision: Decision) -> str:
     else:
         in_points = all(task.unit == "proportion" for task in decision.gating)
         drop = f"{100 * sensitivity.detectable_drop:.2g} points" if in_points else number(sensitivity.detectable_drop)
-        text = f"A true drop of {drop} on every task, on top of the observed flips, is detected with {power} power"
+        few = any(task.regressions + task.improvements < EXPECTED_FLIPS for task in decision.gating)
+        flips = f"the observed flips{f' (at least {EXPECTED_FLIPS} per task)' if few else ''}"
+        text = f"A true drop of {drop} on every task, on top of {flips}, is detected with {power} power"
         nightly_run = decision.spending is not None and decision.spending.evidence is not None
         text += " by this run alone" if nightly_run else ""
         text += "." if exact and not nightly_run else " (an approximation)."

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from gate.decision import TaskResult
 from gate.report.detail import BINS_PER_DECADE, EDGES, Histogram
 from gate.report.result import Result
-from gate.stats import tango_interval
+from gate.stats import drop_interval
 
 _STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 
@@ -38,7 +38,7 @@ class Scale:
 class Pooled:
     """All gating items together.
 
-    `drop` is the mean over the items (proportion); `interval` is Tango's 90% interval of it, or None unless all items
+    `drop` is the mean over the items (proportion); `interval` is its exact 90% interval, or None unless all items
     are independent and binary.
     """
 
@@ -60,7 +60,7 @@ def pooled(result: Result) -> Pooled | None:
     b, c = sum(task.regressions for task in gating), sum(task.improvements for task in gating)
     interval = None
     if all(task.tested_by_counts for task in gating):
-        low, high = tango_interval(b, c, n, 0.9)
+        low, high = drop_interval(b, c, n, 0.9)
         interval = (low, high)
     baseline = sum(task.baseline * task.n for task in gating) / n
     candidate = sum(task.candidate * task.n for task in gating) / n

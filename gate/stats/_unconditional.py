@@ -33,7 +33,7 @@ _FINE, _WIDE, _MANY_ROWS = 0.12, 0.4, 300  # steps of the first grid of q, in st
 _POINTS, _REFINEMENTS, _AROUND = 80, 3, 7  # most points of that grid; number and size of the grids around the maximum
 _TIE = 1e-9
 _BOUND_PRECISION = 1e-3  # of the bounds of a drop, in standard errors
-_STEPS, _NEWTON, _COARSE = 60, 4, 14
+_STEPS, _NEWTON, _COARSE, _GUESSES = 60, 4, 14, 3
 _EDGE = 1e-12
 _LOG_ZERO = -690.0
 
@@ -113,29 +113,29 @@ def margin_pvalue(b: int, c: int, n: int, margin: float) -> float:
     return at_zero if margin == 0.0 else max(at_zero, pvalue(b, c, n, margin))
 
 
-def interval(b: int, c: int, n: int, level: float, margin: float) -> tuple[float, float]:
-    """Return a lower and an upper bound of the drop, each of one-sided level `level`.
+def interval(b: int, c: int, n: int, level: float, margin: float, upper_only: bool = False) -> tuple[float, float]:
+    """Return a lower and an upper bound of the drop, each of one-sided level `level`; -1 for the lower if not wanted.
 
     The lower bound agrees with `margin_pvalue` at 0 and at `margin`; the upper one with `pvalue` of the reverse at
     `margin`. The bounds stay valid: a test that rejects "at most d" rejects every smaller drop too.
     """
-    low, high = lower_bound(b, c, n, level), -lower_bound(c, b, n, level)
-    for drop in sorted({0.0, margin}):
-        rejected = margin_pvalue(b, c, n, drop) <= level
-        low = max(low, drop) if rejected else min(low, drop)
-        if drop > 0.0:
-            high = min(high, drop) if pvalue(c, b, n, -drop) <= level else max(high, drop)
+    high = -lower_bound(c, b, n, level)
+    if margin > 0.0:
+        high = min(high, margin) if pvalue(c, b, n, -margin) <= level else max(high, margin)
+    low = -1.0 if upper_only else lower_bound(b, c, n, level)
+    for drop in () if upper_only else sorted({0.0, margin}):
+        low = max(low, drop) if margin_pvalue(b, c, n, drop) <= level else min(low, drop)
     if high < 0.0 and margin_pvalue(c, b, n, 0.0) > level:
         high = 0.0
     return low, max(low, high)
 
 
 def intervals(
-    b: IntArray, c: IntArray, n: IntArray, level: float, margin: float = 0.0
+    b: IntArray, c: IntArray, n: IntArray, level: float, margin: float = 0.0, upper_only: bool = False
 ) -> tuple[FloatArray, FloatArray]:
     """Return `interval` elementwise."""
     rows = zip(b.ravel().tolist(), c.ravel().tolist(), n.ravel().tolist(), strict=True)
-    bounds = np.array([interval(*row, level, margin) for row in rows]).reshape((*b.shape, 2))
+    bounds = np.array([interval(*row, level, margin, upper_only) for row in rows]).reshape((*b.shape, 2))
     return bounds[..., 0], bounds[..., 1]
 
 
@@ -170,12 +170,13 @@ class _Region:
         # equal steps of the arc sine are equal fractions of a standard deviation
         low, high = (math.asin(math.sqrt(min(float(bound), largest))) for bound in bounds)
         rows = _Rows(self, np.square(np.sin([low, high])), truncation)
-        spacing = _WIDE if rows.y.size > _MANY_ROWS else _FINE
+        smooth = rows.y.size > _MANY_ROWS
+        spacing = _WIDE if smooth else _FINE
         points = min(max(2, math.ceil((high - low) * 2.0 * math.sqrt(self.n) / spacing)), _POINTS) + 1
         angles = np.linspace(low, high, points)
         values = rows.probability(np.square(np.sin(angles)))
         best = float(values.max())
-        for _ in range(_REFINEMENTS):
+        for _ in range(1 if smooth else _REFINEMENTS):
             if high - low <= 0.0:
                 break
             index = int(np.argmax(values))
@@ -186,13 +187,19 @@ class _Region:
 
     def critical(self, y: IntArray) -> IntArray:
         """Return the smallest x' in the region for each y'; n - y' + 1 where there is none."""
-        n, delta = np.full_like(y, self.n), np.array(self.delta)
         low, high = np.full_like(y, -1), self.n - y + 1  # low is outside, high inside or impossible
-        while bool((high - low > 1).any()):
-            middle = np.maximum((low + high) // 2, 0)
-            inside = _tango.score_z(middle, y, n, delta) >= self.z
-            low, high = np.where(inside, low, middle), np.where(inside, middle, high)
-        return high
+        n, delta = np.full_like(y, self.n), np.array(self.delta)
+        guess = np.full_like(y, max(0, round(self.n * self.delta))) + y
+        for _ in range(_GUESSES):  # solves Z = z for x' by iteration
+            _, variance = _tango.score_parts(np.clip(guess, 0, high), y, n, delta)
+            guess = np.rint(y + n * delta + self.z * np.sqrt(variance)).astype(np.int64)
+        tried = [guess + offset for offset in (1, -2)]
+        while True:
+            middle = np.clip(tried.pop() if tried else (low + high) // 2, low + 1, high - 1)
+            inside = (_tango.score_z(middle, y, n, delta) >= self.z) & (middle > low)
+            low, high = np.where(inside | (middle <= low), low, middle), np.where(inside, middle, high)
+            if not tried and not bool((high - low > 1).any()):
+                return high
 
 
 class _Rows:
