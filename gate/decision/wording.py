@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 
 from gate.decision.result import Certification, Decision, EarlyStopping, Limit, TaskResult
-from gate.decision.sensitivity import expected_flip_rate
+from gate.decision.sensitivity import EXPECTED_FLIPS, expected_flip_rate
 from gate.decision.series import NightlyEvidence
 
 RULES = {

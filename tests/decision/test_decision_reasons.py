@@ -6,7 +6,7 @@ import pytest
 from test_decision_policy import counted, judged, scored
 
 from gate.decision import wording
-from gate.decision.result import Certification
+from gate.decision.result import Certification, Recovery
 
 ENOUGH = (
     "If the true drop is zero and the flip rate stays as observed, a run of this size proves it with a power of about "
@@ -88,3 +88,25 @@ def test_graded_scores_have_no_flip_rate_in_their_outlook() -> None:
     assert sentence.startswith(
         "If the true drop is zero and the spread of the differences stays as observed, about 3,000"
     )
+
+
+def test_the_detectable_drop_names_the_flips_that_it_assumes() -> None:
+    many, few = (wording.detectable_drop(judged(counted("one", b, 6, 400))) for b in (8, 1))
+    assert "on every task, on top of the observed flips, is detected with 80% power." in many
+    assert "on top of the observed flips (at least 10 per task), is detected with 80% power." in few
+
+
+def test_an_unbounded_recovery_is_named_so() -> None:
+    row = judged(counted("one", 0, 0, 40)).tasks[0]
+    unbounded = row.model_copy(update={"recovery": Recovery(ratio=1.0, ci90=(None, None))})
+    assert wording.recovery(unbounded) == "100.00% (90% interval unbounded)"
+    assert wording.recovery(row) == ""
+
+
+def test_the_largest_of_the_simultaneous_bounds_is_stated_for_several_tasks() -> None:
+    decision = judged(counted("one", 8, 8, 400), counted("two", 8, 8, 100))
+    largest = max(task.drop_bound or 0.0 for task in decision.tasks)
+    assert wording.bounds(decision) == (
+        f"With 95% confidence, no gating task has dropped by more than {100 * largest:.2f} points (simultaneous bounds)."
+    )
+    assert wording.bounds(judged(counted("one", 8, 8, 400))) == ""
