@@ -9,14 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
 def disarm(text: str) -> str:
-    """Return text that contains no workflow command (`::` or `##[`) and no control or bidirectional character.
+    r"""Return text that contains no workflow command (`::` or `##[`) and no control or bidirectional character.
 
-    Control characters are shown as in Python (`\\x1b`). Line breaks are kept, but every line after the first is
+    Control characters are shown as in Python (`\x1b`). Line breaks are kept, but every line after the first is
     indented, so that quoted text cannot pass for a line of the log.
     """
     text = _CONTROL.sub(lambda match: ascii(match.group())[1:-1], text.replace("\r\n", "\n"))
