@@ -18,6 +18,7 @@ WORDS = (
 
 TINY_TASK = {
     "name": "animals",
+    "chance": 0.0,  # a model with random weights guesses: its verdicts would all be INCONCLUSIVE
     "file": "items.jsonl",
     "prompt": "Q: {{ question }}\nA:",
     "choices": "{{ choices }}",
