@@ -79,14 +79,14 @@ def read_harness(path: Path, paths: Sequence[Path], reading: Reading) -> ModelSa
     unscored: list[tuple[_TaskRows, NoScoreError]] = []
     for part in wanted:
         try:
-            tasks[part.task] = _task(part, reading, choices, notes, part.task in reading.tasks)
+            tasks[part.task] = _task(part, reading, choices, notes, part.task in reading.tasks, path.is_file())
         except NoScoreError as error:
             if part.task in reading.tasks:
                 raise
             unscored.append((part, error))
     if not tasks:  # nothing but perplexities
         for part, _ in unscored:
-            tasks[part.task] = _task(part, reading, choices, notes, True)
+            tasks[part.task] = _task(part, reading, choices, notes, True, path.is_file())
     else:
         notes += [f"left out: {error.message}{error.way_in}" for _, error in unscored]
     if path.is_dir():
@@ -111,8 +111,13 @@ def _by_task(file: TaskFile) -> list[_TaskRows]:
     return [_TaskRows(task, file, rows) for task, rows in tasks.items()]
 
 
-def _task(part: _TaskRows, reading: Reading, choices: _Choices, notes: list[str], likelihoods: bool) -> TaskSamples:
-    """Return the samples of a task; `likelihoods`: perplexities are read, too."""
+def _task(
+    part: _TaskRows, reading: Reading, choices: _Choices, notes: list[str], likelihoods: bool, alone: bool
+) -> TaskSamples:
+    """Return the samples of a task.
+
+    `likelihoods`: perplexities are read, too. `alone`: the file was passed by itself.
+    """
     task, file, where = part.task, part.file, part.where
     usable = usable_metrics(part.rows, reading.metric, where, likelihoods)  # before the filter is chosen
     chosen_filter = choices.filters.choose(task, {row.filter_name for row in part.rows}, where)
@@ -150,7 +155,8 @@ def _task(part: _TaskRows, reading: Reading, choices: _Choices, notes: list[str]
         "prompt": [row.prompt for row in rows],
         "choices": [row.choices or None for row in rows],
     }
-    named_after_file = rows[0].task is None and task not in file.summary.tasks
+    # a file that was passed by itself is one task, whatever its summary calls it
+    named_after_file = rows[0].task is None and (alone or task not in file.summary.tasks)
     return task_samples(task, label, columns, _facets(part, rows), [file.path], named_after_file)
 
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from gate.common.compressed import read_bytes
 from gate.common.jsonlines import as_text, first_object, json_lines
+from gate.common.parquet import TooLargeError, read_parquet
 from gate.errors import SampleError
 from gate.importers.csv_source import csv_source, refuse_other_encodings
 from gate.importers.files import LINES, READABLE, no_rows, refuse_empty, suffix_of
@@ -84,8 +85,10 @@ def _read_parquet(path: Path, extra: Mapping[str, str]) -> pa.Table:
     try:
         with pq.ParquetFile(path, memory_map=True) as file:
             names = file.schema_arrow.names
-            _check_columns(names, extra, path)
-            table = file.read(columns=[name for name in _KNOWN if name in names])
+        _check_columns(names, extra, path)
+        table = read_parquet(path, [name for name in _KNOWN if name in names])
+    except TooLargeError as error:
+        raise SampleError(f"{path}: {error}.", "Split the file, or remove columns of long texts.") from None
     except (pa.ArrowException, OSError) as error:
         raise SampleError(
             f"{path} is not a readable Parquet file: {_first_line(error)}.",

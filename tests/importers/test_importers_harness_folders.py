@@ -47,7 +47,7 @@ def test_file_names_of_all_versions_give_the_task_and_its_summary(
         samples = read_foreign(place)
         assert sizes(samples) == {task: 4}
         assert ("num_fewshot" in samples.tasks[task].facets) == bool(names[1:])
-        assert samples.tasks[task].named_after_file == (not names[1:])
+        assert samples.tasks[task].named_after_file == (place == path or not names[1:])
 
 
 def test_compressed_samples_are_read(tmp_path: Path) -> None:
@@ -231,3 +231,5 @@ def test_a_task_that_the_summary_names_is_not_renamed(tmp_path: Path) -> None:
         write(tmp_path / side / f"samples_{side}.jsonl", choice_rows())
         write(tmp_path / side / "results.json", summary("m", side))
     assert sizes(pair_names(tmp_path / "base", tmp_path / "cand")) == {"cand": 4}
+    files = tmp_path / "base" / "samples_base.jsonl", tmp_path / "cand" / "samples_cand.jsonl"
+    assert sizes(pair_names(*files)) == {"base": 4}  # two files that are passed by themselves are one task
