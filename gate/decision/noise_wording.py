@@ -11,19 +11,22 @@ from gate.samples.stack import describe
 
 
 def control_run(control: Control | None) -> str:
-    """Say what the candidate was compared with, and why."""
-    if control is None:
+    """Say what the candidate was compared with, and why; empty where there was no control."""
+    if control is None or control.kind == "none":
         return ""
-    if control.kind == "none":
-        return (
-            f"None: {control.note}. The candidate is compared with the cached answers, from another stack "
-            f"({describe(control.differences)}): the verdict does not separate the model from the stack."
-        )
     if control.kind == "repeat":
         return "The baseline answered a second time on the same stack, in other batches."
     return (
         f"The cached answers of the baseline are from another stack ({describe(control.differences)}). The baseline "
         "answered again on the candidate's stack; the decision uses that run only."
+    )
+
+
+def confounded(control: Control) -> str:
+    """Say why a run without a control does not separate the model from the stack."""
+    return (
+        f"No control: {control.note}. The candidate is compared with the cached answers, from another stack "
+        f"({describe(control.differences)}): the verdict does not separate the model from the stack."
     )
 
 

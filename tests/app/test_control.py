@@ -243,10 +243,20 @@ def test_a_baseline_that_the_candidate_s_server_does_not_have_leaves_model_and_s
         assert "does not list the baseline base" in control.note
         assert control.differences["engine"] == ("transformers", "openai")
         assert control.floor is None
+        assert [finding.kind for finding in result.warnings] == ["stack"]
         assert "does not separate the model from the stack" in render_markdown(result)
+        assert "Model or stack" not in render_html(result)
         edit_gate_yml(project, decision={"control": "always"})
         with pytest.raises(ConfigError, match=r"decision.control is always, but .* does not list the baseline base"):
             gate.run("gate.yml")
+
+
+def test_a_baseline_that_only_a_server_has_is_not_evaluated_here(project: Path, tiny_model: Path) -> None:
+    with serve(FakeVllm(tiny_model)) as url:
+        edit_gate_yml(project, baseline={"model": NAME, "engine": {"kind": "openai", "base_url": url}})
+        control = control_of(gate.run("gate.yml"))
+    assert control.kind == "none"
+    assert control.note == f"only a server has the weights of the baseline {NAME}"
 
 
 def test_reports_show_the_noise_beside_the_candidate_s_changes(lossless: Path) -> None:
