@@ -64,7 +64,7 @@ def test_an_inconclusive_result_exits_as_the_policy_says(base: Path, equal: Path
     assert code == expected
     assert "INCONCLUSIVE" in out
     assert re.search(
-        r"About [\d,]+00 items would be needed if the true drop is zero \(80% power\)\.",
+        r"If the true drop is zero and the flip rate is 8\.3%, about [\d,]+00 items would prove it with 80% power\.",
         " ".join(out.split()),
     )
 
@@ -123,7 +123,7 @@ def test_an_unexpected_error_exits_with_4(base: Path, equal: Path, monkeypatch: 
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("boom")
 
-    monkeypatch.setattr(gate.app.compare, "decide", broken)
+    monkeypatch.setattr(gate.app.compare, "judge", broken)
     code, _, err = run_gate("compare", base, equal)
     assert code == 4
     assert "ZeroDivisionError: boom" in err
