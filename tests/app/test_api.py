@@ -108,9 +108,10 @@ def test_samples_are_a_data_frame_of_samples(pair: tuple[Path, Path]) -> None:
 
 
 def test_plan_answers_both_questions(pair: tuple[Path, Path]) -> None:
-    plan = gate.plan(n=1319, flip_rate=0.1, drop=0.02)["flip rate 0.1"]
-    assert plan.tasks[0].needed == 1629
-    assert plan.tasks[0].detectable_drop == pytest.approx(0.0223, abs=1e-4)
+    plan = gate.plan(n=1000, flip_rate=0.08, drop=0.02)["flip rate 0.08"]
+    assert plan.tasks[0].needed == plan.needed == 1629
+    audited = gate.plan(n=1000, flip_rate=0.02)["flip rate 0.02"]
+    assert audited.detectable_drop == pytest.approx(0.0153, abs=1e-4)
     observed = gate.plan(*pair)["flip rates as observed"]
     assert [task.flip_rate for task in observed.tasks] == [0.5, 0.05]
     with pytest.raises(gate.GateError, match="too little to plan with"):

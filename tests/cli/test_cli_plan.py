@@ -38,9 +38,11 @@ def plans(*arguments: object) -> dict[str, Any]:
 
 
 def test_needed_items_and_detectable_drop_agree_with_the_reference() -> None:
-    plan = plans("--n", 1319, "--flip-rate", 0.1, "--drop", 0.02)["flip rate 0.1"]
-    assert plan["tasks"][0]["needed"] == 1629
-    assert plan["tasks"][0]["detectable"] == pytest.approx(0.0223, abs=1e-4)
+    # 8 % noise and a drop of 2 points are 10 % flips: n = 1,629
+    plan = plans("--n", 1000, "--flip-rate", 0.08, "--drop", 0.02)["flip rate 0.08"]
+    assert plan["tasks"][0]["needed"] == plan["needed"] == 1629
+    audited = plans("--n", 1000, "--flip-rate", 0.02)["flip rate 0.02"]
+    assert audited["tasks"][0]["detectable"] == audited["detectable"] == pytest.approx(0.0153, abs=1e-4)
 
 
 def test_three_usual_flip_rates_are_the_default() -> None:
@@ -70,7 +72,45 @@ def test_repeats_of_an_item_count_as_one_item(tmp_path: Path) -> None:
     assert plans(samples, "--flip-rate", 0.2)["flip rate 0.2"]["tasks"][0]["n"] == 50
 
 
-@pytest.mark.parametrize("arguments", [[], ["--flip-rate", "0.1", "--drop", "0.2"], ["--n", "0"]], ids=str)
+def test_the_needed_items_are_those_of_the_rule_that_decides(tmp_path: Path) -> None:
+    """Three tasks under the omnibus need more than their pooled flips alone."""
+    rows = [
+        {"task": f"t{task}", "item_id": f"i{item}", "output": "a", "target": "a", "correct": item % 4 > 0}
+        for task in range(3)
+        for item in range(300)
+    ]
+    samples = write_jsonl(tmp_path / "a.jsonl", rows)
+    needed = {
+        rule: plans(samples, "--flip-rate", 0.05, "--drop", 0.015, "--rule", rule)["flip rate 0.05"]["needed"]
+        for rule in ("omnibus", "pooled", "holm")
+    }
+    assert needed["pooled"] < needed["omnibus"] < needed["holm"]
+    single = plans("--n", 900, "--flip-rate", 0.05, "--drop", 0.015)["flip rate 0.05"]["needed"]
+    assert needed["pooled"] == pytest.approx(single, rel=0.04)
+
+
+def test_a_margin_raises_the_needed_items_and_a_drop_within_it_is_wrong_usage() -> None:
+    plain = plans("--n", 1000, "--flip-rate", 0.05, "--drop", 0.02)["flip rate 0.05"]
+    tolerant = plans("--n", 1000, "--flip-rate", 0.05, "--drop", 0.02, "--margin", 0.01)["flip rate 0.05"]
+    assert tolerant["needed"] > 2 * plain["needed"]
+    assert tolerant["detectable"] > plain["detectable"] + 0.008
+    assert run_gate("plan", "--n", 1000, "--flip-rate", 0.05, "--drop", 0.01, "--margin", 0.01).code == 2
+
+
+def test_graded_scores_of_two_runs_are_planned(tmp_path: Path) -> None:
+    def write(name: str, scores: list[float]) -> Path:
+        same = {"task": "t", "output": "a", "target": "b", "metric": "rouge"}
+        rows = [{**same, "item_id": f"i{n}", "score": score} for n, score in enumerate(scores)]
+        return write_jsonl(tmp_path / name, rows)
+
+    first = write("a.jsonl", [0.5, 0.75] * 200)
+    second = write("b.jsonl", [0.75, 0.5] * 40 + [0.5, 0.75] * 160)
+    plan = plans(first, second, "--drop", 0.02)["flip rates as observed"]
+    assert 0.005 < plan["detectable"] < 0.03
+    assert 100 < plan["needed"] < 1000
+
+
+@pytest.mark.parametrize("arguments", [[], ["--flip-rate", "0.9", "--drop", "0.2"], ["--n", "0"]], ids=str)
 def test_missing_or_zero_items_are_wrong_usage(arguments: list[str]) -> None:
     assert run_gate("plan", *arguments).code == 2
 
