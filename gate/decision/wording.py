@@ -209,7 +209,7 @@ def bounds(decision: Decision) -> str:
     if any(task.unit == "score" for task in decision.gating):
         return ""
     return (
-        f"With {100 * decision.bound_confidence:g}% confidence, no gating task has dropped by more than "
+        f"With {100 * decision.bound_confidence:g}% confidence, no gating task's true drop exceeds "
         f"{100 * max(known):.2f} points (simultaneous bounds)."
     )
 

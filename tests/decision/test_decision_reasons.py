@@ -107,6 +107,6 @@ def test_the_largest_of_the_simultaneous_bounds_is_stated_for_several_tasks() ->
     decision = judged(counted("one", 8, 8, 400), counted("two", 8, 8, 100))
     largest = max(task.drop_bound or 0.0 for task in decision.tasks)
     assert wording.bounds(decision) == (
-        f"With 95% confidence, no gating task has dropped by more than {100 * largest:.2f} points (simultaneous bounds)."
+        f"With 95% confidence, no gating task's true drop exceeds {100 * largest:.2f} points (simultaneous bounds)."
     )
     assert wording.bounds(judged(counted("one", 8, 8, 400))) == ""
