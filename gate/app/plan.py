@@ -67,7 +67,7 @@ def plan(
     >>> import gate
     >>> plan = gate.plan(n=1000, flip_rate=0.05, drop=0.02)["flip rate 0.05"]
     >>> plan.tasks[0].n, plan.tasks[0].needed
-    (1000, 833)
+    (1000, 1163)
     """
     settings = decision_settings(decision)
     if baseline is None and n is None and (drop is None or flip_rate is None):
