@@ -157,7 +157,8 @@ def _spending(session: Session, answers: Mapping[str, Answers], earlier: Sequenc
     settings = session.suite.loaded.config.decision
     policy = settings.alpha_spending
     if policy is None or policy.kind != "evalue":
-        return spend(settings, pvalues_of_runs(earlier))
+        margins = [task.settings.margin or 0.0 for task in session.suite.tasks]
+        return spend(settings, pvalues_of_runs(earlier), margins)
     (one,) = answers.values()  # gate.yml with several candidates is refused
     gating = (task.name for task in session.suite.tasks if task.settings.role == "gating")
     columns = (one.baseline.tasks[name].table.column("item_id").to_pylist() for name in gating)

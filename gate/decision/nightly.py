@@ -129,7 +129,7 @@ def spend_evalues(
     )
     guarantee = (
         f"if no candidate is worse, the probability of any false alarm in {runs} runs is at most {alpha:g}, and so is "
-        "their expected number against one baseline, however dependent the runs are; limits on flips and KL divergence "
+        "their expected number against one baseline, however dependent the runs are; limits on observed values "
         "are not included"
     )
     return Spending(

@@ -9,7 +9,7 @@ from gate.decision.series import Spending
 from gate.stats import alarm_level, lord_levels
 
 
-def spend(settings: DecisionSettings, past: Sequence[float]) -> Spending | None:
+def spend(settings: DecisionSettings, past: Sequence[float], margins: Sequence[float] = ()) -> Spending | None:
     """Return the level of the next run of a series; None where `alpha_spending` is not set.
 
     Parameters
@@ -17,6 +17,8 @@ def spend(settings: DecisionSettings, past: Sequence[float]) -> Spending | None:
     settings : DecisionSettings
     past : sequence of float
         P-values of the earlier runs of the series, oldest first.
+    margins : sequence of float
+        Margins that tasks set themselves.
 
     Notes
     -----
@@ -41,7 +43,7 @@ def spend(settings: DecisionSettings, past: Sequence[float]) -> Spending | None:
             f"for a model that never changes, the probability of any false alarm is at most {settings.alpha / 2:g}; "
             f"for independent runs, the expected share of false alarms among all alarms is at most {settings.alpha:g}"
         )
-    if settings.margin > 0:
+    if settings.margin > 0 or any(margins):
         guarantee += " (with a margin, for large samples only where scores are graded or items are clustered)"
-    guarantee += "; limits on flips and KL divergence are not included"
+    guarantee += "; limits on observed values are not included"
     return Spending(kind=policy.kind, level=level, run=len(past) + 1, alarms=alarms, guarantee=guarantee)

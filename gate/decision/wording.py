@@ -204,7 +204,8 @@ def requirements(decision: Decision) -> list[str]:
 def bounds(decision: Decision) -> str:
     """Return the largest of the simultaneous bounds of the drops; empty for one task, and where there are none."""
     known = [task.drop_bound for task in decision.gating if task.drop_bound is not None]
-    if len(known) < 2 or len(known) < len(decision.gating) or decision.bound_confidence is None:
+    in_points = all(task.unit == "proportion" for task in decision.gating)
+    if len(known) < 2 or len(known) < len(decision.gating) or decision.bound_confidence is None or not in_points:
         return ""
     if any(task.unit == "score" for task in decision.gating):
         return ""

@@ -56,4 +56,10 @@ def test_guarantee_states_its_exceptions_with_a_margin_or_limits() -> None:
     spent = spend(policy, [])
     assert spent is not None
     assert "with a margin, for large samples only where scores are graded or items are clustered" in spent.guarantee
-    assert "limits on flips and KL divergence are not included" in spent.guarantee
+    assert "limits on observed values are not included" in spent.guarantee
+    own = spend(settings("yearly"), [], margins=[0.0, 0.01])
+    assert own is not None
+    assert "with a margin, for large samples only" in own.guarantee
+    without = spend(settings("yearly"), [])
+    assert without is not None
+    assert "margin" not in without.guarantee
