@@ -12,7 +12,7 @@ from gate.common.jsonlines import first_object, mapping
 from gate.common.lm_eval import split_samples_name
 from gate.errors import SampleError
 from gate.importers.files import shorten, stem_of
-from gate.importers.harness_summary import Summary, summaries_in, summary_of, task_in
+from gate.importers.harness_summary import RunsIn, Summary, task_in
 from gate.importers.reading import Reading
 
 _MODEL_FOLDER = re.compile(r".+__.+")  # lm-eval's name for the folder of org/model
@@ -39,7 +39,8 @@ class TaskFile:
     def model_name(self) -> str | None:
         """The model's name by the summary, else by the folder; None if neither tells."""
         folder = self.path.resolve().parent.name
-        return self.summary.model_name or (folder if _MODEL_FOLDER.fullmatch(folder) else None)
+        is_model = _MODEL_FOLDER.fullmatch(folder) and folder != self.task
+        return self.summary.model_name or (folder if is_model else None)
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,8 @@ def find_task_files(path: Path, paths: Sequence[Path], reading: Reading) -> Task
     SampleError
         The files are of several models.
     """
-    summaries = {folder: summaries_in(folder, paths) for folder in dict.fromkeys(file.parent for file in paths)}
-    files = [_task_file(file, summaries[file.parent]) for file in paths]
+    runs_in = {folder: RunsIn.of(folder, paths) for folder in dict.fromkeys(file.parent for file in paths)}
+    files = [_task_file(file, runs_in[file.parent]) for file in paths]
     chosen = files
     if reading.tasks and path.is_dir():
         chosen = [file for file in files if file.task in reading.tasks or _names_tasks(file.path)]
@@ -84,10 +85,10 @@ def find_task_files(path: Path, paths: Sequence[Path], reading: Reading) -> Task
     return TaskFiles(tuple(newest), tuple(unread), tuple(notes), tuple(left_out))
 
 
-def _task_file(file: Path, summaries: Sequence[Summary]) -> TaskFile:
+def _task_file(file: Path, runs: RunsIn) -> TaskFile:
     stem = stem_of(file)
     task, stamp = split_samples_name(stem)
-    summary = summary_of(file, task, stamp, summaries)
+    summary = runs.summary_of(file, task, stamp)
     return TaskFile(file, task_in(stem if not stamp else task, task, summary) or task, stamp, summary)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,13 +9,13 @@ from typing import Any
 
 from gate.common.canonical import canonical_json
 from gate.common.jsonlines import mapping, read_json
+from gate.common.lm_eval import is_samples_name, split_samples_name
 from gate.errors import SampleError
-from gate.importers.files import files_in, stem_of
+from gate.importers.files import LINES, files_in, stem_of
 
 _SECTIONS = ("results", "configs", "higher_is_better", "versions", "n-shot")
 _LARGEST = 256 << 20  # bytes
 _START = 1 << 16  # bytes; a section's name occurs among them
-_STAMPED = re.compile(r"\d{4}-\d\d-\d\dT\d\d|^\d{8}_\d{6}_")
 # arguments that change neither the weights nor their number format
 # fmt: off
 _HARMLESS = frozenset(
@@ -83,46 +82,54 @@ class Summary:
         return f"{self.name} ({self.config.get('model')}: {shown})"
 
 
-def summaries_in(folder: Path, samples: Sequence[Path]) -> list[Summary]:
-    """Return the summaries in a folder, under any name; `samples` are the files that hold samples."""
-    found = []
-    for file in files_in(folder, (".json",)):
-        if file in samples or file.stat().st_size > _LARGEST or not _may_be_summary(file):
-            continue
-        try:
-            content = read_json(file)
-        except SampleError:  # not a summary
-            continue
-        if any(isinstance(content.get(section), Mapping) for section in _SECTIONS):
-            found.append(Summary(file.name, content))
-    return found
+@dataclass(frozen=True)
+class RunsIn:
+    """The summaries in a folder, and the time stamps in the names of its samples."""
 
+    summaries: Sequence[Summary]
+    stamps: frozenset[str]
 
-def summary_of(file: Path, task: str, stamp: str, summaries: Sequence[Summary]) -> Summary:
-    """Return the summary of the run that wrote a file.
+    @classmethod
+    def of(cls, folder: Path, samples: Sequence[Path]) -> RunsIn:
+        """Return those of a folder, under any name; `samples` are files that hold samples."""
+        found = []
+        for file in files_in(folder, (".json",)):
+            if file in samples or file.stat().st_size > _LARGEST or not _may_be_summary(file):
+                continue
+            try:
+                content = read_json(file)
+            except SampleError:  # not a summary
+                continue
+            if any(isinstance(content.get(section), Mapping) for section in _SECTIONS):
+                found.append(Summary(file.name, content))
+        names = {stem_of(file) for file in (*samples, *files_in(folder, (".json", *LINES)))}
+        stamps = {split_samples_name(name)[1] for name in names if is_samples_name(name)}
+        return cls(found, frozenset(stamps - {""}))
 
-    It is the one with the same time stamp in its name, or, where no name has a stamp in common, the only one that names
-    the task.
+    def summary_of(self, file: Path, task: str, stamp: str) -> Summary:
+        """Return the summary of the run that wrote a file; an empty one if there is none.
 
-    Raises
-    ------
-    SampleError
-        Several summaries fit, and they are of different models.
-    """
-    fitting = [summary for summary in summaries if stamp and stamp in summary.name]
-    if not fitting:
-        plain = [summary for summary in summaries if not stamp or not _STAMPED.search(summary.name)]
-        fitting = [summary for summary in plain if task_in(stem_of(file), task, summary) is not None]
-    named = [summary for summary in fitting if task in summary.tasks]
-    fitting = named or fitting
-    if len({(summary.model_name, summary.model) for summary in fitting}) > 1:
-        shown = "; ".join(summary.description for summary in fitting[:4])
-        raise SampleError(
-            f"{file.parent} holds runs of several models, or of one model with different arguments, and {file.name} "
-            f"may be of any of them: {shown}.",
-            "Move each run (its summary and its samples) into a folder of its own.",
-        )
-    return fitting[-1] if fitting else Summary()
+        It is the one with the same time stamp in its name. Where there is none, it is the only one that names the task
+        and has the time stamp of no other file.
+
+        Raises
+        ------
+        SampleError
+            Several summaries fit, and they are of different models.
+        """
+        fitting = [summary for summary in self.summaries if stamp and stamp in summary.name]
+        if not fitting:
+            free = [summary for summary in self.summaries if not any(other in summary.name for other in self.stamps)]
+            fitting = [summary for summary in free if task_in(stem_of(file), task, summary) is not None]
+        fitting = [summary for summary in fitting if task in summary.tasks] or fitting
+        if len({(summary.model_name, summary.model) for summary in fitting}) > 1:
+            shown = "; ".join(summary.description for summary in fitting[:4])
+            raise SampleError(
+                f"{file.parent} holds runs of several models, or of one model with different arguments, and "
+                f"{file.name} may be of any of them: {shown}.",
+                "Move each run (its summary and its samples) into a folder of its own.",
+            )
+        return fitting[-1] if fitting else Summary()
 
 
 def task_in(stem: str, task: str, summary: Summary) -> str | None:

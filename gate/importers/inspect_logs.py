@@ -149,7 +149,9 @@ def _samples(
     rows = [_row(sample, scorer, where) for sample in samples]
     reducer, values = reduced_values(log, scorer, where)
     if reducer is not None:
-        rows = [row for row in rows if row["repeat"] == 0 and row["item_id"] in values]
+        # one row per item, that of its first epoch without an error
+        first = {row["item_id"]: row for row in reversed(rows) if row["item_id"] in values}
+        rows = [row | {"repeat": 0} for row in first.values()]
         for row in rows:
             row["score"] = _score(values[row["item_id"]], scorer, f"{where}, sample {row['item_id']}")
         notes.append(f"{task}: read the score of each sample over its epochs with the log's reducer, {reducer}.")
@@ -157,7 +159,7 @@ def _samples(
     refuse_unscored(unscored, len(rows), f"{where}: scorer {scorer}")
     columns: dict[str, Any] = {name: [row[name] for row in rows] for name in rows[0]}
     metric, columns["score"] = directions.orient(task, scorer, columns["score"], where)
-    facets = _facets(log) | ({} if reducer is None else {"epochs": f"{log.eval.config.epochs}, {reducer}"})
+    facets = _facets(log) | {"epochs_reducer": "mean" if reducer is None else f"{reducer} of {log.eval.config.epochs}"}
     return task_samples(task, metric, columns, facets, [file])
 
 

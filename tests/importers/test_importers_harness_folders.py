@@ -124,6 +124,22 @@ def test_two_summaries_without_a_time_stamp_that_fit_a_file_are_refused(tmp_path
     assert "samples_sums.jsonl may be of any of them" in message(tmp_path)
 
 
+def test_a_summary_with_a_time_stamp_of_its_own_is_used_if_no_other_file_has_it(tmp_path: Path) -> None:
+    write(tmp_path / "samples_sums_2026-11-21T00-00-00.1.jsonl", choice_rows(metrics=["odd"], odd=3.0))
+    content = summary("m", "sums") | {"higher_is_better": {"sums": {"odd": False}}}
+    write(tmp_path / "run_2026-11-21T00-00-09.7.json", content)
+    assert "odd is better when lower, as run_2026-11-21T00-00-09.7.json says" in message(tmp_path)
+    write(tmp_path / "samples_dates_2026-11-21T00-00-09.7.jsonl", choice_rows(topic="d"))
+    for place in (tmp_path, tmp_path / "samples_sums_2026-11-21T00-00-00.1.jsonl"):
+        assert "unknown whether higher or lower" in message(place)
+
+
+def test_a_folder_named_after_a_task_is_no_model(tmp_path: Path) -> None:
+    for task in ("mmlu__art", "mmlu__law"):
+        write(tmp_path / task / f"samples_{task}.jsonl", choice_rows(topic=task))
+    assert sizes(read_foreign(tmp_path)) == {"mmlu__art": 4, "mmlu__law": 4}
+
+
 def test_nan_log_likelihoods_are_refused_with_their_line(tmp_path: Path) -> None:
     rows = choice_rows(6)
     for value, line in (("nan", 3), ("inf", 3), ("-inf", 3), (float("nan"), 3)):

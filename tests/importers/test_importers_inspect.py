@@ -90,7 +90,7 @@ def test_both_log_formats_give_the_same_samples(tmp_path: Path, ending: str) -> 
         task = samples.tasks["capitals"]
         assert (task.metric, task.facets) == (
             "match",
-            {"task_version": "3", "task_args": "{}", "generation": '{"temperature":0.0}'},
+            {"task_version": "3", "task_args": "{}", "epochs_reducer": "mean", "generation": '{"temperature":0.0}'},
         )
         rows = sorted(task.table.to_pylist(), key=lambda row: (row["item_id"], row["repeat"]))
         assert [(row["item_id"], row["repeat"], row["correct"]) for row in rows] == [
@@ -161,7 +161,7 @@ def test_epochs_are_reduced_as_the_log_says(tmp_path: Path, reducer: str, expect
     assert table["score_mean"].to_pylist() == pytest.approx(expected)
     reduced = reducer != "mean"
     assert table["score_count"].to_pylist() == [1 if reduced else 3] * 2
-    assert task.facets.get("epochs") == (f"3, {reducer}" if reduced else None)
+    assert task.facets["epochs_reducer"] == (f"{reducer} of 3" if reduced else "mean")
     assert any(reducer in note for note in samples.notes) == reduced
 
 
