@@ -20,6 +20,7 @@ _TOKENIZER_NAMES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.tx
 _PICKLE = (".bin", ".pt", ".pth", ".ckpt")
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf")
 _SAFE = (".safetensors", ".json", ".jinja", ".txt", ".model", ".tiktoken")
+_MOST_LABELS = 1_000_000
 TOKENIZER_PATTERNS = ("*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken")
 
 
@@ -43,6 +44,7 @@ def check_weights(folder: Path, settings: ModelSettings) -> None:
         if (folder / "adapter_config.json").is_file():
             hint = "It holds a PEFT adapter: merge it into its base model first."
         raise ModelError(f"model {name}: no config.json in {folder}.", hint)
+    _check_labels(folder / "config.json", name)
     weights = _safetensors(folder, name)
     for file in weights:
         _check_safetensors(file, name)
@@ -56,6 +58,19 @@ def check_weights(folder: Path, settings: ModelSettings) -> None:
         raise ModelError(
             f"model {name}: {folder} has only pickled weights ({', '.join(pickles[:3])}), which can run code.",
             "Convert them (save_pretrained writes safetensors), or set allow_pickle: true if you trust the source.",
+        )
+
+
+def _check_labels(config: Path, name: str) -> None:
+    """Refuse a number of labels for which transformers would fill the memory with their names."""
+    try:
+        labels = json.loads(config.read_text(encoding="utf-8")).get("num_labels", 0)
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return  # the loader explains it
+    if not isinstance(labels, int) or labels > _MOST_LABELS:
+        raise ModelError(
+            f"model {name}: num_labels in {config}: expected at most {_MOST_LABELS:,}, found {str(labels)[:30]}.",
+            "A causal language model has no labels: remove the key.",
         )
 
 

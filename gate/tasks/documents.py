@@ -123,10 +123,11 @@ def _csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def _parquet(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     import pyarrow as pa
-    import pyarrow.parquet as pq
+
+    from gate.common.parquet import TooLargeError, read_parquet
 
     try:
-        rows = pq.read_table(path).to_pylist()
-    except pa.ArrowInvalid as error:
+        rows = read_parquet(path).to_pylist()
+    except (pa.ArrowInvalid, TooLargeError) as error:
         raise TaskError(f"{path} is not a readable Parquet file: {error}") from None
     yield from enumerate(rows, start=1)
