@@ -58,7 +58,8 @@ class DecisionSettings(Section):
     )
     power: OpenProportion = Field(0.8, description="Power of the detectable drop (proportion).")
     on_inconclusive: Literal["pass", "fail"] = Field(
-        "pass", description="Whether INCONCLUSIVE passes (exit code 0) or blocks the workflow (exit code 3)."
+        "pass", description="Whether INCONCLUSIVE for want of proof (`certify`) passes (exit code 0) or blocks the workflow (exit "
+        "code 3). A run that could not have shown a loss always blocks."
     )
     alpha_spending: AlphaSpending | None = Field(
         None, description="For nightly runs: limit the false alarms over a series of runs."
