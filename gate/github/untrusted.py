@@ -59,7 +59,8 @@ def _parse(model: type[Parsed], data: bytes) -> Parsed:
         result = model.model_validate_json(data, strict=True)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-        where = log_line(".".join(map(str, first["loc"])) or "the file", 80)
+        place = first["loc"][:2] if first["loc"][:2] == _STACK_FACTS else first["loc"]
+        where = log_line(".".join(map(str, place)) or "the file", 80)
         raise _refusal(f"{where}: {log_line(first['msg'], 120)}") from None
     except RecursionError:
         raise _refusal("it is nested too deeply") from None
