@@ -1,9 +1,12 @@
-"""Family-wise error and power of the step-down test over candidates, against Holm's and Bonferroni's adjustment.
+"""Family-wise error and power of the step-down test over candidates, against Holm and Bonferroni.
 
-Run: python benchmarks/candidates.py [--runs 2000]. Writes benchmarks/results/candidates.md.
+    python benchmarks/candidates.py              # about ten minutes on a quiet core
+    python benchmarks/candidates.py --only worse # scenarios whose name contains a word; the others stay
 
-Answers are simulated: an item has a chance of a right answer (most near 0 or 1), and every evaluation draws from it. The
-baseline's draw is common to all candidates, as in a real run. With `shared`, the candidates also share that part of
+Writes candidates.json and, from it, candidates.md to benchmarks/results.
+
+Answers are simulated: an item has a chance of a right answer (most near 0 or 1), and every evaluation draws from it.
+The baseline's draw is common to all candidates, as in a real run. With `shared`, the candidates also share that part of
 their own draws, as models that were quantised in related ways do. Without damage, all draws have the same chances: no
 candidate is worse, but the differences of one item are not jointly symmetric about zero (where the baseline happens to
 be wrong on an easy item, every candidate is likely to be right). Exactness is therefore not assumed, but tested.
@@ -12,7 +15,7 @@ be wrong on an easy item, every candidate is likely to be right). Exactness is t
 from __future__ import annotations
 
 import argparse
-import time
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +28,8 @@ from gate.stats import Evidence, SharedUnits, combine, holm, step_down
 ALPHA = 0.05
 DRAWS = 4_000
 TASKS = (800, 1200)  # two: their joint outcomes are enumerated, which is fast
-RESULT = Path(__file__).parent / "results" / "candidates.md"
+RESULTS = Path(__file__).parent / "results"
+NAMES = ("none", "Bonferroni", "Holm", "step-down")
 
 
 @dataclass(frozen=True)
@@ -81,9 +85,7 @@ def pvalues(tasks: Sequence[NDArray[np.float64]], seed: int) -> dict[str, NDArra
     counts = [((task > 0).sum(axis=0), (task < 0).sum(axis=0)) for task in tasks]
     alone = np.array(
         [
-            combine(
-                [Evidence.from_counts(int(b[j]), int(c[j])) for b, c in counts], n_resamples=DRAWS, rng=seed
-            ).pvalue
+            combine([Evidence.from_counts(int(b[j]), int(c[j])) for b, c in counts], n_resamples=DRAWS, rng=seed).pvalue
             for j in range(candidates)
         ]
     )
@@ -109,42 +111,53 @@ def measure(scenario: Scenario, runs: int) -> dict[str, tuple[float, float, floa
     return {name: tuple(np.mean(rows, axis=0).tolist()) for name, rows in found.items()}
 
 
-def main() -> None:
-    """Run all scenarios and write the result."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=2_000, help="runs per scenario without damage; a quarter of it else")
-    runs = parser.parse_args().runs
-    started = time.monotonic()
-    names = ("none", "Bonferroni", "Holm", "step-down")
-    lines = [
-        "# Several candidates: family-wise error and power",
-        "",
-        f"`python benchmarks/candidates.py`: simulated answers of two tasks ({', '.join(map(str, TASKS))} items), the",
-        f"omnibus rule at alpha = {ALPHA:g}; {runs:,} runs per scenario without damage (two standard errors at .05:",
-        f"{2 * np.sqrt(0.05 * 0.95 / runs):.3f}), {runs // 4:,} with. The script's docstring describes the simulation.",
-        "",
-        "## Any false FAIL among the candidates that are not worse",
-        "",
-        f"| Scenario | {' | '.join(names)} |",
-        f"|:--|{'--:|' * len(names)}",
-    ]
-    power = [
-        "",
-        "## Share of the worse candidates that FAIL (any of them in brackets)",
-        "",
-        f"| Scenario | {' | '.join(names)} |",
-        f"|:--|{'--:|' * len(names)}",
-    ]
+def report(stored: dict[str, dict[str, list[float]]]) -> str:
+    """Return the tables of all scenarios that were measured."""
+    head = ["", f"| Scenario | runs | {' | '.join(NAMES)} |", f"|:--|--:|{'--:|' * len(NAMES)}"]
+    errors, power = list(head), list(head)
     for scenario in SCENARIOS:
-        measured = measure(scenario, runs if not scenario.drops else runs // 4)
-        print(scenario.name, measured, flush=True)
+        if scenario.name not in stored:
+            continue
+        measured = stored[scenario.name]
+        label = f"| {scenario.name} | {measured['runs'][0]:,.0f} |"
         if len(scenario.drops) < scenario.candidates:
-            lines.append(f"| {scenario.name} | {' | '.join(f'{measured[name][0]:.3f}' for name in names)} |")
+            errors.append(f"{label} {' | '.join(f'{measured[name][0]:.3f}' for name in NAMES)} |")
         if scenario.drops:
-            cells = (f"{measured[name][2]:.3f} ({measured[name][1]:.3f})" for name in names)
-            power.append(f"| {scenario.name} | {' | '.join(cells)} |")
-    print(f"{time.monotonic() - started:.0f} s")
-    RESULT.write_text("\n".join([*lines, *power]) + "\n", encoding="utf-8")
+            power.append(f"{label} {' | '.join(f'{measured[n][2]:.3f} ({measured[n][1]:.3f})' for n in NAMES)} |")
+    return "\n".join(
+        [
+            "# Several candidates: family-wise error and power",
+            "",
+            f"`python benchmarks/candidates.py`: simulated answers of {len(TASKS)} tasks "
+            f"({' and '.join(f'{n:,}' for n in TASKS)} items), the omnibus rule at alpha = {ALPHA:g}, {DRAWS:,} draws.",
+            "The script's docstring describes the simulation. Two standard errors of a share of .05 are .010 at 2,000 runs.",
+            "",
+            "## Runs with any false FAIL among the candidates that are not worse",
+            *errors,
+            "",
+            "## Share of the worse candidates that FAIL (runs with any of them in brackets)",
+            *power,
+            "",
+        ]
+    )
+
+
+def main() -> None:
+    """Run the scenarios and write the results after each."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=2_000, help="runs without damage; a quarter of it with")
+    parser.add_argument("--only", default="", help="run the scenarios whose name contains this")
+    options = parser.parse_args()
+    path = RESULTS / "candidates.json"
+    stored = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    for scenario in SCENARIOS:
+        if options.only not in scenario.name:
+            continue
+        runs = options.runs // 4 if scenario.drops else options.runs
+        stored[scenario.name] = {"runs": [runs], **measure(scenario, runs)}
+        print(scenario.name, stored[scenario.name], flush=True)
+        path.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
+        (RESULTS / "candidates.md").write_text(report(stored), encoding="utf-8")
 
 
 if __name__ == "__main__":

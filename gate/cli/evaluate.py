@@ -58,8 +58,8 @@ def command(
 ) -> int:
     """Evaluate MODEL (default: the candidate of gate.yml) and write one sample set per task to --out.
 
-    Where gate.yml has several candidates, MODEL may be the name of one. A relative MODEL starts from the current folder. `gate compare` reads the folder. The same command resumes an
-    interrupted run.
+    Where gate.yml has several candidates, MODEL may be the name of one. A relative MODEL starts from the current
+    folder. `gate compare` reads the folder. The same command resumes an interrupted run.
     """
     from gate.app.answers import evaluate_model, model_settings
     from gate.cli.console import Terminal

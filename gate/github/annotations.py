@@ -53,7 +53,8 @@ def candidates_annotations(result: CandidatesResult, file: str | None) -> list[s
 def verdict_annotations(result: Result, file: str | None, lines: Mapping[str, int]) -> list[str]:
     """Return the annotations of a verdict: warnings about the evaluation, the whole run, and each task that fails.
 
-    At most `ANNOTATION_LIMIT` errors, and a few warnings: errors for FAIL, a warning for INCONCLUSIVE, a notice for PASS.
+    At most `ANNOTATION_LIMIT` errors, and a few warnings: errors for FAIL, a warning for INCONCLUSIVE, a notice for
+    PASS.
 
     Parameters
     ----------
@@ -66,7 +67,7 @@ def verdict_annotations(result: Result, file: str | None, lines: Mapping[str, in
     title = f"quantgate: {result.verdict}"
     commands = [annotation(_LEVELS[result.verdict], summary, title, file, 1 if file else None)]
     for finding in result.warnings[:_WARNINGS]:
-        line = lines.get(finding.task or "")
+        line = None if finding.task is None else lines.get(finding.task)
         title = "quantgate: check the evaluation"
         commands.insert(-1, annotation("warning", finding.message, title, None if line is None else file, line))
     if result.verdict != "FAIL":

@@ -68,7 +68,7 @@ def render_candidates_html(result: CandidatesResult, pages: Mapping[str, str] | 
         warnings=candidates_rows.warnings(result),
         pages=pages or {},
         plots_of=_plots(result),
-        commands=[line for line in _lines(result.provenance.get("reproduce"))],
+        commands=_lines(result.provenance.get("reproduce")),
     )  # fmt: skip
 
 

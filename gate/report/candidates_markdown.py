@@ -40,13 +40,8 @@ def render_candidates_markdown(
     omitted = []
     order = [*result.failed, *(one for one in result.candidates if one not in result.failed)]
     for position, one in enumerate(order):
-        share = left // (len(order) - position)
-        frame = len(_folded(one, "").encode())
-        try:
-            if share - frame < _LEAST:
-                raise ValueError
-            part = _folded(one, render_markdown(one.result, limit=share - frame))
-        except ValueError:
+        part = _shortened(one, left // (len(order) - position)) or _shortened(one, left)
+        if part is None:
             omitted.append(one.name)
             continue
         parts[one.name] = part
@@ -83,3 +78,14 @@ def _overview(result: CandidatesResult, name: str | None) -> str:
 def _folded(one: CandidateResult, report: str) -> str:
     opened = " open" if one.result.verdict == "FAIL" else ""
     return f"<details{opened}>\n<summary>{one.name}: {one.result.verdict}</summary>\n\n{report}\n</details>\n\n"
+
+
+def _shortened(one: CandidateResult, limit: int) -> str | None:
+    """Return the report on one candidate in up to `limit` bytes; None if too little would be left of it."""
+    space = limit - len(_folded(one, "").encode())
+    if space < _LEAST:
+        return None
+    try:
+        return _folded(one, render_markdown(one.result, limit=space))
+    except ValueError:
+        return None

@@ -210,8 +210,8 @@ def step_down(
 def _share(ranks: IntArray, candidates: Sequence[int], observed: int) -> float:
     """Return the share of draws in which any of the candidates is as extreme as the observed rank.
 
-    Equal p-values of discrete data have ranks that differ by the error of the draws: the first attainable rank above the
-    observed one counts as equal if it is that near.
+    Equal p-values of discrete data have ranks that differ by the error of the draws: the first attainable rank above
+    the observed one counts as equal if it is that near.
     """
     total = ranks.shape[0]
     error = _STANDARD_ERRORS * math.sqrt(observed * (1.0 - observed / total))

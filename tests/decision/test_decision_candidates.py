@@ -71,9 +71,7 @@ def test_adjusted_p_values_lie_between_the_single_ones_and_holms(
     alone = [decide(entrant.pairs, policy).p_value for entrant in entrants.values()]
     adjusted = [decision.p_value for decision in decisions.values()]
     assert [decision.p_alone for decision in decisions.values()] == alone
-    assert all(
-        low <= p <= high + 1e-12 for low, p, high in zip(alone, adjusted, holm(alone).tolist(), strict=True)
-    )
+    assert all(low <= p <= high + 1e-12 for low, p, high in zip(alone, adjusted, holm(alone).tolist(), strict=True))
     for decision in decisions.values():
         assert (decision.verdict == "FAIL") == (decision.p_value <= 0.05)
         assert decision.adjustment.method == "step-down"
