@@ -277,7 +277,7 @@ def test_a_store_of_another_version_exits_with_2(project: Path) -> None:
 def test_an_advisory_task_does_not_fail_the_run(project: Path) -> None:
     make_baseline_right(project)
     shutil.copy(project / "items.jsonl", project / "hard.jsonl")
-    write_tiny_task(project / "easy.jsonl", 6)
+    write_tiny_task(project / "easy.jsonl", 18)
     tasks = [
         {**TINY_TASK, "name": "hard", "file": "hard.jsonl", "role": "advisory"},
         {**TINY_TASK, "name": "easy", "file": "easy.jsonl"},
