@@ -123,4 +123,5 @@ def clopper_pearson_bounds(successes: Integers, trials: Integers, tail: float) -
     x, n = np.asarray(successes, dtype=np.float64), np.asarray(trials, dtype=np.float64)
     low = np.where(x == 0, 0.0, special.betaincinv(np.maximum(x, 1.0), n - x + 1.0, tail))
     high = np.where(x == n, 1.0, special.betainccinv(x + 1.0, np.maximum(n - x, 1.0), tail))
-    return low, high
+    # scipy returns nan where the tail is too small to invert; 0 and 1 are bounds at any level
+    return np.nan_to_num(low, nan=0.0), np.nan_to_num(high, nan=1.0)

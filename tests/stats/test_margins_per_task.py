@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gate.stats import RULES, Evidence, Rule, combine, margin_test
+from gate.stats import RULES, Evidence, Rule, combine, drop_interval, margin_test, noninferiority
 
 TASKS = [(40, 12, 400), (30, 20, 900), (9, 3, 250)]
 EVIDENCE = [Evidence.from_counts(b, c, n) for b, c, n in TASKS]
@@ -62,3 +62,13 @@ def test_the_level_holds_where_every_drop_equals_its_margin() -> None:
         pvalues.append([rule.pvalue for rule in rules])
     sizes_at = (np.array(pvalues) <= 0.05).mean(axis=0)
     assert (sizes_at <= 0.05 + 3 * (0.05 * 0.95 / 400) ** 0.5).all()
+
+
+@pytest.mark.parametrize("margin", [0.5, 0.99, 0.999])
+def test_a_margin_close_to_1_can_be_tested_and_has_an_interval(margin: float) -> None:
+    """The Clopper-Pearson bounds of the nuisance rate must be numbers at levels as small as 1e-300."""
+    for b, c in (0, 4), (2, 2), (20, 1):
+        low, high = drop_interval(b, c, 24, margin=margin)
+        assert low <= (b - c) / 24 <= high
+        assert 0.0 <= noninferiority(b, c, 24, margin).pvalue <= 1.0
+        assert margin_test(b, c, 24, margin).pvalue > 0.9 * (margin > 0.9)
