@@ -26,11 +26,9 @@ from scipy import special
 
 from gate.stats import (
     _binomial,
-    _margin_rules,
     _nulls,
     _rules,
     flip_rate_interval,
-    margin_test,
     omnibus,
     tango_interval,
 )
@@ -39,6 +37,7 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 ALPHA = 0.05
+NIGHTLY = 1 / 365  # the level of a yearly policy
 ACCURACY = 0.75  # of the baseline on every task; affects only the unpaired tests
 NULL_DRAWS = 200_000
 OTHER_RUNS = 4000  # for the other checks, of which the bootstrap is slow
@@ -190,41 +189,14 @@ def rejection_rates(
         by_others = others(design, heads[:bootstrapped], m, drops, generator)
         for name, hit in rejected.items():
             counts[name] = counts.get(name, 0) + int(hit.sum())
+        for name in RULES:
+            counts[f"{name}, nightly"] = counts.get(f"{name}, nightly", 0) + int((p[name] <= NIGHTLY).sum())
         for name, hit in by_others.items():
             counts[name] = counts.get(name, 0) + round(float(hit.mean()) * runs_per_stratum)
         if stratum_number < 3:
             direct = omnibus(heads[0], m - heads[0], n_resamples=200_000, rng=stratum_number).pvalue
             difference = max(difference, abs(direct - float(p["omnibus"][0])))
     return {name: count / (runs_per_stratum * strata) for name, count in counts.items()}, difference
-
-
-def margin_size(design: Design, margin: float, runs: int, seed: list[int]) -> dict[str, float]:
-    """Return the share of runs that fail at `margin` if the true drop of every task equals the margin."""
-    generator = np.random.default_rng(seed)
-    worse, better = (design.flips + margin) / 2, (design.flips - margin) / 2
-    b = generator.binomial(design.n, worse, (runs, design.n.size))
-    c = generator.binomial(design.n - b, better / (1 - worse))
-    n = np.broadcast_to(design.n, b.shape)
-    p = margin_test(b, c, n, margin).pvalue
-    pooled = margin_test(b.sum(axis=1), c.sum(axis=1), n.sum(axis=1), margin).pvalue
-    cost = -np.log(p).sum(axis=1)
-    fisher = special.gammaincc(p.shape[1], cost)
-    largest = -np.expm1(p.shape[1] * np.log1p(-np.minimum(p.min(axis=1), 1 - 1e-12)))
-    smallest = np.minimum(np.minimum(pooled, largest), fisher)
-    # The level of the omnibus rule depends on the variances only, and weakly: use the expected ones.
-    variances = design.n * (design.flips - margin**2)
-    low, high = ALPHA / 3, ALPHA
-    while high - low > 1e-4:
-        middle = 0.5 * (low + high)
-        reached = _margin_rules.normal_omnibus(variances, middle, 200_000, 1).pvalue
-        low, high = (middle, high) if reached <= ALPHA else (low, middle)
-    return {
-        "omnibus": float(np.mean(smallest <= low)),
-        "pooled": float(np.mean(pooled <= ALPHA)),
-        "fisher": float(np.mean(fisher <= ALPHA)),
-        "max": float(np.mean(largest <= ALPHA)),
-        "holm": float(np.mean(p.min(axis=1) * p.shape[1] <= ALPHA)),
-    }
 
 
 def coverage(n: int, flips: float, drop: float, runs: int, seed: list[int]) -> dict[str, float]:
@@ -262,12 +234,6 @@ def study(runs: int, seed: int) -> dict[str, object]:
     for number, (name, drops) in enumerate(SCENARIOS.items()):
         power[name], _ = rejection_rates(SIX, np.array(drops), runs, 40, [seed, 2, number])
         print(f"{time.perf_counter() - started:6.0f} s  power  {name}: {power[name]['omnibus']:.3f}")
-    margins = {
-        f"{design.name}, margin {100 * margin:g} points": margin_size(design, margin, runs, [seed, 3, number, k])
-        for number, design in enumerate(DESIGNS)
-        for k, margin in enumerate((0.005, 0.02))
-        if margin < design.flips.min()
-    }
     intervals = {
         f"n = {n:,}, flip rate {flips:g}, drop {drop:g}": coverage(n, flips, drop, runs, [seed, 4, n, k])
         for k, (flips, drop) in enumerate(((0.02, 0.0), (0.02, 0.01), (0.1, 0.0), (0.1, 0.03), (0.3, 0.1)))
@@ -280,7 +246,6 @@ def study(runs: int, seed: int) -> dict[str, object]:
         "seed": seed,
         "size": size,
         "power": power,
-        "margin_size": margins,
         "coverage": intervals,
         "omnibus_function_differs_at_most_by": agreement,
         "seconds": round(time.perf_counter() - started, 1),
@@ -304,24 +269,25 @@ def _table(rows: dict[str, dict[str, float]], columns: list[str], digits: int, m
 def markdown(result: dict[str, object]) -> str:
     """Return the study as a Markdown page."""
     runs, seed = result["runs"], result["seed"]
-    size, power, margins, intervals = (result[k] for k in ("size", "power", "margin_size", "coverage"))
+    size, power, intervals = (result[k] for k in ("size", "power", "coverage"))
     assert isinstance(size, dict)
     assert isinstance(power, dict)
-    assert isinstance(margins, dict)
     assert isinstance(intervals, dict)
     assert isinstance(runs, int)
     size_runs = SIZE_FACTOR * runs
     limit = ALPHA + 2 * math.sqrt(ALPHA * (1 - ALPHA) / size_runs)
-    margin_limit = ALPHA + 2 * math.sqrt(ALPHA * (1 - ALPHA) / runs)
+
+    nightly = {name: {rule: row[f"{rule}, nightly"] for rule in RULES} for name, row in size.items()}
+    nightly_limit = NIGHTLY + 2 * math.sqrt(NIGHTLY * (1 - NIGHTLY) / size_runs)
+
+    def over_nightly(value: float) -> str:
+        return "**" if value > nightly_limit else ""
 
     def plain(_: float) -> str:
         return ""
 
     def over(value: float) -> str:
         return "**" if value > limit else ""
-
-    def over_margin(value: float) -> str:
-        return "**" if value > margin_limit else ""
 
     def over_few(value: float) -> str:
         return "**" if value > ALPHA + 2 * math.sqrt(ALPHA * (1 - ALPHA) / OTHER_RUNS) else ""
@@ -348,6 +314,9 @@ alpha = .05; baseline accuracy {ACCURACY} on every task. Sizes over .05 + 2 stan
 ## (a) Size: share of {size_runs:,} unchanged candidates that fail
 
 {_table(size, RULES, 4, over)}
+The same runs at the level of a yearly policy, 1/365 = {NIGHTLY:.5f}; the limit is {nightly_limit:.5f}:
+
+{_table(nightly, RULES, 5, over_nightly)}
 The same runs under other checks ("any of the four" is pooled, max, Fisher or Holm, each at .05):
 
 {_table(size, OTHERS, 4, over_few)}
@@ -362,13 +331,9 @@ floor {SGLANG_SLACK} below it, which fails unchanged models about as often as it
 nights, .14); the accuracy falls by the mean drop. *Bootstrap*: 400 resamples of the mean drop over tasks, one-sided
 percentile. These five use {OTHER_RUNS:,} of the runs (1,000 for 57 tasks).
 
-## Size at a margin: every task's true drop is exactly the margin
+## (c) Coverage of Tango's interval
 
-{runs:,} runs. The score test at a margin is a large-sample test (at margin 0 all tests above are exact). With about a
-dozen flips in total, or many tasks with few flips, pooled and Fisher can exceed .05 by up to about .01.
-
-{_table(margins, RULES, 4, over_margin)}
-## (c) Coverage of the intervals
+Reports use the exact interval; its coverage, and all sizes at a margin, are in `calibration_margin.md`.
 
 {_table(intervals, list(next(iter(intervals.values()))), 3, plain)}"""
 

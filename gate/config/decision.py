@@ -75,7 +75,7 @@ class DecisionSettings(Section):
         "the baseline also answers a second time in other batches, to show the noise. never: the cached answers.",
     )
     draws: int = Field(
-        1_000_000, ge=1_000, le=100_000_000, description="Number of Monte Carlo draws of the omnibus test."
+        1_000_000, ge=1_000, le=100_000_000, description="Number of Monte Carlo draws of the omnibus test; none with a margin."
     )
 
     @model_validator(mode="after")

@@ -14,7 +14,7 @@ from gate.decision.result import Certification, CertificationTest
 from gate.decision.rows import Judged
 from gate.decision.sensitivity import EXPECTED_FLIPS
 from gate.samples import PairedTask
-from gate.samples.pairing import FloatArray
+from gate.samples.scores import FloatArray
 from gate.stats import pooled_noninferiority, required_n_certify
 
 

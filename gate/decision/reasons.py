@@ -50,7 +50,10 @@ def _worse(decision: Decision, level: str) -> str:
         beyond = " by more than the margin of at least one task"
     elif decision.common_margin > 0:
         beyond = f" by more than {size(decision.common_margin)}{' on at least one task' * several}"
-    test = f"{level} ({decision.rule} test: {wording.RULES[decision.rule]})"
+    tests = wording.RULES[decision.rule]
+    if decision.rule == "omnibus" and decision.has_margin and several:
+        tests = "three times the smallest of pooled, max and Fisher"
+    test = f"{level} ({decision.rule} test: {tests})"
     if decision.spending is not None and decision.spending.evidence is not None:
         test = f"{level} ({wording.nightly(decision.spending.evidence)})"
     return f"The candidate is worse than the baseline{beyond}: {test}. {_failed(decision)}".rstrip()

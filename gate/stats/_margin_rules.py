@@ -29,7 +29,7 @@ def aggregates(
 
 
 def _pooled(evidences: Sequence[Evidence], margins: Sequence[float], first: float) -> AggregateResult:
-    """Test the pooled drop against the mean margin over all items, which it cannot exceed if no task exceeds its own."""
+    """Test the pooled drop against the mean margin over all items; if no task exceeds its own, it does not either."""
     scores = [e.margin_score(margin) for e, margin in zip(evidences, margins, strict=True)]
     distance, variance = (math.fsum(column) for column in zip(*scores, strict=True))
     z = distance / math.sqrt(variance) if variance > 0.0 else 0.0

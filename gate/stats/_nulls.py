@@ -4,6 +4,7 @@ Every kind of task is reduced to a finite list of values of the signed sum and t
 over tasks (pooled, max, Fisher, omnibus) need nothing else.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -50,7 +51,7 @@ class Null:
     def log_moment(self, theta: float) -> float:
         """Return ln E exp(theta T), exact also where signs are drawn."""
         if self.coins is not None:
-            return self.coins * float(_log_cosh(np.float64(theta * self.unit)))
+            return self.coins * float(_log_cosh(np.array([theta * self.unit]))[0])
         if self.sizes is not None and self.counts is not None:
             return float(np.dot(self.counts, _log_cosh(theta * self.sizes)))
         return float(special.logsumexp(theta * self.values, b=self.pmf))
@@ -90,7 +91,7 @@ class Null:
 
 def _log_cosh(x: FloatArray) -> FloatArray:
     away = np.abs(x)
-    return away + np.log1p(np.exp(-2.0 * away)) - np.log(2.0)
+    return np.asarray(away + np.log1p(np.exp(-2.0 * away)) - np.log(2.0))
 
 
 def chernoff(nulls: Sequence[Null], total: float) -> float:
@@ -98,13 +99,13 @@ def chernoff(nulls: Sequence[Null], total: float) -> float:
 
     The bound holds at every theta, so that its minimum needs no precision.
     """
-    scale = np.sqrt(sum(null.sigma**2 for null in nulls))
+    scale = math.sqrt(sum(null.sigma**2 for null in nulls))
     if total <= 0.0 or scale == 0.0:
         return 0.0
 
     def bound(log_theta: float) -> float:
         theta = float(np.exp(log_theta)) / scale
-        return sum(null.log_moment(theta) for null in nulls) - theta * total
+        return math.fsum(null.log_moment(theta) for null in nulls) - theta * total
 
     # in ln theta the bound falls, then rises: a golden-section search from the minimum for a normal variable upwards
     low, high = np.log(total / scale) - 0.7, np.log(total / scale) + 7.0
@@ -176,9 +177,7 @@ def enumerated(sizes: FloatArray) -> Null:
     return from_sample(sums, float(np.sqrt(np.sum(sizes**2))))
 
 
-def from_draws(
-    sums: FloatArray, sigma: float, n_resamples: int, sizes: FloatArray, counts: NDArray[np.int64]
-) -> Null:
+def from_draws(sums: FloatArray, sigma: float, n_resamples: int, sizes: FloatArray, counts: NDArray[np.int64]) -> Null:
     """Return the distribution of the observed sum and the drawn ones, which are equally likely under the null.
 
     The tail of the largest value is Chernoff's bound where that is smaller than its share, so that p-values have no

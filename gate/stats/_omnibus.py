@@ -57,7 +57,9 @@ def _by_draws(tasks: Tasks, smallest: float, n_resamples: int, seed: int, alpha:
         if p <= floor and 3.0 * smallest < floor:
             return OmnibusResult(smallest, 3.0 * smallest, drawn, ConfidenceInterval(smallest, 3.0 * smallest))
         if alpha is None or not low <= alpha <= high or 2 * drawn > _MAX_RESAMPLES:
-            return OmnibusResult(smallest, max(p, tasks.resolution) if p <= floor else p, drawn, ConfidenceInterval(low, high))
+            return OmnibusResult(
+                smallest, max(p, tasks.resolution) if p <= floor else p, drawn, ConfidenceInterval(low, high)
+            )
         target = 2 * drawn
 
 

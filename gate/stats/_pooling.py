@@ -1,7 +1,5 @@
 """The exact unconditional tests on the summed counts of several tasks, whose rates may differ."""
 
-import numpy as np
-
 from gate.stats import _binomial, _unconditional
 from gate.stats._validate import IntArray
 

@@ -106,8 +106,8 @@ def lower_bound(x: int, y: int, n: int, level: float) -> float:
 def margin_pvalue(b: int, c: int, n: int, margin: float) -> float:
     """Return the p-value of "the drop is at most `margin`", 0 <= margin < 1.
 
-    At 0 it is McNemar's exact p-value. Above, it is never smaller than that: a drop that is not significantly above 0 is
-    not significantly above the margin either.
+    At 0 it is McNemar's exact p-value. Above, it is never smaller than that: a drop that is not significantly above 0
+    is not significantly above the margin either.
     """
     at_zero = float(_binomial.sf(np.int64(b), np.int64(b + c)))
     return at_zero if margin == 0.0 else max(at_zero, pvalue(b, c, n, margin))
@@ -240,7 +240,9 @@ class _Rows:
             return np.zeros(rates.size)
         p_x, p_y = (rates + shift for shift in (self.region.shift_x, self.region.shift_y))
         share = np.minimum(p_x / np.maximum(1.0 - p_y, 1e-300), 1.0)[:, None]
-        last = np.where(self.k[-1] == 0, 1.0, special.betainc(max(self.k[-1], 1), self.left[-1] - self.k[-1] + 1, share))
+        last = np.where(
+            self.k[-1] == 0, 1.0, special.betainc(max(self.k[-1], 1), self.left[-1] - self.k[-1] + 1, share)
+        )
         log_share, log_rest = _log(share), _log(1.0 - share)
         changes = np.zeros((rates.size, self.y.size))
         changes[:, -1:] = last

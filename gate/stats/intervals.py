@@ -61,10 +61,22 @@ def drop_interval(
 ) -> ConfidenceInterval[float]: ...
 @overload
 def drop_interval(
-    b: Counts, c: Counts, n: int | Counts, confidence_level: float = 0.9, *, margin: float = 0.0, upper_only: bool = False
+    b: Counts,
+    c: Counts,
+    n: int | Counts,
+    confidence_level: float = 0.9,
+    *,
+    margin: float = 0.0,
+    upper_only: bool = False,
 ) -> ConfidenceInterval[FloatArray]: ...
 def drop_interval(
-    b: int | Counts, c: int | Counts, n: int | Counts, confidence_level: float = 0.9, *, margin: float = 0.0, upper_only: bool = False
+    b: int | Counts,
+    c: int | Counts,
+    n: int | Counts,
+    confidence_level: float = 0.9,
+    *,
+    margin: float = 0.0,
+    upper_only: bool = False,
 ) -> ConfidenceInterval[float] | ConfidenceInterval[FloatArray]:
     """Exact interval of the paired drop in accuracy: it inverts `margin_test` and `noninferiority`.
 

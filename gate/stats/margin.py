@@ -133,20 +133,17 @@ def pooled_noninferiority(b: Counts, c: Counts, n: Counts, margin: float) -> Mar
     >>> f"{pooled_noninferiority([4, 6], [8, 6], [150, 150], margin=0.02).pvalue:.4f}"
     '0.0251'
     """
-    counts = [np.atleast_1d(column) for column in _validate.triple(b, c, n)]
+    regressions, improvements, items = (np.atleast_1d(column) for column in _validate.triple(b, c, n))
     _validate.open_unit("margin", margin)
-    sums = [column.sum() for column in counts]
-    z = _tango.score_z(*sums, np.asarray(margin))
-    return MarginTestResult(float(z), _pooling.better_pvalue(*counts, margin), margin)
+    z = _tango.score_z(regressions.sum(), improvements.sum(), items.sum(), np.asarray(margin))
+    return MarginTestResult(float(z), _pooling.better_pvalue(regressions, improvements, items, margin), margin)
 
 
 @overload
 def margin_critical(c: int, n: int, margin: float, alpha: float = 0.05) -> int: ...
 @overload
 def margin_critical(c: Counts, n: int | Counts, margin: float, alpha: float = 0.05) -> IntArray: ...
-def margin_critical(
-    c: int | Counts, n: int | Counts, margin: float, alpha: float = 0.05
-) -> int | IntArray:
+def margin_critical(c: int | Counts, n: int | Counts, margin: float, alpha: float = 0.05) -> int | IntArray:
     """Return the critical number of regressions of `margin_test`, given the improvements.
 
     Parameters

@@ -16,6 +16,8 @@ from gate.stats.results import Rule
 _FEW = 60  # expected discordant items of a task
 _STRATA, _PER_STRATUM = 16, 25
 _NULL_DRAWS = 20_000
+_NEAR_ONE = 1e-6, 1e6  # sizes of differences whose squares need no scaling
+_LARGEST_GAIN = 1e300
 
 
 @dataclass(frozen=True)
@@ -68,14 +70,18 @@ class PlannedTask:
         alone = 1.0
         if clusters is not None:
             groups = np.unique(clusters, return_inverse=True)[1]
-            units = np.bincount(groups, weights=units)
+            units = np.bincount(groups, weights=units).astype(np.float64)
             alone = items / units.size
+        largest = float(np.abs(units).max(initial=0.0))
+        # far from 1, squares overflow or vanish
+        unit = 1.0 if largest == 0.0 or _NEAR_ONE[0] <= largest <= _NEAR_ONE[1] else largest
+        units = units / unit
         total = float(np.abs(units).sum())
         size = float(np.dot(units, units)) / total if total > 0.0 else alone
         flips = max(total / size, least)
         # the scores' unit is arbitrary, so the number of coins only has to leave room for the flips
         n = max(round(items / size), math.ceil(2.0 * flips), 1)
-        return cls(n=n, noise_rate=flips / n, gain=items / (size * n))
+        return cls(n=n, noise_rate=flips / n, gain=min(items / (size * n) / unit, _LARGEST_GAIN))
 
     def scaled(self, factor: float) -> "PlannedTask":
         """Return the same task with another number of items."""

@@ -17,27 +17,9 @@ from gate.errors import ConfigError
 from gate.importers.build import task_samples
 from gate.samples import ModelSamples, PairedTask, pair
 from gate.stats import mcnemar_exact, noninferiority
+from tests.support.paired_tasks import counted, scored
 
 POLICY = DecisionSettings(draws=10_000)
-
-
-def scored(task: str, baseline: list[float], candidate: list[float], clusters: list[str] | None = None) -> PairedTask:
-    sides = []
-    for scores in (baseline, candidate):
-        columns: dict[str, Any] = {"item_id": [f"i{n}" for n in range(len(scores))], "score": scores}
-        if clusters is not None:
-            columns["cluster"] = clusters
-        sides.append(ModelSamples("m", {task: task_samples(task, "acc", columns)}))
-    return pair(*sides).tasks[0]
-
-
-def counted(task: str, b: int, c: int, n: int) -> PairedTask:
-    """A task of n binary items: b regressions, c improvements, half of the others right."""
-    right = (n - b - c) // 2
-    wrong = n - b - c - right
-    baseline = [1.0] * b + [0.0] * c + [1.0] * right + [0.0] * wrong
-    candidate = [0.0] * b + [1.0] * c + [1.0] * right + [0.0] * wrong
-    return scored(task, baseline, candidate)
 
 
 def judged(*pairs: PairedTask, roles: Any = None, flips: float | None = None, **settings: Any) -> Decision:
@@ -116,7 +98,7 @@ def test_a_margin_tolerates_a_drop_below_it() -> None:
     assert judged(task, margin=0.015).verdict == "FAIL"
     tolerant = judged(task, margin=0.03)
     assert tolerant.verdict == "PASS"
-    assert tolerant.tasks[0].test == "Tango score at the margin"
+    assert tolerant.tasks[0].test == "exact unconditional test at the margin"
     assert tolerant.tasks[0].p_mid is None
     assert "by more than 1.5 points" in judged(task, margin=0.015).reasons[0]
 

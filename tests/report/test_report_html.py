@@ -24,7 +24,7 @@ from gate.report.figures import Scale, decade, pooled
 from gate.report.html import render_html
 from gate.report.payload import flips_payload
 from gate.samples import Pairing
-from gate.stats import power, tango_interval
+from gate.stats import drop_interval, power
 
 
 class Page(HTMLParser):
@@ -259,7 +259,7 @@ def test_pooled_interval_needs_independent_binary_items_in_every_task(failing) -
     result, _ = failing
     all_items = pooled(result)
     assert all_items.drop == pytest.approx((72 - 20) / 600)
-    assert all_items.interval == pytest.approx(tango_interval(72, 20, 600, 0.9))
+    assert all_items.interval == pytest.approx(drop_interval(72, 20, 600, 0.9))
     clustered = result.tasks[0].model_copy(update={"independent": False, "test": "sign-flip permutation"})
     assert pooled(result.model_copy(update={"tasks": [clustered, result.tasks[1]]})).interval is None
     assert pooled(result.model_copy(update={"tasks": result.tasks[:1]})) is None

@@ -57,7 +57,13 @@ def outputs(result: Result) -> dict[str, str]:
         (0.0, False, False, "exact McNemar", "the exact McNemar test"),
         (0.0, True, False, "sign-flip permutation", "the sign-flip permutation test"),
         (0.0, False, True, "sign-flip permutation", "the sign-flip permutation test (clustered items)"),
-        (0.1, False, False, "Tango score at the margin", "the Tango score test at the margin"),
+        (
+            0.1,
+            False,
+            False,
+            "exact unconditional test at the margin",
+            "the exact unconditional test at the margin",
+        ),
         (
             0.1,
             True,
@@ -87,12 +93,12 @@ def test_every_output_names_the_test_that_gave_the_p_value(
             assert f"one-sided, from {caption}. Over all" in text, form
         else:
             assert (name if form == "json" else label) in text, form
-        assert ("Tango score" in text) == (name == "Tango score at the margin"), form
+        assert ("exact unconditional" in text) == (name == "exact unconditional test at the margin"), form
         assert ("clustered items" in text) == (clusters and form != "json"), form
 
 
 @pytest.mark.parametrize("rule", ["omnibus", "pooled", "max", "fisher", "holm"])
-def test_no_output_calls_a_test_at_a_margin_exact(rule: str) -> None:
+def test_no_output_names_mcnemar_for_a_test_at_a_margin(rule: str) -> None:
     result = result_at(0.1)
     for form, text in outputs(result.model_copy(update={"rule": rule})).items():
         assert "McNemar" not in text, form

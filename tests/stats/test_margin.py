@@ -78,9 +78,7 @@ def enumerated(b: int, c: int, n: int, margin: float, beta: float, worse: bool) 
     high = 1.0 if c == n else betaincinv(c + 1, n - c, 1 - beta / 2)
     largest = (1 - margin) / 2
     rates = np.linspace(min(low, largest), min(high, largest), 500)
-    return beta + max(
-        float(probabilities(all_b[region], all_c[region], n, margin, float(q)).sum()) for q in rates
-    )
+    return beta + max(float(probabilities(all_b[region], all_c[region], n, margin, float(q)).sum()) for q in rates)
 
 
 @pytest.mark.parametrize("margin", [0.01, 0.05, 0.3, 0.7])
