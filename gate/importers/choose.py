@@ -45,7 +45,7 @@ class Selection:
             wanted = "" if self.wanted is None else f" and no {self.wanted!r}"
             raise SampleError(
                 f"{where or f'task {task}'}: has {len(names)} {self.what}s{wanted}: {', '.join(names)}.",
-                f"Choose one with --{self.what} NAME.",
+                f"Choose one with --{self.what} NAME, or name the tasks to compare with --task.",
             )
         self._chosen[task] = (name, names)
         return name
