@@ -12,7 +12,8 @@ from scipy.special import bdtrc
 from gate.config import DecisionSettings
 from gate.decision import wording
 from gate.decision.dependence import units_over_tasks
-from gate.decision.result import Certification, Finding, TaskResult
+from gate.decision.finding import Finding
+from gate.decision.result import Certification, TaskResult
 from gate.decision.rows import Judged
 from gate.errors import ConfigError
 from gate.samples import PairedTask
@@ -57,12 +58,13 @@ def refuse_unknown_units(judged: Sequence[Judged], settings: DecisionSettings) -
         common = {"margin": settings.margin, "certify": settings.certify} if task.role == "gating" else {}
         keys = [name for name in own if own[name] or (common.get(name) and own[name] is None)]
         if keys:
+            names = " and ".join(keys)
             scores = np.concatenate([task.pair.baseline_score, task.pair.candidate_score])
             raise ConfigError(
-                f"task {task.pair.task}: {' and '.join(keys)} {'is a proportion' if len(keys) == 1 else 'are proportions'}"
-                f", but the scores range from {scores.min():g} to {scores.max():g}, so that a proportion means nothing.",
-                "Declare the range of the scores as the task's `scale: [low, high]` in gate.yml, make the task advisory, "
-                f"or remove {' and '.join(keys)}.",
+                f"task {task.pair.task}: {names} {'is a proportion' if len(keys) == 1 else 'are proportions'}, but the "
+                f"scores range from {scores.min():g} to {scores.max():g}, so that a proportion means nothing.",
+                "Declare the range of the scores as the task's `scale: [low, high]` in gate.yml, make the task "
+                f"advisory, or remove {names}.",
             )
 
 
@@ -148,9 +150,9 @@ def _blind(gating: Sequence[Judged], alpha: float) -> list[Finding]:
     return [
         Finding(
             kind="blind",
-            message=f"The run is blind: {wording.count(count, 'independent item')} of {items} can get worse (clusters and "
-            f"equal prompts count once), so that p is at least {2.0**-count:.3g} whatever the candidate answers, and alpha "
-            f"is {alpha:.3g}. Use more items.",
+            message=f"The run is blind: {wording.count(count, 'independent item')} of {items} can get worse (clusters "
+            f"and equal prompts count once), so that p is at least {2.0**-count:.3g} whatever the candidate answers, "
+            f"and alpha is {alpha:.3g}. Use more items.",
             blocks=True,
         )
     ]
@@ -190,25 +192,33 @@ def same_source(
     """
     hashes = [_hashes(side) for side in (baseline, candidate)]
     if hashes[0] and hashes[0] == hashes[1]:
-        return [_same("file", f"Baseline and candidate are the same {'file' if len(hashes[0]) == 1 else 'files'} (SHA-256 "
-                      f"{min(hashes[0])[:12]}): nothing was compared. Check the two paths.")]  # fmt: skip
+        what = "file" if len(hashes[0]) == 1 else "files"
+        message = (
+            f"Baseline and candidate are the same {what} (SHA-256 {min(hashes[0])[:12]}): nothing was compared. Check "
+            "the two paths."
+        )
+        return [Finding(kind="same-file", message=message)]
     if _equal("fingerprint", baseline, candidate):
-        return [_same("model", "Baseline and candidate are the same model with the same settings (equal fingerprints): "
-                      "this run is a control and tests no other model.")]  # fmt: skip
+        message = (
+            "Baseline and candidate are the same model with the same settings (equal fingerprints): this run is a "
+            "control and tests no other model."
+        )
+        return [Finding(kind="same-model", message=message)]
     if _equal("weights", baseline, candidate) and _is_hash(baseline["weights"]):
         keys = ("dtype", "loaded_dtype", "engine", "tokenizer", "hardware")
         differing = [key for key in keys if baseline.get(key) != candidate.get(key)]
-        return [_same("weights", "Baseline and candidate have the same weights (equal hashes); they differ in: "
-                      f"{', '.join(differing) or 'settings of the engine'}.")]  # fmt: skip
+        message = (
+            "Baseline and candidate have the same weights (equal hashes); they differ in: "
+            f"{', '.join(differing) or 'settings of the engine'}."
+        )
+        return [Finding(kind="same-weights", message=message)]
     if pairs and all(map(_same_answers, pairs)):
-        items = sum(pair.n for pair in pairs)
-        return [_same("answers", f"All {wording.count(items, 'answer')} of baseline and candidate are identical. If the "
-                      "candidate is another model, check that it is the one that was evaluated.")]  # fmt: skip
+        message = (
+            f"All {wording.count(sum(pair.n for pair in pairs), 'answer')} of baseline and candidate are identical. If "
+            "the candidate is another model, check that it is the one that was evaluated."
+        )
+        return [Finding(kind="same-answers", message=message)]
     return []
-
-
-def _same(what: str, message: str) -> Finding:
-    return Finding(kind=f"same-{what}", message=message)
 
 
 def _hashes(side: Mapping[str, object]) -> set[str]:

@@ -63,12 +63,13 @@ def render_statement(result: Result, secrets: Sequence[str] = (), written: str |
     hashed = policy if "tasks" in policy else policy.get("decision")
     policy_digest = _sha256(json.dumps(hashed, sort_keys=True))
     quantgate = result.provenance.get("quantgate")
-    numbers = {
+    doubts: list[JsonValue] = [finding.message for finding in result.validity]
+    numbers: dict[str, JsonValue] = {
         "verdict": result.verdict,
         "p_value": result.p_value,
         "alpha": result.alpha,
         "margin": result.margin,
-        **({"validity": [finding.message for finding in result.validity]} if result.validity else {}),
+        **({"validity": doubts} if doubts else {}),
     }
     statement = {
         "_type": "https://in-toto.io/Statement/v1",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -56,7 +57,7 @@ def equal_prompts(tasks: Sequence[pa.Table]) -> list[IntArray | None]:
     keys = np.where(_repeated(keys), keys, -1)
     numbers = np.full(starts[-1], -1, np.int64)
     numbers[rows] = np.where(keys < 0, -1, np.unique(keys, return_inverse=True)[1])
-    split = [numbers[start:end] for start, end in zip(starts[:-1], starts[1:], strict=True)]
+    split = [numbers[start:end] for start, end in pairwise(starts.tolist())]
     return [part if (part >= 0).any() else None for part in split]
 
 

@@ -78,8 +78,7 @@ def link(differences: Sequence[FloatArray], clusters: Sequence[NDArray[np.int64]
         sums[:, task] = np.where(np.abs(total) <= rounding, 0.0, total)
     shared = np.count_nonzero(sums, axis=1) > 1
     own = tuple(
-        Evidence.from_differences(column[column != 0.0], rng=seed + task)
-        for task, column in enumerate(sums[~shared].T)
+        Evidence.from_differences(column[column != 0.0], rng=seed + task) for task, column in enumerate(sums[~shared].T)
     )
     rows = sums[shared]
     # reversing all signs of a cluster leaves its null distribution unchanged

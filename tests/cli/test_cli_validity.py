@@ -13,7 +13,7 @@ import pytest
 
 def gate(*arguments: object, cwd: Path) -> tuple[int, str, str]:
     command = [sys.executable, "-m", "gate", *map(str, arguments)]
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)  # noqa: S603
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout, done.stderr
 
 

@@ -26,7 +26,9 @@ def task(name: str, a: Scores, b: Scores, **columns: Any) -> PairedTask:
     sides = []
     for side, scores in enumerate((a, b)):
         own = {key: values[side] if key in ("output", "choice_logprobs") else values for key, values in columns.items()}
-        samples = task_samples(name, "acc", {"item_id": [f"{name}{n}" for n in range(len(scores))], "score": scores, **own})
+        samples = task_samples(
+            name, "acc", {"item_id": [f"{name}{n}" for n in range(len(scores))], "score": scores, **own}
+        )
         sides.append(ModelSamples("m", {name: samples}))
     return pair(*sides).tasks[0]
 
@@ -39,7 +41,9 @@ def right(n: int, of: int) -> Scores:
     return [1.0] * n + [0.0] * (of - n)
 
 
-def judged(*pairs: PairedTask, tasks: dict[str, dict[str, Any]] | None = None, roles: Any = None, **settings: Any) -> Decision:
+def judged(
+    *pairs: PairedTask, tasks: dict[str, dict[str, Any]] | None = None, roles: Any = None, **settings: Any
+) -> Decision:
     policies = {name: TaskPolicy(**keys) for name, keys in (tasks or {}).items()}
     return decide(pairs, DecisionSettings(**{"draws": 10_000, **settings}), roles=roles, policies=policies)
 
@@ -153,7 +157,9 @@ def test_an_implausible_gain_is_a_warning_and_leaves_the_verdict() -> None:
         (14, 1, 260, False),  # 5 points, not more
     ],
 )
-def test_a_gain_is_implausible_at_a_tenth_of_alpha_and_above_5_points(gained: int, lost: int, n: int, named: bool) -> None:
+def test_a_gain_is_implausible_at_a_tenth_of_alpha_and_above_5_points(
+    gained: int, lost: int, n: int, named: bool
+) -> None:
     rest = (n - gained - lost) // 2
     a = [0.0] * gained + [1.0] * lost + [1.0] * rest + [0.0] * (n - gained - lost - rest)
     b = [1.0] * gained + [0.0] * lost + [1.0] * rest + [0.0] * (n - gained - lost - rest)
@@ -164,7 +170,9 @@ def test_a_gain_is_implausible_at_a_tenth_of_alpha_and_above_5_points(gained: in
 def test_margins_and_bounds_on_scores_of_unknown_range_are_refused() -> None:
     ratings = task("ratings", [7.0, 8.0, 9.0] * 10, [7.0, 8.0, 8.0] * 10)
     for settings in ({"margin": 0.01}, {"certify": 0.01}):
-        with pytest.raises(ConfigError, match=r"task ratings: (margin|certify) is a proportion, but the scores range from 7 to 9"):
+        with pytest.raises(
+            ConfigError, match=r"task ratings: (margin|certify) is a proportion, but the scores range from 7 to 9"
+        ):
             judged(ratings, **settings)
     for own in ({"margin": 0.01}, {"certify": 0.01}, {"max_drop": 0.01}):
         with pytest.raises(ConfigError, match=r"`scale: \[low, high\]`"):
@@ -180,7 +188,9 @@ def test_items_repeated_in_two_tasks_are_one_piece_of_evidence() -> None:
     columns: dict[str, Any] = {"prompt_hash": prompts, "target": ["x"] * 40}
     a, b = [1.0] * 40, [0.0] * 5 + [1.0] * 35
     sides = [
-        ModelSamples("m", {name: task_samples(name, "acc", {"item_id": prompts, "score": scores, **columns}) for name in "xy"})
+        ModelSamples(
+            "m", {name: task_samples(name, "acc", {"item_id": prompts, "score": scores, **columns}) for name in "xy"}
+        )
         for scores in (a, b)
     ]
     pairing = pair(*sides)
@@ -203,7 +213,10 @@ def test_duplicated_items_keep_the_level_of_the_omnibus_test(copies: int) -> Non
         for name, part in (("x", 0), ("y", 1)):
             prompts = [prompt for prompt, own in zip(asked, half, strict=True) if own == part]
             base = [1.0 if changes[prompt] <= 0 else 0.0 for prompt in prompts]
-            after = [score + changes[prompt] if changes[prompt] else score for score, prompt in zip(base, prompts, strict=True)]
+            after = [
+                score + changes[prompt] if changes[prompt] else score
+                for score, prompt in zip(base, prompts, strict=True)
+            ]
             for side, scores in zip(sides, (base, after), strict=True):
                 columns = {
                     "item_id": [f"{name}{n}" for n in range(len(prompts))],
@@ -233,7 +246,11 @@ HASH = "0123456789abcdef" * 4
         (about(files=[{"sha256": "1" * 64}]), about(files=[{"sha256": "1" * 64}]), "same-file"),
         (about(files=[{"sha256": "1" * 64}]), about(files=[{"sha256": "2" * 64}]), None),
         (about(fingerprint="f", weights=HASH), about(fingerprint="f", weights=HASH), "same-model"),
-        (about(fingerprint="f", weights=HASH, engine="a"), about(fingerprint="g", weights=HASH, engine="b"), "same-weights"),
+        (
+            about(fingerprint="f", weights=HASH, engine="a"),
+            about(fingerprint="g", weights=HASH, engine="b"),
+            "same-weights",
+        ),
         (about(fingerprint="f", weights="unknown"), about(fingerprint="g", weights="unknown"), None),
         (about(), about(), None),
     ],

@@ -33,7 +33,9 @@ def result_of(tasks: dict[str, tuple[list[float], list[float]]], shared: bool = 
     sides = []
     for side in (0, 1):
         samples = {
-            name: task_samples(name, "score", {"item_id": [f"i{n}" for n in range(len(scores[0]))], "score": scores[side]})
+            name: task_samples(
+                name, "score", {"item_id": [f"i{n}" for n in range(len(scores[0]))], "score": scores[side]}
+            )
             for name, scores in tasks.items()
         }
         facts = {

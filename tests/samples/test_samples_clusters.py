@@ -105,4 +105,7 @@ def test_a_conflict_between_the_sides_is_refused_with_the_name_of_an_item() -> N
     with pytest.raises(SampleError) as caught:
         paired(["p", "p", "q"], ["p", "r", "q"], 3)
     message = str(caught.value)
-    assert "1 of 3 items are in different clusters: item i1 is in 'p' in the baseline and in 'r' in the candidate" in message
+    assert (
+        "1 of 3 items are in different clusters: item i1 is in 'p' in the baseline and in 'r' in the candidate"
+        in message
+    )

@@ -16,7 +16,9 @@ from gate.samples import ModelSamples, PairedTask, Pairing, pair
 from gate.samples.duplicates import join_duplicates
 
 
-def side(tasks: dict[str, list[str | None]], lost: set[tuple[str, int]] | None = None, **more: list[Any]) -> ModelSamples:
+def side(
+    tasks: dict[str, list[str | None]], lost: set[tuple[str, int]] | None = None, **more: list[Any]
+) -> ModelSamples:
     samples = {}
     for name, prompts in tasks.items():
         columns: dict[str, Any] = {
@@ -61,7 +63,9 @@ def brute_force(tasks: dict[str, list[str | None]], clusters: dict[str, list[str
     return {frozenset(group) for group in groups.values()}
 
 
-ITEMS = st.lists(st.tuples(st.sampled_from([*"pqrstu", None]), st.sampled_from(["", "", "1", "2"])), min_size=1, max_size=8)
+ITEMS = st.lists(
+    st.tuples(st.sampled_from([*"pqrstu", None]), st.sampled_from(["", "", "1", "2"])), min_size=1, max_size=8
+)
 
 
 @given(st.tuples(ITEMS, ITEMS, ITEMS))

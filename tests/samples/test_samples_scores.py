@@ -14,7 +14,9 @@ from gate.errors import SampleError
 from gate.samples import SAMPLE_SCHEMA, ModelSamples, PairedTask, TaskSamples, pair
 
 
-def side(scores: list[float], metric: str = "score", fingerprint: str | None = None, **columns: list[Any]) -> ModelSamples:
+def side(
+    scores: list[float], metric: str = "score", fingerprint: str | None = None, **columns: list[Any]
+) -> ModelSamples:
     rows = [
         {"task": "qa", "item_id": f"i{n}", "repeat": 0, "metric": metric, "score": score}
         | {name: values[n] for name, values in columns.items()}
@@ -24,7 +26,9 @@ def side(scores: list[float], metric: str = "score", fingerprint: str | None = N
     return ModelSamples("m", {"qa": task}, {} if fingerprint is None else {"fingerprint": fingerprint})
 
 
-def paired(a: list[float], b: list[float], scale: tuple[float, float] | None = None, metric: str = "score") -> PairedTask:
+def paired(
+    a: list[float], b: list[float], scale: tuple[float, float] | None = None, metric: str = "score"
+) -> PairedTask:
     scales = None if scale is None else {"qa": scale}
     return pair(side(a, metric), side(b, metric), scales=scales).tasks[0]
 
@@ -75,7 +79,9 @@ def test_graded_scores_against_percent_are_refused_on_either_side(a: list[float]
     st.sampled_from([1.0, 5.0, 100.0]),
 )
 @settings(deadline=None, max_examples=60)
-def test_scores_on_one_scale_are_never_refused_where_it_is_declared(scores: list[tuple[float, float]], top: float) -> None:
+def test_scores_on_one_scale_are_never_refused_where_it_is_declared(
+    scores: list[tuple[float, float]], top: float
+) -> None:
     a, b = ([top * score for score in column] for column in zip(*scores, strict=True))
     if top >= 100 and (set(a) <= {0.0, 1.0} or set(b) <= {0.0, 1.0}):
         return  # could be right and wrong as 1 and 0

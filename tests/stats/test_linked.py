@@ -26,9 +26,7 @@ def combined(differences: list[Floats], clusters: list[Ints], rule: Any = "omnib
 def statistics(differences: list[Floats], clusters: list[Ints]) -> tuple[Floats, Floats]:
     """Return the observed sums per task, and those of every pattern of cluster signs, by enumeration."""
     names = sorted({int(name) for part in clusters for name in part})
-    sums = np.array(
-        [[d[c == name].sum() for d, c in zip(differences, clusters, strict=True)] for name in names]
-    )
+    sums = np.array([[d[c == name].sum() for d, c in zip(differences, clusters, strict=True)] for name in names])
     signs = np.array(list(itertools.product((-1.0, 1.0), repeat=len(names))))
     return sums.sum(axis=0), signs @ sums
 
@@ -48,7 +46,10 @@ def test_pooled_and_max_are_those_of_all_sign_patterns(name: str) -> None:
     observed, drawn = statistics(differences, clusters)
     scales = np.array([math.sqrt(np.mean(d[d != 0] ** 2)) for d in differences])
     sigma = np.array(
-        [math.sqrt(sum(d[c == k].sum() ** 2 for k in set(c.tolist()))) for d, c in zip(differences, clusters, strict=True)]
+        [
+            math.sqrt(sum(d[c == k].sum() ** 2 for k in set(c.tolist())))
+            for d, c in zip(differences, clusters, strict=True)
+        ]
     )
     result = combined(differences, clusters, draws=200_000)
     pooled = np.mean((drawn / scales).sum(axis=1) >= (observed / scales).sum() - 1e-9)
