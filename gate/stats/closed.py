@@ -81,18 +81,14 @@ def closed_pvalues(
     if count != len(combined.task_pvalues):
         raise ValueError(f"evidences: expected those given to `combine` ({len(combined.task_pvalues)}), found {count}")
     _validate.at_least("n_resamples", n_resamples, 1)
-    adjusted = np.array(combined.task_pvalues_holm)
-    if combined.rule == "holm" or count == 1:
-        return np.maximum(adjusted, combined.pvalue)
+    bound: FloatArray = np.maximum(combined.task_pvalues_holm, combined.pvalue)
+    active = [k for k in range(count) if evidences[k].discordant]
+    if combined.rule == "holm" or count == 1 or not active or combined.linked or any(combined.margins):
+        return bound
+    if combined.rule != "max" and len(active) > MAX_ENUMERATED:
+        return bound
     keys = [(e.null.sigma, e.null.values.size, e.statistic) for e in evidences]
-    active = sorted((k for k in range(count) if evidences[k].discordant), key=keys.__getitem__)
-    if (
-        combined.linked
-        or any(combined.margins)
-        or not active
-        or (combined.rule != "max" and len(active) > MAX_ENUMERATED)
-    ):
-        return np.maximum(adjusted, combined.pvalue)
+    active.sort(key=keys.__getitem__)
     kept = [evidences[k] for k in active]
     adjusted = np.ones(count)
     if combined.rule == "max":
@@ -102,7 +98,7 @@ def closed_pvalues(
         adjusted[active] = tested.largest_pvalues(combined.pvalue)
         # draws differ between equal tasks, and their order must not decide which of them fails
         adjusted = np.array([max(p for p, key in zip(adjusted, keys, strict=True) if key == own) for own in keys])
-    return np.maximum(adjusted, combined.pvalue)
+    return np.asarray(np.maximum(adjusted, combined.pvalue), dtype=np.float64)
 
 
 def closed_evalues(b: Counts, c: Counts) -> FloatArray:
@@ -136,10 +132,10 @@ def closed_evalues(b: Counts, c: Counts) -> FloatArray:
     if tasks > MAX_ENUMERATED:
         own = np.exp(-np.maximum(log_e_value(regressions, improvements), 0.0))
         whole = math.exp(-max(0.0, float(log_e_value(int(regressions.sum()), int(improvements.sum())))))
-        return np.maximum(holm(own), whole)
+        return np.asarray(np.maximum(holm(own), whole), dtype=np.float64)
     members = (np.arange(1, 2**tasks)[:, None] >> np.arange(tasks)) & 1
     log_p = -np.maximum(log_e_value(members @ regressions, members @ improvements), 0.0)
-    return np.exp(np.max(np.where(members == 1, log_p[:, None], -np.inf), axis=0))
+    return np.asarray(np.exp(np.max(np.where(members == 1, log_p[:, None], -np.inf), axis=0)), dtype=np.float64)
 
 
 def _step_down(tasks: Sequence[Evidence]) -> FloatArray:
