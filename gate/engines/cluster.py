@@ -45,6 +45,7 @@ def connect(settings: EngineSettings) -> Any:
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
         try:
             if settings.address is None:
+                # Ray 2.60 and later ask every client for a token
                 ray.init(address="local", include_dashboard=False, object_store_memory=_STORE, **options)
             else:
                 host, _, port = settings.address.removeprefix("ray://").rpartition(":")
