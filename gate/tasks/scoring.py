@@ -7,10 +7,13 @@ import string
 from collections.abc import Callable, Sequence
 from decimal import Decimal, InvalidOperation
 
+from gate.errors import TaskError
+
 SCORING_VERSION = 1
 """Part of every task fingerprint. Raise it with every change that can change a score."""
 
 _MAX_DIGITS = 1000
+_SEARCH_SECONDS = 2.0  # of processor time
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
@@ -59,6 +62,11 @@ def normalise(text: str, steps: Sequence[str]) -> str:
 def extract(text: str, pattern: str | None) -> str:
     r"""Return the first group of `pattern` in `text`, the whole match if it has no groups, or "" without a match.
 
+    Raises
+    ------
+    TaskError
+        The search takes more than 2 seconds: the pattern backtracks without end on this text.
+
     Examples
     --------
     >>> extract("so the answer is 42.", r"answer is (\d+)")
@@ -66,10 +74,18 @@ def extract(text: str, pattern: str | None) -> str:
     """
     if pattern is None:
         return text
-    match = re.search(pattern, text)
+    import regex  # the standard library's `re` has no time limit
+
+    try:
+        match = regex.search(pattern, text, timeout=_SEARCH_SECONDS)
+    except TimeoutError:
+        raise TaskError(
+            f"extract: the pattern {pattern!r} takes more than {_SEARCH_SECONDS:g} s on a generated text.",
+            "Rewrite it without nested repetitions such as (a|a)* or (a+)+.",
+        ) from None
     if match is None:
         return ""
-    return match.group(1) or "" if match.re.groups else match.group(0)
+    return str(match.group(1) or "" if match.re.groups else match.group(0))
 
 
 def exact_match(text: str, targets: Sequence[str], pattern: str | None, steps: Sequence[str]) -> bool:

@@ -10,10 +10,14 @@ from typing import Any
 from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError, Undefined, UndefinedError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from gate.common.time_limit import time_limit
 from gate.errors import TaskError
 from gate.tasks.documents import Document
 
 _SINGLE_EXPRESSION = re.compile(r"\s*\{\{[-+]?(?P<body>(?:(?!\{\{|\}\}).)*?)-?\}\}\s*", re.DOTALL)
+
+
+_SECONDS = 5.0  # for one document; real templates take less than a millisecond
 
 
 def _environment() -> ImmutableSandboxedEnvironment:
@@ -67,7 +71,8 @@ class Template:
 
     def _guard(self, evaluate: Evaluate, document: Document) -> Any:
         try:
-            return evaluate(document.fields)
+            with time_limit(_SECONDS):
+                return evaluate(document.fields)
         except UndefinedError as error:
             self._lacks(str(error.message), document)
         except (
@@ -78,6 +83,7 @@ class Template:
             LookupError,
             AttributeError,
             RecursionError,
+            TimeoutError,
         ) as error:
             raise TaskError(f"{document.where}: {self.key} cannot be rendered: {error}.") from None
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from support.commands import run_python
+from support.harness_tasks import write_tasks
 from support.runs import gate_rows, gate_task
 from support.tiny import write_gate_yml
 
@@ -255,3 +256,20 @@ def test_two_gating_tasks_may_not_share_documents(own_tasks: Path, tmp_path: Pat
         suite(["gating", "gating"])
     assert "advisory" in str(caught.value.hint)
     assert len(suite(["gating", "advisory"])) == 2
+
+
+def test_fingerprint_covers_helper_code_of_own_tasks(tmp_path: Path) -> None:
+    """A function of another file decides the score; the task's own YAML and functions stay the same."""
+    own = write_tasks(tmp_path / "own")
+    helper = own / "helpers" / "score.py"
+    helper.parent.mkdir()
+    helper.write_text("def right(text): return 1.0\n")
+
+    def fingerprints() -> list[str]:
+        path = write_gate_yml(tmp_path, "base", "other", tasks=[{"name": "own_subtask_a"}], include_path=[str(own)])
+        return [task.fingerprint for task in build_suite(load_config(path).config, tmp_path)]
+
+    before = fingerprints()
+    assert fingerprints() == before
+    helper.write_text("def right(text): return 0.0\n")
+    assert fingerprints() != before

@@ -31,8 +31,9 @@ def load_tokenizer(source: ModelSource, engine: EngineSettings) -> Any:
     except BaseException as error:  # a broken file can raise anything, also a panic
         if not (isinstance(error, Exception) or is_panic(error)):
             raise
+        reason = " ".join(str(error).split())[:300]
         raise ModelError(
-            f"model {source.settings.model}: the tokenizer in {folder} cannot be loaded: {' '.join(str(error).split())[:300]}",
+            f"model {source.settings.model}: the tokenizer in {folder} cannot be loaded: {reason}",
             "Set `tokenizer:` to a folder or hub name with tokenizer files, or to `baseline`.",
         ) from error
     if not isinstance(tokenizer.model_max_length, int | float):

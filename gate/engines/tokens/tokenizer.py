@@ -8,8 +8,11 @@ from typing import Any, Protocol
 
 import jinja2
 
+from gate.common.time_limit import time_limit
 from gate.errors import TaskError
 from gate.tasks import Message
+
+_TEMPLATE_SECONDS = 5.0  # for one prompt; real templates take less than a millisecond
 
 
 class Tokenizer(Protocol):
@@ -56,13 +59,14 @@ def render_chat(tokenizer: Any, messages: Sequence[Message], model: str) -> str:
     """
     is_open = messages[-1].role == "assistant"
     try:
-        prompt = tokenizer.apply_chat_template(
-            [asdict(message) for message in messages],
-            tokenize=False,
-            add_generation_prompt=not is_open,
-            continue_final_message=is_open,
-        )
-    except (ValueError, jinja2.TemplateError) as error:
+        with time_limit(_TEMPLATE_SECONDS):
+            prompt = tokenizer.apply_chat_template(
+                [asdict(message) for message in messages],
+                tokenize=False,
+                add_generation_prompt=not is_open,
+                continue_final_message=is_open,
+            )
+    except (ValueError, TypeError, ArithmeticError, LookupError, TimeoutError, jinja2.TemplateError) as error:
         raise TaskError(
             f"chat_template: true, but the tokenizer of {model} cannot render the chat: {error}",
             "Set chat_template: false, or use a tokenizer that ships a chat template.",

@@ -18,7 +18,7 @@ from gate.errors import TaskError
 from gate.tasks.harness.chat import Chat
 from gate.tasks.harness.generation import generation
 from gate.tasks.harness.metrics import Metric, choose, metrics_of
-from gate.tasks.harness.registry import load, quiet
+from gate.tasks.harness.registry import load, own_code, quiet
 from gate.tasks.harness.task import HarnessItem, HarnessTask, group_requests, process, refuse_unsupported
 from gate.tasks.scoring import SCORING_VERSION
 from gate.tasks.task import Sampling
@@ -69,6 +69,9 @@ def build_harness_task(
         if instance.request_type == "generate_until"
     ]
     facets = _facets(subtasks, items, metric, filter_name, settings) | sampling.facets
+    code = own_code([settings.name, *subtasks], include_path)
+    if code is not None:
+        facets["code"] = f"files below include_path, sha256 {code}"
     return HarnessTask(
         settings.name,
         settings,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import functools
+import hashlib
 import importlib
 import io
 import random
@@ -13,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from gate.common.canonical import digest
 from gate.errors import TaskError
 
 _RANDOM_SEED, _NUMPY_SEED = 0, 1234  # set by lm_eval.simple_evaluate before it loads tasks
@@ -49,6 +51,25 @@ def load(name: str, include_path: Sequence[Path]) -> dict[str, Any]:
     if not tasks:
         raise TaskError(f"task {name}: this group of LM Evaluation Harness has no tasks.")
     return tasks
+
+
+def own_code(names: Iterable[str], include_path: Sequence[Path]) -> str | None:
+    """Return a digest of the code of tasks in `include_path`; None if all the tasks are lm-eval's own.
+
+    It covers every Python and YAML file below the folders, because a task's functions may call others from any file
+    there.
+    """
+    folders = [folder.resolve() for folder in include_path]
+    index = _scan((), tuple(include_path)).task_index if folders else {}
+    if not any(name in index for name in names):
+        return None
+    files = {
+        f"{number}/{path.relative_to(folder).as_posix()}": hashlib.sha256(path.read_bytes()).hexdigest()
+        for number, folder in enumerate(folders)
+        for path in folder.rglob("*")
+        if path.is_file() and (path.suffix in (".py", ".yaml", ".yml") or path.name.endswith("yaml"))
+    }
+    return digest(files)[:16]
 
 
 @contextlib.contextmanager

@@ -88,7 +88,8 @@ def _end_tokens(model: Any, tokenizer: Any, name: str) -> tuple[int, ...]:
     for end in ends:
         if type(end) is not int or end < 0:
             raise ModelError(
-                f"model {name}: eos_token_id of generation_config.json or config.json: expected token ids, found {end!r}.",
+                f"model {name}: eos_token_id of generation_config.json or config.json: expected token ids, found "
+                f"{end!r}.",
                 "Correct the file, or save the model again.",
             )
     return tuple(sorted(set(ends)))
