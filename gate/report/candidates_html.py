@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
@@ -13,25 +13,32 @@ from gate.report.candidates import CandidateResult, CandidatesResult
 from gate.report.figures import Scale
 from gate.report.page import asset, content_security_policy, environment
 
+_WIDTH, _HEIGHT = 18.0, 10.0  # room that the name of a point takes, in percent of the plot
 _STYLE = """
 .candidates .area{height:270px}
 .candidates .PASS{fill:light-dark(#0b6e5f,#63dcc3)}
 .candidates .FAIL{fill:light-dark(#b03a0b,#ff9a66)}
 .candidates .INCONCLUSIVE{fill:light-dark(#7d5800,#f3c755)}
-.candidates-table td.left,.candidates-table th.left{text-align:left}
+table.candidates-table td.left,table.candidates-table thead th.left{text-align:left}
+table.candidates-table th{white-space:nowrap}
+.hero p.note{margin-top:16px}
 .candidates-table td.FAIL{color:light-dark(#b03a0b,#ff9a66);font-weight:600}
 """
 
 
 @dataclass(frozen=True)
 class Point:
-    """A candidate in a plot; positions are percentages from the left and from the top."""
+    """A candidate in a plot; positions are percentages from the left and from the top.
+
+    `below` puts the name below the point, where it would cover another one above.
+    """
 
     name: str
     verdict: str
     x: float
     y: float
     title: str
+    below: bool = False
 
 
 @dataclass(frozen=True)
@@ -107,7 +114,7 @@ def _plot(
         [(x.at(tick), f"{tick:,.4g}") for tick in x.ticks(6)],
         [(100 - y.at(tick), f"{round(100 * tick, 6):g}") for tick in y.ticks(5)],
         100 - y.at(0.0),
-        [
+        _apart(
             Point(
                 one.name,
                 one.result.verdict,
@@ -117,8 +124,17 @@ def _plot(
                 f"{_rounded(number)} {axis}",
             )
             for one, number in known
-        ],
+        ),
     )
+
+
+def _apart(points: Iterable[Point]) -> list[Point]:
+    """Return the points with the names of neighbours on different sides."""
+    placed: list[Point] = []
+    for point in points:
+        near = [one for one in placed if abs(one.x - point.x) < _WIDTH and abs(one.y - point.y) < _HEIGHT]
+        placed.append(replace(point, below=any(not one.below for one in near)))
+    return placed
 
 
 def _rounded(number: float) -> str:
