@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -49,3 +50,21 @@ def test_stopped_run_fails_and_names_its_items() -> None:
     assert decision.verdict == "FAIL"
     assert "stopped after 256 of 4,000 items" in decision.reasons[0]
     assert decision.p_value == pytest.approx(math.exp(-log_e_value(12, 0)))
+
+
+def test_after_a_stop_a_task_fails_only_if_the_e_value_of_every_set_reaches_the_threshold() -> None:
+    early = EarlyStopping(alpha=0.01, log_e_value=log_e_value(34, 9), stopped=True, items=400, total=4000)
+    both = [replace(task, task=name) for name, (task,) in (("bad", pairs(30, 4, 200)), ("same", pairs(4, 5, 200)))]
+    decision = decide(both, DecisionSettings(), early=early)
+    assert decision.p_value <= 0.01
+    assert [task.task for task in decision.failed_tasks] == ["bad"]
+    bad, same = decision.tasks
+    assert bad.p_adjusted == pytest.approx(decision.p_value)
+    assert same.p_adjusted == 1.0
+
+
+def test_a_run_without_a_stop_marks_tasks_at_the_remaining_level() -> None:
+    early = EarlyStopping(alpha=0.02, log_e_value=0.0, stopped=False, items=400, total=400)
+    (task,) = decide(pairs(6, 0, 400), DecisionSettings(alpha=0.05), early=early).failed_tasks
+    assert task.p_adjusted == pytest.approx(1 / 64)
+    assert decide(pairs(5, 0, 400), DecisionSettings(alpha=0.05), early=early).failed_tasks == []
