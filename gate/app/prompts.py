@@ -50,8 +50,8 @@ def check_prompts(
         prompt = _first_prompt(task, engine, rendered)
         if rendered and text_digest(prompt) != _stored_hash(task, sample_set):
             raise ModelError(
-                f"candidate {candidate.name}: its chat template does not give the baseline's prompts: task {task.name}, "
-                f"item {task.items[0].item_id[:12]}: {_difference(suite, baseline, rendered, prompt)}.",
+                f"candidate {candidate.name}: its chat template does not give the baseline's prompts: task "
+                f"{task.name}, item {task.items[0].item_id[:12]}: {_difference(suite, baseline, rendered, prompt)}.",
                 _HINT,
             )
 
