@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
@@ -17,6 +18,7 @@ from gate.store.local import Store
 from gate.store.lock import hold
 from gate.store.objects import ObjectStorage
 from gate.store.remote import RemoteStore
+from gate.store.trust import KEY, sign_record, store_key
 
 HISTORY = "history.jsonl"
 _RESTORE = "Restore it, or move the whole history away to restart it (and alpha spending)."
@@ -62,6 +64,8 @@ class Record(BaseModel):
         Equal for the candidates of one run; None for a run with one candidate.
     evidence : RecordedEvidence or None
         Only with e-values; `p_value` is then that of the series, 1 / its evidence.
+    signature : str or None
+        Of the record and its number within its series, where `GATE_STORE_KEY` is set.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -78,6 +82,26 @@ class Record(BaseModel):
     name: str | None = None
     run: str | None = None
     evidence: RecordedEvidence | None = None
+    signature: str | None = None
+
+    def signed(self, number: int) -> Record:
+        """Return the record with its signature as number `number` of its series; unchanged without a key."""
+        key = store_key()
+        if key is None:
+            return self
+        return self.model_copy(update={"signature": sign_record(key, self.series, number, self._content())})
+
+    def _content(self) -> bytes:
+        return self.model_dump_json(exclude_none=True, exclude={"signature"}).encode()
+
+    def check(self, number: int, where: str) -> None:
+        """Raise a SampleError if there is a key and the record is not signed with it as this number of its series."""
+        if store_key() is not None and self.signed(number).signature != self.signature:
+            raise SampleError(
+                f"{where} is not signed with the key in {KEY} as run {number} of its series: it was invented, altered, "
+                "moved, or written without the key.",
+                "Find out who wrote it. To restart the history (and alpha spending), move it away.",
+            )
 
 
 def runs_of(records: Sequence[Record]) -> list[list[Record]]:
@@ -134,8 +158,16 @@ class LocalHistory:
             raise SampleError(f"{self._path} cannot be read: {error.strerror}.", "Check its permissions.") from None
         if not lines[-1]:
             del lines[-1]
-        records = [_parse(line, f"{self._path}:{number}") for number, line in enumerate(lines, start=1)]
-        return [record for record in records if series in (None, record.series)]
+        records = []
+        numbers: Counter[str] = Counter()
+        for line_number, line in enumerate(lines, start=1):
+            where = f"{self._path}:{line_number}"
+            record = _parse(line, where)
+            numbers[record.series] += 1
+            if series in (None, record.series):
+                record.check(numbers[record.series], where)
+                records.append(record)
+        return records
 
     def lock(self) -> AbstractContextManager[object]:
         """Return a lock to hold from `read` to `append`, so that two runs do not spend the same alpha."""
@@ -143,7 +175,9 @@ class LocalHistory:
         return hold(path, f"{self._path} is in use", _LOCK_WAIT)
 
     def append(self, record: Record, after: int | None = None) -> None:  # noqa: ARG002 - the lock ensures it
-        """Append a run; its line is on disk when the call returns."""
+        """Append a run, signed if there is a key; its line is on disk when the call returns."""
+        if store_key() is not None:
+            record = record.signed(len(self.read(record.series)) + 1)
         with writing(self._path):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             # a link could point to any file that this process may write
@@ -184,9 +218,18 @@ class RemoteHistory:
         if series is None:
             records = [record for name in self._objects.list("history") for record in self.read(name)]
             return sorted(records, key=lambda record: record.time)
-        names = [_object_name(series, number) for number in self._numbers(series)]
+        numbers = self._numbers(series)
+        names = [_object_name(series, number) for number in numbers]
         contents = self._objects.read_many(names)
-        return [_parse(content, f"{self._objects.url}/{name}") for name, content in zip(names, contents, strict=True)]
+        records = []
+        for name, number, content in zip(names, numbers, contents, strict=True):
+            where = f"{self._objects.url}/{name}"
+            record = _parse(content, where)
+            if record.series != series:
+                raise SampleError(f"{where} is a record of another series.", _RESTORE)
+            record.check(number, where)
+            records.append(record)
+        return records
 
     def lock(self) -> AbstractContextManager[object]:
         """Return a context that does nothing; `append` detects a concurrent run instead."""
@@ -205,12 +248,13 @@ class RemoteHistory:
         """
         if not self._may_write:
             return
-        content = record.model_dump_json(exclude_none=True).encode() + b"\n"
         for _ in range(_ATTEMPTS):
             numbers = self._numbers(record.series)
             if after is not None and len(numbers) != after:
                 break
-            if self._objects.create(_object_name(record.series, max(numbers, default=0) + 1), content):
+            number = max(numbers, default=0) + 1
+            content = record.signed(number).model_dump_json(exclude_none=True).encode() + b"\n"
+            if self._objects.create(_object_name(record.series, number), content):
                 return
         raise EvaluationError(
             f"{self._objects.url}: another run of this series was added during this one; both spent the same "

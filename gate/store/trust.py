@@ -109,6 +109,15 @@ def is_signed(key: bytes, path: str, manifest: bytes, signature: str) -> bool:
     return hmac.compare_digest(sign(key, path, manifest).encode(), signature.strip().encode())
 
 
+def sign_record(key: bytes, series: str, number: int, content: bytes) -> str:
+    """Return the HMAC-SHA256 (hexadecimal) of a record of the history and its number within its series, from 1.
+
+    The number is covered, so that records can be neither invented, removed in between, repeated nor reordered.
+    """
+    place = f"{series}/{number}".encode()
+    return hmac.new(key, b"quantgate run\n" + place + b"\n" + content, hashlib.sha256).hexdigest()
+
+
 class WorkSeal:
     """Signs the unfinished work of this process, and recognises what it may resume.
 

@@ -93,3 +93,34 @@ def test_a_history_that_is_a_symbolic_link_is_not_appended_to(tmp_path: Path) ->
     with pytest.raises(EvaluationError, match=r"history\.jsonl cannot be written"):
         LocalHistory(tmp_path).append(record(0.1))
     assert victim.read_text() == "precious"
+
+
+@pytest.fixture
+def key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATE_STORE_KEY", "k" * 32)
+
+
+@pytest.mark.usefixtures("key")
+def test_signed_history_is_read_and_continued(tmp_path: Path) -> None:
+    history = write_history(tmp_path, record(0.1), record(0.2, "weekly"), record(0.3))
+    assert [entry.p_value for entry in history.read("nightly")] == [0.1, 0.3]
+    assert [entry.p_value for entry in history.read()] == [0.1, 0.2, 0.3]
+
+
+@pytest.mark.usefixtures("key")
+@pytest.mark.parametrize("change", ["invented", "altered", "removed", "repeated", "swapped", "unsigned"])
+def test_changed_history_is_refused_with_a_key(tmp_path: Path, change: str) -> None:
+    history = write_history(tmp_path, record(0.1), record(0.2), record(0.3))
+    path = tmp_path / "history.jsonl"
+    lines = path.read_text().splitlines()
+    changed = {
+        "invented": [*lines, lines[0].replace("0.1", "1.0")],
+        "altered": [lines[0].replace("0.1", "0.9"), *lines[1:]],
+        "removed": [lines[0], lines[2]],
+        "repeated": [*lines, lines[2]],
+        "swapped": [lines[1], lines[0], lines[2]],
+        "unsigned": [*lines, record(0.4).model_dump_json(exclude_none=True)],
+    }
+    path.write_text("\n".join(changed[change]) + "\n")
+    with pytest.raises(SampleError, match="is not signed with the key in GATE_STORE_KEY"):
+        history.read("nightly")
