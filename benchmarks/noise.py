@@ -123,6 +123,7 @@ def main() -> None:
     parser.add_argument("--real", type=Path)
     arguments = parser.parse_args()
     started = time.monotonic()
+    error = 100 * np.sqrt(ALPHA * (1 - ALPHA) / arguments.simulations)
     lines = [
         "# Was it the model or the stack?",
         "",
@@ -130,7 +131,7 @@ def main() -> None:
         f"with mean {MEAN:g} and standard deviation {SPREAD:g} nats, noise of {NOISE:g} nats per run. Columns: how",
         "often the exact McNemar test at 5 % fails the candidate against the cached baseline and against the control;",
         "how often the two-sided test at 1 % reports an environment shift; how often the candidate",
-        f"moved more than noise, at 5 % (a rate of 5 % has a standard error of {100 * np.sqrt(0.05 * 0.95 / arguments.simulations):.2f} points).",
+        f"moved more than noise, at 5 % (a rate of 5 % has a standard error of {error:.2f} points).",
         "",
         "| Candidate | Drift of the stack, nats | FAIL against the cache | FAIL against the control "
         "| Environment shift | Moved more than noise |",
