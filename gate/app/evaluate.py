@@ -213,9 +213,7 @@ def candidate_sets(
     return Evaluated(sets, marker, early)
 
 
-def _run(
-    evaluation: TaskEvaluation, reporter: Reporter, groups: Sequence[Sequence[Item]] | None = None
-) -> SampleSet:
+def _run(evaluation: TaskEvaluation, reporter: Reporter, groups: Sequence[Sequence[Item]] | None = None) -> SampleSet:
     """Evaluate all items of a task and report the throughput."""
     name = evaluation.task.name
     with reporter.progress(name, evaluation.items) as progress:
