@@ -110,3 +110,17 @@ def test_slices_need_a_field_of_an_own_file(
     result = run_gate("run", "-c", write_gate_yml(tmp_path, "base", "base", tasks=[task]))
     assert result.code == 2
     assert message in result.err
+
+
+def test_text_of_slices_is_escaped_in_every_report(tmp_path: Path) -> None:
+    hostile = "<script>alert(1)</script>|`x`\n## y"
+    data = [{**row, "language": hostile if row["item_id"] % 2 else "en"} for row in rows(lambda n: 1)]
+    worse = [{**row, "correct": int(row["item_id"] % 4 != 1)} for row in data]
+    base, cand = write(tmp_path / "base.jsonl", data), write(tmp_path / "cand.jsonl", worse)
+    out = [tmp_path / name for name in ("r.md", "r.html")]
+    shown = run_gate("compare", base, cand, "--slice", "language", "--markdown", out[0], "--html", out[1])
+    assert shown.code == 1
+    for text in (shown.out, *(path.read_text() for path in out)):
+        assert "alert" in text
+        assert "\n## y" not in text
+    assert all("<script>alert" not in path.read_text() for path in out)
