@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from pydantic import BaseModel, JsonValue, ValidationError
 
@@ -29,7 +29,7 @@ _EXIT_CODES = {"PASS": {0}, "FAIL": {1}, "INCONCLUSIVE": {0, 3}}
 class _Kind(BaseModel):
     """The key that tells the result of several candidates from that of one."""
 
-    kind: str | None = None
+    kind: Literal["candidates"] | None = None
 
 
 def read_untrusted(path: Path) -> AnyResult:
@@ -127,7 +127,7 @@ def _walk(value: object) -> Iterator[tuple[_Location, object]]:
 
 def _contradictions_over_candidates(result: CandidatesResult) -> Iterator[str]:
     """Yield what no run with several candidates could have written."""
-    names = [one.name for one in (*result.candidates, *result.unevaluated)]
+    names = [one.name for one in result.candidates] + [one.name for one in result.unevaluated]
     if len({name.lower() for name in names}) < len(names):
         yield "two candidates have the same name"
     expected = join_results({one.name: one.result for one in result.candidates})

@@ -161,7 +161,9 @@ def join_results(
 def read_any_result(path: Path) -> AnyResult:
     """Read the result.json of one or of several candidates; errors as for `gate.report.read_result`."""
     data = read_data(path)
-    return validated(CandidatesResult if data.get("kind") == "candidates" else Result, data, path)
+    if data.get("kind") == "candidates":
+        return validated(CandidatesResult, data, path)
+    return validated(Result, data, path)
 
 
 def any_to_json(result: AnyResult) -> str:

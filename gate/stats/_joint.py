@@ -53,7 +53,7 @@ class Patterns:
     def cost(self) -> float:
         """Rough time of one draw in nanoseconds."""
         columns = self.observed.size
-        return 60.0 * columns + 60.0 * self.counts.size + (20.0 + 2.0 * columns) * self.rest.shape[0] / _BLOCK
+        return float(60 * columns + 60 * self.counts.size + (20 + 2 * columns) * self.rest.shape[0] / _BLOCK)
 
     def draw(self, n_resamples: int, generator: np.random.Generator) -> FloatArray:
         """Draw sum_i s_i D_ij for all columns j, with fair signs s_i that the columns share.
