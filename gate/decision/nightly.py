@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gate.config import DecisionSettings
+from gate.decision.dependence import units_over_tasks
 from gate.decision.rows import Judged
 from gate.decision.series import NightlyEvidence, Spending
 from gate.samples import PairedTask
@@ -207,19 +208,8 @@ def _pooled_log_e(pairs: Sequence[PairedTask], margins: Sequence[float]) -> floa
     margin = sum(own * pair.n for own, pair in zip(margins, pairs, strict=True)) / sum(pair.n for pair in pairs)
     if margin == 0:  # tasks may have different units
         differences = [part / (np.sqrt(np.mean(part[part != 0] ** 2)) if part.any() else 1.0) for part in differences]
-    return log_e_value_of_differences(np.concatenate(differences), _pooled_clusters(pairs), margin=margin)
-
-
-def _pooled_clusters(pairs: Sequence[PairedTask]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """Number the clusters over all tasks: those that several tasks share first, then the tasks' own."""
-    shared = [np.full(pair.n, -1) if pair.shared is None else pair.shared for pair in pairs]
-    start = max(int(part.max(initial=-1)) for part in shared) + 1
-    numbers = []
-    for pair, common in zip(pairs, shared, strict=True):
-        own = np.arange(pair.n) if pair.clusters is None else pair.clusters
-        numbers.append(np.where(common >= 0, common, start + own))
-        start += int(own.max(initial=-1)) + 1
-    return np.concatenate(numbers)
+    units = np.concatenate(units_over_tasks(pairs))
+    return log_e_value_of_differences(np.concatenate(differences), units, margin=margin)
 
 
 def _placed(groups: list[list[Night]], night: Night, runs: int) -> list[list[Night]]:

@@ -140,6 +140,13 @@ def test_the_e_value_of_several_tasks_is_the_mean_of_pooled_and_single_ones() ->
     assert math.exp(log_e_value_of(tasks, SETTINGS)) == pytest.approx(expected)
 
 
+def test_a_cluster_that_two_tasks_share_counts_once() -> None:
+    """The same five items in two tasks, all worse: as much evidence as in one task."""
+    tasks = [replace(paired(5, 0, 5, name), clusters=np.arange(5), shared=np.arange(5)) for name in ("a", "b")]
+    alone = log_e_value_of([judged(tasks[0])], SETTINGS)
+    assert log_e_value_of(list(map(judged, tasks)), SETTINGS) == pytest.approx(alone)
+
+
 def test_the_expectation_over_all_outcomes_of_two_tasks_is_one() -> None:
     """Three flips in one task and four in the other, all signs fair: exact enumeration."""
     total = 0.0
