@@ -224,6 +224,4 @@ def _evidence(result: Result) -> RecordedEvidence | None:
     evidence = None if result.spending is None else result.spending.evidence
     if evidence is None:
         return None
-    return RecordedEvidence(
-        log_e_value=evidence.log_e_value, planned_runs=evidence.runs, items=evidence.items
-    )
+    return RecordedEvidence(log_e_value=evidence.log_e_value, planned_runs=evidence.runs, items=evidence.items)

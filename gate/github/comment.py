@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from gate.errors import ConfigError
 from gate.github.client import Client, GitHubError
 from gate.github.context import Payload
-from gate.report.escape import log_line
 from gate.report.candidates import AnyResult
 from gate.report.candidates_markdown import markdown_of
+from gate.report.escape import log_line
 
 COMMENT_LIMIT = 65_536
 """GitHub's limit for a comment. It is applied to UTF-8 bytes here: a text never has more characters than bytes."""
