@@ -104,6 +104,26 @@ def test_pass_sets_outputs_and_is_published_everywhere(
     assert out.index("::group::Evaluation") < out.index("::endgroup::") < out.index("PASS base against base")
 
 
+def test_several_candidates_are_published_in_one_comment(job: Job, github: FakeGitHub) -> None:
+    config = yaml.safe_load((job.workspace / "gate.yml").read_text())
+    del config["candidate"]
+    config["candidates"] = [{"name": "same", "model": "base"}, {"name": "broken", "model": "./missing"}]
+    (job.workspace / "gate.yml").write_text(yaml.safe_dump(config))
+    assert job.step() == 4
+    outputs = job.outputs
+    assert [(one["name"], one["verdict"]) for one in json.loads(outputs["candidates"])] == [
+        ("same", outputs["verdict"]),
+        ("broken", "ERROR"),
+    ]
+    assert outputs["exit-code"] == "4"
+    (comment,) = github.comments
+    assert "| broken | - | not evaluated |" in comment["body"]
+    assert "<summary>same: " in comment["body"]
+    assert "<summary>same: " in job.summary.read_text()
+    assert job.step() == 4
+    assert len(github.comments) == 1
+
+
 def test_fail_has_exit_code_1(job: Job, github: FakeGitHub) -> None:
     make_baseline_right(job)
     assert job.step() == 1
