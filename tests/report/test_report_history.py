@@ -15,7 +15,7 @@ from rich.console import Console
 from gate.cli.main import main
 from gate.report.history import alpha_spent, print_history, render_badge, render_history_lines
 from gate.report.history_html import render_history_html
-from gate.store.history import LocalHistory, Record
+from gate.store.history import LocalHistory, Record, pvalues_of_runs
 
 
 def run_on(day: int, verdict: str = "PASS", p: float = 0.5, series: str = "aaaa0000", **other: object) -> Record:
@@ -36,6 +36,18 @@ def run_on(day: int, verdict: str = "PASS", p: float = 0.5, series: str = "aaaa0
 
 def test_alpha_spent_is_a_running_sum() -> None:
     assert alpha_spent([run_on(1), run_on(2), run_on(3)]) == pytest.approx([0.01, 0.02, 0.03])
+
+
+def test_the_candidates_of_one_run_share_its_level_and_its_p_value() -> None:
+    night = [run_on(1, name="int8", run="r1", p=0.2), run_on(1, "FAIL", name="int4", run="r1", p=0.001)]
+    records = [run_on(0, p=0.7), *night, run_on(2, p=0.4)]
+    assert alpha_spent(records) == pytest.approx([0.01, 0.02, 0.02, 0.03])
+    assert pvalues_of_runs(records) == [0.7, 0.001, 0.4]
+    console = Console(file=io.StringIO(), width=160, record=True)
+    print_history(records, console)
+    text = console.export_text()
+    assert "3 runs, 1 FAIL" in text
+    assert "int4" in text
 
 
 def test_lines_have_every_run_and_the_alpha_spent() -> None:
