@@ -29,8 +29,8 @@ def certify(gating: Sequence[Judged], settings: DecisionSettings) -> Certificati
     is taken at the bound d, and is never below the smallest variance of scores from 0 to 1 with that mean drop, so that
     a run without flips proves nothing by itself. One further unit, of the size of the largest, is counted as wholly
     lost: large losses may be too rare to be seen. Without it the size reached .10 at a level of .05 (30 clusters whose
-    items flip together); with it no simulated size exceeded the level (`benchmarks/results/calibration.md`). Both test
-    the mean drop over all items: a single task may have dropped by more.
+    items flip together); with it no simulated size exceeded the level (`benchmarks/results/calibration_margin.md`).
+    Both test the mean drop over all items: a single task may have dropped by more.
     """
     bound = settings.certify
     if bound is None:

@@ -33,7 +33,7 @@ def _rates_may_differ_much(c: IntArray, n: IntArray) -> bool:
     40 items. By the theorem of Hoeffding (1956) the worst mixture has at most three different rates, of which two are
     the smallest and the largest possible. Over all such mixtures the size was at most the level where no improvement
     rate exceeds .3, and with one regression conceded it was at most the level without this condition
-    (`benchmarks/results/calibration.md`).
+    (`benchmarks/results/calibration_margin.md`).
     """
     if c.size < 2:
         return False
