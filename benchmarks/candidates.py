@@ -130,7 +130,7 @@ def report(stored: dict[str, dict[str, list[float]]]) -> str:
             "",
             f"`python benchmarks/candidates.py`: simulated answers of {len(TASKS)} tasks "
             f"({' and '.join(f'{n:,}' for n in TASKS)} items), the omnibus rule at alpha = {ALPHA:g}, {DRAWS:,} draws.",
-            "The docstring describes the simulation. Two standard errors of a share of .05: .010 at 2,000 runs, .025 at 300.",
+            "The docstring describes the simulation. Two standard errors at .05: .010 (2,000 runs), .025 (300 runs).",
             "",
             "## Runs with any false FAIL among the candidates that are not worse",
             *errors,
