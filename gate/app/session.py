@@ -143,9 +143,7 @@ def judge_session(
             [session.command],
             session.seconds,
             policies={task.name: task for task in config.tasks},
-            control=None
-            if one.answers.control is None
-            else one.answers.control.measured(session.suite, one.pairing),
+            control=None if one.answers.control is None else one.answers.control.measured(session.suite, one.pairing),
         )
         for name, one in judged.items()
     }
@@ -173,7 +171,9 @@ def _series(suite: Suite) -> str:
 
     E-values continue when a task gets fresh items, so their tasks are identified by name.
     """
-    policy = suite.loaded.config.decision.model_dump(exclude={"draws", "power", "certify", "on_inconclusive", "control"})
+    policy = suite.loaded.config.decision.model_dump(
+        exclude={"draws", "power", "certify", "on_inconclusive", "control"}
+    )
     spending = suite.loaded.config.decision.alpha_spending
     by_name = spending is not None and spending.kind == "evalue"
     gating = sorted(
