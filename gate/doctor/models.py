@@ -89,6 +89,8 @@ def _hub_bytes(settings: ModelSettings, revision: str | None) -> tuple[int | Non
     from huggingface_hub import HfApi, try_to_load_from_cache
     from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]
 
+    from gate.engines.files import WEIGHT_SUFFIXES
+
     try:
         info = HfApi().model_info(settings.model, revision=revision, files_metadata=True, timeout=20)
     except (OSError, ValueError, HTTPError):  # offline, gated or no such name: the run reports which
@@ -97,7 +99,7 @@ def _hub_bytes(settings: ModelSettings, revision: str | None) -> tuple[int | Non
     if settings.gguf_file is not None:
         names = [name for name in sizes if name == settings.gguf_file]
     else:
-        by_suffix = ([name for name in sizes if name.endswith(suffix)] for suffix in _WEIGHTS)
+        by_suffix = ([name for name in sizes if name.endswith(suffix)] for suffix in WEIGHT_SUFFIXES)
         names = next((names for names in by_suffix if names), [])
     missing = [
         name for name in names if not isinstance(try_to_load_from_cache(settings.model, name, revision=revision), str)

@@ -18,7 +18,7 @@ _TOKENIZER = re.compile(r"(tokenizer.*|vocab\..*|merges\.txt|special_tokens_map\
                         r"|.*\.tiktoken|chat_template.*|sentencepiece.*)")  # fmt: skip
 _TOKENIZER_NAMES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
 _PICKLE = (".bin", ".pt", ".pth", ".ckpt")
-_WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf")
+WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".gguf")
 _SAFE = (".safetensors", ".json", ".jinja", ".txt", ".model", ".tiktoken")
 _MOST_LABELS = 1_000_000
 TOKENIZER_PATTERNS = ("*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken")
@@ -113,7 +113,7 @@ def weights_bytes(folder: Path, settings: ModelSettings) -> int:
     """Return the size of the files that are loaded, in bytes. Other formats in the folder do not count."""
     if settings.gguf_file is not None:
         return (folder / settings.gguf_file).stat().st_size
-    for suffix in _WEIGHTS:
+    for suffix in WEIGHT_SUFFIXES:
         files = [file for file in folder.iterdir() if file.suffix == suffix]
         if files:
             return sum(file.stat().st_size for file in files)
