@@ -58,8 +58,9 @@ class DecisionSettings(Section):
     )
     power: OpenProportion = Field(0.8, description="Power of the detectable drop (proportion).")
     on_inconclusive: Literal["pass", "fail"] = Field(
-        "pass", description="Whether INCONCLUSIVE for want of proof (`certify`) passes (exit code 0) or blocks the workflow (exit "
-        "code 3). A run that could not have shown a loss always blocks."
+        "pass",
+        description="Whether INCONCLUSIVE for want of proof (`certify`) passes (exit code 0) or blocks the workflow "
+        "(exit code 3). A run that could not have shown a loss always blocks.",
     )
     alpha_spending: AlphaSpending | None = Field(
         None, description="For nightly runs: limit the false alarms over a series of runs."
@@ -75,7 +76,10 @@ class DecisionSettings(Section):
         "the baseline also answers a second time in other batches, to show the noise. never: the cached answers.",
     )
     draws: int = Field(
-        1_000_000, ge=1_000, le=100_000_000, description="Number of Monte Carlo draws of the omnibus test; none with a margin."
+        1_000_000,
+        ge=1_000,
+        le=100_000_000,
+        description="Number of Monte Carlo draws of the omnibus test; none with a margin.",
     )
 
     @model_validator(mode="after")

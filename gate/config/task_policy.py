@@ -51,9 +51,9 @@ class TaskPolicy(Section):
 
     lower_is_better: bool | None = Field(
         None,
-        description="Whether lower values of the task's metric are better; its scores are then compared with their sign "
-        "changed. Default: what the name of the metric or the evaluation itself tells. For files, and for tasks of LM "
-        "Evaluation Harness.",
+        description="Whether lower values of the task's metric are better; its scores are then compared with their "
+        "sign changed. Default: what the name of the metric or the evaluation itself tells. For files, and for tasks "
+        "of LM Evaluation Harness.",
     )
 
     @model_validator(mode="after")

@@ -51,7 +51,8 @@ class TaskSettings(TaskPolicy):
     smoothing: float | None = Field(
         None,
         description="acc_smooth, acc_norm_smooth: standard deviation of the noise over which accuracy is averaged, "
-        f"above 0 and at most {MOST_SMOOTHING:g} nats; null takes {DEFAULT_SMOOTHING:g}. Fix it before you look at results.",
+        f"above 0 and at most {MOST_SMOOTHING:g} nats; null takes {DEFAULT_SMOOTHING:g}. Fix it before you look at "
+        "results.",
     )
     filter: str | None = Field(
         None,

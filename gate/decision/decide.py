@@ -241,7 +241,7 @@ def _sensitivity(
 
 
 def _exit_code(verdict: Verdict, settings: DecisionSettings, invalid: bool) -> int:
-    """Return the exit code. `on_inconclusive` is about missing proofs: a run that could not show a loss never passes."""
+    """Return the exit code; a run that could not have shown a loss never passes, whatever `on_inconclusive` says."""
     if verdict == "INCONCLUSIVE" and settings.on_inconclusive == "pass" and not invalid:
         return int(ExitCode.PASS)
     return int(ExitCode[verdict])

@@ -134,13 +134,11 @@ class Certification(ResultSection):
     """Non-inferiority test at the bound `certify`: of the mean drop over all gating items, or of one task's drop."""
 
     margin: float
-    p_value: float = Field(
-        description="P-value of H0 drop >= margin, from `test`."
-    )
+    p_value: float = Field(description="P-value of H0 drop >= margin, from `test`.")
     certified: bool
     items_needed: int | None = Field(
-        description="Items that would prove it with the stated power if the true drop were 0. Null where the observed drop "
-        "is not below the margin, or where the items of this run should have proven it."
+        description="Items that would prove it with the stated power if the true drop were 0. Null where the observed "
+        "drop is not below the margin, or where the items of this run should have proven it."
     )
     test: CertificationTest | None = Field(
         None,

@@ -24,9 +24,9 @@ def expected_flip_rate(n: int, flips: int, least: float = EXPECTED_FLIPS) -> flo
 def planned_task(pair: PairedTask, margin: float, least: float = EXPECTED_FLIPS) -> PlannedTask:
     """Return what the planner needs to know about a task.
 
-    The observed flips, but at least `least`, are taken as noise, half of them regressions. Clustered items and scores that are not binary are
-    planned as flips of their mean size (`PlannedTask.from_differences`, an approximation). A drop is at most the
-    baseline's mean score, where the scores are proportions.
+    The observed flips, but at least `least`, are taken as noise, half of them regressions. Clustered items and scores
+    that are not binary are planned as flips of their mean size (`PlannedTask.from_differences`, an approximation). A
+    drop is at most the baseline's mean score, where the scores are proportions.
     """
     accuracy = float(pair.baseline_score.mean())
     proportions = bool(pair.baseline_score.min() >= 0.0 and pair.baseline_score.max() <= 1.0)
