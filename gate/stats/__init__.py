@@ -6,8 +6,8 @@ range, or whose shape does not fit, raises a ValueError that names the argument,
 """
 
 from gate.stats.aggregates import fisher, max_drop, omnibus, pooled
-from gate.stats.closed import closed_evalues, closed_pvalues
 from gate.stats.candidates import SharedUnits, StepDownResult, max_over_candidates, step_down, sums_of_units
+from gate.stats.closed import closed_evalues, closed_pvalues
 from gate.stats.combine import RULES, combine
 from gate.stats.evidence import Evidence
 from gate.stats.intervals import drop_interval, flip_rate_interval, tango_interval
