@@ -104,7 +104,9 @@ def evaluate_model(
     baseline = locate_model(loaded, loaded.config.baseline) if kl or settings.tokenizer == "baseline" else None
     model = locate_model(loaded, settings)
     reference = cached_baseline(suite, baseline) if kl and baseline is not None else []
-    return candidate_sets(suite, model, reporter, baseline=baseline, reference=reference, folder=out, shard=shard).sets
+    evaluated = candidate_sets(suite, model, reporter, baseline=baseline, reference=reference, folder=out, shard=shard)
+    evaluated.marker.unlink(missing_ok=True)
+    return evaluated.sets
 
 
 def evaluate_baseline(loaded: LoadedConfig, reporter: Reporter, force: bool = False) -> list[SampleSet]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from gate.app.marker import run_id_of, started_at
-from gate.app.models import LocatedModel, check_comparable, load_model
+from gate.app.models import LocatedModel, check_comparable, opened
 from gate.app.prompts import check_prompts
 from gate.app.reporter import Reporter
 from gate.app.suite import Suite
@@ -32,12 +32,17 @@ class Evaluated:
     Attributes
     ----------
     marker : Path
-        File that exists while the run goes on: the same command then takes the complete sets from it.
+        File that exists until the caller deletes it at the end of the run: the same command then takes the complete
+        sets of an interrupted run.
+    early : EarlyStopping or None
+    resumed : bool
+        Whether an interrupted run is resumed.
     """
 
     sets: list[SampleSet]
     marker: Path
     early: EarlyStopping | None = None
+    resumed: bool = False
 
 
 def baseline_sets(
@@ -94,21 +99,21 @@ def baseline_sets(
     if missing:
         reporter.message(f"{title} {name}: evaluating {', '.join(task.name for task in missing)}")
         release()
-        engine = load_model(suite, model, tokenizers)
         by_task = dict(zip((task.name for task in suite.tasks), reference, strict=True)) if reference else {}
-        for task in missing:
-            evaluation = TaskEvaluation(
-                task,
-                engine,
-                model.identity,
-                _stored_at(suite, "baseline", model, task),
-                by_task.get(task.name),
-                top_tokens=_top_tokens(suite),
-                message=_indented(reporter),
-                role="baseline",
-            )
-            sets[task.name] = _run(evaluation, reporter, groups and groups(task))
-            suite.store.publish(sets[task.name])  # at once: a later task may be interrupted
+        with opened(suite, model, reporter, tokenizers) as engine:
+            for task in missing:
+                evaluation = TaskEvaluation(
+                    task,
+                    engine,
+                    model.identity,
+                    _stored_at(suite, "baseline", model, task),
+                    by_task.get(task.name),
+                    top_tokens=_top_tokens(suite),
+                    message=_indented(reporter),
+                    role="baseline",
+                )
+                sets[task.name] = _run(evaluation, reporter, groups and groups(task))
+                suite.store.publish(sets[task.name])  # at once: a later task may be interrupted
     return [sets[task.name] for task in suite.tasks]
 
 
@@ -161,10 +166,9 @@ def candidate_sets(
     early_stop : bool
         Stop early if gate.yml asks for it; needs `reference`.
     name : str, optional
-        Name among several candidates, which may have the same weights: their sets are stored apart, and the caller
-        deletes the marker when all of them are evaluated.
+        Name among several candidates, which may have the same weights: their sets are stored apart.
     engine : Engine, optional
-        The loaded model. Default: it is loaded.
+        The loaded model, which is closed. Default: it is loaded.
 
     Raises
     ------
@@ -175,42 +179,41 @@ def candidate_sets(
         require_other_model(task, model.identity.weights, "candidate")
     tasks = ", ".join(task.name for task in suite.tasks)
     reporter.message(f"candidate {name or model.identity.name}: evaluating {tasks}")
-    engine = engine or load_model(suite, model, baseline)
-    if reference:
-        check_comparable(suite, model, engine, reference, reporter)
-        check_prompts(suite, model.identity, engine, baseline, reference)
-    measure_kl = bool(reference) and suite.loaded.config.distance.kl
-    if measure_kl and not (engine.runtime.tokenizer and reference[0].manifest.model.loaded_tokenizer):
-        # token ids of the stored distributions may belong to another vocabulary
-        reporter.message("  KL divergence is not measured: it needs both tokenizers to be known")
-        measure_kl = False
-    run_id = run_id_of(suite, model, reference, shard, name)
-    marker = (folder or suite.store.root / "candidate") / f".{run_id}.running"
-    since = started_at(marker)
-    evaluations = []
-    for index, task in enumerate(suite.tasks):
-        # shards of one task may share a parent folder
-        part = task.name if shard is None else f"{task.name}.{shard[0]}-of-{shard[1]}"
-        evaluation = TaskEvaluation(
-            task,
-            engine,
-            model.identity,
-            _stored_at(suite, "candidate", model, task, name) if folder is None else folder / part,
-            reference[index] if measure_kl else None,
-            shard,
-            _top_tokens(suite),
-            _indented(reporter),
-            since,
-        )
-        evaluations.append(evaluation)
-    policy = suite.loaded.config.early_stop
-    if early_stop and policy is not None:
-        sets, early = _run_monitored(suite, evaluations, reference, policy, reporter)
-    else:
-        sets, early = [_run(evaluation, reporter) for evaluation in evaluations], None
-    if name is None:
-        marker.unlink(missing_ok=True)
-    return Evaluated(sets, marker, early)
+    with opened(suite, model, reporter, baseline, engine) as engine:
+        if reference:
+            check_comparable(suite, model, engine, reference, reporter)
+            check_prompts(suite, model.identity, engine, baseline, reference)
+        measure_kl = bool(reference) and suite.loaded.config.distance.kl
+        if measure_kl and not (engine.runtime.tokenizer and reference[0].manifest.model.loaded_tokenizer):
+            # token ids of the stored distributions may belong to another vocabulary
+            reporter.message("  KL divergence is not measured: it needs both tokenizers to be known")
+            measure_kl = False
+        run_id = run_id_of(suite, model, reference, shard, name)
+        marker = (folder or suite.store.root / "candidate") / f".{run_id}.running"
+        resumed = marker.is_file()
+        since = started_at(marker)
+        evaluations = []
+        for index, task in enumerate(suite.tasks):
+            # shards of one task may share a parent folder
+            part = task.name if shard is None else f"{task.name}.{shard[0]}-of-{shard[1]}"
+            evaluation = TaskEvaluation(
+                task,
+                engine,
+                model.identity,
+                _stored_at(suite, "candidate", model, task, name) if folder is None else folder / part,
+                reference[index] if measure_kl else None,
+                shard,
+                _top_tokens(suite),
+                _indented(reporter),
+                since,
+            )
+            evaluations.append(evaluation)
+        policy = suite.loaded.config.early_stop
+        if early_stop and policy is not None:
+            sets, early = _run_monitored(suite, evaluations, reference, policy, reporter)
+        else:
+            sets, early = [_run(evaluation, reporter) for evaluation in evaluations], None
+        return Evaluated(sets, marker, early, resumed)
 
 
 def _run(evaluation: TaskEvaluation, reporter: Reporter, groups: Sequence[Sequence[Item]] | None = None) -> SampleSet:

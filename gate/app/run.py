@@ -5,20 +5,21 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
-from uuid import uuid4
 
-from gate.app.judge import Answers
+from gate.app.evaluate import Evaluated
+from gate.app.judge import Answers, Judged
 from gate.app.models import LocatedModel, locate_model
+from gate.app.past_runs import read_past
+from gate.app.report_files import Reports
 from gate.app.reporter import Reporter, SilentReporter
 from gate.app.session import Reference, Session, answer_baseline, answer_candidate, judge_session, open_session
 from gate.app.suite import as_loaded
 from gate.common.files import write_text
 from gate.config import LoadedConfig, ModelSettings
 from gate.errors import ConfigError, GateError
-from gate.report import Result, render
+from gate.report import Result
 from gate.report.candidates import AnyResult, CandidatesResult, join_results
-from gate.report.candidates_forms import candidates_files
+from gate.report.files import report_files
 from gate.report.redact import redact
 from gate.store.history import Record, RecordedEvidence
 
@@ -70,16 +71,19 @@ def run(
     session = open_session(loaded, command, reporter or SilentReporter())
     # located before the baseline is evaluated: a misspelt candidate must not cost GPU time
     candidate = locate_model(loaded, loaded.config.candidate)
-    answers, _ = answer_candidate(session, candidate, answer_baseline(session, force_baseline))
+    answers, evaluated = answer_candidate(session, candidate, answer_baseline(session, force_baseline))
     with session.history.lock():
-        earlier = session.history.read(session.series) if session.spends else []
-        judged, results = judge_session(session, {"candidate": answers}, earlier)
-        result, pairing, secrets = results["candidate"], judged["candidate"].pairing, session.secrets
-        shown = redact(result, secrets)
-        session.reporter.result(shown)
-        for form, name in loaded.config.report.files.items():
-            _write(session, loaded.folder / name, render(form, result, pairing, secrets))
-        session.history.append(_record(session, result), after=len(earlier) if session.spends else None)
+        past = read_past(session.history, session.series, [evaluated], session.spends)
+        judged, results = judge_session(session, {"candidate": answers}, past.earlier)
+        result = results["candidate"]
+        shown = redact(result, session.secrets)
+        reports = Reports(shown)
+        with reports.attempt("standard output"):
+            session.reporter.result(shown)
+        past.append(session.history, [_record(session, result, past.run)])
+        _write(session, reports, result, judged)
+    reports.check()
+    evaluated.marker.unlink(missing_ok=True)
     return shown
 
 
@@ -116,24 +120,21 @@ def run_candidates(
     loaded = as_loaded(config)
     session = open_session(loaded, command, reporter or SilentReporter())
     models, errors = _locate(session, loaded.config.compared)
-    answers, markers = _answer(session, models, answer_baseline(session, force_baseline), errors)
+    answers, evaluated = _answer(session, models, answer_baseline(session, force_baseline), errors)
     with session.history.lock():
-        earlier = session.history.read(session.series) if session.spends else []
-        judged, results = judge_session(session, answers, earlier)
+        past = read_past(session.history, session.series, evaluated, session.spends)
+        judged, results = judge_session(session, answers, past.earlier)
         result = join_results(results, errors, [session.command], session.seconds)
-        secrets = session.secrets
-        shown = redact(result, secrets)
-        session.reporter.candidates(shown)
-        pairings = {name: one.pairing for name, one in judged.items()}
-        for path, text in candidates_files(loaded.config.report.files, result, pairings, secrets):
-            _write(session, loaded.folder / path, text)
-        identity = uuid4().hex[:16]
-        for number, (name, one) in enumerate(results.items()):
-            record = _record(session, one, name, identity)
-            session.history.append(record, after=len(earlier) + number if session.spends else None)
+        shown = redact(result, session.secrets)
+        reports = Reports(shown)
+        with reports.attempt("standard output"):
+            session.reporter.candidates(shown)
+        past.append(session.history, [_record(session, one, past.run, name) for name, one in results.items()])
+        _write(session, reports, result, judged)
+    reports.check()
     if not errors:
-        for marker in markers:
-            marker.unlink(missing_ok=True)
+        for one in evaluated:
+            one.marker.unlink(missing_ok=True)
     return shown
 
 
@@ -169,20 +170,20 @@ def _locate(
 
 def _answer(
     session: Session, models: Mapping[str, LocatedModel], reference: Reference, errors: dict[str, GateError]
-) -> tuple[dict[str, Answers], list[Path]]:
+) -> tuple[dict[str, Answers], list[Evaluated]]:
     """Evaluate the candidates; add the errors of those that cannot be evaluated to `errors`."""
     answers: dict[str, Answers] = {}
-    markers: list[Path] = []
+    evaluated: list[Evaluated] = []
     for name, model in models.items():
         try:
-            answers[name], marker = answer_candidate(session, model, reference, name)
+            answers[name], one = answer_candidate(session, model, reference, name)
         except GateError as error:
             _note(session, errors, name, error)
         else:
-            markers.append(marker)
+            evaluated.append(one)
     if not answers:
         raise next(iter(errors.values()))
-    return answers, markers
+    return answers, evaluated
 
 
 def _note(session: Session, errors: dict[str, GateError], name: str, error: GateError) -> None:
@@ -190,12 +191,19 @@ def _note(session: Session, errors: dict[str, GateError], name: str, error: Gate
     errors[name] = error
 
 
-def _write(session: Session, path: Path, text: str) -> None:
-    write_text(path, text)
-    session.reporter.message(f"wrote {path}")
+def _write(session: Session, reports: Reports, result: AnyResult, judged: Mapping[str, Judged]) -> None:
+    """Write the report files that gate.yml names."""
+    loaded = session.suite.loaded
+
+    def write(path: str, text: str) -> None:
+        write_text(loaded.folder / path, text)
+        session.reporter.message(f"wrote {loaded.folder / path}")
+
+    pairings = {name: one.pairing for name, one in judged.items()}
+    reports.write(report_files(loaded.config.report.files, result, pairings, session.secrets), write)
 
 
-def _record(session: Session, result: Result, name: str | None = None, run_id: str | None = None) -> Record:
+def _record(session: Session, result: Result, run_id: str, name: str | None = None) -> Record:
     return Record(
         time=datetime.now(UTC).isoformat(timespec="seconds"),
         series=session.series,

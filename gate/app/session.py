@@ -7,10 +7,9 @@ import shlex
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from gate.app.control import controlled_sets
-from gate.app.evaluate import baseline_sets
+from gate.app.evaluate import Evaluated, baseline_sets
 from gate.app.judge import Answers, Judged, Policy, judge
 from gate.app.models import LocatedModel, locate_model
 from gate.app.reporter import Reporter
@@ -98,17 +97,14 @@ def answer_baseline(session: Session, force: bool = False) -> Reference:
 
 def answer_candidate(
     session: Session, model: LocatedModel, reference: Reference, name: str | None = None
-) -> tuple[Answers, Path]:
-    """Evaluate a candidate; return its answers, and the marker file of its evaluation (see `Evaluated`).
-
-    `name` is its name where there are several.
-    """
+) -> tuple[Answers, Evaluated]:
+    """Evaluate a candidate; return its answers and its sample sets. `name` is its name where there are several."""
     evaluated, control = controlled_sets(
         session.suite, model, session.reporter, session.baseline, reference.sets, force=reference.forced, name=name
     )
     # the decision uses the control where there is one, whatever the cached answers say
     compared = reference.samples if control.reference is reference.sets else as_samples(control.reference)
-    return Answers(compared, as_samples(evaluated.sets), evaluated.early, control), evaluated.marker
+    return Answers(compared, as_samples(evaluated.sets), evaluated.early, control), evaluated
 
 
 def judge_session(

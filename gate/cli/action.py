@@ -66,21 +66,26 @@ def _run(environment: Mapping[str, str]) -> int:
     check_names(inputs)  # publishing would refuse them only after the evaluation
     with chdir(working_folder(inputs)):
         config = effective_config(inputs, overrides, Path())
-        result = _evaluate(config, inputs, reproduce_command(inputs, overrides), environment)
-        write_outputs(environment, verdict_outputs(result, config.loaded, environment))
+        result, code, missing = _evaluate(config, inputs, reproduce_command(inputs, overrides), environment)
+        write_outputs(environment, verdict_outputs(result, code, config.loaded, environment, missing))
         _publish(result, config, inputs, environment)
-    return result.exit_code
+    return code
 
 
 def _evaluate(
     config: EffectiveConfig, inputs: Inputs, command_line: list[str], environment: Mapping[str, str]
-) -> AnyResult:
-    """Run the gate, with the log of the evaluation collapsed, and hand the written files to the runner's user."""
+) -> tuple[AnyResult, int, list[str]]:
+    """Run the gate, with the log of the evaluation collapsed, and hand the written files to the runner's user.
+
+    Return the result, the exit code, and the paths of reports that could not be written.
+    """
+    from gate.app.report_files import ReportError
     from gate.app.run import run_any
     from gate.cli.console import Terminal
     from gate.common.caches import all_caches
-    from gate.github.annotations import group
+    from gate.github.annotations import annotation, group
     from gate.github.context import on_github
+    from gate.github.messages import warn
     from gate.github.ownership import give_to_owner, written_paths
 
     collapsed = ExitStack()
@@ -97,12 +102,19 @@ def _evaluate(
     try:
         if on_github(environment):
             collapsed.enter_context(group("Evaluation"))
-        return run_any(
+        result = run_any(
             config.loaded,
             force_baseline=inputs.force_baseline,
             command=command_line,
             reporter=ActionTerminal(),
         )
+        return result, result.exit_code, []
+    except ReportError as error:
+        if on_github(environment):
+            click.echo(annotation("error", str(error), "quantgate: reports"))
+        else:
+            warn(str(error))
+        return error.result, error.exit_code, [name for name, _ in error.problems]
     finally:
         collapsed.close()
         give_to_owner(environment.get("GITHUB_WORKSPACE"), [*written_paths(config.loaded), *all_caches()])

@@ -112,15 +112,15 @@ def command(
     item_id, output, target, correct (or score).
     """
     from gate.app.compare import candidate_names, compare_samples
+    from gate.app.report_files import Reports
     from gate.app.sources import explain as pairing_lines
     from gate.app.sources import file_lines
     from gate.cli.console import Terminal
     from gate.common.files import write_text
     from gate.common.workflow_commands import disarm
     from gate.importers.arrow import start_without_pandas
-    from gate.report import render
     from gate.report.candidates import join_results
-    from gate.report.candidates_forms import candidates_files
+    from gate.report.files import report_files
     from gate.report.redact import secrets_of
 
     start_without_pandas()
@@ -145,23 +145,27 @@ def command(
     terminal = Terminal(quiet)
     result: AnyResult
     if len(names) == 1:
-        result, pairing = compared[names[0]]
-        texts = [(path, render(form, result, pairing, secrets)) for form, path in files.items()]
+        result, _ = compared[names[0]]
         show = partial(terminal.result, result)
     else:
         result = join_results({name: one for name, (one, _) in compared.items()}, commands=[line])
-        texts = list(candidates_files(files, result, pairings, secrets))
         show = partial(terminal.candidates, result)
-    for path, text in texts:
+
+    def write(path: str, text: str) -> None:
         if path == "-":
             click.echo(text, nl=False)
         else:
             write_text(Path(path), text)
+
+    reports = Reports(result)
     if not to_stdout:
-        show()
+        with reports.attempt("standard output"):
+            show()
     for name in names if explain else ():
         for row in pairing_lines(pairings[name], sides["baseline"], sides[name]):
             click.echo(disarm(row), err=to_stdout)
+    reports.write(report_files(files, result, pairings, secrets), write)
+    reports.check()
     return result.exit_code
 
 

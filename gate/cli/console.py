@@ -82,17 +82,28 @@ class Terminal:
         """Print a result to standard output."""
         from gate.report import print_result, to_json
 
-        if self._print_json:
-            click.echo(to_json(result), nl=False)
-        else:
-            print_result(result, self.out, flips=self._flips)
+        with _readable():
+            if self._print_json:
+                click.echo(to_json(result), nl=False)
+            else:
+                print_result(result, self.out, flips=self._flips)
 
     def candidates(self, result: CandidatesResult) -> None:
         """Print the results of several candidates to standard output."""
         from gate.report.candidates import candidates_json
         from gate.report.candidates_terminal import print_candidates
 
-        if self._print_json:
-            click.echo(candidates_json(result), nl=False)
-        else:
-            print_candidates(result, self.out)
+        with _readable():
+            if self._print_json:
+                click.echo(candidates_json(result), nl=False)
+            else:
+                print_candidates(result, self.out)
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """Raise a BrokenPipeError if the reader went away; rich ends the process instead."""
+    try:
+        yield
+    except SystemExit:
+        raise BrokenPipeError("nobody reads standard output") from None

@@ -24,13 +24,21 @@ def command(config_path: Path, force_baseline: bool, json_path: str | None, quie
     Several candidates are compared with one evaluation of the baseline. Writes the report files that gate.yml names,
     and exits with the verdict's code.
     """
+    from gate.app.report_files import ReportError, Reports
     from gate.app.run import run_any
     from gate.cli.console import Terminal
     from gate.common.files import write_text
     from gate.report.candidates import any_to_json
 
     reporter = Terminal(quiet, print_json=json_path == "-")
-    result = run_any(config_path, force_baseline=force_baseline, reporter=reporter)
-    if json_path not in (None, "-"):
-        write_text(Path(json_path), any_to_json(result))
+    try:
+        result = run_any(config_path, force_baseline=force_baseline, reporter=reporter)
+        reports = Reports(result)
+    except ReportError as error:
+        result = error.result
+        reports = Reports(result, error)
+    if json_path is not None and json_path != "-":
+        with reports.attempt(json_path):
+            write_text(Path(json_path), any_to_json(result))
+    reports.check()
     return result.exit_code

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from gate.config import LoadedConfig
@@ -18,17 +18,25 @@ NO_VERDICT = "ERROR"
 """Value of `verdict` without a verdict, so that `if: steps.gate.outputs.verdict == 'PASS'` is false."""
 
 
-def verdict_outputs(result: AnyResult, loaded: LoadedConfig, environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the outputs of a run with a verdict; the path of a file that was not written is empty.
+def verdict_outputs(
+    result: AnyResult,
+    code: int,
+    loaded: LoadedConfig,
+    environment: Mapping[str, str],
+    missing: Collection[str] = (),
+) -> dict[str, str]:
+    """Return the outputs of a run with a verdict; the path of a file that was not written (`missing`) is empty.
 
     With several candidates, `verdict`, `p-value` and `exit-code` are those over all of them.
     """
     files = loaded.config.report.files
-    paths = {form: workspace_path(loaded.folder / name, environment) for form, name in files.items()}
+    paths = {
+        form: workspace_path(loaded.folder / name, environment) for form, name in files.items() if name not in missing
+    }
     return {
         "verdict": result.verdict,
         "p-value": repr(result.p_value),
-        "exit-code": str(result.exit_code),
+        "exit-code": str(int(code)),
         "result-path": str(paths.get("json", "")),
         "report-path": str(paths.get("markdown", "")),
         "candidates": json.dumps(_candidates(result)),

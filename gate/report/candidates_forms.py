@@ -1,14 +1,12 @@
-"""The output formats of a result on several candidates, and the files that a run with several writes."""
+"""The output formats of a result on several candidates."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import PurePath
+from collections.abc import Mapping, Sequence
 
 from gate.report.candidates import AnyResult, CandidatesResult, candidates_json
 from gate.report.forms import Form, render
 from gate.report.redact import redact
-from gate.samples import Pairing
 
 
 def render_candidates(
@@ -56,26 +54,3 @@ def render_any(form: Form, result: AnyResult, secrets: Sequence[str] = ()) -> st
     if isinstance(result, CandidatesResult):
         return render_candidates(form, result, secrets)
     return render(form, result, secrets=secrets)
-
-
-def candidates_files(
-    files: Mapping[Form, str],
-    result: CandidatesResult,
-    pairings: Mapping[str, Pairing],
-    secrets: Sequence[str] = (),
-) -> Iterator[tuple[str, str]]:
-    """Yield path and text of each report file; besides the HTML page, there is one per candidate with all flips."""
-    for form, path in files.items():
-        pages: dict[str, str] = {}
-        if form == "html":
-            for candidate in result.candidates:
-                name = page_of(path, candidate.name)
-                pages[candidate.name] = PurePath(name).name
-                yield name, render(form, candidate.result, pairings.get(candidate.name), secrets)
-        yield path, render_candidates(form, result, secrets, pages)
-
-
-def page_of(path: str, name: str) -> str:
-    """Return the path of the HTML report on one candidate: `report.html` gives `report-int8.html`."""
-    page = PurePath(path)
-    return str(page.with_name(f"{page.stem}-{name}{page.suffix}"))

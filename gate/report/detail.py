@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.compute as pc
 
-from gate.report.flips import answer_text, choice_index, has_logprobs, logprob_shifts
+from gate.common.indices import parse_index
+from gate.report.flips import answer_text, has_logprobs, logprob_shifts
 from gate.report.result import Result
 from gate.samples import PairedTask, Pairing
 
@@ -184,8 +185,8 @@ def _details(pair: PairedTask, rows: npt.NDArray[np.int64]) -> Iterator[FlipDeta
             scores=(float(pair.baseline_score[row]), float(pair.candidate_score[row])),
             shift=None if shifts is None else float(shifts[index]),
             choices=choices,
-            picked=(choice_index(baseline["output"], choices), choice_index(candidate["output"], choices)),
-            right=choice_index(baseline["target"], choices),
+            picked=(parse_index(baseline["output"], len(choices)), parse_index(candidate["output"], len(choices))),
+            right=parse_index(baseline["target"], len(choices)),
             logprobs=(tuple(logprobs[0]), tuple(logprobs[1])) if comparable else None,
             kl=candidate["kl"],
         )

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow.compute as pc
 from pydantic import Field
 
+from gate.common.indices import parse_index
 from gate.decision.section import ResultSection
 from gate.samples import PairedTask
 
@@ -83,21 +84,14 @@ def logprob_shifts(pair: PairedTask, rows: npt.NDArray[np.int64]) -> npt.NDArray
 def answer_text(row: Mapping[str, object], column: str) -> str | None:
     """Return the text of a choice where the column holds its index, else the column's own text."""
     value, choices = row[column], row["choices"]
-    if isinstance(choices, list) and (index := choice_index(value, choices)) is not None:
+    if isinstance(choices, list) and (index := parse_index(value, len(choices))) is not None:
         return str(choices[index])
     return None if value is None else str(value)
 
 
-def choice_index(value: object, choices: Sequence[object]) -> int | None:
-    """Return the index of a choice that a column holds as text; None if the text is no index."""
-    if isinstance(value, str) and value.isdecimal() and int(value) < len(choices):
-        return int(value)
-    return None
-
-
 def _margin(logprobs: Sequence[float], target: str | None) -> float:
     """Return the log-likelihood of the right choice minus that of the best wrong one."""
-    right = choice_index(target, logprobs)
+    right = parse_index(target, len(logprobs))
     if right is None or len(logprobs) < 2:
         return math.nan
     return logprobs[right] - max(value for index, value in enumerate(logprobs) if index != right)

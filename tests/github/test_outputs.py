@@ -80,9 +80,11 @@ def test_paths_are_relative_to_the_workspace(tmp_path: Path) -> None:
 def test_the_path_of_a_file_that_is_not_written_is_empty(tmp_path: Path) -> None:
     text = "{version: 1, baseline: {model: a}, candidate: {model: b}, tasks: [arc], report: {markdown: null}}"
     loaded = parse_config(text, tmp_path / "gate.yml")
-    outputs = verdict_outputs(example("FAIL"), loaded, {"GITHUB_WORKSPACE": str(tmp_path)})
+    outputs = verdict_outputs(example("FAIL"), 1, loaded, {"GITHUB_WORKSPACE": str(tmp_path)})
     assert outputs["result-path"] == "gate-result.json"
     assert outputs["report-path"] == ""
+    failed = verdict_outputs(example("PASS"), 4, loaded, {}, ["gate-result.json"])
+    assert (failed["result-path"], failed["verdict"], failed["exit-code"]) == ("", "PASS", "4")
 
 
 def test_action_yml_and_the_documentation_have_the_same_outputs() -> None:

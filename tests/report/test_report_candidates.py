@@ -21,11 +21,12 @@ from gate.github.outputs import NAMES
 from gate.github.status import status_description, status_state
 from gate.github.untrusted import read_untrusted
 from gate.report.candidates import CandidatesResult, candidates_json, join_results, read_any_result
-from gate.report.candidates_forms import candidates_files, render_candidates
+from gate.report.candidates_forms import render_candidates
 from gate.report.candidates_html import render_candidates_html
 from gate.report.candidates_markdown import render_candidates_markdown
 from gate.report.candidates_rows import size
 from gate.report.candidates_terminal import print_candidates
+from gate.report.files import report_files
 from gate.samples import ModelSamples
 
 
@@ -102,7 +103,7 @@ def test_the_page_has_a_plot_only_where_values_are_known(result: CandidatesResul
 
 
 def test_each_candidate_has_its_own_page(result: CandidatesResult) -> None:
-    files = dict(candidates_files({"html": "out/report.html"}, result, {}))
+    files = {file.path: file.text() for file in report_files({"html": "out/report.html"}, result, {})}
     assert set(files) == {"out/report.html", *(f"out/report-{name}.html" for name in ("int8", "int4", "same"))}
     assert 'href="report-int4.html"' in files["out/report.html"]
 
