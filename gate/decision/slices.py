@@ -95,7 +95,7 @@ def _numbers(values: Sequence[object]) -> npt.NDArray[np.float64] | None:
         return None
     try:
         numbers = np.array([float(value) for value in values])  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # an integer of 400 digits
         return None
     return numbers if np.isfinite(numbers).all() else None
 

@@ -79,7 +79,7 @@ def _loaded_bytes(stored: int, folder: Path, settings: ModelSettings) -> int | N
     try:
         config: Mapping[str, object] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         stored_width = _BYTES[str(config.get("dtype") or config.get("torch_dtype"))]
-    except (OSError, ValueError, KeyError, AttributeError):
+    except (OSError, ValueError, KeyError, AttributeError, RecursionError):
         return stored
     return stored * _BYTES[settings.dtype] // stored_width
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from gate.common.indices import parse_index
 from gate.common.selection import FACET, Selection
 from gate.errors import SampleError
 from gate.samples.alignment import Alignment
@@ -35,14 +36,14 @@ def selected_rows(task: str, metric: str, rule: Selection, table: pa.Table) -> n
     for index, row in enumerate(rows):
         logprobs, choices, target = row["choice_logprobs"], row["choices"] or (), row["target"]
         count = len(logprobs or ())
-        known = target is not None and target.isdecimal() and int(target) < count
-        if not known or (choices and len(choices) != count):
+        index = parse_index(target, count)
+        if index is None or (choices and len(choices) != count):
             raise SampleError(
                 f"task {task}: its items were selected by log-likelihoods, and item {row['item_id'][:16]} has none "
                 "for a known right choice.",
                 "Evaluate both models again with this gate.yml.",
             )
-        right = rule.probability_of_right(metric, logprobs, choices, int(target))
+        right = rule.probability_of_right(metric, logprobs, choices, index)
         selected[index] = rule.selects(row["item_id"], right)
     return selected
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy.special import ndtr
 
+from gate.common.indices import parse_index
 from gate.common.lm_eval import choice_lengths
 from gate.common.smoothing import BASES, Smoothing
 from gate.errors import SampleError
@@ -99,11 +100,11 @@ def _target_indices(table: pa.Table, counts: npt.NDArray[np.int64]) -> npt.NDArr
         if target is None:
             continue
         if target.isdecimal():
-            index = int(target)
+            index = parse_index(target, counts[row])
         else:
             texts = choices[row].as_py() or ()
-            index = texts.index(target) if texts.count(target) == 1 else -1
-        if index < counts[row]:
+            index = texts.index(target) if texts.count(target) == 1 else None
+        if index is not None and index < counts[row]:
             indices[row] = index
     return indices
 

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gate.common.canonical import canonical_json, digest
+from gate.common.indices import parse_index
 from gate.config import GateConfig, SampleSettings, TaskSettings
 from gate.errors import ConfigError, TaskError
 from gate.tasks.curation import select_items
 from gate.tasks.documents import Document, read_documents, slice_values
 from gate.tasks.file_task import FileTask
 from gate.tasks.harness import HarnessItem, build_harness_task
-from gate.tasks.requests import Message
+from gate.tasks.requests import CHAT_DATE, Message
 from gate.tasks.scoring import SCORING_VERSION, normalise
 from gate.tasks.task import Item, Sampling, Task
 from gate.tasks.templates import Template
@@ -160,7 +161,7 @@ class _Renderer:
         elif isinstance(value, float) and value.is_integer():
             index = int(value)
         elif isinstance(value, str) and text.isdecimal():
-            index = int(text)
+            index = parse_index(text, len(choices))
         elif isinstance(value, str) and len(text) == 1 and "A" <= text <= "Z":
             index = ord(text) - ord("A")
         if index is None or not 0 <= index < len(choices):
@@ -268,6 +269,8 @@ def _facets(settings: TaskSettings, items: tuple[Item, ...], examples: list[_Ren
         "fewshot": canonical_json([settings.fewshot, settings.fewshot_delimiter, shots]),
         "cluster": str(settings.cluster),
     }
+    if settings.chat_template:
+        facets["chat_date"] = CHAT_DATE.isoformat()
     if settings.kind == "multiple_choice":
         facets["choices"] = canonical_json(settings.choices)
     else:

@@ -128,6 +128,6 @@ def _read(task: Task, path: Path) -> Curation:
         return Curation.model_validate(content)
     except FileNotFoundError:
         raise TaskError(f"task {task.name}: items: {path} does not exist.", "Write it with `gate curate`.") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
         raise TaskError(f"task {task.name}: items: {path} is not a list of items: {reason}.", _AGAIN) from None

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from gate.errors import EvaluationError
 
-_ID = re.compile(r"token_id:(\d+)")  # vLLM's notation of a token id
+_ID = re.compile(r"token_id:([0-9]{1,10})")  # vLLM's notation of a token id
 
 
 @dataclass(frozen=True)

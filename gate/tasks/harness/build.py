@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gate.common.canonical import canonical_json, digest
+from gate.common.indices import parse_index
 from gate.common.lm_eval import DEFAULT_FILTERS, DEFAULT_METRICS, without_addresses
 from gate.common.smoothing import base_metric
 from gate.config import SampleSettings, TaskSettings
@@ -20,6 +21,7 @@ from gate.tasks.harness.generation import generation
 from gate.tasks.harness.metrics import Metric, choose, metrics_of
 from gate.tasks.harness.registry import load, own_code, quiet
 from gate.tasks.harness.task import HarnessItem, HarnessTask, group_requests, process, refuse_unsupported
+from gate.tasks.requests import CHAT_DATE
 from gate.tasks.scoring import SCORING_VERSION
 from gate.tasks.task import Sampling
 
@@ -145,14 +147,14 @@ def _items(task: Any, name: str, settings: TaskSettings, limit: int | None, grou
 def _item(task: Any, name: str, document: Any, requests: tuple[Any, ...], item_id: str, grouped: bool) -> HarnessItem:
     context = requests[0].args[0]
     prompt, choices, target = _shown(task, document, requests)
-    indexed = task.OUTPUT_TYPE == "multiple_choice" and choices and target.isdecimal()
+    indexed = task.OUTPUT_TYPE == "multiple_choice"
     return HarnessItem(
         item_id=item_id,
         prompt=prompt,
         context="" if isinstance(context, Chat) else context,
         messages=context.messages if isinstance(context, Chat) else (),
         choices=choices,
-        target_index=int(target) if indexed else None,
+        target_index=parse_index(target, len(choices)) if indexed else None,
         targets=(target,),
         cluster=None,
         subtask=name if grouped else None,
@@ -256,6 +258,8 @@ def _facets(
         "config": f"sha256 {digest(configs)[:16]}",
         "chat_template": canonical_json([settings.chat_template, settings.system]),
     }
+    if settings.chat_template:
+        facets["chat_date"] = CHAT_DATE.isoformat()
     if "generate_until" in kinds:
         facets["generation"] = _shared(
             {name: canonical_json(task.get_config("generation_kwargs")) for name, task in subtasks.items()}
