@@ -72,6 +72,9 @@ class Runtime:
         What changes rounding although the weights are equal; see `gate.engines.stack`.
     weights_bytes : int or None
         Size of the weights on disk; None if only a server knows it.
+    quantization : str or None
+        The quantisation of the loaded weights, e.g. `compressed-tensors W4A16 int`, or `none`; None if only a server
+        knows it.
     """
 
     device: str
@@ -82,6 +85,7 @@ class Runtime:
     versions: dict[str, str] = field(default_factory=dict)
     stack: dict[str, str] = field(default_factory=dict)
     weights_bytes: int | None = None
+    quantization: str | None = None
 
 
 class Engine(Protocol):

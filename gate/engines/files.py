@@ -12,6 +12,7 @@ from pathlib import Path
 from gate.common.canonical import digest
 from gate.config import EngineSettings, ModelSettings
 from gate.engines.extra import require_packages
+from gate.engines.quantization import check_declared_method
 from gate.errors import ModelError
 
 _TOKENIZER = re.compile(r"(tokenizer.*|vocab\..*|merges\.txt|special_tokens_map\.json|added_tokens\.json|.*\.model"
@@ -30,7 +31,8 @@ def check_weights(folder: Path, settings: ModelSettings) -> None:
     Raises
     ------
     ModelError
-        The weights are missing, truncated, or pickled without `allow_pickle`.
+        The weights are missing, truncated, pickled without `allow_pickle`, or quantised by a method that transformers
+        does not apply.
     """
     name = settings.model
     if settings.gguf_file is not None:
@@ -45,7 +47,7 @@ def check_weights(folder: Path, settings: ModelSettings) -> None:
             hint = "It holds a PEFT adapter: merge it into its base model first."
         raise ModelError(f"model {name}: no config.json in {folder}.", hint)
     _check_labels(folder / "config.json", name)
-    weights = _safetensors(folder, name)
+    weights = safetensors_files(folder, name)
     for file in weights:
         _check_safetensors(file, name)
     pickles = _names(file for file in folder.iterdir() if file.suffix in _PICKLE)
@@ -59,6 +61,7 @@ def check_weights(folder: Path, settings: ModelSettings) -> None:
             f"model {name}: {folder} has only pickled weights ({', '.join(pickles[:3])}), which can run code.",
             "Convert them (save_pretrained writes safetensors), or set allow_pickle: true if you trust the source.",
         )
+    check_declared_method(folder, name, weights)
 
 
 def _check_labels(config: Path, name: str) -> None:
@@ -78,7 +81,14 @@ def _names(files: Iterable[Path]) -> list[str]:
     return sorted(file.name for file in files)
 
 
-def _safetensors(folder: Path, name: str) -> list[Path]:
+def safetensors_files(folder: Path, name: str) -> list[Path]:
+    """Return the safetensors files of a model, by its index if there is one.
+
+    Raises
+    ------
+    ModelError
+        The index is not valid, or a file that it names is missing.
+    """
     index = folder / "model.safetensors.index.json"
     if not index.is_file():
         return sorted(folder.glob("*.safetensors"))

@@ -147,6 +147,7 @@ class Plan:
             versions=versions,
             stack=runtime.stack,
             weights_bytes=runtime.weights_bytes,
+            quantization=runtime.quantization,
         )
 
 

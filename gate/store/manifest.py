@@ -47,6 +47,8 @@ class ModelRecord(_Section):
     """Set for a control run of the baseline; see `gate.app.control`."""
     weights_bytes: int | None = None
     """Size of the weights on disk; None if unknown."""
+    quantization: str | None = None
+    """Quantisation of the loaded weights, or `none`; None if unknown, and in sets of older versions."""
 
 
 class Timings(_Section):

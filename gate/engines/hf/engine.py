@@ -22,7 +22,7 @@ from gate.engines.hf.scoring.scorer import Scorer
 from gate.engines.source import ModelSource
 from gate.engines.stack import local_stack
 from gate.engines.tokens.tokenizer import render_chat
-from gate.errors import EvaluationError
+from gate.errors import EvaluationError, ModelError
 from gate.tasks import Message
 from gate.tasks.requests import (
     GenerateAnswer,
@@ -51,6 +51,7 @@ class TransformersEngine:
     def __init__(self, source: ModelSource, settings: EngineSettings) -> None:
         self._name = source.settings.model
         self._settings = settings
+        self._dtype = source.settings.dtype
         self._weights_bytes = None if source.folder is None else weights_bytes(source.folder, source.settings)
         self._loaded = load(source, settings)
         tokens = settings.max_batch_tokens
@@ -80,6 +81,7 @@ class TransformersEngine:
             versions=versions,
             stack=local_stack(self._settings, str(device), hardware, dtype),
             weights_bytes=self._weights_bytes,
+            quantization=self._loaded.quantization,
         )
 
     def render_chat(self, messages: Sequence[Message]) -> str:
@@ -94,25 +96,31 @@ class TransformersEngine:
 
     def loglikelihood(self, requests: Sequence[LoglikelihoodRequest], progress: Progress) -> list[LoglikelihoodAnswer]:
         """Answer log-likelihood requests, in their order."""
-        with self._unknown_tokens():
+        with self._explained():
             return self.scorer.loglikelihood(requests, progress)
 
     def loglikelihood_rolling(self, requests: Sequence[RollingRequest], progress: Progress) -> list[RollingAnswer]:
         """Answer rolling requests, in their order."""
-        with self._unknown_tokens():
+        with self._explained():
             return self.scorer.loglikelihood_rolling(requests, progress)
 
     def generate_until(self, requests: Sequence[GenerateRequest], progress: Progress) -> list[GenerateAnswer]:
         """Answer generation requests, in their order."""
-        with self._unknown_tokens():
+        with self._explained():
             return generate(self._loaded, requests, self._generation_limit, self._max_length, progress)
 
     @contextmanager
-    def _unknown_tokens(self) -> Iterator[None]:
-        """Explain the error of an embedding for a token that it does not have."""
+    def _explained(self) -> Iterator[None]:
+        """Explain the errors of an embedding without the token, and of layers that compute in another format."""
         try:
             yield
         except (IndexError, RuntimeError) as error:
+            if "same dtype" in str(error):
+                raise ModelError(
+                    f"model {self._name}: quantised with {self._loaded.quantization}, its layers do not compute in "
+                    f"{self._dtype}: {str(error).splitlines()[0]}.",
+                    "Set `dtype: auto` for this model, which takes the format of the checkpoint, or `dtype: bfloat16`.",
+                ) from error
             if "index out of range in self" not in str(error) and "device-side assert" not in str(error):
                 raise
             raise EvaluationError(

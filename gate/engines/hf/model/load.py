@@ -15,6 +15,8 @@ from transformers import AutoModelForCausalLM, GenerationConfig, GgufConfig
 from gate.config import EngineSettings
 from gate.engines.devices import resolve_device
 from gate.engines.hf.model.capabilities import Capabilities, read_capabilities
+from gate.engines.hf.model.quantization import applied_quantization, unify_dtype
+from gate.engines.hf.model.unused import check_unused
 from gate.engines.source import ModelSource
 from gate.engines.tokens.load import load_tokenizer, tokenizer_digest
 from gate.errors import EvaluationError, ModelError, is_panic
@@ -30,6 +32,8 @@ class LoadedModel:
         Of the model's inputs.
     end_tokens : tuple of int
         Token ids that end a generated text.
+    quantization : str
+        See `gate.engines.hf.model.quantization.applied_quantization`.
     probes : dict
         Results of the probes that ran on this model, by name.
     """
@@ -39,6 +43,7 @@ class LoadedModel:
     device: torch.device
     tokenizer_digest: str
     end_tokens: tuple[int, ...]
+    quantization: str = "none"
     probes: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
@@ -78,7 +83,8 @@ def load(source: ModelSource, engine: EngineSettings) -> LoadedModel:
     ends = _end_tokens(model, tokenizer, source.settings.model)
     # drops the penalties, beams and sampling of the checkpoint's generation_config.json
     model.generation_config = GenerationConfig(eos_token_id=list(ends) or None, pad_token_id=tokenizer.pad_token_id)
-    return LoadedModel(model, tokenizer, model.device, tokenizer_digest(tokenizer), ends)
+    quantization = applied_quantization(model, source.folder, source.settings)
+    return LoadedModel(model, tokenizer, model.device, tokenizer_digest(tokenizer), ends, quantization)
 
 
 def _end_tokens(model: Any, tokenizer: Any, name: str) -> tuple[int, ...]:
@@ -152,4 +158,7 @@ def _load_weights(source: ModelSource, engine: EngineSettings, device: str) -> A
             f"shape: {', '.join((missing + mismatched)[:3])}.",
             "The checkpoint is incomplete or has another architecture than its config.json says: save it again.",
         )
+    if settings.gguf_file is None and source.folder is not None:
+        check_unused(model, report["unexpected_keys"], source.folder, settings)
+    unify_dtype(model, settings.dtype)
     return model
