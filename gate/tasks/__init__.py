@@ -2,7 +2,7 @@
 
 from gate.tasks.build import build_suite, build_task
 from gate.tasks.curation import Curation
-from gate.tasks.requests import Message
+from gate.tasks.requests import CHAT_DATE, Message
 from gate.tasks.task import Item, Sampling, Task
 
-__all__ = ["Curation", "Item", "Message", "Sampling", "Task", "build_suite", "build_task"]
+__all__ = ["CHAT_DATE", "Curation", "Item", "Message", "Sampling", "Task", "build_suite", "build_task"]

@@ -5,6 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+
+CHAT_DATE = datetime(2024, 7, 26)
+"""What a chat template that asks for the date and time is given: the date that Llama 3 templates write without one."""
 
 
 @dataclass(frozen=True)

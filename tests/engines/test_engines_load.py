@@ -238,6 +238,24 @@ def test_the_error_of_a_chat_template_is_reported(model: Path) -> None:
     assert engine.render_chat(CHAT[1:]) == "ok"
 
 
+DATED = """
+{%- set today = strftime_now("%d %b %Y") %}
+{% if strftime_now is defined %}Today: {{ today }}{% endif %}, {{ strftime_now('%Y-%m-%dT%H:%M:%S %%d') }}, \
+{{ strftime_now("%-m") | int + 1 }}
+{% for m in messages %}{{ m['content'] }}{% endfor %}"""
+
+
+def test_a_template_that_writes_the_date_writes_the_same_date_every_day(model: Path) -> None:
+    (model / "chat_template.jinja").write_text(DATED.replace("\\\n", ""), encoding="utf-8")
+    text = open_model(model).render_chat(CHAT[1:])
+    assert text == "Today: 26 Jul 2024, 2024-07-26T00:00:00 %d, 8\nthe cat?"
+
+
+def test_a_leading_line_break_of_a_dated_template_is_kept(model: Path) -> None:
+    (model / "chat_template.jinja").write_text("\nIn {{ strftime_now('%Y') }}.", encoding="utf-8")
+    assert open_model(model).render_chat(CHAT) == "\nIn 2024."
+
+
 # code of the model repository
 
 CODE = """

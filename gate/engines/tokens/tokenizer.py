@@ -10,9 +10,16 @@ import jinja2
 
 from gate.common.time_limit import time_limit
 from gate.errors import TaskError
-from gate.tasks import Message
+from gate.tasks import CHAT_DATE, Message
 
 _TEMPLATE_SECONDS = 5.0  # for one prompt; real templates take less than a millisecond
+_DIRECTIVES = [f"%{flag}{letter}" for flag in ("", "-") for letter in "aAwdebBhmyYHIMSfpjUWcxXGuVDFTRzZ"]
+# hides the function of transformers, which gives the present time; the empty expression keeps a leading line break
+_FIXED_DATE = (
+    "{% macro strftime_now(format) %}{{ format | replace('%%', '\\0') "
+    + " ".join(f"| replace({text!r}, {CHAT_DATE.strftime(text)!r})" for text in _DIRECTIVES)
+    + " | replace('\\0', '%') }}{% endmacro %}{{ '' }}"
+)
 
 
 class Tokenizer(Protocol):
@@ -50,7 +57,8 @@ def encode(tokenizer: Tokenizer, texts: Sequence[str], special: bool = True) -> 
 def render_chat(tokenizer: Any, messages: Sequence[Message], model: str) -> str:
     """Return the prompt that a transformers tokenizer's chat template renders.
 
-    If the last message is the assistant's, the prompt leaves it open for the model to continue.
+    If the last message is the assistant's, the prompt leaves it open for the model to continue. A template that writes
+    today's date writes `CHAT_DATE` instead: else a cached baseline would have other prompts than a later candidate.
 
     Raises
     ------
@@ -58,6 +66,7 @@ def render_chat(tokenizer: Any, messages: Sequence[Message], model: str) -> str:
         The tokenizer has no chat template, or the template rejects the messages. The error names `model`.
     """
     is_open = messages[-1].role == "assistant"
+    dated = "strftime_now" in str(getattr(tokenizer, "chat_template", None))
     try:
         with time_limit(_TEMPLATE_SECONDS):
             prompt = tokenizer.apply_chat_template(
@@ -65,6 +74,7 @@ def render_chat(tokenizer: Any, messages: Sequence[Message], model: str) -> str:
                 tokenize=False,
                 add_generation_prompt=not is_open,
                 continue_final_message=is_open,
+                **({"chat_template": _FIXED_DATE + tokenizer.get_chat_template()} if dated else {}),
             )
     except (ValueError, TypeError, ArithmeticError, LookupError, TimeoutError, jinja2.TemplateError) as error:
         raise TaskError(
