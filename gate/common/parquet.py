@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 LIMIT = 4 << 30
 """Most bytes of a table in memory."""
 _LONGEST_COLUMN = (2 << 30) - 1  # the offsets of Arrow's texts have 31 bits
+_OBJECT = 64  # bytes of a Python value
 
 
 class TooLargeError(ValueError):
@@ -108,3 +109,52 @@ def _is_text(kind: pa.DataType) -> bool:
 def _check(size: int) -> None:
     if size > LIMIT:
         raise TooLargeError(f"its rows take more than {LIMIT >> 30} GiB in memory")
+
+
+def read_rows(source: Any, columns: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the rows of a Parquet file with nested columns, as Python values.
+
+    Parameters
+    ----------
+    source : path or pyarrow.NativeFile
+    columns : sequence of str
+        Names of columns, or of fields of a struct ("doc.query"). Those that the file lacks are ignored.
+
+    Raises
+    ------
+    TooLargeError
+        The rows would take more than `LIMIT` bytes.
+    pyarrow.ArrowException, OSError
+        The file cannot be read.
+    """
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(source) as file:
+        metadata, parts = file.metadata, file.schema_arrow.names
+        groups = [metadata.row_group(group) for group in range(metadata.num_row_groups)]
+        chunks = [
+            chunk
+            for group in groups
+            for chunk in (group.column(index) for index in range(group.num_columns))
+            if any(chunk.path_in_schema == name or chunk.path_in_schema.startswith(f"{name}.") for name in columns)
+        ]
+        texts = sorted({chunk.path_in_schema for chunk in chunks if chunk.physical_type == "BYTE_ARRAY"})
+    _check(sum(chunk.total_uncompressed_size for chunk in chunks))
+    _check(_OBJECT * (metadata.num_rows * len(parts) + sum(chunk.num_values for chunk in chunks)))
+    leaves = sorted({chunk.path_in_schema for chunk in chunks})
+    with pq.ParquetFile(source, read_dictionary=texts) as file:
+        table = file.read(columns=leaves)
+    _check(sum(_nested_text_bytes(chunk) for column in table.columns for chunk in column.chunks))
+    rows: list[dict[str, Any]] = table.to_pylist()
+    return rows
+
+
+def _nested_text_bytes(array: pa.Array) -> int:
+    """Return the bytes of all texts in an array, at any depth, counted once per value."""
+    if pa.types.is_dictionary(array.type):
+        return _text_bytes(pa.chunked_array([array]))
+    if pa.types.is_struct(array.type):
+        return sum(_nested_text_bytes(array.field(index)) for index in range(array.type.num_fields))
+    if pa.types.is_list(array.type) or pa.types.is_large_list(array.type) or pa.types.is_map(array.type):
+        return _nested_text_bytes(array.values)
+    return 0

@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 from gate.errors import SampleError
-from gate.importers.detect import Kind, find_samples
+from gate.importers.detect import find_samples
 from gate.importers.files import READABLE
 from gate.importers.reading import Reading
+from gate.importers.recognise import Kind
 from gate.samples.record import ModelSamples
 
 __all__ = ["read_foreign"]
+
+Reader = Callable[[Path, Sequence[Path], Reading], ModelSamples]
+_READERS = {
+    Kind.HARNESS: ("harness", "read_harness"),
+    Kind.INSPECT: ("inspect_logs", "read_inspect"),
+    Kind.NEMO: ("nemo", "read_nemo"),
+    Kind.LIGHTEVAL: ("lighteval", "read_lighteval"),
+    Kind.HELM: ("helm", "read_helm"),
+    Kind.EVALSCOPE: ("evalscope", "read_evalscope"),
+    Kind.OPENCOMPASS: ("opencompass", "read_opencompass"),
+    Kind.PROMPTFOO: ("promptfoo", "read_promptfoo"),
+    Kind.DEEPEVAL: ("deepeval", "read_deepeval"),
+    Kind.TABLE: ("tabular", "read_tabular"),
+}
 
 
 def read_foreign(
@@ -32,7 +48,9 @@ def read_foreign(
     ----------
     path : Path
         CSV, TSV, JSON, JSONL or Parquet; `samples_*.jsonl` of LM Evaluation Harness; an Inspect log; `results.jsonl` of
-        NeMo Evaluator; or a folder of one of these. CSV, JSON and JSONL files may be compressed (.gz, .zst).
+        NeMo Evaluator; details of lighteval; `per_instance_stats.json` of HELM; reviews of evalscope; results of
+        OpenCompass (with details), promptfoo or DeepEval; or a folder of one of these. CSV, JSON and JSONL files may be
+        compressed (.gz, .zst).
     metric : str, optional
         The metric to read. Default: the only one, else the first of `gate.common.lm_eval.DEFAULT_METRICS`, with a note.
     filter_name : str, optional
@@ -69,18 +87,6 @@ def read_foreign(
 
 
 def _read(kind: Kind, path: Path, files: tuple[Path, ...], reading: Reading) -> ModelSamples:
-    if kind is Kind.HARNESS:
-        from gate.importers.harness import read_harness
-
-        return read_harness(path, files, reading)
-    if kind is Kind.INSPECT:
-        from gate.importers.inspect_logs import read_inspect
-
-        return read_inspect(path, files, reading)
-    if kind is Kind.NEMO:
-        from gate.importers.nemo import read_nemo
-
-        return read_nemo(path, files, reading)
-    from gate.importers.tabular import read_tabular
-
-    return read_tabular(path, files, reading)
+    module, name = _READERS[kind]
+    reader: Reader = getattr(import_module(f"gate.importers.{module}"), name)  # loads no other reader
+    return reader(path, files, reading)

@@ -27,10 +27,12 @@ class Selection:
         self.what, self.wanted, self.defaults = what, wanted, defaults
         self._chosen: dict[str, tuple[str, tuple[str, ...]]] = {}
 
-    def choose(self, task: str, candidates: Collection[str], where: str | None = None) -> str:
+    def choose(
+        self, task: str, candidates: Collection[str], where: str | None = None, defaults: Sequence[str] = ()
+    ) -> str:
         """Return the wanted candidate, else the only one, else the first default.
 
-        Error messages name `where` instead of the task if it is given.
+        Error messages name `where` instead of the task if it is given. `defaults` of the task replace those of all.
 
         Raises
         ------
@@ -38,7 +40,7 @@ class Selection:
             There are several candidates, but neither the wanted one nor a default is among them.
         """
         names = tuple(sorted(candidates))
-        name = self.wanted if self.wanted in names else preferred(names, self.defaults)
+        name = self.wanted if self.wanted in names else preferred(names, defaults or self.defaults)
         if len(names) == 1:
             name = names[0]
         if name is None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +23,15 @@ from gate.importers.files import (
     stem_of,
     suffix_of,
 )
+from gate.importers.recognise import Kind, UnscoredFileError, is_companion, kind_of_object, kind_of_row
 
+_LIGHTEVAL = (
+    {"doc", "metric", "model_response"},
+    {"__doc__", "__metric__", "__model_response__"},
+    {"metrics", "predictions", "full_prompt"},
+)
+_HEAD = 256  # bytes of a summary, whose first key tells the tool
 _LINES_IN_JSON = 1 << 20  # bytes; a longer first line of a .json file is not looked at on its own
-
-
-class Kind(Enum):
-    """The supported formats, in order of preference where a folder holds several."""
-
-    HARNESS = "LM Evaluation Harness"
-    INSPECT = "Inspect"
-    NEMO = "NeMo Evaluator"
-    TABLE = "table"
 
 
 @dataclass(frozen=True)
@@ -79,16 +76,19 @@ def _in_folder(folder: Path) -> Found:
         )
     kinds: dict[Path, Kind] = {}
     others: dict[Path, SampleError] = {}
+    unscored: list[str] = []
     for file in files_below(folder, (".eval", ".json", *TABLES)):
         bundle = file.name.startswith("eval-") and suffix_of(file) == ".json" and nemo_bundles(file.parent)
-        if bundle:  # read together with the results.jsonl beside it
-            continue
-        if suffix_of(file) != ".json":
-            kinds[file] = _kind_of(file) if file.stat().st_size else _kind_by_name(file)
+        if bundle or is_companion(file):  # read together with the scores of the same run
             continue
         try:
-            kinds[file] = _kind_of(file)
+            kinds[file] = _kind_of(file) if file.stat().st_size or suffix_of(file) == ".json" else _kind_by_name(file)
+        except UnscoredFileError as error:
+            unscored.append(f"{file.relative_to(folder)}: {error.message.removeprefix(f'{file} ')}")
+            others[file] = error
         except SampleError as error:
+            if suffix_of(file) != ".json":
+                raise
             others[file] = error
     kind = next((kind for kind in Kind if kind in kinds.values()), None)
     if kind is None:
@@ -99,7 +99,7 @@ def _in_folder(folder: Path) -> Found:
     left_out = [
         f"{file.relative_to(folder)}: {_reason(kinds[file], kind)}." for file in kinds if file not in set(chosen)
     ]
-    return Found(kind, tuple(chosen), tuple(left_out))
+    return Found(kind, tuple(chosen), (*left_out, *unscored))
 
 
 def _reason(kind: Kind, chosen: Kind) -> str:
@@ -125,6 +125,8 @@ def _kind_of(path: Path) -> Kind:
     suffix = suffix_of(path)
     if suffix in LINES:
         return _lines_kind(path)
+    if suffix in (".parquet", ".pq"):
+        return _parquet_kind(path)
     if suffix in TABLES or suffix == ".txt":
         return Kind.TABLE
     if suffix == ".eval":
@@ -140,15 +142,19 @@ def _lines_kind(path: Path) -> Kind:
     row = first_object(path)
     if row is None:
         raise no_rows(path)
-    return _kind_of_row(row)
+    return kind_of_row(row, path)
 
 
-def _kind_of_row(row: Mapping[str, Any]) -> Kind:
-    if "doc_id" in row and ("filtered_resps" in row or "resps" in row):
-        return Kind.HARNESS
-    if "problem_idx" in row and "reward" in row:
-        return Kind.NEMO
-    return Kind.TABLE
+def _parquet_kind(path: Path) -> Kind:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        columns = set(pq.read_schema(path).names)
+    except (pa.ArrowException, OSError):  # the reader of tables says what is wrong
+        return Kind.TABLE
+    is_lighteval = any(names <= columns for names in _LIGHTEVAL)
+    return Kind.LIGHTEVAL if is_lighteval else Kind.TABLE
 
 
 def _json_kind(path: Path) -> Kind:
@@ -156,12 +162,13 @@ def _json_kind(path: Path) -> Kind:
         return Kind.NEMO
     row = _first_of_lines(path)
     if row is not None:
-        return _kind_of_row(row)
+        return kind_of_row(row, path)
     if is_results_name(plain_name(path)):
         raise _summary(path)
     content = read_json(path)
-    if "eval" in content and "version" in content:
-        return Kind.INSPECT
+    kind = kind_of_object(content, path)
+    if kind is not None:
+        return kind
     if "verdict" in content:
         raise SampleError(f"{path} is the result of a comparison, not samples.", "Render it with `gate report`.")
     if "results" in content and ("config" in content or "configs" in content or "higher_is_better" in content):
@@ -183,12 +190,17 @@ def _first_of_lines(path: Path) -> Mapping[str, Any] | None:
         row = json.loads(first)
     except (ValueError, RecursionError):  # an object over several lines
         return None
-    known = isinstance(row, dict) and (_kind_of_row(row) is not Kind.TABLE or "item_id" in row)
+    known = isinstance(row, dict) and (kind_of_row(row, path) is not Kind.TABLE or "item_id" in row)
     return row if known or (is_samples_name(stem_of(path)) and isinstance(row, dict)) else None
 
 
 def _summary(path: Path) -> SampleError:
+    with open_binary(path) as file:
+        is_lighteval = b'"config_general"' in file.read(_HEAD)
+    tool = "a lighteval" if is_lighteval else "an LM Evaluation Harness"
     return SampleError(
-        f"{path} is the summary of an LM Evaluation Harness run; it holds no answers per sample.",
-        "Run lm_eval with --log_samples, and pass the folder with the samples_*.jsonl.",
+        f"{path} is the summary of {tool} run; it holds no answers per sample.",
+        "Run lighteval with --save-details, and pass the folder details/ of the run."
+        if is_lighteval
+        else "Run lm_eval with --log_samples, and pass the folder with the samples_*.jsonl.",
     )

@@ -1,0 +1,166 @@
+"""Runs of HELM (`helm-run`): `per_instance_stats.json` beside `run_spec.json` and `scenario_state.json`.
+
+The format is that of `helm.benchmark.runner.Runner.run_one` at commit 63754d05 (0.5.16).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from gate.common.canonical import canonical_json, digest
+from gate.common.jsonlines import as_text, json_lines, mapping, read_json
+from gate.errors import SampleError
+from gate.importers.reading import Reading
+from gate.importers.scored import Part, Row, Rows, read_scored
+from gate.samples.record import ModelSamples
+
+_EXPECTED = "Expected the per_instance_stats.json of a HELM run."
+_DEFAULTS = (
+    "final_number_exact_match", "math_equiv_chain_of_thought", "math_equiv", "chain_of_thought_correctness",
+    "exact_match", "quasi_exact_match",
+)  # fmt: skip
+_BOOKKEEPING = re.compile(
+    r"(num|training|inference|estimated_num|finish_reason)_.*|batch_size|prompt_truncated|predicted_index|max_prob"
+    r"|logprob|.*_cost|.*_runtime"
+)
+_FACETS = ("method", "max_train_instances", "num_train_trials", "num_outputs", "temperature", "max_tokens")
+
+
+def read_helm(path: Path, files: Sequence[Path], reading: Reading) -> ModelSamples:
+    """Read the runs whose `per_instance_stats.json` are `files`, found at `path`, as one model's samples.
+
+    The task is the name of the run without its model. `item_id` is the id of the instance, with its perturbation;
+    perturbed versions of an instance are one cluster. Trials with other few-shot examples are repeats. Counts of
+    tokens, run times and the like are not metrics, unless they are asked for.
+
+    Raises
+    ------
+    SampleError
+        See `gate.importers.read_foreign`.
+    """
+    return read_scored("HELM", path, [_part(file, reading) for file in files], reading)
+
+
+def _part(file: Path, reading: Reading) -> Part:
+    spec_file = file.with_name("run_spec.json")
+    spec = read_json(spec_file) if spec_file.is_file() else {}
+    adapter = mapping(spec.get("adapter_spec"))
+    name = spec.get("name")
+    if not isinstance(name, str) or not name:
+        name = file.absolute().parent.name
+    model = adapter.get("model_deployment") or adapter.get("model") or _words(name).get("model")
+    facets = {key: str(adapter[key]) for key in _FACETS if adapter.get(key) is not None}
+    read = partial(_read, file, facets, reading.metric)
+    return Part(_without_model(name), file, read, None if model is None else str(model), named_after_file=not spec)
+
+
+def _words(name: str) -> dict[str, str]:
+    """Return the arguments in the name of a run, `scenario:key=value,key=value`."""
+    pairs = (word.partition("=") for word in name.partition(":")[2].split(","))
+    return {key: value for key, mark, value in pairs if mark}
+
+
+def _without_model(name: str) -> str:
+    scenario, _, words = name.partition(":")
+    kept = [word for word in words.split(",") if word and word.partition("=")[0] not in ("model", "model_deployment")]
+    return f"{scenario}:{','.join(kept)}" if kept else scenario
+
+
+def _read(file: Path, facets: Mapping[str, str], metric: str | None) -> Rows:
+    scores: dict[tuple[str, str, int], dict[str, object]] = {}
+    for line, entry in json_lines(file):
+        where = f"{file}:{line}"
+        named = scores.setdefault(_key(entry, entry.get("instance_id"), where), {})
+        stats = entry.get("stats")
+        for stat in stats if isinstance(stats, list) else []:
+            name, value = _stat(stat, where)
+            if named.setdefault(name, value) != value:
+                raise SampleError(f"{where}: has two values of {name}: {named[name]} and {value}.", _EXPECTED)
+    answers = _answers(file.with_name("scenario_state.json"))
+    perturbed = any(perturbation for _, perturbation, _ in scores)
+    rows = []
+    for (instance, perturbation, trial), values in scores.items():
+        rows.append(
+            Row(
+                f"{instance} {perturbation}" if perturbation else instance,
+                f"instance {instance}",
+                {name: value for name, value in values.items() if name == metric or not _BOOKKEEPING.fullmatch(name)},
+                repeat=trial,
+                cluster=instance if perturbed else None,
+                **answers.get((instance, perturbation, trial), {}),
+            )
+        )
+    return Rows(rows, facets, _DEFAULTS)
+
+
+def _key(entry: Mapping[str, Any], instance: object, where: str) -> tuple[str, str, int]:
+    """Return the instance, its perturbation ("" if there is none) and the trial."""
+    trial, perturbation = entry.get("train_trial_index", 0), entry.get("perturbation")
+    if not isinstance(instance, str) or type(trial) is not int or not 0 <= trial < 2**31:
+        raise SampleError(
+            f"{where}: expected instance_id as text and a whole number as train_trial_index, found "
+            f"{str(instance)[:40]!r} and {str(trial)[:40]!r}.",
+            _EXPECTED,
+        )
+    return instance, _perturbation(perturbation), trial
+
+
+def _perturbation(description: object) -> str:
+    if not description:
+        return ""
+    named = mapping(description)
+    rest = {key: value for key, value in named.items() if key not in ("name", "robustness", "fairness", "computed_on")}
+    return f"{named.get('name')}{canonical_json(rest) if rest else ''}" if named else canonical_json(description)
+
+
+def _stat(stat: object, where: str) -> tuple[str, object]:
+    """Return the name of a metric and its mean over the requests of the instance; None if it has no value."""
+    content = mapping(stat)
+    name = mapping(content.get("name")).get("name")
+    if not isinstance(name, str):
+        raise SampleError(f"{where}: a stat has no name.", _EXPECTED)
+    return name, content.get("mean")
+
+
+def _answers(file: Path) -> dict[tuple[str, str, int], dict[str, str | None]]:
+    """Return output, target and prompt of each instance from the scenario's state; empty if it is missing."""
+    if not file.is_file():
+        return {}
+    states = read_json(file).get("request_states")
+    answers: dict[tuple[str, str, int], dict[str, str | None]] = {}
+    for number, state in enumerate(states if isinstance(states, list) else [], start=1):
+        content = mapping(state)
+        instance = mapping(content.get("instance"))
+        if content.get("reference_index") is not None:  # one request per choice: no single prompt or answer
+            continue
+        where = f"{file}, request {number}"
+        key = _key({**content, "perturbation": instance.get("perturbation")}, instance.get("id"), where)
+        completions = mapping(content.get("result")).get("completions")
+        first = completions[0] if isinstance(completions, list) and completions else {}
+        prompt = mapping(content.get("request")).get("prompt")
+        references = instance.get("references")
+        correct = [
+            mapping(mapping(reference).get("output")).get("text")
+            for reference in (references if isinstance(references, list) else [])
+            if _is_correct(reference)
+        ]
+        answers[key] = {
+            "output": _text(mapping(first).get("text")),
+            "target": _text(correct[0] if len(correct) == 1 else correct or None),
+            "prompt": _text(mapping(instance.get("input")).get("text")),
+            "prompt_hash": None if prompt is None else digest(prompt),
+        }
+    return answers
+
+
+def _is_correct(reference: object) -> bool:
+    tags = mapping(reference).get("tags")
+    return isinstance(tags, list) and "correct" in tags
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else as_text(value)
