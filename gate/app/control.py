@@ -17,6 +17,7 @@ from gate.app.reporter import Reporter
 from gate.app.suite import Suite
 from gate.common.canonical import digest
 from gate.decision.noise import Control, excess, noise_floor
+from gate.engines import Engine, close_engine
 from gate.errors import ConfigError
 from gate.evaluation.plan import items_per_data_file
 from gate.samples import Pairing, pair
@@ -98,16 +99,21 @@ def controlled_sets(
     ConfigError
         `control: always`, and the baseline cannot be evaluated on the candidate's stack.
     """
-    run, loaded = ControlRun(cached), []
+    run = ControlRun(cached)
+    loaded: list[Engine] = []
     control = suite.loaded.config.decision.control
     if control != "never":
-        loaded = [load_model(suite, candidate, baseline)]
-        stack = loaded[0].runtime.stack
-        differences = differences_of(cached, stack)
-        if differences or control == "always":
-            # the candidate leaves memory if the control is not cached: both models need not fit
-            again = Again(force, loaded.clear)
-            run = run_control(suite, baseline, candidate, cached, stack, differences, reporter, again)
+        loaded = [load_model(suite, candidate, reporter, baseline)]
+        try:
+            stack = loaded[0].runtime.stack
+            differences = differences_of(cached, stack)
+            if differences or control == "always":
+                # the candidate leaves memory if the control is not cached: both models need not fit
+                again = Again(force, lambda: _release(loaded))
+                run = run_control(suite, baseline, candidate, cached, stack, differences, reporter, again)
+        except BaseException:
+            _release(loaded)
+            raise
     evaluated = candidate_sets(
         suite,
         candidate,
@@ -119,6 +125,12 @@ def controlled_sets(
         engine=loaded[0] if loaded else None,
     )
     return evaluated, run
+
+
+def _release(loaded: list[Engine]) -> None:
+    for engine in loaded:
+        close_engine(engine)
+    loaded.clear()
 
 
 def differences_of(cached: Sequence[SampleSet], stack: dict[str, str]) -> Differences:

@@ -57,11 +57,16 @@ def with_settings_of(
         return _served(suite, wanted, engine)
     if baseline.engine.kind == "openai":
         raise NotPossibleError(f"only a server has the weights of the baseline {settings.model}")
+    if engine.kind == "served" and engine.preset not in ("vllm", "sglang"):
+        formats = ["GGUF" if each.gguf_file else "safetensors" for each in (settings, candidate)]
+        if formats[0] != formats[1]:
+            program = engine.preset or (engine.command or ["the command"])[0]
+            raise NotPossibleError(f"{program} serves {formats[1]}, but the baseline {settings.model} is {formats[0]}")
     # the baseline's code runs only if the user trusts the baseline
     engine = engine.model_copy(update={"trust_remote_code": baseline.engine.trust_remote_code})
     if dtype in COMPUTE_DTYPES:
         settings = settings.model_copy(update={"dtype": dtype})
-    identity = replace(baseline.identity, dtype=settings.dtype, engine=engine_name(engine))
+    identity = replace(baseline.identity, dtype=settings.dtype, engine=engine_name(engine, suite.loaded.folder))
     return LocatedModel(replace(baseline.source, settings=settings), identity, engine)
 
 
@@ -82,6 +87,11 @@ def _environment(baseline: EngineSettings, candidate: EngineSettings) -> set[str
     names = set(_SOFTWARE)
     if baseline.device == candidate.device:
         names |= set(_MACHINE)
-    if baseline.base_url == candidate.base_url:
+    if _program(baseline) == _program(candidate):
         names.add("server")
     return names
+
+
+def _program(engine: EngineSettings) -> tuple[object, ...]:
+    """Return the keys that choose a server."""
+    return engine.kind, engine.base_url, engine.preset, engine.command, engine.python

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from gate.app.reporter import Reporter
 from gate.app.suite import Suite
 from gate.config import EngineSettings, LoadedConfig, ModelSettings
-from gate.engines import Engine, ModelIdentity, ModelSource, fetch, identify, locate, open_engine
+from gate.engines import (
+    Context,
+    Engine,
+    ModelIdentity,
+    ModelSource,
+    close_engine,
+    fetch,
+    identify,
+    locate,
+    open_engine,
+)
 from gate.errors import ModelError
 from gate.store import SampleSet
 
@@ -36,8 +47,10 @@ def locate_model(loaded: LoadedConfig, settings: ModelSettings) -> LocatedModel:
     return LocatedModel(source, identify(source, engine, loaded.folder), engine)
 
 
-def load_model(suite: Suite, model: LocatedModel, baseline: LocatedModel | None = None) -> Engine:
-    """Load a model, or connect to its server.
+def load_model(
+    suite: Suite, model: LocatedModel, reporter: Reporter, baseline: LocatedModel | None = None
+) -> Engine:
+    """Load a model, connect to its server, or start one; `close_engine` stops it.
 
     `baseline` provides the tokenizer if the model ships none.
 
@@ -50,7 +63,24 @@ def load_model(suite: Suite, model: LocatedModel, baseline: LocatedModel | None 
     gc.collect()  # free the previous model, which a reference cycle may keep: both together need not fit
     tokenizer_source = None if baseline is None else baseline.source
     source = fetch(model.source, model.engine, suite.loaded.folder, tokenizer_source)
-    return open_engine(source, model.engine)
+    context = Context(suite.loaded.folder.resolve(), suite.store.root.resolve() / "servers", reporter.message)
+    return open_engine(source, model.engine, context)
+
+
+@contextmanager
+def opened(
+    suite: Suite,
+    model: LocatedModel,
+    reporter: Reporter,
+    baseline: LocatedModel | None = None,
+    engine: Engine | None = None,
+) -> Iterator[Engine]:
+    """Load a model unless `engine` is it already, and stop its server, if it has one, at the end."""
+    engine = engine or load_model(suite, model, reporter, baseline)
+    try:
+        yield engine
+    finally:
+        close_engine(engine)
 
 
 def check_comparable(

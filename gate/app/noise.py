@@ -12,7 +12,7 @@ from gate.app.reporter import Reporter, SilentReporter
 from gate.app.suite import as_loaded, open_suite
 from gate.config import LoadedConfig
 from gate.decision.noise import Control
-from gate.engines import require_devices
+from gate.engines import close_engine, require_devices
 from gate.errors import ConfigError
 
 
@@ -71,7 +71,10 @@ def noise(
     except NotPossibleError as error:
         reporter.message(f"  {error}: the baseline answers twice on its own stack")
         model = baseline
-    stack = load_model(suite, model, baseline).runtime.stack
+    engine = load_model(suite, model, reporter, baseline)
+    stack = engine.runtime.stack
+    close_engine(engine)
+    del engine
     if model is not baseline:  # `gate run` names the dtype that was loaded, and then finds this control in the store
         model = with_settings_of(suite, baseline, settings, model.engine, stack.get("dtype", settings.dtype))
     differences = differences_of(cached, stack)

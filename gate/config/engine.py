@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, create_model, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, create_model, model_validator
 
 from gate.config.section import Section
+
+_SERVED = ("preset", "command", "args", "env", "python", "ready", "startup_timeout", "port", "gpus")
+_PROGRAM = ("preset", "command", "args", "env", "python", "ready")
 
 
 def _positive(value: int | str) -> int | str:
@@ -15,12 +18,22 @@ def _positive(value: int | str) -> int | str:
     return value
 
 
+def _as_text(value: Any) -> Any:
+    """Write a number of YAML as a command line does; `true` stays an error, because programs spell it differently."""
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+Word = Annotated[str, BeforeValidator(_as_text), WithJsonSchema({"type": ["string", "number"]})]
+"""A word of a command line, or the value of an environment variable."""
+
+
 class EngineSettings(Section):
     """The engine that answers the requests."""
 
-    kind: Literal["transformers", "openai"] = Field(
+    kind: Literal["transformers", "openai", "served"] = Field(
         "transformers",
-        description="transformers (loads the weights itself), or openai (a server with an OpenAI-compatible API).",
+        description="transformers (loads the weights itself), openai (a running server with an OpenAI-compatible API), "
+        "or served (starts such a server for each model, and stops it).",
     )
     base_url: str | None = Field(
         None,
@@ -32,8 +45,46 @@ class EngineSettings(Section):
         pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
         description="openai: environment variable that holds the API key; null sends no key.",
     )
-    concurrency: int = Field(16, ge=1, le=1024, description="openai: number of concurrent requests.")
-    timeout: float = Field(300.0, gt=0, description="openai: time limit of one request, in seconds.")
+    concurrency: int = Field(16, ge=1, le=1024, description="openai, served: number of concurrent requests.")
+    timeout: float = Field(300.0, gt=0, description="openai, served: time limit of one request, in seconds.")
+    preset: Literal["vllm", "sglang", "llama.cpp"] | None = Field(
+        None, description="served: the program to start; its command is known."
+    )
+    command: list[Word] | None = Field(
+        None,
+        min_length=1,
+        description="served: the command of any other server, as a list of words. {model} becomes the folder of the "
+        "model (or its GGUF file), {name} the model's name in requests, {host} 127.0.0.1, {port} the port, {dtype} the "
+        "dtype.",
+    )
+    args: list[Word] = Field(
+        default_factory=list,
+        description="served: further arguments of the server. Those of one model are added to the top-level ones.",
+    )
+    env: dict[str, Word] = Field(
+        default_factory=dict,
+        description="served: environment variables of the server. Those of one model are added to the top-level ones.",
+    )
+    python: str | None = Field(
+        None,
+        min_length=1,
+        description="served: Python interpreter of the environment in which vLLM or SGLang is installed.",
+    )
+    ready: str | None = Field(
+        None,
+        pattern=r"^/",
+        description="served: route that answers with status 200 when the model is loaded. Default: /health for a "
+        "preset, /v1/models for a command.",
+    )
+    startup_timeout: float = Field(1800.0, gt=0, description="served: time limit of the server's start, in seconds.")
+    port: Annotated[int, Field(ge=1, le=65535)] | Literal["auto"] = Field(
+        "auto", description="served: port of the server on this machine; auto takes a free one."
+    )
+    gpus: list[Annotated[int, Field(ge=0)]] | None = Field(
+        None,
+        description="served: numbers of the GPUs that the server sees (CUDA_VISIBLE_DEVICES); null for all, [] for "
+        "none.",
+    )
     replicas: int = Field(
         1, ge=1, le=1024, description="Number of copies of the model; more than 1 run on Ray workers."
     )
@@ -59,9 +110,35 @@ class EngineSettings(Section):
             raise ValueError("an openai engine needs base_url, e.g. http://localhost:8000/v1")
         if self.kind != "openai" and self.base_url is not None:
             raise ValueError(f"base_url belongs to kind: openai, not {self.kind}")
-        if self.kind == "openai" and self.replicas > 1:
+        if self.kind != "transformers" and self.replicas > 1:
             raise ValueError("replicas belong to kind: transformers; a server manages its own replicas")
+        if self.kind == "served":
+            self._check_served()
+        else:
+            defaults = _defaults(_SERVED)
+            foreign = [name for name in _SERVED if getattr(self, name) != defaults[name]]
+            if foreign:
+                raise ValueError(f"{', '.join(foreign)}: these keys belong to kind: served, not {self.kind}")
         return self
+
+    def _check_served(self) -> None:
+        if (self.preset is None) == (self.command is None):
+            found = "neither" if self.preset is None else "both"
+            raise ValueError(f"a served engine needs a preset (vllm, sglang, llama.cpp) or a command; found {found}")
+        if self.python is not None and self.preset not in ("vllm", "sglang"):
+            raise ValueError("python belongs to the presets vllm and sglang; a command names its program itself")
+        words = " ".join([*(self.command or ()), *self.args])
+        if self.command is not None and "{model}" not in words:
+            raise ValueError("command must contain {model}: the server has to load the weights that are hashed")
+        if self.command is not None and self.port == "auto" and "{port}" not in words:
+            raise ValueError("command must contain {port}, or `port` must be a number")
+        if any("\0" in text or "=" in name for name, text in self.env.items()) or "" in self.env:
+            raise ValueError("env: names must not be empty or contain `=`")
+
+
+def _defaults(names: tuple[str, ...]) -> dict[str, Any]:
+    fields = EngineSettings.model_fields
+    return {name: fields[name].get_default(call_default_factory=True) for name in names}
 
 
 def _optional_fields(section: type[Section]) -> dict[str, Any]:
@@ -94,7 +171,11 @@ class EngineOverride(_OptionalEngine):
         inherited = base.model_dump()
         if own.get("kind", base.kind) != base.kind:
             # the address of a server and the number of replicas do not apply to another kind of engine
-            inherited |= {"base_url": None, "replicas": 1}
+            inherited |= {"base_url": None, "replicas": 1, **_defaults(_SERVED)}
+        elif any(own.get(key, getattr(base, key)) != getattr(base, key) for key in ("preset", "command")):
+            inherited |= _defaults(_PROGRAM)  # arguments of one program mean nothing to another
+        else:
+            own |= {"args": [*base.args, *own.get("args", ())], "env": base.env | own.get("env", {})}
         if own.get("base_url", base.base_url) != base.base_url and base.base_url is not None:
             inherited["api_key_env"] = None  # do not send the API key of one server to another
         return EngineSettings(**{**inherited, **own})

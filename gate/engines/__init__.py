@@ -6,19 +6,32 @@ from gate.config import EngineSettings
 from gate.engines.base import Engine, ModelIdentity, Progress, Runtime
 from gate.engines.devices import require_devices
 from gate.engines.extra import LOCAL_ENGINE, require_packages
+from gate.engines.served.context import Context
 from gate.engines.source import ModelSource, engine_name, fetch, identify, locate
 
 
-def open_engine(source: ModelSource, settings: EngineSettings) -> Engine:
-    """Load a fetched model, or connect to its server.
+def open_engine(source: ModelSource, settings: EngineSettings, context: Context | None = None) -> Engine:
+    """Load a fetched model, connect to its server, or start a server, which `close_engine` stops.
+
+    Parameters
+    ----------
+    context : Context, optional
+        Where a server that is started runs and logs. Default: the current folder, and temporary logs.
 
     Raises
     ------
     ModelError
         The model cannot be loaded, or the extra `transformers` is not installed.
+    ConfigError
+        The program of a server to start is missing, or does not accept its arguments.
     EvaluationError
-        The device does not exist, or the server is unreachable.
+        The device does not exist, or the server is unreachable or does not start.
     """
+    if settings.kind == "served":
+        from gate.engines.served.engine import ServedEngine
+
+        require_packages("transformers")  # for the tokenizer
+        return ServedEngine(source, settings, context or Context())
     if settings.kind == "openai":
         from gate.engines.openai.engine import OpenAIEngine
 
@@ -35,12 +48,21 @@ def open_engine(source: ModelSource, settings: EngineSettings) -> Engine:
     return TransformersEngine(source, settings)
 
 
+def close_engine(engine: Engine) -> None:
+    """Stop the server of an engine that started one; other engines free their memory with their last reference."""
+    close = getattr(engine, "close", None)
+    if close is not None:
+        close()
+
+
 __all__ = [
+    "Context",
     "Engine",
     "ModelIdentity",
     "ModelSource",
     "Progress",
     "Runtime",
+    "close_engine",
     "engine_name",
     "fetch",
     "identify",

@@ -8,6 +8,7 @@ from pathlib import Path
 from gate.common.packages import installed_version
 from gate.config import EngineSettings, ModelSettings
 from gate.engines import hub
+from gate.engines.adapter import adapter_identity, adapter_patterns, check_adapter, refuse_embedded_adapter
 from gate.engines.base import ModelIdentity
 from gate.engines.files import (
     TOKENIZER_PATTERNS,
@@ -16,9 +17,11 @@ from gate.engines.files import (
     has_tokenizer,
     hash_files,
     model_files,
+    safetensors_files,
     tokenizer_files,
 )
 from gate.engines.hf import SCORING
+from gate.engines.quantization import check_declared_method
 from gate.errors import ModelError
 
 # the libraries that compute the numbers, in the order of the fingerprint; those that are not installed are left out
@@ -50,6 +53,10 @@ class ModelSource:
         The tokenizer's commit on the hub, if `tokenizer:` names one there.
     served : bool
         Whether a server holds the model.
+    adapter_folder : Path or None
+        The files of the adapter that `adapter:` names; None without one, and for one on the hub before `fetch`.
+    adapter_revision : str or None
+        The adapter's commit on the hub.
     """
 
     settings: ModelSettings
@@ -58,6 +65,8 @@ class ModelSource:
     tokenizer_folder: Path | None = None
     tokenizer_revision: str | None = None
     served: bool = False
+    adapter_folder: Path | None = None
+    adapter_revision: str | None = None
 
 
 def locate(settings: ModelSettings, base: Path, engine: EngineSettings | None = None) -> ModelSource:
@@ -73,25 +82,31 @@ def locate(settings: ModelSettings, base: Path, engine: EngineSettings | None = 
     Raises
     ------
     ModelError
-        The model does not exist; its weights are missing, truncated, or pickled without `allow_pickle`; `revision` is
-        set for a local folder.
+        The model does not exist; its weights are missing, truncated, pickled without `allow_pickle`, or quantised by a
+        method that transformers does not apply; `revision` is set for a local folder.
     """
     tokenizer, commit = _tokenizer_model(settings), None
     if tokenizer is not None and _local_folder(tokenizer, base) is None:
         commit = hub.commit(tokenizer)
+    if engine is not None and engine.kind != "transformers" and settings.changes_on_load:
+        raise ModelError(
+            f"model {settings.model}: {', '.join(settings.changes_on_load)}: only `engine: {{kind: transformers}}` "
+            f"changes weights on loading, not {engine.kind}.",
+            "Remove the keys, and use the arguments of the server.",
+        )
     if engine is not None and engine.kind == "openai":
         return ModelSource(settings, None, None, None, commit, served=True)
     folder = _local_folder(settings, base)
     if folder is None:
-        return ModelSource(settings, None, hub.commit(settings), None, commit)
+        return _with_adapter(ModelSource(settings, None, hub.commit(settings), None, commit), base)
     if settings.revision is not None:  # the report would name a commit that the files may not have
         raise ModelError(
             f"model {settings.model}: revision {settings.revision} is set, but {folder} is a local folder, "
             "which has no revisions.",
             "Use the model's name on the hub (owner/name), or remove `revision`.",
         )
-    check_weights(folder, settings)
-    return ModelSource(settings, folder, None, None, commit)
+    _check_files(folder, settings, engine)
+    return _with_adapter(ModelSource(settings, folder, None, None, commit), base)
 
 
 def fetch(source: ModelSource, engine: EngineSettings, base: Path, baseline: ModelSource | None) -> ModelSource:
@@ -114,7 +129,7 @@ def fetch(source: ModelSource, engine: EngineSettings, base: Path, baseline: Mod
     settings, folder = source.settings, source.folder
     if folder is None and not source.served:
         folder = hub.download(settings, source.revision, download_patterns(settings, engine))
-        check_weights(folder, settings)
+        _check_files(folder, settings, engine)
     has_own = folder is not None and (settings.gguf_file is not None or has_tokenizer(folder))
     if settings.tokenizer == "baseline" or (settings.tokenizer is None and not has_own):
         if baseline is None and source.served and settings.tokenizer is None:
@@ -127,7 +142,39 @@ def fetch(source: ModelSource, engine: EngineSettings, base: Path, baseline: Mod
         tokenizer = _baseline_tokenizer(baseline, engine, base)
     else:
         tokenizer = _fetch_tokenizer(source, base) or folder
-    return replace(source, folder=folder, tokenizer_folder=tokenizer)
+    return replace(source, folder=folder, tokenizer_folder=tokenizer, adapter_folder=_fetch_adapter(source))
+
+
+def _with_adapter(source: ModelSource, base: Path) -> ModelSource:
+    """Locate the adapter that `adapter:` names."""
+    settings = source.settings
+    if settings.adapter is None:
+        return source
+    adapter = ModelSettings(model=settings.adapter)
+    folder = _local_folder(adapter, base)
+    if folder is None:
+        return replace(source, adapter_revision=hub.commit(adapter))
+    check_adapter(folder, settings)
+    return replace(source, adapter_folder=folder)
+
+
+def _fetch_adapter(source: ModelSource) -> Path | None:
+    """Return the folder of the adapter, downloaded if it is on the hub."""
+    settings = source.settings
+    if settings.adapter is None or source.adapter_folder is not None:
+        return source.adapter_folder
+    adapter = ModelSettings(model=settings.adapter)
+    folder = hub.download(adapter, source.adapter_revision, list(adapter_patterns(settings)))
+    check_adapter(folder, settings)
+    return folder
+
+
+def _check_files(folder: Path, settings: ModelSettings, engine: EngineSettings | None) -> None:
+    """Check that the weights are intact, and that transformers applies their quantisation if it loads them."""
+    check_weights(folder, settings)
+    if settings.gguf_file is None and (engine is None or engine.kind == "transformers"):
+        refuse_embedded_adapter(folder, settings)
+        check_declared_method(folder, settings.model, safetensors_files(folder, settings.model))
 
 
 def identify(source: ModelSource, engine: EngineSettings, base: Path) -> ModelIdentity:
@@ -137,10 +184,16 @@ def identify(source: ModelSource, engine: EngineSettings, base: Path) -> ModelId
     ------
     ModelError
         A file cannot be read; the server serves another model.
+    ConfigError
+        The program of a server to start is missing, or cannot serve the model.
     EvaluationError
         The server is unreachable.
     """
     settings = source.settings
+    if engine.kind == "served":
+        from gate.engines.served.command import check_model
+
+        check_model(engine, settings)
     if source.served:
         from gate.engines.openai.identity import identify_served
 
@@ -157,12 +210,21 @@ def identify(source: ModelSource, engine: EngineSettings, base: Path) -> ModelId
         weights=weights,
         tokenizer=_tokenizer_identity(source, base) or tokenizer,
         dtype=settings.dtype,
-        engine=engine_name(engine),
+        engine=engine_name(engine, base),
+        load_quantization=settings.load_quantization,
+        adapter=adapter_identity(source.adapter_folder, settings, source.adapter_revision),
     )
 
 
-def engine_name(engine: EngineSettings) -> str:
-    """Return the transformers engine in an identity: its settings that affect the numbers, and library versions."""
+def engine_name(engine: EngineSettings, base: Path) -> str:
+    """Return the engine in an identity: its settings that affect the numbers, and the versions of its libraries.
+
+    Relative paths of a served engine's program start from `base`.
+    """
+    if engine.kind == "served":
+        from gate.engines.served.command import served_engine_name
+
+        return served_engine_name(engine, base)
     versions = ((name, installed_version(name)) for name in _LIBRARIES)
     libraries = ", ".join(f"{name} {version}" for name, version in versions if version is not None)
     trust = " trust_remote_code" if engine.trust_remote_code else ""

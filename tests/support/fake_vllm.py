@@ -49,6 +49,7 @@ class FakeVllm:
     """
 
     folder: Path
+    name: str = NAME
     echo: bool = True
     shift: bool = False
     accepts_ids: bool = True
@@ -130,9 +131,11 @@ class FakeVllm:
 
     def answer(self, route: str, body: dict[str, Any]) -> tuple[int, Any]:
         if route == "/v1/models":
-            return 200, {"data": [{"id": NAME, "created": 1, "owned_by": "vllm", "max_model_len": 256}]}
+            return 200, {"data": [{"id": self.name, "created": 1, "owned_by": "vllm", "max_model_len": 256}]}
         if route == "/v1/completions":
             return self.complete(body)
+        if route == "/health":
+            return 200, {}
         if route == "/version" and route in self.routes:
             return 200, {"version": "0.0.tiny"}
         if route == "/tokenize" and route in self.routes:
@@ -142,8 +145,8 @@ class FakeVllm:
 
 
 @contextmanager
-def serve(fake: FakeVllm) -> Iterator[str]:
-    """Serve on a free local port, and yield the base URL."""
+def serve(fake: FakeVllm, port: int = 0) -> Iterator[str]:
+    """Serve on a local port, by default a free one, and yield the base URL."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -202,7 +205,7 @@ def serve(fake: FakeVllm) -> Iterator[str]:
             self.wfile.write(content)
 
     counter = threading.Lock()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()

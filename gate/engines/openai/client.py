@@ -30,6 +30,7 @@ ATTEMPTS = 10
 """Attempts for one request, including the first."""
 
 _LOG = logging.getLogger(__name__)
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
 _LATE_ATTEMPTS = 3  # repetition makes an overloaded server slower
 _LAST_START = 900.0  # seconds after which no further attempt starts
@@ -95,6 +96,7 @@ class Client:
             limits=httpx.Limits(max_connections=settings.concurrency + 1, keepalive_expiry=60.0),
             headers=self._key.headers(),
             follow_redirects=False,  # another host must not receive the key
+            trust_env=url.host not in _LOOPBACK,  # a proxy of the network cannot reach this machine's own servers
         )
         self._has_warned = False
         self.address = str(self._base.copy_with(userinfo=b""))

@@ -14,7 +14,7 @@ from gate.engines.base import Progress, Runtime
 from gate.engines.openai.client import Client, RefusedError
 from gate.engines.openai.completions import Completions
 from gate.engines.openai.generate import generate
-from gate.engines.openai.lanes import in_lanes, run
+from gate.engines.openai.lanes import Runner, in_lanes, run
 from gate.engines.openai.method import Method, find_method, make_scorer
 from gate.engines.openai.partial import distribution, divergence, has_ids
 from gate.engines.openai.scoring import Scorer
@@ -51,7 +51,8 @@ class OpenAIEngine:
     """Answers requests through a server; see `gate.engines.base.Engine`.
 
     If the source has a tokenizer folder, it must hold the served model's tokenizer. Prompts are then tokenised on this
-    machine, and sent as token ids if the server accepts them.
+    machine, and sent as token ids if the server accepts them. `runner` runs the requests; an engine that started the
+    server also watches it there.
 
     Raises
     ------
@@ -61,7 +62,8 @@ class OpenAIEngine:
         The server is unreachable.
     """
 
-    def __init__(self, source: ModelSource, settings: EngineSettings) -> None:
+    def __init__(self, source: ModelSource, settings: EngineSettings, runner: Runner = run) -> None:
+        self._run = runner
         self._name = source.settings.model
         self._settings = settings
         self._local: LocalTokens | None = None
@@ -72,7 +74,7 @@ class OpenAIEngine:
         self._method: Method | None = None  # found at the first log-likelihood request
         self._lists_left: float = _MAX_USELESS_LISTS
         self._warned: set[str] = set()
-        self._server = run(self._open())
+        self._server = self._run(self._open())
 
     async def _open(self) -> Server:
         async with Client(self._settings) as client:
@@ -106,7 +108,7 @@ class OpenAIEngine:
         """
         if self._local is not None:
             return render_chat(self._local.tokenizer, messages, self._name)
-        return run(self._apply_template(messages))
+        return self._run(self._apply_template(messages))
 
     async def _apply_template(self, messages: Sequence[Message]) -> str:
         cause = "its server has no route that renders chats (only llama.cpp's has one)"
@@ -170,7 +172,7 @@ class OpenAIEngine:
 
                 return await in_lanes(len(requests), self._settings.concurrency, answer)
 
-        return run(work())
+        return self._run(work())
 
     def _prompts(self, requests: Sequence[GenerateRequest]) -> Sequence[list[int] | str]:
         if self._local is None:
@@ -196,7 +198,7 @@ class OpenAIEngine:
 
                 return await in_lanes(len(requests), scorer.lanes, answer_one)
 
-        return run(work()) if requests else []
+        return self._run(work()) if requests else []
 
     async def _first_tokens(
         self, completions: Completions, prompt: list[int] | str, request: GenerateRequest

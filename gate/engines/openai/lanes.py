@@ -5,9 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
+
+
+class Runner(Protocol):
+    """Runs a coroutine to completion; see `run`."""
+
+    def __call__(self, coroutine: Coroutine[Any, Any, T], /) -> T:
+        """Return the result of a coroutine."""
 
 
 async def in_lanes(count: int, lanes: int, work: Callable[[int, int], Awaitable[T]]) -> list[T]:

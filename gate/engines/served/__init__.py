@@ -1,0 +1,1 @@
+"""The engine that starts a model server (vLLM, SGLang, llama.cpp or any command), asks it, and stops it."""

@@ -1,0 +1,94 @@
+"""Wait until a server has loaded its model."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import PurePosixPath
+
+import httpx
+
+from gate.common.http import TooLargeError, read
+from gate.engines.served.log import failure
+from gate.engines.served.process import ServerProcess
+from gate.errors import EvaluationError, ModelError
+
+_POLL = 0.25  # seconds
+_ANSWER = 5.0  # seconds; a server that loads a model may be slow
+_REPORT = 15.0  # seconds between messages
+
+
+def wait_until_ready(
+    process: ServerProcess, url: str, timeout: float, what: str, message: Callable[[str], None]
+) -> float:
+    """Wait until a route answers with status 200, and return the seconds that it took.
+
+    Raises
+    ------
+    EvaluationError, ConfigError
+        The server ended, or `timeout` seconds have passed; the message shows the end of its log.
+    """
+    started = time.monotonic()
+    reported = started
+    with httpx.Client(trust_env=False, timeout=_ANSWER) as client:  # no proxy between this machine and itself
+        while True:
+            is_ready = _answers(client, url)
+            seconds = time.monotonic() - started
+            code = process.exit_code  # after the answer, which may be that of a stranger on the same port
+            if code is not None:
+                raise failure(f"{what} ended after {seconds:.0f} s, before it was ready", code, process.log)
+            if is_ready:
+                return seconds
+            if seconds > timeout:
+                raise EvaluationError(
+                    f"{what} was not ready after {timeout:g} s ({url} does not answer with status 200).\n"
+                    f"{process.log.tail()}",
+                    "Raise engine.startup_timeout, or set engine.ready to the route that says that it is ready.",
+                )
+            if time.monotonic() - reported > _REPORT:
+                reported = time.monotonic()
+                last = (process.log.lines() or ["no output so far"])[-1][:120]
+                message(f"  starting for {seconds:.0f} s: {last}")
+            time.sleep(_POLL)
+
+
+def _answers(client: httpx.Client, url: str) -> bool:
+    try:
+        with client.stream("GET", url) as reply:
+            return reply.status_code == httpx.codes.OK
+    except httpx.HTTPError:
+        return False
+
+
+def name_on_server(base_url: str, names: list[str], what: str) -> str:
+    """Return which of a model's possible names a server uses for it; the first if it lists none.
+
+    Raises
+    ------
+    ModelError
+        It serves other models only.
+    """
+    try:
+        with (
+            httpx.Client(trust_env=False, timeout=_ANSWER) as client,
+            client.stream("GET", f"{base_url}/models") as streamed,
+        ):
+            reply = read(streamed).json()
+    except (httpx.HTTPError, TooLargeError, ValueError, RecursionError):
+        return names[0]  # the engine reports what is wrong
+    entries = reply.get("data") if isinstance(reply, dict) else None
+    listed = [entry for entry in entries or [] if isinstance(entry, dict)] if isinstance(entries, list) else []
+    served: list[str] = []
+    for entry in listed:
+        aliases = entry.get("aliases")
+        served += [str(entry.get("id")), *(map(str, aliases) if isinstance(aliases, list) else [])]
+    for name in names:
+        for each in served:
+            if name in (each, PurePosixPath(each).name):
+                return each
+    if served:
+        raise ModelError(
+            f"{what} serves another model: {', '.join(served[:5])}; expected {names[0]}.",
+            "Pass {name} to the server as the model's name (vLLM: --served-model-name, llama.cpp: --alias).",
+        )
+    return names[0]

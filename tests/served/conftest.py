@@ -1,0 +1,97 @@
+"""A server of our own as a program, and the processes that it leaves."""
+
+from __future__ import annotations
+
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.tiny import write_tiny_project
+from support.trained import write_trained_model
+
+from gate.config import EngineSettings, ModelSettings
+from gate.engines import Context, Engine, close_engine, fetch, locate, open_engine
+
+SCRIPT = Path(__file__).parents[1] / "support" / "tiny_server.py"
+MARK = "TINY_SERVER_MARK"
+
+
+def tiny_command(*options: str) -> list[str]:
+    """Return the command of the small server for gate.yml."""
+    return [sys.executable, str(SCRIPT), "{model}", "{name}", "{host}", "{port}", *options]
+
+
+def processes_with(mark: str) -> list[int]:
+    """Return the processes that have a mark in their environment, and have not ended."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if f"{MARK}={mark}".encode() in (folder / "environ").read_bytes().split(b"\0"):
+                state = (folder / "stat").read_text().rpartition(")")[2].split()[0]
+                if state not in "ZX":
+                    found.append(int(folder.name))
+    return found
+
+
+def wait_for(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
+    """Wait until a condition holds, and return its value."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, "the condition does not hold"
+        time.sleep(0.05)
+    return value
+
+
+@pytest.fixture
+def mark(monkeypatch: pytest.MonkeyPatch) -> str:
+    """A mark in the environment of every process that the test starts."""
+    value = uuid.uuid4().hex
+    monkeypatch.setenv(MARK, value)
+    return value
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_trained_model(tmp_path_factory.mktemp("served") / "first")
+
+
+@pytest.fixture(scope="session")
+def other_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_trained_model(tmp_path_factory.mktemp("served") / "second", seed=1)
+
+
+@pytest.fixture
+def served_project(
+    tmp_path: Path, weights: Path, other_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Path]:
+    """Write a project whose models are served by the small server with some options, and make it the current folder."""
+
+    def write(*options: str, **sections: Any) -> Path:
+        monkeypatch.chdir(tmp_path)
+        engine = {"kind": "served", "command": tiny_command(*options), "concurrency": 2}
+        return write_tiny_project(tmp_path, weights, other_weights, **({"engine": engine} | sections))
+
+    return write
+
+
+@pytest.fixture
+def start(weights: Path, tmp_path: Path) -> Iterator[Callable[..., Engine]]:
+    """Start a server for the first model; it is stopped at the end of the test. Keywords are engine settings."""
+    engines: list[Engine] = []
+
+    def open_one(*options: str, messages: list[str] | None = None, **engine: Any) -> Engine:
+        engine = engine if "preset" in engine else {"command": tiny_command(*options), **engine}
+        settings = EngineSettings(kind="served", **engine)
+        source = fetch(locate(ModelSettings(model=str(weights)), tmp_path, settings), settings, tmp_path, None)
+        collect = (lambda _: None) if messages is None else messages.append
+        engines.append(open_engine(source, settings, Context(tmp_path, tmp_path / "logs", collect)))
+        return engines[-1]
+
+    yield open_one
+    for engine in engines:
+        close_engine(engine)
