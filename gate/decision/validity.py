@@ -205,7 +205,7 @@ def same_source(
         )
         return [Finding(kind="same-model", message=message)]
     if _equal("weights", baseline, candidate) and _is_hash(baseline["weights"]):
-        keys = ("dtype", "loaded_dtype", "quantization", "engine", "tokenizer", "hardware")
+        keys = ("dtype", "loaded_dtype", "quantization", "adapter", "engine", "tokenizer", "hardware")
         differing = [key for key in keys if baseline.get(key) != candidate.get(key)]
         message = (
             "Baseline and candidate have the same weights (equal hashes); they differ in: "

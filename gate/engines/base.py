@@ -37,6 +37,10 @@ class ModelIdentity:
         As requested; `auto` is the checkpoint's own.
     engine : str
         The engine, its settings that affect the numbers, and the versions of the libraries that compute them.
+    load_quantization : str
+        The quantisation that gate.yml asks for on loading; empty if the weights are loaded as they are stored.
+    adapter : str
+        SHA-256 of the adapter's files, and the version of peft; empty without an adapter.
     control : str
         Set for a control run of the baseline: digest of its stack and batches. Empty for an ordinary run.
     """
@@ -48,12 +52,16 @@ class ModelIdentity:
     dtype: str
     engine: str
     control: str = ""
+    load_quantization: str = ""
+    adapter: str = ""
 
     @property
     def fingerprint(self) -> str:
         """SHA-256 of everything but the name."""
         parts = [self.revision, self.weights, self.tokenizer, self.dtype, self.engine]
-        return digest([*parts, self.control] if self.control else parts)
+        # what is not set leaves no trace, so that fingerprints of older versions stay valid
+        on_load = {key: getattr(self, key) for key in ("load_quantization", "adapter") if getattr(self, key)}
+        return digest([*parts, *([self.control] if self.control else []), *([on_load] if on_load else [])])
 
 
 @dataclass(frozen=True)

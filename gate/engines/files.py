@@ -12,7 +12,6 @@ from pathlib import Path
 from gate.common.canonical import digest
 from gate.config import EngineSettings, ModelSettings
 from gate.engines.extra import require_packages
-from gate.engines.quantization import check_declared_method
 from gate.errors import ModelError
 
 _TOKENIZER = re.compile(r"(tokenizer.*|vocab\..*|merges\.txt|special_tokens_map\.json|added_tokens\.json|.*\.model"
@@ -31,8 +30,7 @@ def check_weights(folder: Path, settings: ModelSettings) -> None:
     Raises
     ------
     ModelError
-        The weights are missing, truncated, pickled without `allow_pickle`, or quantised by a method that transformers
-        does not apply.
+        The weights are missing, truncated, or pickled without `allow_pickle`.
     """
     name = settings.model
     if settings.gguf_file is not None:
@@ -44,7 +42,7 @@ def check_weights(folder: Path, settings: ModelSettings) -> None:
         gguf = _names(folder.glob("*.gguf"))
         hint = f"Set gguf_file: {gguf[0]}." if gguf else "Expected a folder that save_pretrained wrote."
         if (folder / "adapter_config.json").is_file():
-            hint = "It holds a PEFT adapter: merge it into its base model first."
+            hint = "It holds a PEFT adapter: write `model:` for its base model, and `adapter:` for this folder."
         raise ModelError(f"model {name}: no config.json in {folder}.", hint)
     _check_labels(folder / "config.json", name)
     weights = safetensors_files(folder, name)
@@ -61,7 +59,6 @@ def check_weights(folder: Path, settings: ModelSettings) -> None:
             f"model {name}: {folder} has only pickled weights ({', '.join(pickles[:3])}), which can run code.",
             "Convert them (save_pretrained writes safetensors), or set allow_pickle: true if you trust the source.",
         )
-    check_declared_method(folder, name, weights)
 
 
 def _check_labels(config: Path, name: str) -> None:

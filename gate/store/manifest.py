@@ -45,6 +45,10 @@ class ModelRecord(_Section):
     """See `gate.engines.stack`; empty in sets of older versions."""
     control: str = ""
     """Set for a control run of the baseline; see `gate.app.control`."""
+    load_quantization: str = ""
+    """Quantisation on loading that gate.yml asked for; see `gate.engines.base.ModelIdentity`."""
+    adapter: str = ""
+    """Identity of the PEFT adapter; empty without one."""
     weights_bytes: int | None = None
     """Size of the weights on disk; None if unknown."""
     quantization: str | None = None

@@ -84,7 +84,7 @@ def test_a_folder_without_config_is_refused(tmp_path: Path) -> None:
 def test_an_adapter_without_its_base_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "adapter_config.json").write_text("{}", encoding="utf-8")
     save_file({"a": torch.zeros(1)}, tmp_path / "adapter_model.safetensors")
-    assert "merge it into its base model first" in str(locate_error(tmp_path).hint)
+    assert "write `model:` for its base model" in str(locate_error(tmp_path).hint)
 
 
 def test_a_gguf_file_must_be_named_and_exist(tmp_path: Path) -> None:

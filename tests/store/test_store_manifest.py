@@ -65,6 +65,7 @@ def write_old_set(folder: Path, **changes: Any) -> dict[str, Any]:
 def with_newer_facts(manifest: dict[str, Any]) -> dict[str, Any]:
     """Return a manifest of 0.1.0 with the defaults of the facts that later versions record."""
     newer = {"stack": {}, "control": "", "weights_bytes": None, "quantization": None}
+    newer |= {"load_quantization": "", "adapter": ""}
     return {**manifest, "model": {**manifest["model"], **newer}}
 
 

@@ -38,7 +38,7 @@ TINY_TEXT_TASK = {
 """The settings of a task whose target is one letter, which a random model writes sometimes."""
 
 
-def write_tiny_model(folder: Path, seed: int = 0, dtype: str = "float32", layers: int = 2) -> Path:
+def write_tiny_model(folder: Path, seed: int = 0, dtype: str = "float32", layers: int = 2, width: int = 32) -> Path:
     """Write a random Llama with 2 layers, 32 dimensions and a byte-level BPE tokenizer of 384 tokens; 200 kB."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -59,8 +59,8 @@ def write_tiny_model(folder: Path, seed: int = 0, dtype: str = "float32", layers
     torch.manual_seed(seed)
     config = LlamaConfig(
         vocab_size=384,
-        hidden_size=32,
-        intermediate_size=64,
+        hidden_size=width,
+        intermediate_size=2 * width,
         num_hidden_layers=layers,
         num_attention_heads=4,
         num_key_value_heads=2,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from transformers import AutoModelForCausalLM, GenerationConfig, GgufConfig
 from gate.config import EngineSettings
 from gate.engines.devices import resolve_device
 from gate.engines.hf.model.capabilities import Capabilities, read_capabilities
+from gate.engines.hf.model.on_load import apply_adapter, quantization_config
 from gate.engines.hf.model.quantization import applied_quantization, unify_dtype
 from gate.engines.hf.model.unused import check_unused
 from gate.engines.source import ModelSource
@@ -75,6 +77,7 @@ def load(source: ModelSource, engine: EngineSettings) -> LoadedModel:
     transformers.utils.logging.disable_default_handler()
     transformers.utils.logging.enable_propagation()
     transformers.utils.logging.disable_progress_bar()
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns once per layer and batch
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     device = resolve_device(engine.device)
     tokenizer = load_tokenizer(source, engine)
@@ -83,7 +86,7 @@ def load(source: ModelSource, engine: EngineSettings) -> LoadedModel:
     ends = _end_tokens(model, tokenizer, source.settings.model)
     # drops the penalties, beams and sampling of the checkpoint's generation_config.json
     model.generation_config = GenerationConfig(eos_token_id=list(ends) or None, pad_token_id=tokenizer.pad_token_id)
-    quantization = applied_quantization(model, source.folder, source.settings)
+    quantization = applied_quantization(model, source)
     return LoadedModel(model, tokenizer, model.device, tokenizer_digest(tokenizer), ends, quantization)
 
 
@@ -119,6 +122,7 @@ def _load_weights(source: ModelSource, engine: EngineSettings, device: str) -> A
     else:
         # None: pickle only if there is no safetensors file
         options["use_safetensors"] = None if settings.allow_pickle else True
+        options |= quantization_config(source)
     if engine.attn_implementation is not None:  # None would replace the checkpoint's own
         options["attn_implementation"] = engine.attn_implementation
     try:
@@ -161,4 +165,5 @@ def _load_weights(source: ModelSource, engine: EngineSettings, device: str) -> A
     if settings.gguf_file is None and source.folder is not None:
         check_unused(model, report["unexpected_keys"], source.folder, settings)
     unify_dtype(model, settings.dtype)
+    apply_adapter(model, source)
     return model

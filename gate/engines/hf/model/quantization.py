@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from gate.config import ModelSettings
 from gate.engines.quantization import declared_quantization, is_applied
+from gate.engines.source import ModelSource
 
 _HALF = (torch.bfloat16, torch.float16)
 
 
-def applied_quantization(model: Any, folder: Path, settings: ModelSettings) -> str:
+def applied_quantization(model: Any, source: ModelSource) -> str:
     """Return the quantisation of a loaded model, e.g. `bitsandbytes nf4`, `fp8 dequantised`, or `none`.
 
     Dequantised weights have the quantised values, and are multiplied in the number format of the model.
     """
-    if settings.gguf_file is not None:
+    if source.settings.gguf_file is not None:
         return "gguf dequantised"
     quantizer = getattr(model, "hf_quantizer", None)
     if quantizer is None:  # transformers removes it where it dequantised the weights
-        declared = declared_quantization(folder)
+        declared = None if source.folder is None else declared_quantization(source.folder)
         return f"{declared.shown} dequantised" if declared is not None and is_applied(declared) else "none"
     config = quantizer.quantization_config
     method = str(getattr(config.quant_method, "value", config.quant_method))
