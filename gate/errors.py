@@ -61,6 +61,10 @@ class EvaluationError(GateError):
     exit_code = ExitCode.EVALUATION
 
 
+class StartError(EvaluationError):
+    """A model server did not start; the exit code is 2 where gate.yml is the cause."""
+
+
 class Terminated(KeyboardInterrupt):
     """SIGTERM arrived. A KeyboardInterrupt, because asyncio swallows other exceptions that a signal handler raises."""
 

@@ -18,7 +18,7 @@ from gate.app.suite import Suite
 from gate.common.canonical import digest
 from gate.decision.noise import Control, excess, noise_floor
 from gate.engines import Engine, close_engine
-from gate.errors import ConfigError
+from gate.errors import ConfigError, StartError, first_line
 from gate.evaluation.plan import items_per_data_file
 from gate.samples import Pairing, pair
 from gate.samples.stack import Differences, describe, known_stack, stack_differences
@@ -172,7 +172,13 @@ def run_control(
         reporter.message(f"  no control: {error}; the candidate is compared with the cached baseline")
         return ControlRun(cached, Control(kind="none", differences=differences, note=str(error)))
     if differences:
-        return run_on_stack(suite, model, cached, stack, differences, reporter, again, tokenizers=baseline)
+        try:
+            return run_on_stack(suite, model, cached, stack, differences, reporter, again, tokenizers=baseline)
+        except StartError as error:
+            if always:
+                raise
+            reporter.message(f"  no control: {error}\n  The candidate is compared with the cached baseline.")
+            return ControlRun(cached, Control(kind="none", differences=differences, note=first_line(error)))
     if not always:  # the same weights under other settings, which are then what the run tests
         return ControlRun(cached)
     return second_run(suite, baseline, cached, stack, reporter, again)

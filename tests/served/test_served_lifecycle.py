@@ -16,13 +16,13 @@ from pathlib import Path
 import pytest
 from support.commands import run_gate
 from support.opened import open_model, silent
+from support.started import processes_with, tiny_command, wait_for
 from support.tiny import TINY_TASK
 
 from gate.engines import Engine, close_engine
 from gate.engines.served import process as process_module
-from gate.errors import ConfigError, EvaluationError, ModelError
+from gate.errors import ConfigError, EvaluationError, ModelError, StartError
 from gate.tasks.requests import GenerateRequest, LoglikelihoodRequest
-from served.conftest import processes_with, tiny_command, wait_for
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
 
@@ -99,19 +99,18 @@ def test_a_server_that_runs_out_of_memory_says_so(start: Start, mark: str) -> No
 
 
 @pytest.mark.parametrize(
-    ("text", "error", "message"),
+    ("text", "code", "message"),
     [
-        ("error: unrecognized arguments: --kv-cache-dtipe", ConfigError, "does not accept its arguments"),
-        ("ModuleNotFoundError: No module named 'vllm'", ConfigError, "the Python module vllm is missing"),
-        ("OSError: [Errno 98] Address already in use", EvaluationError, "its port is taken"),
-        ("something else", EvaluationError, r"before it was ready \(exit code 1\)"),
+        ("error: unrecognized arguments: --kv-cache-dtipe", 2, "does not accept its arguments"),
+        ("ModuleNotFoundError: No module named 'vllm'", 2, "the Python module vllm is missing"),
+        ("OSError: [Errno 98] Address already in use", 4, "its port is taken"),
+        ("something else", 4, r"before it was ready \(exit code 1\)"),
     ],
 )
-def test_the_log_of_a_failed_start_gives_the_cause(
-    start: Start, text: str, error: type[Exception], message: str
-) -> None:
-    with pytest.raises(error, match=message):
+def test_the_log_of_a_failed_start_gives_the_cause(start: Start, text: str, code: int, message: str) -> None:
+    with pytest.raises(StartError, match=message) as caught:
         start(f"--fail={text}")
+    assert caught.value.exit_code == code
 
 
 def test_a_server_that_is_not_ready_in_time_is_stopped(start: Start, mark: str) -> None:
@@ -140,7 +139,9 @@ def test_a_server_of_another_model_is_refused(start: Start, mark: str) -> None:
 
 
 def test_a_missing_program_is_named(start: Start) -> None:
-    with pytest.raises(ConfigError, match=r"engine\.command: there is no executable program no-such-server on the PATH"):
+    with pytest.raises(
+        ConfigError, match=r"engine\.command: there is no executable program no-such-server on the PATH"
+    ):
         start(command=["no-such-server", "{model}", "{port}"])
     with pytest.raises(ConfigError, match=r"engine\.python: there is no executable program \./venv/bin/python"):
         start(preset="vllm", python="./venv/bin/python")

@@ -29,7 +29,7 @@ from gate.engines.served.ports import choose_port, is_public
 from gate.engines.served.process import ServerProcess
 from gate.engines.served.readiness import name_on_server, wait_until_ready
 from gate.engines.source import ModelSource
-from gate.errors import EvaluationError, GateError
+from gate.errors import EvaluationError, StartError
 from gate.tasks import Message
 from gate.tasks.requests import (
     GenerateAnswer,
@@ -94,7 +94,7 @@ class ServedEngine:
             port = choose_port(self._settings.port)
             try:
                 return port, self._launch(port)
-            except EvaluationError:
+            except StartError:
                 is_last = attempt == _PORT_ATTEMPTS - 1 or self._settings.port != "auto"
                 if is_last or not is_port_taken(Log(self._log_path, whole=True)):
                     raise
@@ -232,12 +232,13 @@ class ServedEngine:
             work.cancel()
             await asyncio.gather(work, watch, return_exceptions=True)
 
-    def _death(self, what: str) -> GateError:
-        return failure(f"{self._what} {what}", self._process.exit_code or 0, self._process.log)
+    def _death(self, what: str) -> EvaluationError:
+        return failure(f"{self._what} {what}", self._process.exit_code or 0, self._process.log, EvaluationError)
 
 
 async def _ends_within(process: ServerProcess, seconds: float | None) -> bool:
     """Return whether a process ends in the given time; without a limit, wait until it does."""
+
     async def ends() -> bool:
         while process.exit_code is None:
             await asyncio.sleep(_WATCH)

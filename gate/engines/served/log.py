@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from gate.errors import ConfigError, EvaluationError
+from gate.errors import EvaluationError, ExitCode, StartError
 
 _READ = 64 << 10  # bytes
 _LINES, _WIDTH = 15, 200
@@ -63,7 +63,7 @@ def is_port_taken(log: Log) -> bool:
     return bool(_PORT.search("\n".join(log.lines())))
 
 
-def failure(what: str, code: int, log: Log) -> EvaluationError | ConfigError:
+def failure(what: str, code: int, log: Log, kind: type[EvaluationError] = StartError) -> EvaluationError:
     """Return the error for a server that ended.
 
     Parameters
@@ -72,10 +72,13 @@ def failure(what: str, code: int, log: Log) -> EvaluationError | ConfigError:
         The server and when it ended, e.g. `model m: vllm ended while it started`.
     code : int
         Exit code; 128 + N for signal N.
+    kind : type
+        Type of the error.
     """
-    text = "\n".join(log.lines())
-    error, cause, hint = _diagnose(text, code)
-    return error(f"{what} ({ending(code)}{cause}).\n{log.tail()}", hint)
+    exit_code, cause, hint = _diagnose("\n".join(log.lines()), code)
+    error = kind(f"{what} ({ending(code)}{cause}).\n{log.tail()}", hint)
+    error.exit_code = exit_code
+    return error
 
 
 def ending(code: int) -> str:
@@ -83,16 +86,16 @@ def ending(code: int) -> str:
     return f"signal {code - 128}" if code > 128 else f"exit code {code}"
 
 
-def _diagnose(text: str, code: int) -> tuple[type[EvaluationError] | type[ConfigError], str, str]:
-    """Return the kind of error, its cause as text, and the next step."""
+def _diagnose(text: str, code: int) -> tuple[ExitCode, str, str]:
+    """Return the gate's exit code, the cause as text, and the next step."""
     if _MEMORY.search(text):
-        return EvaluationError, ": it ran out of memory", _FREE_MEMORY
+        return ExitCode.EVALUATION, ": it ran out of memory", _FREE_MEMORY
     if _ARGUMENT.search(text):
-        return ConfigError, ": it does not accept its arguments", "Check engine.args and engine.command."
+        return ExitCode.USAGE, ": it does not accept its arguments", "Check engine.args and engine.command."
     if _PORT.search(text):
-        return EvaluationError, ": its port is taken", "Set engine.port: auto, or another port."
+        return ExitCode.EVALUATION, ": its port is taken", "Set engine.port: auto, or another port."
     if missing := _MODULE.search(text):
-        return ConfigError, f": the Python module {missing[1]} is missing", "Check engine.python and engine.command."
+        return ExitCode.USAGE, f": the Python module {missing[1]} is missing", "Check engine.python and engine.command."
     if code == _KILLED:
-        return EvaluationError, ": killed, perhaps because memory ran out", _FREE_MEMORY
-    return EvaluationError, "", "Look for the cause in the log."
+        return ExitCode.EVALUATION, ": killed, perhaps because memory ran out", _FREE_MEMORY
+    return ExitCode.EVALUATION, "", "Look for the cause in the log."

@@ -11,7 +11,7 @@ import httpx
 from gate.common.http import TooLargeError, read
 from gate.engines.served.log import failure
 from gate.engines.served.process import ServerProcess
-from gate.errors import EvaluationError, ModelError
+from gate.errors import ModelError, StartError
 
 _POLL = 0.25  # seconds
 _ANSWER = 5.0  # seconds; a server that loads a model may be slow
@@ -25,7 +25,7 @@ def wait_until_ready(
 
     Raises
     ------
-    EvaluationError, ConfigError
+    StartError
         The server ended, or `timeout` seconds have passed; the message shows the end of its log.
     """
     started = time.monotonic()
@@ -40,7 +40,7 @@ def wait_until_ready(
             if is_ready:
                 return seconds
             if seconds > timeout:
-                raise EvaluationError(
+                raise StartError(
                     f"{what} was not ready after {timeout:g} s ({url} does not answer with status 200).\n"
                     f"{process.log.tail()}",
                     "Raise engine.startup_timeout, or set engine.ready to the route that says that it is ready.",
