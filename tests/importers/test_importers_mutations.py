@@ -1,0 +1,45 @@
+"""Damaged files of every format end in a valid result or in a `GateError`, never in anything else."""
+
+from __future__ import annotations
+
+import importlib.util
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+from support.mutations import Origin, check, mutate, origins, read_or_refuse
+
+from gate.importers import read_foreign
+
+PER_ORIGIN = 120
+SLOW = {"Inspect": 20}  # its own library takes 20 ms per file
+
+
+@pytest.fixture(scope="module")
+def valid(tmp_path_factory: pytest.TempPathFactory) -> list[Origin]:
+    found = origins(tmp_path_factory.mktemp("valid"))
+    return [one for one in found if one.tool != "Inspect" or importlib.util.find_spec("inspect_ai")]
+
+
+def test_the_files_are_valid_before_they_are_damaged(valid: list[Origin]) -> None:
+    for origin in valid:
+        for source in (origin.file, origin.folder):
+            check(read_foreign(source))
+
+
+def test_damaged_files_are_read_or_refused(valid: list[Origin], tmp_path: Path) -> None:
+    outcomes = {"read": 0, "refused": 0}
+    for number, origin in enumerate(valid):
+        for mutation in range(SLOW.get(origin.tool, PER_ORIGIN)):
+            seed = f"{number}-{mutation}"
+            rng = random.Random(seed)
+            source = mutate(origin, tmp_path / "run", rng)
+            try:
+                outcomes[read_or_refuse(source, rng)] += 1
+            except BaseException as error:
+                error.add_note(f"{origin.tool}, seed {seed}: {source}")
+                raise
+            shutil.rmtree(tmp_path / "run")
+    assert sum(outcomes.values()) > 2000
+    assert min(outcomes.values()) > 300  # the damage is neither hopeless nor harmless
