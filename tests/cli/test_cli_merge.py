@@ -41,7 +41,9 @@ def test_merged_shards_equal_an_evaluation_on_one_machine(project: Path) -> None
         merged["choice_logprobs"].to_pylist(), whole["choice_logprobs"].to_pylist(), strict=True
     ):
         assert logprobs == pytest.approx(expected, abs=1e-3)
-    assert run_gate("compare", "whole", "out")[0] == 0
+    compared = run_gate("compare", "whole", "out")
+    assert compared.code == 3
+    assert "is at chance on animals" in compared.out
 
 
 def test_merged_shards_of_the_baseline_fill_the_store(project: Path) -> None:

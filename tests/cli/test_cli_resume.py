@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.commands import run_gate
 from support.tiny import TINY_TASK, edit_gate_yml, write_gate_yml, write_tiny_task
 
-from gate.engines import Progress
 from gate.evaluation.evaluate import TaskEvaluation
 from gate.store import SampleSet
 
@@ -30,10 +30,10 @@ def test_tasks_finished_before_an_interrupt_are_not_evaluated_again(
     assert run_gate("baseline", "-c", config).code == 0
     run = TaskEvaluation.run
 
-    def interrupted(evaluation: TaskEvaluation, progress: Progress) -> SampleSet:
+    def interrupted(evaluation: TaskEvaluation, *arguments: Any) -> SampleSet:
         if evaluation.task.name == "second":
             raise KeyboardInterrupt
-        return run(evaluation, progress)
+        return run(evaluation, *arguments)
 
     with monkeypatch.context() as patch:
         patch.setattr(TaskEvaluation, "run", interrupted)

@@ -93,4 +93,4 @@ def test_text_in_logs_and_errors_is_not_a_workflow_command(kind: str, exit_code:
 
 
 def test_disarmed_text_keeps_its_lines() -> None:
-    assert disarm("a: b\n:::c\n  ##[group]") == "a: b\n: : :c\n  # #[group]"
+    assert disarm("a: b\n:::c\n  ##[group]") == "a: b\n  : : :c\n  # #[group]"

@@ -146,13 +146,13 @@ def test_fail_takes_precedence_over_inconclusive() -> None:
     assert (decision.verdict, decision.exit_code) == ("FAIL", 1)
 
 
-def test_certification_of_clusters_of_one_item_is_close_to_tango() -> None:
+def test_certification_of_clusters_of_one_item_is_close_to_the_exact_test_and_more_cautious() -> None:
     pair_ = counted("one", 30, 30, 1500)
     own = scored("one", pair_.baseline_score.tolist(), pair_.candidate_score.tolist(), [str(n) for n in range(1500)])
     by_counts, by_differences = (judged(task, certify=0.01).certification for task in (pair_, own))
     assert by_counts is not None
     assert by_differences is not None
-    assert by_differences.p_value == pytest.approx(by_counts.p_value, rel=0.15)
+    assert by_counts.p_value <= by_differences.p_value <= 1.4 * by_counts.p_value
 
 
 def test_certification_of_graded_scores_keeps_alpha_at_the_bound() -> None:
