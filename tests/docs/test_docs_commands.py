@@ -89,7 +89,7 @@ def test_the_python_examples_of_a_page_print_what_it_shows(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for side in ("baseline", "candidate"):
+    for side in ("baseline", "candidate", "int8", "int4"):
         (tmp_path / f"{side}.csv").write_text(SAMPLES, encoding="utf-8")
     session: dict[str, object] = {}
     runner = doctest.DocTestRunner(verbose=False, optionflags=DOCTEST_FLAGS)
@@ -148,7 +148,7 @@ def test_the_reference_pages_show_types_defaults_and_descriptions(
 def test_every_page_is_in_the_navigation_and_every_link_has_a_target() -> None:
     site = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
     in_navigation = set(re.findall(r"[\w/-]+\.md", str(site["nav"])))
-    generated = {"reference/gate-yml.md", "reference/result.md"}
+    generated = {"reference/gate-yml.md", "reference/result.md", "reference/candidates.md"}
     written = {name(page).removeprefix("docs/") for page in PAGES if page.parent != ROOT}
     assert {page for page in written if not page.startswith("examples/")} | generated == in_navigation
     for page in PAGES:
