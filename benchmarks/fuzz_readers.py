@@ -52,7 +52,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--mutations", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--memory", type=float, default=4.0, help="Limit of the address space in GiB (`ulimit -v`).")
+    parser.add_argument("--memory", type=float, default=1.0, help="Limit of the address space in GiB (`ulimit -v`).")
     options = parser.parse_args()
     limit = int(options.memory * GIB)
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
@@ -62,8 +62,8 @@ def main() -> int:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20)
     print("# Damaged files\n")
     print(
-        f"{options.mutations:,} damaged result files, seed {options.seed}, address space limited to {options.memory:g} GiB. "
-        f"Peak resident memory: {peak:.2f} GiB.\n"
+        f"{options.mutations:,} damaged result files, seed {options.seed}, address space limited to {options.memory:g} "
+        f"GiB. Peak resident memory: {peak:.2f} GiB.\n"
     )
     print("| format | read | refused with a message | failed otherwise | longest, CPU seconds |")
     print("|---|---|---|---|---|")

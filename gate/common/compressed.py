@@ -14,6 +14,7 @@ from gate.errors import SampleError
 
 COMPRESSED = (".gz", ".zst")
 LIMIT = 16 << 30  # bytes after decompression
+_BLOCK = 1 << 20
 _TOO_LARGE = "Decompress it, and split it if it really is that large."
 
 
@@ -61,11 +62,13 @@ def read_bytes(path: Path, limit: int = 2 << 30) -> bytes:
     SampleError
         See `open_binary`; or there are more than `limit` bytes.
     """
+    content = io.BytesIO()  # `stream.read(limit + 1)` would take the memory of the limit at once
     with open_binary(path) as stream:
-        content = stream.read(limit + 1)
-    if len(content) > limit:
+        while content.tell() <= limit and (block := stream.read(_BLOCK)):
+            content.write(block)
+    if content.tell() > limit:
         raise SampleError(f"{path} holds more than {limit >> 20} MiB.", _TOO_LARGE)
-    return content
+    return content.getvalue()
 
 
 class _Limited(io.RawIOBase):

@@ -1,6 +1,7 @@
-"""Test runs of DeepEval: `test_run_DATE.json` of its results folder, and `.deepeval/.latest_test_run.json`.
+"""Test runs of DeepEval: `test_run_DATE.json`, `.deepeval/.latest_test_run.json`, or the result of `evaluate()` as JSON.
 
-The format is that of `deepeval.test_run.TestRun` at commit a2e0d4cf (4.1.10).
+The format is that of `deepeval.test_run.TestRun` and `deepeval.evaluate.types.EvaluationResult` at commit a2e0d4cf
+(4.1.10). The former has names in camel case, the latter with underscores.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def _read(file: Path, run: Mapping[str, Any], metric: str | None) -> Rows:
         where = f"test case {number}"
         scores: dict[str, object] = {_SUCCESS: case.get("success")} if metric == _SUCCESS else {}
         errors = []
-        measured = case.get("metricsData")
+        measured = _first(case, "metricsData", "metrics_data")
         for entry in measured if isinstance(measured, list) else []:
             data = mapping(entry)
             name = data.get("name")
@@ -76,16 +77,16 @@ def _read(file: Path, run: Mapping[str, Any], metric: str | None) -> Rows:
 
 
 def _cases(run: Mapping[str, Any]) -> Iterator[object]:
-    for name in ("testCases", "conversationalTestCases"):
+    for name in ("testCases", "conversationalTestCases", "test_results"):
         cases = run.get(name)
         yield from cases if isinstance(cases, list) else ()
 
 
 def _row(case: Mapping[str, Any], where: str, scores: Mapping[str, object], errors: Sequence[str]) -> Row:
     """Return the row of a test case, with one turn or several."""
-    question = case.get("input") if "input" in case else case.get("scenario")
-    expected = case.get("expectedOutput") if "input" in case else case.get("expectedOutcome")
-    answer = case.get("actualOutput") if "input" in case else case.get("turns")
+    question = _first(case, "input", "scenario")
+    expected = _first(case, "expectedOutput", "expected_output", "expectedOutcome")
+    answer = _first(case, "actualOutput", "actual_output", "turns")
     name = case.get("name")
     return Row(
         digest([question if question is not None else name, expected]),
@@ -105,6 +106,10 @@ def _below(data: Mapping[str, Any]) -> set[bool]:
     if isinstance(score, int | float) and isinstance(threshold, int | float) and isinstance(success, bool):
         return set() if score == threshold else {(score < threshold) is success}
     return set()
+
+
+def _first(case: Mapping[str, Any], *names: str) -> Any:
+    return next((case[name] for name in names if case.get(name) is not None), None)
 
 
 def _text(value: object) -> str | None:

@@ -46,7 +46,7 @@ def _part(file: Path) -> Part:
 def _read(file: Path) -> Rows:
     reviews = sorted(
         ((_index(review, f"{file}:{line}"), line, review) for line, review in json_lines(file)),
-        key=lambda entry: entry[:2],
+        key=lambda entry: (len(entry[0]), entry[0], entry[1]),  # "9" before "10"
     )
     rows: list[Row] = []
     main: dict[str, None] = {}
@@ -60,14 +60,14 @@ def _read(file: Path) -> Rows:
     return Rows(rows, {}, tuple(main) if len(main) == 1 else ())
 
 
-def _index(review: Mapping[str, Any], where: str) -> int:
+def _index(review: Mapping[str, Any], where: str) -> str:
     index = review.get("index", mapping(review.get("sample_score")).get("sample_id"))
-    if type(index) is not int:
-        raise SampleError(f"{where}: expected a whole number as index, found {str(index)[:40]!r}.", _EXPECTED)
-    return index
+    if type(index) not in (int, str) or index == "":  # a bool is an instance of int, too
+        raise SampleError(f"{where}: expected a number or text as index, found {as_text(index)[:40]!r}.", _EXPECTED)
+    return as_text(str(index))
 
 
-def _row(index: int, where: str, review: Mapping[str, Any]) -> tuple[Row, str | None]:
+def _row(index: str, where: str, review: Mapping[str, Any]) -> tuple[Row, str | None]:
     """Return the row of a review and the name of its main score."""
     sample = mapping(review.get("sample_score"))
     score = mapping(sample.get("score"))
@@ -80,7 +80,7 @@ def _row(index: int, where: str, review: Mapping[str, Any]) -> tuple[Row, str | 
     status = score.get("status")
     main = score.get("main_score_name")
     row = Row(
-        str(index if group is None else group),
+        index if group is None else as_text(group),
         where,
         values,
         output=_text(answer),
@@ -108,18 +108,18 @@ def _question(review: Mapping[str, Any]) -> object:
     return question or None
 
 
-def _old_rows(index: int, where: str, review: Mapping[str, Any]) -> Iterator[Row]:
+def _old_rows(index: str, where: str, review: Mapping[str, Any]) -> Iterator[Row]:
     """Yield one row per answer of a review of evalscope 0.x."""
     choices = review.get("choices")
     question = review.get("raw_input")
     if not isinstance(choices, list) or not choices:
-        yield Row(str(index), where, {}, error="no choices")
+        yield Row(index, where, {}, error="no choices")
         return
     for repeat, choice in enumerate(choices):
         verdict = mapping(mapping(choice).get("review"))
         result = verdict.get("result")
         yield Row(
-            str(index),
+            index,
             where,
             result if isinstance(result, Mapping) else {"result": result},
             output=_text(verdict.get("pred")),

@@ -7,6 +7,7 @@ The format is that of `OpenICLEvalTask` and `BaseEvaluator.evaluate` at commit a
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,8 @@ def read_opencompass(path: Path, files: Sequence[Path], reading: Reading) -> Mod
     """Read the results `files`, which were found at `path`, one per dataset, as one model's samples.
 
     `item_id` is the tool's `example_abbr`, else the position in the dataset. The default metric is the verdict of the
-    evaluator (`correct`, `is_correct`, `cascade_correct`, `score`). Prompts are read from the predictions.
+    evaluator (`correct`, `is_correct`, `cascade_correct`, `score`). Without verdicts, it is `accuracy`: whether
+    prediction and reference are equal, if the accuracy in the file confirms this. Prompts are read from the predictions.
 
     Raises
     ------
@@ -46,7 +48,8 @@ def _part(file: Path) -> Part:
 
 
 def _read(file: Path) -> Rows:
-    details = list(_details(read_json(file).get("details")))
+    content = read_json(file)
+    details = list(_details(content.get("details")))
     prompts = _prompts(file)
     rows: list[Row] = []
     for position, (key, detail) in enumerate(details):
@@ -68,7 +71,20 @@ def _read(file: Path) -> Rows:
                     repeat=repeat,
                 )
             )
-    return Rows(rows, {}, _VERDICTS)
+    return Rows(_with_matches(rows, content.get("accuracy")), {}, _VERDICTS)
+
+
+def _with_matches(rows: Sequence[Row], accuracy: object) -> Sequence[Row]:
+    """Return the rows, scored by whether output and target are equal if nothing else scores them.
+
+    `AccEvaluator` logs no verdicts. Equality is its score only where the file's accuracy (percent) confirms it.
+    """
+    if not rows or any(value is not None for row in rows for value in row.scores.values()) or not isinstance(accuracy, int | float):
+        return rows
+    matches = [row.target is not None and row.output == row.target for row in rows]
+    if abs(100.0 * sum(matches) / len(rows) - accuracy) > 1e-6:
+        return rows
+    return [replace(row, scores={"accuracy": match}) for row, match in zip(rows, matches, strict=True)]
 
 
 def _details(details: object) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -87,7 +103,11 @@ def _scores(detail: Mapping[str, Any]) -> list[dict[str, object]]:
         {name: value[number] for name, value in lists.items() if number < len(value)} for number in range(answers)
     ]
     if answers == 1:
-        scores[0] |= {name: value for name, value in detail.items() if name not in _NO_SCORES and name not in lists}
+        scores[0] |= {
+            name: value
+            for name, value in detail.items()
+            if name not in _NO_SCORES and not isinstance(value, str | list | dict)
+        }
     return scores
 
 

@@ -95,7 +95,7 @@ def promptfoo_results(content: Mapping[str, Any]) -> list[Any] | None:
 def deepeval_run(content: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """Return the test run in a file of DeepEval; None for any other object."""
     run = mapping(content.get("testRunData")) or content
-    known = isinstance(run.get("testCases"), list) or isinstance(run.get("conversationalTestCases"), list)
+    known = any(isinstance(run.get(name), list) for name in ("testCases", "conversationalTestCases", "test_results"))
     return run if known else None
 
 

@@ -88,3 +88,17 @@ def test_broken_runs_are_refused(tmp_path: Path) -> None:
         json.dumps({"testCases": [{"input": "x", "metricsData": [{"name": "a", "score": s} for s in (0, 1)]}]})
     )
     assert "has two scores of a" in message(path)
+
+
+def test_the_result_of_evaluate_as_json_is_read(tmp_path: Path) -> None:
+    """`EvaluationResult.model_dump_json()`: names with underscores, nulls written."""
+    run = deepeval(tmp_path / "run", samples(3, right=2))
+    names = {"metricsData": "metrics_data", "actualOutput": "actual_output", "expectedOutput": "expected_output"}
+    cases = [
+        {names.get(key, key): value for key, value in case.items()} for case in json.loads(run.read_text())["testCases"]
+    ]
+    path = tmp_path / "result.json"
+    path.write_text(json.dumps({"test_results": cases, "confident_link": None, "test_run_id": None}))
+    ours, theirs = (read_foreign(file).tasks[file.stem].table for file in (path, run))
+    for column in ("item_id", "score", "output", "target", "prompt_hash"):
+        assert ours[column] == theirs[column]

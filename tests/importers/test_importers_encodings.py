@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.importing import message
 
+from gate.common.compressed import read_bytes
 from gate.common.jsonlines import json_lines
 from gate.errors import SampleError
 from gate.importers import read_foreign
@@ -116,6 +118,17 @@ def test_a_file_that_unpacks_to_too_much_is_refused(tmp_path: Path, monkeypatch:
     path = tmp_path / "m.jsonl.gz"
     path.write_bytes(gzip.compress(LINES.encode() + b"\n" * (4 << 20)))
     assert "unpacks to more than" in message(path)
+
+
+@pytest.mark.parametrize("name", ["m.jsonl", "m.jsonl.gz"])
+def test_reading_takes_the_memory_of_the_file_and_not_of_the_limit(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(LINES.encode()) if path.suffix == ".gz" else LINES.encode())
+    tracemalloc.start()
+    read_bytes(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 16 << 20
 
 
 @pytest.mark.parametrize("indent", [None, 2])

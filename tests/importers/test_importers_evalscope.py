@@ -99,6 +99,6 @@ def test_generations_of_one_group_are_repeats_of_one_item(tmp_path: Path) -> Non
 def test_reviews_without_an_index_are_refused(tmp_path: Path) -> None:
     path = evalscope(tmp_path, samples(3))
     reviews = read_jsonl(path)
-    reviews[0]["index"] = "first"
+    reviews[0]["index"] = 0.5
     write_jsonl(path, reviews)
-    assert f"{path}:1: expected a whole number as index" in message(path)
+    assert f"{path}:1: expected a number or text as index" in message(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from support.importing import message
 from support.other_tools import opencompass, samples
 
@@ -78,10 +79,27 @@ def test_verdicts_have_several_names(tmp_path: Path) -> None:
     assert "also available: rouge" in read.notes[0]
 
 
-def test_details_without_a_verdict_have_no_score_per_sample(tmp_path: Path) -> None:
-    path = opencompass(tmp_path, samples(3))
+@pytest.mark.parametrize("old", [False, True])
+def test_details_without_verdicts_are_scored_by_equality_only_if_the_accuracy_confirms_it(
+    old: bool, tmp_path: Path
+) -> None:
+    path = opencompass(tmp_path, samples(3, right=2), old=old)
     content = json.loads(path.read_text())
-    for detail in content["details"]:
+    details = content["details"]
+    for detail in details if isinstance(details, list) else [details[str(number)] for number in range(3)]:
         del detail["correct"]
     path.write_text(json.dumps(content))
+    (task,) = read_foreign(path).tasks.values()
+    assert task.metric == "accuracy"
+    assert task.table["correct"].to_pylist() == [True, True, False]
+    path.write_text(json.dumps(content | {"accuracy": 100.0}))
     assert "no score per sample" in message(path)
+
+
+def test_verdicts_in_lists_of_older_versions_are_read(tmp_path: Path) -> None:
+    path = opencompass(tmp_path, samples(3, right=2), old=True)
+    content = json.loads(path.read_text())
+    for number in range(3):
+        content["details"][str(number)]["correct"] = [number < 2]
+    path.write_text(json.dumps(content))
+    assert read_foreign(path).tasks["gsm8k"].table["correct"].to_pylist() == [True, True, False]

@@ -113,8 +113,7 @@ def read_or_refuse(path: Path, rng: random.Random) -> str:
         options["metric"] = rng.choice(("score", "success", "acc", "em", "exact_match", "Answer Relevancy"))
     try:
         check(read_foreign(path, **options))
-    except GateError as error:
-        assert str(error)
+    except GateError:
         return "refused"
     return "read"
 
