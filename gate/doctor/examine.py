@@ -14,6 +14,7 @@ from gate.doctor.hub import examine_hub, inspect_hub
 from gate.doctor.machine import examine_downloads, examine_memory, examine_store
 from gate.doctor.models import Weights, examine_models
 from gate.doctor.scoring import examine_scoring
+from gate.doctor.served import examine_servers, served_engines
 from gate.doctor.software import examine_software, missing_packages
 from gate.engines.devices import local_engines
 from gate.errors import GateError
@@ -32,7 +33,8 @@ def examine(config: Path | None, environment: Mapping[str, str], scoring: bool =
     torch, hub, missing = inspect_torch(), inspect_hub(), missing_packages()
     loaded, config_finding = _load(config)
     devices = [] if loaded is None else [engine.device for engine in local_engines(loaded.config)]
-    yield from examine_software(torch, missing, None if loaded is None else bool(devices))
+    servers = {} if loaded is None else served_engines(loaded)  # their tokenizers are loaded here
+    yield from examine_software(torch, missing, None if loaded is None else bool(devices or servers))
     yield config_finding
     if torch is not None:
         yield examine_gpu(inspect_driver(environment), torch, devices)
@@ -43,6 +45,8 @@ def examine(config: Path | None, environment: Mapping[str, str], scoring: bool =
     from_hub = any(model.from_hub for model in weights) or any(model.state != "ok" for model in models)
     yield examine_hub(hub, needed=from_hub)
     yield from models
+    if loaded is not None and servers:
+        yield from examine_servers(loaded)
     if scoring and loaded is not None and missing is None:
         for settings in loaded.config.compared.values():
             yield examine_scoring(loaded, settings)

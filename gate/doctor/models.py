@@ -46,7 +46,7 @@ def examine_models(loaded: LoadedConfig, readable: bool = True) -> tuple[list[Fi
     findings, weights = [], []
     for role, settings in loaded.config.models.items():
         engine = loaded.config.engine_of(settings)
-        if engine.kind != "transformers":
+        if engine.kind == "openai":
             findings.append(Finding(role, "ok", f"{settings.model}, served at {engine.base_url}."))
             continue
         if not readable:
@@ -60,12 +60,15 @@ def examine_models(loaded: LoadedConfig, readable: bool = True) -> tuple[list[Fi
         if source.folder is not None:
             stored = weights_bytes(source.folder, settings)
             text = f"{settings.model}, {size(stored)} of weights in {source.folder}."
-            weights.append(Weights(role, engine.device, _loaded_bytes(stored, source.folder, settings)))
+            # a server decides itself how its memory is used
+            loaded_bytes = _loaded_bytes(stored, source.folder, settings) if engine.kind == "transformers" else None
+            weights.append(Weights(role, engine.device, loaded_bytes))
         else:
             total, missing = _hub_bytes(settings, source.revision)
             text = f"{settings.model} at commit {(source.revision or '')[:12]} of the hub"
             text += f", {size(total)} of weights." if total is not None else "; its size is unknown."
-            weights.append(Weights(role, engine.device, total, True, missing))
+            loaded_bytes = total if engine.kind == "transformers" else None
+            weights.append(Weights(role, engine.device, loaded_bytes, True, missing))
         findings.append(Finding(role, "ok", text))
     return findings, weights
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from support.started import MARK, tiny_command
-from support.tiny import write_tiny_project
+from support.tiny import edit_gate_yml, write_tiny_project
 from support.trained import write_trained_model
 
 from gate.config import EngineSettings, ModelSettings
@@ -43,7 +43,9 @@ def served_project(
     def write(*options: str, **sections: Any) -> Path:
         monkeypatch.chdir(tmp_path)
         engine = {"kind": "served", "command": tiny_command(*options), "concurrency": 2}
-        return write_tiny_project(tmp_path, weights, other_weights, **({"engine": engine} | sections))
+        write_tiny_project(tmp_path, weights, other_weights)
+        edit_gate_yml(tmp_path, **({"engine": engine} | sections))
+        return tmp_path
 
     return write
 
