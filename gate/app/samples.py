@@ -25,8 +25,9 @@ def load_samples(
     ----------
     path : path
         A folder written by `gate evaluate`, a stored baseline, a file or folder of LM Evaluation Harness
-        `samples_*.jsonl`, an Inspect log, NeMo Evaluator's `results.jsonl`, or a CSV, JSON, JSONL or Parquet file with
-        the columns task, item_id, output, target, correct (or score).
+        `samples_*.jsonl`, an Inspect log, results of NeMo Evaluator, lighteval, HELM, evalscope, OpenCompass, promptfoo
+        or DeepEval, or a CSV, JSON, JSONL or Parquet file with the columns task, item_id, output, target, correct (or
+        score).
     metric : str, optional
         Metric to read if the files have several.
     filter_name : str, optional
@@ -37,7 +38,7 @@ def load_samples(
         Metrics (or tasks) of which lower or higher values are better. Needed only where neither the name of the metric
         nor the file tells.
     allow_partial : bool, default False
-        Leave out samples of an Inspect log that ended with an error.
+        Leave out samples that ended with an error of the evaluation (Inspect, evalscope, promptfoo, DeepEval).
 
     Returns
     -------

@@ -44,18 +44,25 @@ def task_samples(
         "score": pa.array(scores),
         "correct": pa.array(right) if binary else pa.nulls(rows, pa.bool_()),
     }
-    arrays = [_column(values.get(field.name), field.type, rows) for field in SAMPLE_SCHEMA]
+    arrays = [_column(values.get(field.name), field, rows, task) for field in SAMPLE_SCHEMA]
     table = pa.Table.from_arrays(arrays, schema=SAMPLE_SCHEMA)
     names = tuple(path.name for path in files)
     return TaskSamples(task, metric, table, dict(facets or {}), files=names, named_after_file=named_after_file)
 
 
-def _column(values: Any, kind: pa.DataType, rows: int) -> pa.Array | pa.ChunkedArray:
+def _column(values: Any, field: pa.Field, rows: int, task: str) -> pa.Array | pa.ChunkedArray:
     if values is None:
-        return pa.nulls(rows, kind)
-    if isinstance(values, pa.Array | pa.ChunkedArray):
-        return values if values.type == kind else values.cast(kind)
-    return pa.array(values, kind)
+        return pa.nulls(rows, field.type)
+    try:
+        if isinstance(values, pa.Array | pa.ChunkedArray):
+            return values if values.type == field.type else values.cast(field.type)
+        return pa.array(values, field.type)
+    except (OverflowError, pa.ArrowException) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise SampleError(
+            f"task {task}: a value of {field.name} does not fit {field.type}: {reason}.",
+            "Check whether the file was damaged.",
+        ) from None
 
 
 def refuse_unscored(

@@ -1,4 +1,4 @@
-"""Test runs of DeepEval: `test_run_DATE.json`, `.deepeval/.latest_test_run.json`, or the result of `evaluate()` as JSON.
+"""Test runs of DeepEval: `test_run_DATE.json`, `.deepeval/.latest_test_run.json`, and the result of `evaluate()`.
 
 The format is that of `deepeval.test_run.TestRun` and `deepeval.evaluate.types.EvaluationResult` at commit a2e0d4cf
 (4.1.10). The former has names in camel case, the latter with underscores.

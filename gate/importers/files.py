@@ -14,7 +14,8 @@ TABLES = (".csv", ".tsv", ".parquet", ".pq", *LINES)
 READABLE = (
     "Supported: a quantgate sample set; CSV, JSON, JSONL or Parquet with the columns task, item_id, output, target and "
     "correct (or score); samples_*.jsonl of LM Evaluation Harness; Inspect logs (.eval, .json); results.jsonl of "
-    "NeMo Evaluator; CSV, JSON and JSONL also as .gz or .zst; or a folder of these."
+    "NeMo Evaluator; details of lighteval; per_instance_stats.json of HELM; reviews of evalscope; results of "
+    "OpenCompass (with details), promptfoo and DeepEval; CSV, JSON and JSONL also as .gz or .zst; or a folder of these."
 )
 _DEPTH = 8
 _STOPPED = "Check whether the evaluation stopped before it wrote its samples."

@@ -32,7 +32,7 @@ def read_opencompass(path: Path, files: Sequence[Path], reading: Reading) -> Mod
 
     `item_id` is the tool's `example_abbr`, else the position in the dataset. The default metric is the verdict of the
     evaluator (`correct`, `is_correct`, `cascade_correct`, `score`). Without verdicts, it is `accuracy`: whether
-    prediction and reference are equal, if the accuracy in the file confirms this. Prompts are read from the predictions.
+    prediction and reference are equal, if the accuracy in the file confirms this. The predictions give the prompts.
 
     Raises
     ------
@@ -79,7 +79,8 @@ def _with_matches(rows: Sequence[Row], accuracy: object) -> Sequence[Row]:
 
     `AccEvaluator` logs no verdicts. Equality is its score only where the file's accuracy (percent) confirms it.
     """
-    if not rows or any(value is not None for row in rows for value in row.scores.values()) or not isinstance(accuracy, int | float):
+    scored = any(value is not None for row in rows for value in row.scores.values())
+    if not rows or scored or not isinstance(accuracy, int | float):
         return rows
     matches = [row.target is not None and row.output == row.target for row in rows]
     if abs(100.0 * sum(matches) / len(rows) - accuracy) > 1e-6:

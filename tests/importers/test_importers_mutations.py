@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from support.mutations import Origin, check, mutate, origins, read_or_refuse
 
+from gate.errors import SampleError
 from gate.importers import read_foreign
+from gate.importers.build import task_samples
 
 PER_ORIGIN = 120
 SLOW = {"Inspect": 20}  # its own library takes 20 ms per file
@@ -26,6 +28,12 @@ def test_the_files_are_valid_before_they_are_damaged(valid: list[Origin]) -> Non
     for origin in valid:
         for source in (origin.file, origin.folder):
             check(read_foreign(source))
+
+
+@pytest.mark.parametrize("value", [2**31, -(10**30), "three", 0.5])
+def test_numbers_that_do_not_fit_their_column_are_refused(value: object) -> None:
+    with pytest.raises(SampleError, match="task sums: a value of repeat does not fit int32"):
+        task_samples("sums", "acc", {"item_id": ["a"], "score": [1.0], "repeat": [value]})
 
 
 def test_damaged_files_are_read_or_refused(valid: list[Origin], tmp_path: Path) -> None:
