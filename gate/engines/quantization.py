@@ -155,5 +155,5 @@ def count_parameters(names: Sequence[str]) -> str:
 
 
 def first_names(names: Sequence[str]) -> str:
-    """Return the first three of some names."""
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+    """Return the first three of some names, and the number of the others."""
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

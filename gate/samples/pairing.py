@@ -269,7 +269,10 @@ def _unequal_prompts(baseline: str | None, candidate: str | None) -> str | None:
         return None
     if baseline != candidate:
         return where_texts_part(baseline, candidate)
-    return "the question is the same, so the few-shot examples, the system message or the chat template differ"
+    return (
+        "the question is the same, so the few-shot examples, the system message or the chat template differ, or the "
+        "template writes the date and the two ran on different days"
+    )
 
 
 def _averaged(table: pa.Table) -> pa.Table:

@@ -55,3 +55,16 @@ def test_equal_templates_in_other_words_are_compared(tmp_path: Path) -> None:
     code, out, _ = run_gate("run", "--config", config)
     assert code != 2
     assert "0/0" in out
+
+
+def test_a_template_that_writes_the_time_gives_both_models_the_same_prompts(tmp_path: Path) -> None:
+    dated = "Now: {{ strftime_now('%d %b %Y %H:%M:%S.%f') }}" + (
+        write_tiny_model(tmp_path / "template") / TEMPLATE
+    ).read_text(encoding="utf-8")
+    config = project(tmp_path, dated)
+    (config.parent / "base" / TEMPLATE).write_text(dated, encoding="utf-8")
+    for _ in range(2):  # the second time with the baseline from the cache
+        code, out, err = run_gate("run", "--config", config)
+        assert code != 2, err
+        assert "0/0" in out
+    assert "from the cache" in err

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from support.opened import loglikelihoods, open_model
 
+from gate.engines.hf.engine import TransformersEngine
 from gate.errors import ExitCode, ModelError
 
 QUESTION = [("Q : What animal sees the cat ?", (" dog", " big fish"))]
@@ -202,3 +203,12 @@ def test_fp8_blocks_are_dequantised_to_the_dtype_asked_for(model: Path, tiny_mod
     if torch.cuda.is_available():
         return
     assert engine.runtime.quantization == "fp8 dequantised"
+
+
+def test_layers_of_another_number_format_are_an_error_that_names_the_key(tiny_model: Path) -> None:
+    engine = open_model(tiny_model)
+    assert isinstance(engine, TransformersEngine)
+    engine.scorer.loaded.model.model.layers[1].mlp.bfloat16()  # as a quantisation that computes in bfloat16 does
+    with pytest.raises(ModelError, match=r"do not compute in auto: .*same dtype") as caught:
+        loglikelihoods(engine, QUESTION)
+    assert "dtype: bfloat16" in str(caught.value.hint)

@@ -145,6 +145,16 @@ def test_different_devices_and_dtypes_are_noted() -> None:
     assert result_of({"arc": answers(1, 1, 20)}, about=[about[0], about[0]]).notes == []
 
 
+def test_the_report_names_the_quantisation_that_was_loaded(failing: Result) -> None:
+    facts = {"quantization": "compressed-tensors W4A16 int"}
+    result = failing.model_copy(update={"candidate": {**failing.candidate, **facts}})
+    (line,) = [line for line in render_markdown(result).splitlines() if line.startswith("Candidate: ")]
+    assert "bfloat16, quantisation compressed-tensors W4A16 int on NVIDIA L4" in line
+    assert "compressed-tensors W4A16 int" in render_html(result)
+    plain = failing.model_copy(update={"candidate": {**failing.candidate, "quantization": "none"}})
+    assert "quantisation" not in render_markdown(plain)
+
+
 def test_every_report_shows_the_same_numbers(failing: Result) -> None:
     in_terminal, in_markdown = terminal(failing), render_markdown(failing)
     assert len(failing.tasks) == 2
