@@ -125,6 +125,15 @@ def test_a_method_that_no_transformers_knows_is_refused_before_the_weights_are_l
         open_model(model)
 
 
+def test_packed_weights_without_a_method_are_named_and_not_only_missing(model: Path) -> None:
+    weights = load_file(model / "model.safetensors")
+    del weights[f"{LAYER}.weight"]
+    weights |= {f"{LAYER}.qweight": torch.ones(4, 64, dtype=torch.int32), f"{LAYER}.scales": torch.full((1, 64), 0.1)}
+    save_file(weights, model / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=rf"2 quantisation parameters .*{LAYER}\.qweight"):
+        open_model(model)
+
+
 def test_whole_numbers_without_a_method_are_no_weights(model: Path) -> None:
     add_tensors(model, **{f"{LAYER}.weight".replace(".", "__"): torch.ones(64, 32, dtype=torch.int8)})
     with pytest.raises(ModelError, match="1 weights are whole numbers"):
@@ -163,6 +172,7 @@ def test_a_tensor_that_would_change_the_numbers_is_refused(model: Path, message:
     "tensors",
     [
         {"model__layers__0__self_attn__rotary_emb__inv_freq": torch.ones(4)},
+        {"model__layers__0__self_attn__causal_mask": torch.ones(1, 1, 8, 8)},
         {"model__layers__0__self_attn__masked_bias": torch.tensor(-1e9)},
         {"model__layers__0__self_attn__bias": torch.ones(1, 1, 8, 8).tril()},
         {"model__layers__0__self_attn__q_proj__bias": torch.zeros(32)},

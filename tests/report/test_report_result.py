@@ -146,12 +146,13 @@ def test_different_devices_and_dtypes_are_noted() -> None:
 
 
 def test_the_report_names_the_quantisation_that_was_loaded(failing: Result) -> None:
-    facts = {"quantization": "compressed-tensors W4A16 int"}
+    facts: dict[str, Any] = {"fingerprint": "f" * 64, "engine": "transformers", "loaded_dtype": "bfloat16"}
+    facts |= {"hardware": "L4", "quantization": "compressed-tensors W4A16 int"}
     result = failing.model_copy(update={"candidate": {**failing.candidate, **facts}})
     (line,) = [line for line in render_markdown(result).splitlines() if line.startswith("Candidate: ")]
-    assert "bfloat16, quantisation compressed-tensors W4A16 int on NVIDIA L4" in line
+    assert "quantisation <code>compressed-tensors W4A16 int</code> on <code>L4</code>" in line
     assert "compressed-tensors W4A16 int" in render_html(result)
-    plain = failing.model_copy(update={"candidate": {**failing.candidate, "quantization": "none"}})
+    plain = failing.model_copy(update={"candidate": {**failing.candidate, **facts, "quantization": "none"}})
     assert "quantisation" not in render_markdown(plain)
 
 

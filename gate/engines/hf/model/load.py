@@ -153,6 +153,8 @@ def _load_weights(source: ModelSource, engine: EngineSettings, device: str) -> A
             f"model {settings.model} cannot be loaded: {type(error).__name__}: {_without_lists(str(error))}",
             f"Check that {source.folder} is a complete causal-LM checkpoint that the installed transformers supports.",
         ) from error
+    if settings.gguf_file is None and source.folder is not None:
+        check_unused(model, report["unexpected_keys"], source.folder, settings)
     missing = sorted(report["missing_keys"])
     mismatched = sorted(str(entry) for entry in report["mismatched_keys"])
     if missing or mismatched:
@@ -162,8 +164,6 @@ def _load_weights(source: ModelSource, engine: EngineSettings, device: str) -> A
             f"shape: {', '.join((missing + mismatched)[:3])}.",
             "The checkpoint is incomplete or has another architecture than its config.json says: save it again.",
         )
-    if settings.gguf_file is None and source.folder is not None:
-        check_unused(model, report["unexpected_keys"], source.folder, settings)
     unify_dtype(model, settings.dtype)
     apply_adapter(model, source)
     return model

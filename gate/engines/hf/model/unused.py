@@ -28,7 +28,7 @@ from gate.engines.quantization import (
 from gate.errors import ModelError
 
 _COMPUTED = re.compile(
-    r"(^|\.)(inv_freq|cos_cached|sin_cached|position_ids|masked_bias|num_batches_tracked|_extra_state)$"
+    r"(^|\.)(inv_freq|cos_cached|sin_cached|position_ids|masked_bias|causal_mask|num_batches_tracked|_extra_state)$"
 )
 _BESIDE = re.compile(
     r"(visual|vision|vit|image|video|audio|speech|talker|code2wav|token2wav|mm|multi_?modal|projector|mtp|nextn|eagle"
