@@ -55,7 +55,8 @@ _SUSPICIOUS = frozenset(
         "bpb", "bpc", "distance", "divergence", "kl", "kld", "mae", "mse", "rmse", "mape", "brier", "ece", "latency",
         "toxicity", "toxic", "hallucination", "hallucinations", "hallucinated", "bias", "stereotype", "refusal",
         "refusals", "failure", "failures", "failed", "penalty", "regret", "cost", "rank", "violation", "violations",
-        "harm", "harmful", "unsafe", "time", "runtime", "duration", "seconds", "ttft", "tpot",
+        "harm", "harmful", "unsafe", "time", "runtime", "duration", "seconds", "ttft", "tpot", "incorrect", "wrong",
+        "invalid",
     ]
 )
 # fmt: on

@@ -110,8 +110,9 @@ def _reason(kind: Kind, chosen: Kind) -> str:
 
 def _no_samples(folder: Path, others: Mapping[Path, SampleError]) -> SampleError:
     if others:
+        known = [file for file, error in others.items() if isinstance(error, UnscoredFileError)]
         summaries = [file for file in others if is_results_name(file.name)]
-        return others[(summaries or list(others))[0]]
+        return others[(summaries or known or list(others))[0]]
     names = sorted(entry.name for entry in folder.iterdir())
     content = f"It holds {len(names)} entries: {', '.join(names[:5])}." if names else "It is empty."
     return SampleError(f"{folder} holds no samples. {content}", READABLE)

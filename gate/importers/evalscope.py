@@ -13,6 +13,7 @@ from typing import Any
 
 from gate.common.canonical import digest
 from gate.common.jsonlines import as_text, json_lines, mapping
+from gate.common.lm_eval import DEFAULT_METRICS
 from gate.errors import SampleError
 from gate.importers.files import stem_of
 from gate.importers.reading import Reading
@@ -57,7 +58,8 @@ def _read(file: Path) -> Rows:
             rows.append(row)
         else:
             rows += _old_rows(index, f"line {line}", review)
-    return Rows(rows, {}, tuple(main) if len(main) == 1 else ())
+    defaults = tuple(main) if main else DEFAULT_METRICS  # 0.x names no main score
+    return Rows(rows, {}, defaults if len(main) < 2 else ())
 
 
 def _index(review: Mapping[str, Any], where: str) -> str:

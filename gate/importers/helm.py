@@ -1,12 +1,13 @@
-"""Runs of HELM (`helm-run`): `per_instance_stats.json` beside `run_spec.json` and `scenario_state.json`.
+"""Runs of HELM: `per_instance_stats.json` (`helm-run`), or `display_predictions.json` (`helm-summarize`, its website).
 
-The format is that of `helm.benchmark.runner.Runner.run_one` at commit 63754d05 (0.5.16).
+The formats are those of `helm.benchmark.runner.Runner.run_one` and `helm.benchmark.presentation.run_display` at commit
+63754d05 (0.5.16).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ from gate.importers.reading import Reading
 from gate.importers.scored import Part, Row, Rows, read_scored
 from gate.samples.record import ModelSamples
 
-_EXPECTED = "Expected the per_instance_stats.json of a HELM run."
+_Key = tuple[str, str, int]  # instance, perturbation ("" if there is none), trial
+_EXPECTED = "Expected the per_instance_stats.json or display_predictions.json of a HELM run."
 _DEFAULTS = (
     "final_number_exact_match", "math_equiv_chain_of_thought", "math_equiv", "chain_of_thought_correctness",
     "exact_match", "quasi_exact_match",
@@ -31,7 +33,7 @@ _FACETS = ("method", "max_train_instances", "num_train_trials", "num_outputs", "
 
 
 def read_helm(path: Path, files: Sequence[Path], reading: Reading) -> ModelSamples:
-    """Read the runs whose `per_instance_stats.json` are `files`, found at `path`, as one model's samples.
+    """Read the runs whose scores are in `files`, found at `path`, as one model's samples.
 
     The task is the name of the run without its model. `item_id` is the id of the instance, with its perturbation;
     perturbed versions of an instance are one cluster. Trials with other few-shot examples are repeats. Counts of
@@ -71,16 +73,17 @@ def _without_model(name: str) -> str:
 
 
 def _read(file: Path, facets: Mapping[str, str], metric: str | None) -> Rows:
-    scores: dict[tuple[str, str, int], dict[str, object]] = {}
+    scores: dict[_Key, dict[str, object]] = {}
+    answers = _answers(file.with_name("scenario_state.json")) or _displayed(file)
     for line, entry in json_lines(file):
         where = f"{file}:{line}"
-        named = scores.setdefault(_key(entry, entry.get("instance_id"), where), {})
-        stats = entry.get("stats")
-        for stat in stats if isinstance(stats, list) else []:
-            name, value = _stat(stat, where)
+        key = _key(entry, entry.get("instance_id"), where)
+        named = scores.setdefault(key, {})
+        for name, value in _stats(entry.get("stats"), where):
             if named.setdefault(name, value) != value:
                 raise SampleError(f"{where}: has two values of {name}: {named[name]} and {value}.", _EXPECTED)
-    answers = _answers(file.with_name("scenario_state.json"))
+        if "predicted_text" in entry:
+            answers.setdefault(key, {})["output"] = _text(entry["predicted_text"])
     perturbed = any(perturbation for _, perturbation, _ in scores)
     rows = []
     for (instance, perturbation, trial), values in scores.items():
@@ -97,8 +100,7 @@ def _read(file: Path, facets: Mapping[str, str], metric: str | None) -> Rows:
     return Rows(rows, facets, _DEFAULTS)
 
 
-def _key(entry: Mapping[str, Any], instance: object, where: str) -> tuple[str, str, int]:
-    """Return the instance, its perturbation ("" if there is none) and the trial."""
+def _key(entry: Mapping[str, Any], instance: object, where: str) -> _Key:
     trial, perturbation = entry.get("train_trial_index", 0), entry.get("perturbation")
     if not isinstance(instance, str) or type(trial) is not int or not 0 <= trial < 2**31:
         raise SampleError(
@@ -117,21 +119,37 @@ def _perturbation(description: object) -> str:
     return f"{named.get('name')}{canonical_json(rest) if rest else ''}" if named else canonical_json(description)
 
 
-def _stat(stat: object, where: str) -> tuple[str, object]:
-    """Return the name of a metric and its mean over the requests of the instance; None if it has no value."""
-    content = mapping(stat)
-    name = mapping(content.get("name")).get("name")
-    if not isinstance(name, str):
-        raise SampleError(f"{where}: a stat has no name.", _EXPECTED)
-    return name, content.get("mean")
+def _stats(stats: object, where: str) -> Iterator[tuple[str, object]]:
+    """Yield the name of each metric and its mean over the requests of the instance; None if it has no value."""
+    if isinstance(stats, Mapping):  # display_predictions.json
+        yield from stats.items()
+        return
+    for stat in stats if isinstance(stats, list) else []:
+        name = mapping(mapping(stat).get("name")).get("name")
+        if not isinstance(name, str):
+            raise SampleError(f"{where}: a stat has no name.", _EXPECTED)
+        yield name, mapping(stat).get("mean")
 
 
-def _answers(file: Path) -> dict[tuple[str, str, int], dict[str, str | None]]:
+def _displayed(file: Path) -> dict[_Key, dict[str, str | None]]:
+    """Return target and prompt of each instance from `instances.json` and `display_requests.json`, if there are any."""
+    instances, requests = file.with_name("instances.json"), file.with_name("display_requests.json")
+    known: dict[tuple[str, str], Mapping[str, Any]] = {}
+    for line, instance in json_lines(instances) if instances.is_file() else ():
+        known[_key(instance, instance.get("id"), f"{instances}:{line}")[:2]] = instance
+    answers: dict[_Key, dict[str, str | None]] = {}
+    for line, entry in json_lines(requests) if requests.is_file() else ():
+        key = _key(entry, entry.get("instance_id"), f"{requests}:{line}")
+        answers[key] = _question(known.get(key[:2], {}), mapping(entry.get("request")).get("prompt"))
+    return answers
+
+
+def _answers(file: Path) -> dict[_Key, dict[str, str | None]]:
     """Return output, target and prompt of each instance from the scenario's state; empty if it is missing."""
     if not file.is_file():
         return {}
     states = read_json(file).get("request_states")
-    answers: dict[tuple[str, str, int], dict[str, str | None]] = {}
+    answers: dict[_Key, dict[str, str | None]] = {}
     for number, state in enumerate(states if isinstance(states, list) else [], start=1):
         content = mapping(state)
         instance = mapping(content.get("instance"))
@@ -141,20 +159,26 @@ def _answers(file: Path) -> dict[tuple[str, str, int], dict[str, str | None]]:
         key = _key({**content, "perturbation": instance.get("perturbation")}, instance.get("id"), where)
         completions = mapping(content.get("result")).get("completions")
         first = completions[0] if isinstance(completions, list) and completions else {}
-        prompt = mapping(content.get("request")).get("prompt")
-        references = instance.get("references")
-        correct = [
-            mapping(mapping(reference).get("output")).get("text")
-            for reference in (references if isinstance(references, list) else [])
-            if _is_correct(reference)
-        ]
         answers[key] = {
             "output": _text(mapping(first).get("text")),
-            "target": _text(correct[0] if len(correct) == 1 else correct or None),
-            "prompt": _text(mapping(instance.get("input")).get("text")),
-            "prompt_hash": None if prompt is None else digest(prompt),
+            **_question(instance, mapping(content.get("request")).get("prompt")),
         }
     return answers
+
+
+def _question(instance: Mapping[str, Any], prompt: object) -> dict[str, str | None]:
+    """Return target and prompt of an instance."""
+    references = instance.get("references")
+    correct = [
+        mapping(mapping(reference).get("output")).get("text")
+        for reference in (references if isinstance(references, list) else [])
+        if _is_correct(reference)
+    ]
+    return {
+        "target": _text(correct[0] if len(correct) == 1 else correct or None),
+        "prompt": _text(mapping(instance.get("input")).get("text")),
+        "prompt_hash": None if prompt is None else digest(prompt),
+    }
 
 
 def _is_correct(reference: object) -> bool:

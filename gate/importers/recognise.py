@@ -11,7 +11,7 @@ from gate.common.jsonlines import mapping
 from gate.errors import SampleError
 from gate.importers.sibling_folders import sibling
 
-STATS = "per_instance_stats.json"
+_HELM = ("per_instance_stats.json", "display_predictions.json")  # the files with scores, in order of preference
 _OPENCOMPASS = "Pass the folder results/ of a run with --dump-eval-details."
 _DETAIL = frozenset(["example_abbr", "pred", "predictions", "correct", "is_correct", "cascade_correct"])
 
@@ -49,6 +49,10 @@ def kind_of_row(row: Mapping[str, Any], where: Path) -> Kind:
         return Kind.NEMO
     if "instance_id" in row and "stats" in row:
         return Kind.HELM
+    if "sum_squared" in row and isinstance(row.get("name"), Mapping):
+        raise UnscoredFileError(
+            f"{where} holds totals of HELM without scores per instance.", f"Pass the {_HELM[0]} of the same run."
+        )
     if "sample_score" in row or ("reviewed" in row and "choices" in row):
         return Kind.EVALSCOPE
     if "testIdx" in row and "promptIdx" in row and "success" in row:
@@ -101,8 +105,9 @@ def deepeval_run(content: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 def is_companion(file: Path) -> bool:
     """Return whether a file is read together with the scores of the same run, and holds none itself."""
-    if file.suffix == ".json" and file.name != STATS and (file.parent / STATS).is_file():
-        return True  # HELM: run_spec.json, scenario_state.json, stats.json, ...
+    helm = next((name for name in _HELM if (file.parent / name).is_file()), file.name)
+    if file.suffix == ".json" and file.name != helm:
+        return True  # run_spec.json, scenario_state.json, stats.json, ...
     scores = [sibling(file, "predictions", folder) for folder in ("results", "reviews")]
     return any(other is not None and other.is_file() for other in scores)
 

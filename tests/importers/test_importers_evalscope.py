@@ -48,6 +48,17 @@ def test_reviews_of_older_versions_are_read(tmp_path: Path) -> None:
     assert gate.compare(base, worse).verdict == "FAIL"
 
 
+def test_results_of_older_versions_with_several_metrics_have_the_defaults_of_other_formats(tmp_path: Path) -> None:
+    path = evalscope(tmp_path, samples(3), old=True)
+    reviews = read_jsonl(path)
+    for review in reviews:
+        review["choices"][0]["review"]["result"] = {"prompt_level_strict_acc": 1.0, "prompt_level_loose_acc": 0.0}
+    write_jsonl(path, reviews)
+    read = read_foreign(path)
+    assert read.tasks["gsm8k_main"].metric == "prompt_level_strict_acc"
+    assert "also available: prompt_level_loose_acc" in read.notes[0]
+
+
 def test_the_input_of_version_1_0_is_the_prompt(tmp_path: Path) -> None:
     new = evalscope(tmp_path, samples(3))
     reviews = [{"input": review.pop("messages")[0]["content"], **review} for review in read_jsonl(new)]

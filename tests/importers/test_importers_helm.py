@@ -93,3 +93,36 @@ def test_entries_without_an_instance_are_refused(tmp_path: Path) -> None:
     entries[0]["instance_id"] = 7
     path.write_text(json.dumps(entries))
     assert "expected instance_id as text" in message(path)
+
+
+def test_the_files_of_the_website_hold_the_same_samples(tmp_path: Path) -> None:
+    """`helm-summarize` writes display_predictions.json, display_requests.json and instances.json."""
+    run = helm(tmp_path, samples(4, right=2)).parent
+    (ours,) = read_foreign(run).tasks.values()
+    predictions, requests, instances = [], [], []
+    for state in json.loads((run / "scenario_state.json").read_text())["request_states"]:
+        key = {"instance_id": state["instance"]["id"], "train_trial_index": 0}
+        text = state["result"]["completions"][0]["text"]
+        right = text == state["instance"]["references"][0]["output"]["text"]
+        predictions.append(
+            {**key, "predicted_text": text, "stats": {"exact_match": float(right), "num_output_tokens": 3.0}}
+        )
+        requests.append({**key, "request": state["request"]})
+        instances.append(state["instance"])
+    for name in ("scenario_state.json", "per_instance_stats.json", "stats.json"):
+        (run / name).unlink()
+    for name, content in (
+        ("display_predictions", predictions),
+        ("display_requests", requests),
+        ("instances", instances),
+    ):
+        (run / f"{name}.json").write_text(json.dumps(content))
+    (theirs,) = read_foreign(tmp_path).tasks.values()
+    assert theirs.table == ours.table
+    assert read_foreign(run / "display_predictions.json").tasks["gsm:stop=none"].table == ours.table
+
+
+def test_totals_alone_are_refused_with_the_file_that_has_scores(tmp_path: Path) -> None:
+    path = helm(tmp_path, samples(3))
+    path.unlink()
+    assert "Pass the per_instance_stats.json" in message(tmp_path)

@@ -30,7 +30,7 @@ def test_the_files_are_valid_before_they_are_damaged(valid: list[Origin]) -> Non
             check(read_foreign(source))
 
 
-@pytest.mark.parametrize("value", [2**31, -(10**30), "three", 0.5])
+@pytest.mark.parametrize("value", [2**31, -(10**30), "three"])
 def test_numbers_that_do_not_fit_their_column_are_refused(value: object) -> None:
     with pytest.raises(SampleError, match="task sums: a value of repeat does not fit int32"):
         task_samples("sums", "acc", {"item_id": ["a"], "score": [1.0], "repeat": [value]})
