@@ -66,7 +66,7 @@ def _read(file: Path) -> Rows:
                     scores,
                     output=_first(detail, _ANSWERS, repeat),
                     target=_first(detail, _TARGETS, repeat),
-                    prompt=None if prompt is None else as_text(prompt),
+                    prompt=_question(prompt),
                     prompt_hash=None if prompt is None else digest(prompt),
                     repeat=repeat,
                 )
@@ -122,6 +122,13 @@ def _first(detail: Mapping[str, Any], names: Sequence[str], repeat: int) -> str 
     if "example_abbr" in detail and isinstance(value, list):  # one per answer
         value = value[repeat] if repeat < len(value) else None
     return None if value is None else as_text(value)
+
+
+def _question(prompt: object) -> str | None:
+    """Return a prompt as text; of a dialogue with one turn, what it says."""
+    if isinstance(prompt, list) and len(prompt) == 1 and isinstance(mapping(prompt[0]).get("prompt"), str):
+        prompt = prompt[0]["prompt"]
+    return None if prompt is None else as_text(prompt)
 
 
 def _prompts(file: Path) -> dict[str, object]:

@@ -126,7 +126,7 @@ def read_scored(tool: str, path: Path, parts: Sequence[Part], reading: Reading) 
     models = [part.model for part in newest if part.model is not None]
     about |= {"model": models[0]} if models else {}
     left_out += [f"{part.file.name}: not a task that was asked for." for part in parts if part not in wanted]
-    unread = sorted({part.task for part in parts} - set(tasks))
+    unread = sorted({part.task for part in parts} - {part.task for part in wanted})
     notes = [*metrics.notes(), *directions.notes(), *notes] if tasks else notes
     return ModelSamples(label_of(path), tasks, about, tuple(notes), tuple(unread), tuple(left_out))
 

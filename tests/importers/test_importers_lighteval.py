@@ -82,6 +82,15 @@ def test_metrics_over_the_corpus_are_no_scores_of_samples(tmp_path: Path) -> Non
     assert "no score per sample" in message(tmp_path, tasks=["wmt|0"])
 
 
+def test_a_task_that_only_one_side_scores_per_sample_is_an_error(tmp_path: Path) -> None:
+    corpus = [replace(row, score={"golds": ["a"]}) for row in samples(3, topic="translations")]
+    for side, rows in (("base", samples(3, topic="translations")), ("cand", corpus)):
+        lighteval(tmp_path / side, samples(3))
+        lighteval(tmp_path / side, rows, task="wmt|0")
+    with pytest.raises(gate.GateError, match="wmt"):
+        gate.compare(tmp_path / "base", tmp_path / "cand")
+
+
 def test_the_summary_declares_the_direction(tmp_path: Path) -> None:
     scored = [replace(row, score=3.0 + number) for number, row in enumerate(samples(3))]
     up = lighteval(tmp_path / "up", scored, metric="politeness", higher=True)

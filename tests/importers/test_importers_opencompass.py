@@ -19,7 +19,7 @@ def test_details_are_read_with_the_prompts_of_the_predictions(tmp_path: Path) ->
     rows = read.tasks["gsm8k"].table.to_pylist()
     assert [row["item_id"] for row in rows] == ["gsm8k_0", "gsm8k_1", "gsm8k_2"]
     assert [row["score"] for row in rows] == [1.0, 1.0, 0.0]
-    assert json.loads(rows[0]["prompt"])[0]["prompt"] == "sums: 0 + 0?"
+    assert rows[0]["prompt"] == "sums: 0 + 0?"
     assert read.about["model"] == "m"
 
 
