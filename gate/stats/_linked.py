@@ -45,7 +45,7 @@ def aggregates(
     """
     bonferroni = float(holm(pvalues).min())
     if any(margins):
-        pooled = _pooled_at(links, margins)
+        pooled = _pooled_at(evidences, links, margins)
         largest = AggregateResult(float(pvalues.min()), bonferroni)
         p = min(1.0, 2.0 * min(pooled.pvalue, bonferroni))
         omnibus = OmnibusResult(min(pooled.pvalue, bonferroni), p, 0, ConfidenceInterval(p, p))
@@ -86,13 +86,14 @@ def _pooled(evidences: Sequence[Evidence], links: Links) -> AggregateResult:
     return AggregateResult(math.fsum(evidence.statistic for evidence in evidences), pooled.pvalue)
 
 
-def _pooled_at(links: Links, margins: Sequence[float]) -> AggregateResult:
+def _pooled_at(evidences: Sequence[Evidence], links: Links, margins: Sequence[float]) -> AggregateResult:
     """Test the mean drop against the mean margin over all items, which it cannot exceed if no task exceeds its own."""
     sizes = [len(values) for values in links.differences]
     margin = math.fsum(own * size for own, size in zip(margins, sizes, strict=True)) / sum(sizes)
-    pooled = Evidence.from_differences(np.concatenate(links.differences), links.clusters, rng=0)
-    distance, variance = pooled.margin_score(margin)
-    z = distance / math.sqrt(variance) if variance > 0.0 else 0.0
+    span = max(evidence.span for evidence in evidences)
+    pooled = Evidence.from_differences(np.concatenate(links.differences), links.clusters, rng=0, span=span)
+    score = pooled.margin_score(margin)
+    z = score.distance / math.sqrt(score.variance) if score.variance > 0.0 else 0.0
     return AggregateResult(z, pooled.pvalue_at(margin))
 
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from gate.stats import _omnibus, _pooling, _rules, _sums, _tango
 from gate.stats._rules import Tasks
+from gate.stats._score import Score
 from gate.stats._unconditional import SMALLEST
 from gate.stats._validate import FloatArray
 from gate.stats.evidence import Evidence
@@ -31,12 +32,12 @@ def aggregates(
 def _pooled(evidences: Sequence[Evidence], margins: Sequence[float], first: float) -> AggregateResult:
     """Test the pooled drop against the mean margin over all items; if no task exceeds its own, it does not either."""
     scores = [e.margin_score(margin) for e, margin in zip(evidences, margins, strict=True)]
-    distance, variance = (math.fsum(column) for column in zip(*scores, strict=True))
-    z = distance / math.sqrt(variance) if variance > 0.0 else 0.0
+    total = sum(scores, Score(0.0, 0.0, 0.0))
+    z = total.distance / math.sqrt(total.variance) if total.variance > 0.0 else 0.0
     if len(evidences) == 1:
         return AggregateResult(z, first)
     if not all(e.is_binary for e in evidences):
-        return AggregateResult(z, max(Tasks.of(evidences).pooled.pvalue, _tango.upper_pvalue(distance, variance)))
+        return AggregateResult(z, max(Tasks.of(evidences).pooled.pvalue, total.upper_pvalue))
     b, c = (np.array(column) for column in zip(*(e.counts for e in evidences), strict=True))
     n = np.array([e.n or 0 for e in evidences])
     if not n.any():

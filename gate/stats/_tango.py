@@ -1,7 +1,5 @@
 """Tango's (1998) score statistic of a paired drop, and the interval that inverts it."""
 
-import math
-
 import numpy as np
 from scipy import special
 
@@ -54,9 +52,3 @@ def _bisect(
         above = score_z(b, c, n, middle) > target
         low, high = np.where(above, middle, low), np.where(above, high, middle)
     return 0.5 * (low + high)
-
-
-def upper_pvalue(distance: float, variance: float) -> float:
-    """Return 1 - Phi(distance / sqrt(variance)); 1/2 where the variance is 0."""
-    z = distance / math.sqrt(variance) if variance > 0.0 else 0.0
-    return float(special.ndtr(-z))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from gate.stats import _nulls, _tango, _validate
 from gate.stats._nulls import Null
+from gate.stats._score import Score
 from gate.stats._validate import RNG, FloatArray
 from gate.stats.margin import margin_test
 
@@ -42,6 +43,7 @@ class _Units:
     scale: float  # root mean square of the items' differences that are not zero, divided by `unit`
     n_resamples: int | None
     seed: int
+    span: float  # largest difference that an item can have, divided by `unit`
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +105,7 @@ class Evidence:
         *,
         n_resamples: int | None = None,
         rng: RNG = None,
+        span: float | None = None,
     ) -> "Evidence":
         """Return the evidence of a task with scores of any kind, means over repeats, or clustered items.
 
@@ -117,6 +120,9 @@ class Evidence:
             10,000 and 100,000, fewer where there are more distinct differences.
         rng : int or numpy.random.Generator, optional
             Seed of those draws, or a generator that provides it; by default the seed is random.
+        span : float, optional
+            Largest size that a difference can have, for tests at a margin: 1 for scores from 0 to 1. By default the
+            largest one observed.
         """
         values = np.asarray(differences, dtype=np.float64)
         if values.ndim != 1:
@@ -129,6 +135,7 @@ class Evidence:
         values = values / unit
         nonzero = values[values != 0.0]
         scale = float(np.sqrt(np.mean(nonzero * nonzero))) if nonzero.size else 1.0
+        largest = max(float(np.abs(values).max(initial=0.0)), 0.0 if span is None else span / unit)
         items = np.ones_like(values)
         if clusters is not None:
             groups = np.asarray(clusters)
@@ -144,7 +151,7 @@ class Evidence:
         differing = values[values != 0.0]
         step = _step(np.unique(np.abs(differing)))
         total = math.fsum(differing) if step is None else step * float(np.rint(differing / step).sum())
-        units = _Units(values, items, unit, scale, n_resamples, _validate.seed(rng))
+        units = _Units(values, items, unit, scale, n_resamples, _validate.seed(rng), largest)
         return cls(int(items.sum()), total / scale, int(differing.size), units, scale * unit)
 
     @cached_property
@@ -194,7 +201,10 @@ class Evidence:
         """Return the one-sided p-value of "the drop is at most `margin`", a number in the score's own units.
 
         It is `pvalue` at margin 0 and that of the exact `margin_test` for a binary task. Otherwise it is that of a
-        large-sample score test, bounded below by `pvalue`.
+        large-sample score test, bounded below by `pvalue`: with D the summed difference of a unit of w items and
+        u = D - w margin, sum(u) / sqrt(sum(u**2)) is referred to Student's t with (sum(u**2))**2 / sum(u**4) degrees
+        of freedom. One further unit, of the size of the largest, is counted as the largest possible gain: large gains
+        may be too rare to be seen.
 
         Raises
         ------
@@ -206,7 +216,7 @@ class Evidence:
         if self.is_binary and self.n is not None:
             b, c = self.counts
             return margin_test(b, c, max(self.n, 1), margin).pvalue
-        return max(self.pvalue, _tango.upper_pvalue(*self.margin_score(margin)))
+        return max(self.pvalue, self.margin_score(margin).upper_pvalue)
 
     def smallest_pvalue_at(self, margin: float) -> float:
         """Return the p-value at the margin if every discordant unit were a regression; 2**-discordant at margin 0."""
@@ -216,7 +226,7 @@ class Evidence:
             return Evidence.from_counts(self.discordant, 0, self.n).pvalue_at(margin)
         units = replace(self._units, differences=np.abs(self._units.differences))
         worst = replace(self, statistic=float(units.differences.sum()) / self._scale, _units=units)
-        return max(2.0**-self.discordant, _tango.upper_pvalue(*worst.margin_score(margin)))
+        return max(2.0**-self.discordant, worst.margin_score(margin).upper_pvalue)
 
     @property
     def scale(self) -> float:
@@ -233,11 +243,11 @@ class Evidence:
         """Mean drop per item in the score's own units; nan where the number of items is unknown."""
         return self.statistic / self.n * self._scale if self.n else math.nan
 
-    def margin_score(self, margin: float) -> tuple[float, float]:
-        """Return the score of the drop against a margin (in the score's own units), and its variance at the margin.
+    def margin_score(self, margin: float) -> Score:
+        """Return the sums of the score test of the drop against a margin (in the score's own units).
 
-        For a binary task, these are the numerator and the variance of Tango's score. Otherwise they are the sums of
-        D - w margin and of its square over units of w items with summed difference D, in the units of `statistic`.
+        For a binary task, distance and variance are those of Tango's score, and nothing is conceded. Otherwise they
+        are sums over units, in the units of `statistic`.
 
         Raises
         ------
@@ -247,15 +257,24 @@ class Evidence:
         if self.n is None:
             raise ValueError("n: expected the number of paired items where a margin is tested, found None")
         if self.n == 0:
-            return 0.0, 0.0
+            return Score(0.0, 0.0, 0.0)
         if self._units is None:
             b, c = self.counts
             distance, variance = _tango.score_parts(
                 np.array(b), np.array(c), np.array(self.n), np.array(margin, dtype=np.float64)
             )
-            return float(distance), float(variance)
-        away = (self._units.differences - margin / self._units.unit * self._units.items) / self._units.scale
-        return float(away.sum()), float(np.dot(away, away))
+            return Score(float(distance), float(variance), float(variance))
+        units = self._units
+        own = margin / units.unit
+        away = (units.differences - own * units.items) / units.scale
+        squares = away * away
+        conceded = float(units.items.max()) * (units.span + own) / units.scale
+        return Score(float(away.sum()), float(squares.sum()), float(np.dot(squares, squares)), conceded)
+
+    @property
+    def span(self) -> float:
+        """Largest size that an item's difference can have, in the score's own units."""
+        return 1.0 if self._units is None else self._units.span * self._units.unit
 
     @property
     def counts(self) -> tuple[int, int]:

@@ -1,0 +1,131 @@
+"""Large-sample score test of a mean difference over independent units (items or clusters), and its interval."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import special
+
+from gate.stats._validate import FloatArray
+
+_GRID = np.linspace(0.0, 1.0, 129) ** 3
+_BISECTIONS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """The sums of a score test: u = D - w d over units of w items with summed difference D, at a drop d.
+
+    distance, variance, fourth : sums of u, u**2 and u**4
+    conceded : size of u of the largest unit that could be added
+    """
+
+    distance: float
+    variance: float
+    fourth: float
+    conceded: float = 0.0
+
+    def __add__(self, other: "Score") -> "Score":
+        return Score(
+            self.distance + other.distance,
+            self.variance + other.variance,
+            self.fourth + other.fourth,
+            max(self.conceded, other.conceded),
+        )
+
+    @property
+    def upper_pvalue(self) -> float:
+        """P-value of "the mean difference is at most d": one further unit is counted as the largest possible gain."""
+        scale = max(self.conceded, math.sqrt(self.variance))
+        if scale == 0.0:
+            return 0.5
+        own, unit = self.conceded / scale, 1.0 / scale
+        variance = self.variance * unit * unit + own**2
+        fourth = self.fourth * unit * unit * unit * unit + own**4
+        return float(tail(np.array(self.distance * unit - own), np.array(variance), np.array(fourth)))
+
+
+def tail(distance: FloatArray, variance: FloatArray, fourth: FloatArray) -> FloatArray:
+    """Return P[t >= distance / sqrt(variance)], elementwise, for Student's t with the effective number of units.
+
+    That number is variance**2 / (sum of the fourth powers): that of equal units whose squares vary as much. It is the
+    number of units where all are alike, and near 1 where a single unit has most of the variance.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        effective = np.maximum(np.nan_to_num(variance * variance / fourth, nan=1.0), 1.0)
+        z = np.where(variance > 0.0, distance / np.sqrt(variance), 0.0)
+    return np.asarray(special.stdtr(np.minimum(effective, 1e15), -z), dtype=np.float64)
+
+
+def proof_pvalue(excess: FloatArray, items: FloatArray, bound: float) -> float:
+    """Return the p-value of "the mean drop is at least `bound`"; scores lie between 0 and 1.
+
+    Parameters
+    ----------
+    excess : array of float, shape (units,)
+        Sum of (difference - bound) over the items of each unit.
+    items : array of float, shape (units,)
+        Number of items of each unit.
+    """
+    sums = np.append(excess, float(items.max()) * (1.0 - bound))
+    squares = sums * sums
+    # scores from 0 to 1 with a mean drop of d have a variance of at least d (1 - d) per item
+    variance = max(float(squares.sum()), float(np.dot(items, items)) * bound * (1.0 - bound))
+    return float(tail(-sums.sum(), np.array(variance), np.dot(squares, squares)))
+
+
+def interval(differences: FloatArray, items: FloatArray, level: float, upper_only: bool) -> tuple[float, float]:
+    """Return the drops that the score tests do not reject at a one-sided level.
+
+    Parameters
+    ----------
+    differences : array of float, shape (units,)
+        Summed differences of the items of each unit, each item's between -1 and 1.
+    items : array of float, shape (units,)
+        Number of items of each unit.
+    level : float
+        One-sided level, below 1/2.
+    upper_only : bool
+        Leave out the lower bound (it is -1).
+    """
+    low = -1.0 if upper_only else -_upper_bound(-differences, items, level)
+    return low, _upper_bound(differences, items, level)
+
+
+def _upper_bound(differences: FloatArray, items: FloatArray, level: float) -> float:
+    """Return the drop above which every drop is rejected, by a grid and a bisection."""
+    n, largest, weight = float(items.sum()), float(items.max()), float(np.dot(items, items))
+    mean = float(differences.sum()) / n
+    rejects = _test(differences - items * mean, items, mean, n, largest, weight, level)
+    grid = mean + (1.0 - mean) * _GRID
+    kept = np.flatnonzero(~rejects(grid))
+    last = int(kept[-1]) if kept.size else 0
+    if last == grid.size - 1:
+        return 1.0
+    low, high = grid[last], grid[last + 1]
+    for _ in range(_BISECTIONS):
+        middle = 0.5 * (low + high)
+        low, high = (low, middle) if rejects(np.array(middle)) else (middle, high)
+    return float(high)
+
+
+def _test(
+    centred: FloatArray, items: FloatArray, mean: float, n: float, largest: float, weight: float, level: float
+) -> Callable[[FloatArray], FloatArray]:
+    """Return the test of "the mean drop is at least d" as a function of d."""
+    powers = [
+        [math.fsum(centred ** (order - k) * items**k) * math.comb(order, k) for k in range(order + 1)]
+        for order in (2, 4)
+    ]
+
+    def rejects(drop: FloatArray) -> FloatArray:
+        away = mean - drop
+        squares, fourths = (sum(power * away**k for k, power in enumerate(row)) for row in powers)
+        conceded = largest * (1.0 - drop)
+        floor = np.where(drop > 0.0, weight * drop * (1.0 - drop), 0.0)
+        variance = np.maximum(np.maximum(squares, 0.0) + conceded**2, floor)
+        p = tail(n * -away - conceded, variance, np.maximum(fourths, 0.0) + conceded**4)
+        return np.asarray(p <= level)
+
+    return rejects
