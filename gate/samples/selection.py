@@ -33,7 +33,7 @@ def selected_rows(task: str, metric: str, rule: Selection, table: pa.Table) -> n
     """
     rows = table.select(("item_id", "target", "choice_logprobs", "choices")).to_pylist()
     selected = np.empty(len(rows), dtype=np.bool_)
-    for index, row in enumerate(rows):
+    for number, row in enumerate(rows):
         logprobs, choices, target = row["choice_logprobs"], row["choices"] or (), row["target"]
         count = len(logprobs or ())
         index = parse_index(target, count)
@@ -44,7 +44,7 @@ def selected_rows(task: str, metric: str, rule: Selection, table: pa.Table) -> n
                 "Evaluate both models again with this gate.yml.",
             )
         right = rule.probability_of_right(metric, logprobs, choices, index)
-        selected[index] = rule.selects(row["item_id"], right)
+        selected[number] = rule.selects(row["item_id"], right)
     return selected
 
 
