@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gc
+import http.server
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +22,9 @@ from support.started import processes_with, tiny_command, wait_for
 from support.tiny import TINY_TASK
 
 from gate.engines import Engine, close_engine
+from gate.engines.served import engine as engine_module
 from gate.engines.served import process as process_module
+from gate.engines.served.ports import choose_port
 from gate.errors import ConfigError, EvaluationError, ModelError, StartError
 from gate.tasks.requests import GenerateRequest, LoglikelihoodRequest
 
@@ -129,6 +133,23 @@ def test_a_taken_port_is_an_error_before_the_start(start: Start) -> None:
         port = taken.getsockname()[1]
         with pytest.raises(EvaluationError, match=f"engine.port is {port}, but this port"):
             start(port=port)
+
+
+def test_a_stranger_that_takes_the_port_during_the_start_is_not_asked(
+    start: Start, mark: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stranger(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Stranger) as stranger:
+        threading.Thread(target=stranger.serve_forever, daemon=True).start()
+        ports = iter([stranger.server_address[1], choose_port("auto")])
+        monkeypatch.setattr(engine_module, "choose_port", lambda _: next(ports))
+        served = start()  # its first server cannot bind the port, and ends; the second one gets another port
+        stranger.shutdown()
+    assert served.runtime.stack["server"] == "vllm 0.0.tiny"
 
 
 def test_a_server_of_another_model_is_refused(start: Start, mark: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 from pathlib import Path
@@ -25,7 +26,7 @@ from gate.engines.served.command import (
     stack_facts,
 )
 from gate.engines.served.log import Log
-from gate.engines.served.ports import choose_port, is_public
+from gate.engines.served.ports import choose_port, is_public, listens
 from gate.errors import ConfigError, EvaluationError
 
 VLLM: dict[str, Any] = {"kind": "served", "preset": "vllm"}
@@ -136,6 +137,13 @@ def test_the_environment_has_gpus_and_stays_on_this_machine() -> None:
     assert environment(EngineSettings(**VLLM, gpus=[]), {})["CUDA_VISIBLE_DEVICES"] == ""
 
 
+def test_the_server_does_not_get_the_secrets_of_the_gate() -> None:
+    inherited = {"GATE_STORE_KEY": "a", "GITHUB_TOKEN": "b", "INPUT_GITHUB-TOKEN": "c", "ACTIONS_RUNTIME_TOKEN": "d"}
+    assert environment(EngineSettings(kind="served", command=COMMAND), {**inherited, "HF_TOKEN": "e"}) == {
+        "HF_TOKEN": "e"
+    }
+
+
 def test_inherited_variables_of_the_program_count_but_no_secrets_and_places() -> None:
     inherited = {"VLLM_USE_V1": "1", "VLLM_API_KEY": "secret", "VLLM_CACHE_ROOT": "/x", "HOME": "/root"}
     assert chosen_variables(EngineSettings(**VLLM, env={"A": "1"}), inherited) == {"A": "1", "VLLM_USE_V1": "1"}
@@ -193,6 +201,15 @@ def test_a_port_is_public_if_other_machines_can_reach_it() -> None:
         with pytest.raises(EvaluationError, match="cannot be used: Address already in use"):
             choose_port(server.getsockname()[1])
     assert 0 < choose_port("auto") < 65536
+
+
+def test_a_port_belongs_to_the_process_that_listens_on_it() -> None:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        port = server.getsockname()[1]
+        assert listens([os.getpid()], port)
+        assert not listens([os.getppid()], port)
 
 
 def test_the_end_of_a_log_is_short_and_free_of_control_characters(tmp_path: Path) -> None:

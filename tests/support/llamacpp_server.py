@@ -1,4 +1,7 @@
-"""Run llama.cpp's own server (from the wheel xllamacpp): `python llamacpp_server.py FILE.gguf` prints its address."""
+"""Run llama.cpp's own server (from the wheel xllamacpp).
+
+`python llamacpp_server.py FILE.gguf [NAME PORT]` prints its address.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,13 @@ import xllamacpp
 def main() -> None:
     params = xllamacpp.CommonParams()
     params.model.path = sys.argv[1]
-    params.model_alias = {"smollm2-q4"}
+    name, port = sys.argv[2:4] or ("smollm2-q4", "0")
+    params.model_alias = {name}
     params.n_ctx = 1024
     params.n_parallel = 2
     params.cpuparams.n_threads = 1  # more threads spin while they wait, which is slow on a busy machine
     params.hostnames = ["127.0.0.1"]
-    params.port = 0
+    params.port = int(port)
     params.warmup = False
     server = xllamacpp.Server(params)
     print(server.listening_address, flush=True)

@@ -24,6 +24,8 @@ _PREFIXES = {"vllm": ("VLLM_",), "sglang": ("SGLANG_", "SGL_"), "llama.cpp": ("L
 # ... unless they name secrets, places on this machine, or what is written to the log
 _OTHER = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CACHE|_DIR$|_PATH$|_ROOT$|_HOST|_IP$|_PORT|LOG|USAGE|CPU_OMP_THREADS")
 
+_GATE_SECRETS = re.compile(r"(GATE_STORE_KEY|GITHUB_TOKEN|GH_TOKEN)$|ACTIONS_.*TOKEN|INPUT_.*TOKEN")
+
 # flags that choose a number format or another model, rather than only the order of sums: what such a flag changes is
 # tested like the weights are, so the A/A control does not share it
 _MODEL_FLAGS = (
@@ -111,8 +113,8 @@ def program_name(words: Sequence[str]) -> str:
 
 
 def environment(engine: EngineSettings, inherited: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Return the environment of the server's process."""
-    variables = dict(inherited)
+    """Return the environment of the server's process: the inherited one without the gate's own secrets, and `env`."""
+    variables = {name: value for name, value in inherited.items() if not _GATE_SECRETS.match(name)}
     if engine.preset == "vllm":
         variables.setdefault("VLLM_HOST_IP", HOST)  # its processes talk to each other on loopback
     if engine.gpus is not None:

@@ -25,11 +25,11 @@ from gate.engines.served.command import (
 from gate.engines.served.context import Context
 from gate.engines.served.hardware import server_hardware
 from gate.engines.served.log import Log, ending, failure, is_port_taken
-from gate.engines.served.ports import choose_port, is_public
+from gate.engines.served.ports import choose_port, is_public, listens
 from gate.engines.served.process import ServerProcess
-from gate.engines.served.readiness import name_on_server, wait_until_ready
+from gate.engines.served.readiness import find_name, listed_names, wait_until_ready
 from gate.engines.source import ModelSource
-from gate.errors import EvaluationError, StartError
+from gate.errors import EvaluationError, ModelError, StartError
 from gate.tasks import Message
 from gate.tasks.requests import (
     GenerateAnswer,
@@ -77,12 +77,13 @@ class ServedEngine:
         self._what = f"model {source.settings.model}: the server {self._program}"
         self._restarted = False
         name = served_name(source.settings)
+        self._names = list(dict.fromkeys([name, source.settings.model, str(self._path), self._path.name]))
         log = digest([str(self._path), self._words, sorted(settings.env.items())])[:12]
         self._log_path = context.logs / f"{name[:60]}-{log}.log"
         self._log_path.unlink(missing_ok=True)
         self._port, self._process = self._start()
         try:
-            self._inner = self._connect(name)
+            self._inner = self._connect()
         except BaseException:
             self.close()
             raise
@@ -104,7 +105,7 @@ class ServedEngine:
         settings = self._settings
         values = {
             "model": str(self._path),
-            "name": served_name(self._source.settings),
+            "name": self._names[0],
             "host": HOST,
             "port": str(port),
             "dtype": self._source.settings.dtype,
@@ -115,7 +116,12 @@ class ServedEngine:
         try:
             route = settings.ready or ("/v1/models" if settings.preset is None else "/health")
             seconds = wait_until_ready(
-                process, f"http://{HOST}:{port}{route}", settings.startup_timeout, self._what, self._context.message
+                process,
+                f"http://{HOST}:{port}{route}",
+                settings.startup_timeout,
+                self._what,
+                self._context.message,
+                lambda: listens(process.processes, port) or self._listed_name(port) is not None,
             )
             if is_public(port):
                 raise EvaluationError(
@@ -128,12 +134,20 @@ class ServedEngine:
         self._context.message(f"  {self._program} is ready after {seconds:.0f} s")
         return process
 
-    def _connect(self, name: str) -> OpenAIEngine:
+    def _listed_name(self, port: int) -> str | None:
+        return find_name(self._names, listed_names(f"http://{HOST}:{port}/v1"))
+
+    def _connect(self) -> OpenAIEngine:
         """Connect the client; the server may name the model differently than it was asked to."""
         base_url = f"http://{HOST}:{self._port}/v1"
         model = self._source.settings
-        names = list(dict.fromkeys([name, model.model, str(self._path), self._path.name]))
-        listed = name_on_server(base_url, names, self._what)
+        served = listed_names(base_url)
+        listed = find_name(self._names, served) if served else self._names[0]
+        if listed is None:
+            raise ModelError(
+                f"{self._what} serves another model: {', '.join(served[:5])}; expected {self._names[0]}.",
+                "Pass {name} to the server as the model's name (vLLM: --served-model-name, llama.cpp: --alias).",
+            )
         client = self._settings.model_copy(update={"kind": "openai", "base_url": base_url, "api_key_env": None})
         source = replace(self._source, settings=model.model_copy(update={"model": listed}))
         try:

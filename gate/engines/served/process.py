@@ -52,6 +52,11 @@ class ServerProcess:
         self._stop = weakref.finalize(self, _stop, process, grace)
 
     @property
+    def processes(self) -> list[int]:
+        """The server and what it started; empty where the system does not tell."""
+        return supervisor.descendants(self._process.pid)
+
+    @property
     def exit_code(self) -> int | None:
         """The exit code of the server (128 + N for signal N), or None while it runs."""
         code = self._process.poll()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import PurePosixPath
 
 import httpx
@@ -11,7 +11,7 @@ import httpx
 from gate.common.http import TooLargeError, read
 from gate.engines.served.log import failure
 from gate.engines.served.process import ServerProcess
-from gate.errors import ModelError, StartError
+from gate.errors import StartError
 
 _POLL = 0.25  # seconds
 _ANSWER = 5.0  # seconds; a server that loads a model may be slow
@@ -19,9 +19,16 @@ _REPORT = 15.0  # seconds between messages
 
 
 def wait_until_ready(
-    process: ServerProcess, url: str, timeout: float, what: str, message: Callable[[str], None]
+    process: ServerProcess,
+    url: str,
+    timeout: float,
+    what: str,
+    message: Callable[[str], None],
+    is_own: Callable[[], bool],
 ) -> float:
     """Wait until a route answers with status 200, and return the seconds that it took.
+
+    `is_own` tells whether the answer comes from this server: another process may have taken the port in the meantime.
 
     Raises
     ------
@@ -32,9 +39,9 @@ def wait_until_ready(
     reported = started
     with httpx.Client(trust_env=False, timeout=_ANSWER) as client:  # no proxy between this machine and itself
         while True:
-            is_ready = _answers(client, url)
+            is_ready = _answers(client, url) and is_own()
             seconds = time.monotonic() - started
-            code = process.exit_code  # after the answer, which may be that of a stranger on the same port
+            code = process.exit_code
             if code is not None:
                 raise failure(f"{what} ended after {seconds:.0f} s, before it was ready", code, process.log)
             if is_ready:
@@ -60,14 +67,8 @@ def _answers(client: httpx.Client, url: str) -> bool:
         return False
 
 
-def name_on_server(base_url: str, names: list[str], what: str) -> str:
-    """Return which of a model's possible names a server uses for it; the first if it lists none.
-
-    Raises
-    ------
-    ModelError
-        It serves other models only.
-    """
+def listed_names(base_url: str) -> list[str]:
+    """Return the names of the models that a server lists, with their aliases; none if it lists none."""
     try:
         with (
             httpx.Client(trust_env=False, timeout=_ANSWER) as client,
@@ -75,20 +76,16 @@ def name_on_server(base_url: str, names: list[str], what: str) -> str:
         ):
             reply = read(streamed).json()
     except (httpx.HTTPError, TooLargeError, ValueError, RecursionError):
-        return names[0]  # the engine reports what is wrong
+        return []  # the engine reports what is wrong
     entries = reply.get("data") if isinstance(reply, dict) else None
-    listed = [entry for entry in entries or [] if isinstance(entry, dict)] if isinstance(entries, list) else []
-    served: list[str] = []
-    for entry in listed:
-        aliases = entry.get("aliases")
-        served += [str(entry.get("id")), *(map(str, aliases) if isinstance(aliases, list) else [])]
-    for name in names:
-        for each in served:
-            if name in (each, PurePosixPath(each).name):
-                return each
-    if served:
-        raise ModelError(
-            f"{what} serves another model: {', '.join(served[:5])}; expected {names[0]}.",
-            "Pass {name} to the server as the model's name (vLLM: --served-model-name, llama.cpp: --alias).",
-        )
-    return names[0]
+    names: list[str] = []
+    for entry in entries if isinstance(entries, list) else ():
+        if isinstance(entry, dict):
+            aliases = entry.get("aliases")
+            names += [str(entry.get("id")), *(map(str, aliases) if isinstance(aliases, list) else [])]
+    return names
+
+
+def find_name(names: Sequence[str], listed: Sequence[str]) -> str | None:
+    """Return the listed name of a model that may have several names; a listed path also counts by its last part."""
+    return next((each for name in names for each in listed if name in (each, PurePosixPath(each).name)), None)

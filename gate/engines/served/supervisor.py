@@ -88,19 +88,19 @@ def _end(server: subprocess.Popen[bytes], grace: float) -> None:
 
 
 def _alive(server: subprocess.Popen[bytes]) -> bool:
-    return _exit_status(server) is None or bool(_descendants())
+    return _exit_status(server) is None or bool(descendants(os.getpid()))
 
 
 def _signal(server: subprocess.Popen[bytes], number: int) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(server.pid, number)
-    for process in _descendants():
+    for process in descendants(os.getpid()):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(process, number)
 
 
-def _descendants() -> list[int]:
-    """Return the running processes below this one; none where there is no /proc."""
+def descendants(root: int) -> list[int]:
+    """Return the running processes below a process; none where there is no /proc."""
     parents: dict[int, int] = {}
     zombies = set()
     for entry in Path("/proc").glob("[0-9]*/stat"):
@@ -111,7 +111,7 @@ def _descendants() -> list[int]:
         parents[int(entry.parent.name)] = int(parent)
         if state in "ZX":
             zombies.add(int(entry.parent.name))
-    found, level = [], {os.getpid()}
+    found, level = [], {root}
     while level := {process for process, parent in parents.items() if parent in level}:
         found += sorted(level - zombies)
     return found
