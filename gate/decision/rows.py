@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import stdtrit
 
 from gate.config import DecisionSettings, TaskPolicy
 from gate.decision.result import TaskResult, TestName
-from gate.decision.sensitivity import EXPECTED_FLIPS, detectable, planned_task
+from gate.decision.sensitivity import detectable, planned_task
 from gate.samples import PairedTask
-from gate.stats import Evidence, drop_interval, flip_rate_interval, mcnemar_midp
+from gate.samples.duplicates import without_single_items
+from gate.stats import Evidence, drop_interval, flip_rate_interval, mcnemar_midp, unit_interval
 
 Role = Literal["gating", "advisory"]
 NO_POLICY = TaskPolicy()
@@ -41,7 +40,11 @@ def evidence_of(pair: PairedTask, seed: int) -> Evidence:
     """Return the evidence of a task: counts for independent binary items, else differences with their clusters."""
     if pair.binary and pair.clusters is None:
         return Evidence.from_counts(pair.regressions, pair.improvements, pair.n)
-    return Evidence.from_differences(pair.baseline_score - pair.candidate_score, pair.clusters, rng=seed)
+    differences = pair.baseline_score - pair.candidate_score
+    span = 1.0 if pair.unit == "proportion" else None
+    if span is None and not differences.any():
+        span = float(max(pair.baseline_score.max(), 0.0) - min(pair.baseline_score.min(), 0.0))
+    return Evidence.from_differences(differences, pair.clusters, rng=seed, span=span)
 
 
 def test_name(evidence: Evidence, margin: float) -> TestName:
@@ -64,7 +67,9 @@ def subtasks_of(pair: PairedTask) -> list[PairedTask]:
 
 def part_of(pair: PairedTask, name: str, rows: npt.NDArray[np.int64]) -> PairedTask:
     """Return some rows of a task as a task of its own, independent of others."""
-    clusters = None if pair.clusters is None else np.unique(pair.clusters[rows], return_inverse=True)[1]
+    clusters = None
+    if pair.clusters is not None:
+        clusters = without_single_items(np.unique(pair.clusters[rows], return_inverse=True)[1])
     return replace(
         pair,
         task=name,
@@ -74,6 +79,7 @@ def part_of(pair: PairedTask, name: str, rows: npt.NDArray[np.int64]) -> PairedT
         candidate_score=pair.candidate_score[rows],
         clusters=clusters,
         prompts=None,
+        names=None,
         shared=None,
     )
 
@@ -123,9 +129,9 @@ def task_row(
 def interval_of(
     judged: Judged, confidence_level: float, margin: float = 0.0, upper_only: bool = False
 ) -> tuple[float, float]:
-    """Return the two-sided interval of a task's drop: exact for independent binary items, else Student's t.
+    """Return the two-sided interval of a task's drop: exact for independent binary items, else `unit_interval`.
 
-    The exact interval agrees with the task's own test: at drop 0 with McNemar's, at `margin` with that at the margin.
+    It agrees with the task's own test at drop 0 and at `margin`.
     Its lower bound takes half of the time; `upper_only` leaves it out.
     """
     pair = judged.pair
@@ -133,35 +139,5 @@ def interval_of(
         b, c, n = pair.regressions, pair.improvements, pair.n
         low, high = drop_interval(b, c, n, confidence_level, margin=margin, upper_only=upper_only)
         return low, high
-    units = _units(pair)
-    if units < 2:
-        return -1.0, 1.0
-    if not np.any(pair.baseline_score != pair.candidate_score):
-        low, high = drop_interval(0, 0, units, confidence_level)
-        return low, high
-    mean = float((pair.baseline_score - pair.candidate_score).mean())
-    half = float(stdtrit(units - 1, 0.5 + confidence_level / 2)) * _standard_error(pair)
-    return mean - half, mean + half
-
-
-def _units(pair: PairedTask) -> int:
-    """Return the number of independent units: clusters, or items where there are none."""
-    return pair.n if pair.clusters is None else int(pair.clusters.max()) + 1
-
-
-def _standard_error(pair: PairedTask) -> float:
-    """Return the standard error of the mean difference, by cluster where there are any; nan for a single unit."""
-    differences = pair.baseline_score - pair.candidate_score
-    centred = differences - float(differences.mean())
-    if pair.clusters is not None:
-        centred = np.bincount(pair.clusters, centred).astype(np.float64)
-    units = _units(pair)
-    if units < 2:
-        return math.nan
-    moved = int(np.count_nonzero(differences))
-    # a few differences say little about the variance, so assume at least ten flips, as for counts
-    floor = math.sqrt(min(1.0, EXPECTED_FLIPS / units) / units)
-    largest = float(np.abs(centred).max()) or 1.0  # scores near the limits of a float have no squares
-    centred = centred / largest
-    error = largest * math.sqrt(float(np.dot(centred, centred)) * units / (units - 1)) / pair.n
-    return max(error, floor) if moved < EXPECTED_FLIPS else error
+    low, high = unit_interval(judged.evidence, confidence_level, margin=margin, upper_only=upper_only)
+    return low, high

@@ -39,6 +39,7 @@ from gate.stats.results import (
     SignFlipResult,
 )
 from gate.stats.sequential import log_e_value, log_e_value_of_differences
+from gate.stats.unit_interval import unit_interval, unit_noninferiority
 
 __all__ = [
     "RULES",
@@ -96,4 +97,6 @@ __all__ = [
     "step_down",
     "sums_of_units",
     "tango_interval",
+    "unit_interval",
+    "unit_noninferiority",
 ]

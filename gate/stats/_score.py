@@ -58,23 +58,6 @@ def tail(distance: FloatArray, variance: FloatArray, fourth: FloatArray) -> Floa
     return np.asarray(special.stdtr(np.minimum(effective, 1e15), -z), dtype=np.float64)
 
 
-def proof_pvalue(excess: FloatArray, items: FloatArray, bound: float) -> float:
-    """Return the p-value of "the mean drop is at least `bound`"; scores lie between 0 and 1.
-
-    Parameters
-    ----------
-    excess : array of float, shape (units,)
-        Sum of (difference - bound) over the items of each unit.
-    items : array of float, shape (units,)
-        Number of items of each unit.
-    """
-    sums = np.append(excess, float(items.max()) * (1.0 - bound))
-    squares = sums * sums
-    # scores from 0 to 1 with a mean drop of d have a variance of at least d (1 - d) per item
-    variance = max(float(squares.sum()), float(np.dot(items, items)) * bound * (1.0 - bound))
-    return float(tail(-sums.sum(), np.array(variance), np.dot(squares, squares)))
-
-
 def interval(differences: FloatArray, items: FloatArray, level: float, upper_only: bool) -> tuple[float, float]:
     """Return the drops that the score tests do not reject at a one-sided level.
 

@@ -277,6 +277,13 @@ class Evidence:
         return 1.0 if self._units is None else self._units.span * self._units.unit
 
     @property
+    def unit_sums(self) -> tuple[FloatArray, FloatArray]:
+        """Summed differences of the independent units, in units of `span`, and the number of items of each unit."""
+        if self._units is None:
+            raise ValueError("evidence: expected that of differences, found counts")
+        return self._units.differences / (self._units.span or 1.0), self._units.items
+
+    @property
     def counts(self) -> tuple[int, int]:
         """Regressions and improvements of a binary task."""
         b = (self.discordant + round(self.statistic)) // 2
