@@ -118,5 +118,5 @@ def _smoothed(answers: Answers, smoothing: Mapping[str, Smoothing]) -> Answers:
 
 
 def _sliced(decision: Decision, pairing: Pairing, policy: Policy) -> Decision:
-    pairs = joined(pairing.tasks, policy.roles, policy.decision, policy.tasks)
+    pairs = joined(pairing.tasks, policy.roles)
     return decision.model_copy(update={"slices": slice_results(pairs, policy.slices, policy.seed)})

@@ -111,7 +111,7 @@ def run_tests(
 ) -> Tested:
     """Test a candidate; parameters and errors as for `decide`. `candidates` share the level for stopping early."""
     policy, roles, policies = settings, roles or {}, policies or {}
-    pairs = joined(pairs, roles, settings, policies)
+    pairs = joined(pairs, roles)
     judged = [
         Judged(pair, roles.get(pair.task, "gating"), evidence_of(pair, seed), policies.get(pair.task, NO_POLICY))
         for pair in pairs
@@ -132,7 +132,7 @@ def run_tests(
         n_resamples=settings.draws,
         rng=seed,
         alpha=settings.alpha,
-        links=links_of(gating, seed),
+        links=links_of([task.pair for task in gating], seed, margin=any(task.margin(settings) for task in gating)),
     )
     p_value = combined.pvalue
     if early is not None and early.stopped:

@@ -1,4 +1,4 @@
-"""Which pieces of evidence are independent: items with equal prompts count once, within a task and over all of them."""
+"""Which pieces of evidence are independent: what belongs together counts once, within a task and over all of them."""
 
 from __future__ import annotations
 
@@ -7,36 +7,47 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from gate.config import DecisionSettings, TaskPolicy
-from gate.decision.rows import Judged, Role
 from gate.samples import PairedTask
 from gate.samples.duplicates import join_duplicates
 from gate.stats import Links, link
 
 
-def joined(
-    pairs: Sequence[PairedTask],
-    roles: Mapping[str, Role],
-    settings: DecisionSettings,
-    policies: Mapping[str, TaskPolicy],
-) -> list[PairedTask]:
-    """Return the tasks with equal prompts in one cluster: over all gating tasks, and within each advisory task."""
+def joined(pairs: Sequence[PairedTask], roles: Mapping[str, str]) -> list[PairedTask]:
+    """Return the tasks with equal prompts, and clusters of one name, in one cluster.
+
+    They are joined over all gating tasks, and within each advisory task. Tasks without a role are gating.
+    """
     gating = [pair for pair in pairs if roles.get(pair.task, "gating") == "gating"]
-    bounded = settings.margin > 0 or settings.certify is not None
-    bounded |= any(policy.margin or policy.certify for policy in policies.values())
-    by_task = {pair.task: pair for pair in join_duplicates(gating, only_discordant=not bounded)}
-    return [
-        by_task[pair.task] if pair.task in by_task else join_duplicates([pair], only_discordant=not bounded)[0]
-        for pair in pairs
-    ]
+    by_task = {pair.task: pair for pair in join_duplicates(gating)}
+    return [by_task[pair.task] if pair.task in by_task else join_duplicates([pair])[0] for pair in pairs]
 
 
-def links_of(gating: Sequence[Judged], seed: int) -> Links | None:
-    """Return how the clusters of the gating tasks overlap; None where they do not."""
-    if all(task.pair.shared is None for task in gating):
+def links_of(pairs: Sequence[PairedTask], seed: int, *, margin: bool = False, reverse: bool = False) -> Links | None:
+    """Return how the clusters of the joined gating tasks overlap; None where no test depends on it.
+
+    Parameters
+    ----------
+    margin : bool
+        Whether a margin is tested. At margin 0, the sizes of the differences are given and only their signs are random,
+        so that only clusters with differences in several tasks make tests dependent.
+    reverse : bool
+        Use candidate minus baseline.
+    """
+    if all(pair.shared is None for pair in pairs):
         return None
-    differences = [task.pair.baseline_score - task.pair.candidate_score for task in gating]
-    return link(differences, units_over_tasks([task.pair for task in gating]), rng=seed)
+    differences = [pair.baseline_score - pair.candidate_score for pair in pairs]
+    if reverse:
+        differences = [-own for own in differences]
+    units = units_over_tasks(pairs)
+    if margin:
+        return link(differences, units, rng=seed)
+    changed = [np.flatnonzero(own) for own in differences]
+    units = [own[rows] for own, rows in zip(units, changed, strict=True)]
+    distinct = np.concatenate([np.unique(own) for own in units])
+    if len(np.unique(distinct)) == len(distinct):
+        return None
+    links = link([own[rows] for own, rows in zip(differences, changed, strict=True)], units, rng=seed)
+    return links if len(links.patterns) else None
 
 
 def units_over_tasks(pairs: Sequence[PairedTask]) -> list[npt.NDArray[np.int64]]:

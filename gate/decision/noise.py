@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 
 from gate.config import DecisionSettings
+from gate.decision.dependence import joined, links_of, units_over_tasks
 from gate.decision.rows import Role, evidence_of
 from gate.decision.section import ResultSection
 from gate.samples import PairedTask
@@ -108,6 +108,7 @@ def noise_floor(
     roles : mapping of str to str
         Role by task name; other tasks are gating.
     """
+    pairs = joined(pairs, roles)
     rows = [_row(pair, roles.get(pair.task, "gating")) for pair in pairs]
     gating = [pair for pair, row in zip(pairs, rows, strict=True) if row.role == "gating"]
     shown = [row for row in rows if row.role == "gating"]
@@ -144,16 +145,13 @@ def excess(
     """
     other = {pair.task: pair for pair in noise}
     runs: list[tuple[FloatArray, FloatArray, FloatArray]] = []
-    clusters: list[npt.NDArray[np.int64]] = []
-    numbered = 0
+    judged = joined(judged, {})
     for pair in judged:
         runs.append((pair.baseline_score, _scores(other[pair.task], second, pair), pair.candidate_score))
-        own = np.arange(pair.n) if pair.clusters is None else pair.clusters
-        clusters.append(own + numbered)
-        numbered = int(clusters[-1].max()) + 1
     control, again, candidate = (np.concatenate(scores) for scores in zip(*runs, strict=True))
-    clustered = any(pair.clusters is not None for pair in judged)
-    result = excess_flips(control, again, candidate, np.concatenate(clusters) if clustered else None, rng=0)
+    clustered = any(pair.clusters is not None or pair.shared is not None for pair in judged)
+    units = np.concatenate(units_over_tasks(judged)) if clustered else None
+    result = excess_flips(control, again, candidate, units, rng=0)
     return Excess(candidate_alone=result.candidate_alone, control_alone=result.control_alone, p_value=result.pvalue)
 
 
@@ -174,7 +172,13 @@ def _two_sided(pairs: Sequence[PairedTask], settings: DecisionSettings, seed: in
     smallest = 1.0
     for direction in (1.0, -1.0):
         evidences = [_evidence(pair, direction, seed) for pair in pairs]
-        result = combine(evidences, settings.rule, n_resamples=min(settings.draws, _MAX_DRAWS), rng=seed)
+        result = combine(
+            evidences,
+            settings.rule,
+            n_resamples=min(settings.draws, _MAX_DRAWS),
+            rng=seed,
+            links=links_of(pairs, seed, reverse=direction < 0),
+        )
         smallest = min(smallest, result.pvalue)
     return min(1.0, 2.0 * smallest)
 

@@ -25,7 +25,7 @@ def shared_units(candidates: Sequence[Sequence[Judged]]) -> list[SharedUnits]:
     Returns
     -------
     list of SharedUnits
-        One per task; one for all tasks where a cluster spans several (items with equal prompts).
+        One per task; one for all tasks where a cluster spans several.
 
     Notes
     -----
@@ -66,22 +66,21 @@ def _items(tasks: Sequence[Judged]) -> list[IntArray]:
 
 
 def _units(columns: Sequence[tuple[int, Judged]], rows: Sequence[IntArray], size: int) -> IntArray:
-    """Return the unit of each item: connected items, where clusters and equal prompts connect."""
+    """Return the unit of each item: connected items, where clusters connect, also those over several tasks."""
     edges: list[tuple[IntArray, IntArray]] = []
     nodes = size
-    prompts: dict[int, int] = {}  # the numbers of prompts are one candidate's own
+    first: dict[int, int] = {}  # the numbers of shared clusters are one candidate's own
     for (candidate, task), own in zip(columns, rows, strict=True):
         if task.pair.clusters is not None:
             edges.append((own, task.pair.clusters + nodes))
             nodes += _size(task.pair.clusters)
-        if task.pair.prompts is not None:
-            largest = max(_size(other.pair.prompts) for number, other in columns
-                          if number == candidate and other.pair.prompts is not None)  # fmt: skip
-            if candidate not in prompts:
-                prompts[candidate] = nodes
-                nodes += largest
-            known = task.pair.prompts >= 0
-            edges.append((own[known], task.pair.prompts[known] + prompts[candidate]))
+        if task.pair.shared is not None:
+            if candidate not in first:
+                first[candidate] = nodes
+                nodes += max(_size(other.pair.shared) for number, other in columns
+                             if number == candidate and other.pair.shared is not None)  # fmt: skip
+            known = task.pair.shared >= 0
+            edges.append((own[known], task.pair.shared[known] + first[candidate]))
     if not edges:
         return np.arange(size, dtype=np.int64)
     # takes 20 ms, which comparisons without clusters save

@@ -1,4 +1,4 @@
-"""Items that ask the same: equal prompts, within a task or in several, are one piece of evidence."""
+"""Items that are not independent: equal prompts, and clusters with equal names in several tasks."""
 
 from __future__ import annotations
 
@@ -158,41 +158,33 @@ def _paired(a: IntArray, b: IntArray) -> IntArray:
     return numbers
 
 
-def join_duplicates(tasks: Sequence[PairedTask], only_discordant: bool = False) -> list[PairedTask]:
-    """Return the tasks with items of equal prompts in one cluster, within and across these tasks.
+def join_duplicates(tasks: Sequence[PairedTask]) -> list[PairedTask]:
+    """Return the tasks with what is not independent in one cluster, within and across these tasks.
 
-    A cluster in several tasks has one number in `PairedTask.shared` of each of them.
-
-    Parameters
-    ----------
-    only_discordant : bool
-        Join only where at least two items with one prompt changed their score. The others do not affect a test at
-        margin 0, which has given differences and random signs; a task without such items stays independent.
+    Joined are items with equal prompts, and clusters with equal names in several tasks. A cluster in several tasks has
+    one number in `PairedTask.shared` of each of them. Clusters of one item each are independent items.
     """
-    groups = [_groups(task, only_discordant) for task in tasks]
-    groups = _of_several(groups)
-    if all(group is None for group in groups):
-        return list(tasks)
+    groups = [_of_several([task.prompts for task in tasks]), _of_several([task.names for task in tasks])]
+    if all(group is None for kind in groups for group in kind):
+        return [replace(task, clusters=without_single_items(task.clusters)) for task in tasks]
     units = [np.arange(task.n) if task.clusters is None else task.clusters for task in tasks]
     starts = np.cumsum([0, *(int(unit.max()) + 1 for unit in units)])
     units = [unit + start for unit, start in zip(units, starts, strict=False)]
     labels = _components(units, groups, int(starts[-1]))
-    of_tasks = np.concatenate([np.unique(label) for label in labels])
-    spanning = np.flatnonzero(np.bincount(of_tasks) > 1)
+    number = 1 + max(int(label.max()) for label in labels)
+    present = [np.bincount(label, minlength=number) > 0 for label in labels]
+    spanning = np.sum(present, axis=0) > 1
     joined = []
-    for task, label in zip(tasks, labels, strict=True):
-        distinct, local = np.unique(label, return_inverse=True)
-        alone = len(distinct) == task.n
-        shared = np.where(np.isin(label, spanning), label, -1) if np.isin(distinct, spanning).any() else None
-        joined.append(replace(task, clusters=None if alone else local.astype(np.int64), shared=shared))
+    for task, label, own in zip(tasks, labels, present, strict=True):
+        local = (np.cumsum(own) - 1)[label]
+        shared = np.where(spanning[label], label, -1) if (spanning & own).any() else None
+        joined.append(replace(task, clusters=without_single_items(local), shared=shared))
     return joined
 
 
-def _groups(task: PairedTask, only_discordant: bool) -> IntArray | None:
-    """Return the number of each item's prompt, -1 where it joins no other item."""
-    if task.prompts is None or not only_discordant:
-        return task.prompts
-    return np.where(task.baseline_score != task.candidate_score, task.prompts, -1)
+def without_single_items(clusters: IntArray | None) -> IntArray | None:
+    """Return the clusters, numbered from 0 without gaps; None if each has one item."""
+    return None if clusters is None or int(clusters.max(initial=-1)) + 1 == len(clusters) else clusters
 
 
 def _of_several(groups: Sequence[IntArray | None]) -> list[IntArray | None]:
@@ -209,18 +201,29 @@ def _of_several(groups: Sequence[IntArray | None]) -> list[IntArray | None]:
     return kept
 
 
-def _components(units: Sequence[IntArray], groups: Sequence[IntArray | None], nodes: int) -> list[IntArray]:
-    """Return the number of the connected component of each item: units joined by prompts."""
+def _components(units: Sequence[IntArray], groups: Sequence[Sequence[IntArray | None]], nodes: int) -> list[IntArray]:
+    """Return the number of the connected component of each item: units joined by prompts and by names.
+
+    Parameters
+    ----------
+    groups : sequence of sequence of int64 array or None
+        Per kind of group and task, the group of each item, -1 for none.
+    nodes : int
+        Number of units.
+    """
     # takes 20 ms, which comparisons without duplicates save
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    pairs = [
-        (unit[group >= 0], group[group >= 0]) for unit, group in zip(units, groups, strict=True) if group is not None
-    ]
-    unit, group = (np.concatenate(column) for column in zip(*pairs, strict=True))
-    # prompts are further nodes, after the units
-    size = nodes + int(group.max()) + 1
-    graph = coo_array((np.ones(len(unit), np.int8), (unit, nodes + group)), shape=(size, size))
+    edges: list[tuple[IntArray, IntArray]] = []
+    size = nodes  # groups are further nodes, after the units
+    for kind in groups:
+        present = [
+            (unit[group >= 0], group[group >= 0]) for unit, group in zip(units, kind, strict=True) if group is not None
+        ]
+        edges += [(unit, size + group) for unit, group in present]
+        size += 1 + max((int(group.max()) for _, group in present), default=-1)
+    ends = tuple(np.concatenate(column) for column in zip(*edges, strict=True))
+    graph = coo_array((np.ones(len(ends[0]), np.int8), ends), shape=(size, size))
     labels = connected_components(graph, directed=False)[1].astype(np.int64)
     return [labels[unit] for unit in units]

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from gate.common.smoothing import BASES
 from gate.errors import SampleError
 from gate.samples.alignment import Alignment, align, first_names
-from gate.samples.clusters import cluster_numbers
+from gate.samples.clusters import cluster_numbers, names_in_several
 from gate.samples.differences import differing_names, where_texts_part
 from gate.samples.duplicates import copies, equal_prompts
 from gate.samples.record import ModelSamples, TaskSamples
@@ -44,6 +44,8 @@ class PairedTask:
         proportion: scores lie in [0, 1]. score: the task's own unit, of unknown range.
     prompts : int64 array of shape (n,) or None
         Equal numbers for items with equal prompts, also in other tasks; see `gate.samples.duplicates`.
+    names : int64 array of shape (n,) or None
+        Equal numbers for items in clusters of one name, where it occurs in several tasks; see `gate.samples.clusters`.
     shared : int64 array of shape (n,) or None
         Number of the item's cluster where it has items in other tasks too, else -1. None: all clusters are the task's
         own.
@@ -60,6 +62,7 @@ class PairedTask:
     left_out: int = 0
     unit: Unit = "proportion"
     prompts: npt.NDArray[np.int64] | None = None
+    names: npt.NDArray[np.int64] | None = None
     shared: npt.NDArray[np.int64] | None = None
 
     @property
@@ -174,6 +177,13 @@ def pair(
         notes.append(
             f"{repeated:,} of {sum(task.n for task in paired):,} items repeat the prompt of another item; items with "
             "equal prompts count as one piece of evidence (one cluster)."
+        )
+    numbered, clusters = names_in_several([(task.baseline, task.candidate) for task in paired])
+    if clusters:
+        paired = [replace(task, names=numbers) for task, numbers in zip(paired, numbered, strict=True)]
+        notes.append(
+            f"{len(clusters):,} cluster name(s) occur in several tasks ({first_names(clusters)}); clusters with equal "
+            "names count as one. If they are unrelated, begin their names with the task's name."
         )
     return Pairing(tuple(paired), tuple(dict.fromkeys(notes)))
 
