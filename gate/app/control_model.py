@@ -12,7 +12,7 @@ from gate.engines.stack import COMPUTE_DTYPES
 from gate.errors import ModelError
 from gate.samples.stack import Differences
 
-_MACHINE = ("device", "hardware", "instructions", "threads", "cuda")
+_MACHINE = ("device", "hardware", "instructions", "features", "threads", "cuda")
 _SOFTWARE = ("torch", "transformers", "scoring")
 
 

@@ -20,6 +20,7 @@ _LABELS = {
     "attention": "attention implementation",
     "scoring": "scoring version",
     "instructions": "CPU instructions",
+    "features": "CPU features",
     "threads": "CPU threads",
 }
 
@@ -68,7 +69,7 @@ def describe(differences: Mapping[str, tuple[str, str]]) -> str:
 
 def _only_different(key: str, first: str, second: str) -> tuple[str, str]:
     """Leave out the CPU features that both sides have."""
-    if key != "instructions":
+    if key not in ("instructions", "features"):
         return first, second
     words = first.split(), second.split()
     a, b = ([word for word in own if word not in other] for own, other in (words, words[::-1]))

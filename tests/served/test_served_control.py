@@ -33,6 +33,14 @@ def test_equal_weights_with_another_flag_are_an_ordinary_comparison(served_proje
     assert logs.count("TINY_FLAG=None") == 1
 
 
+def test_equal_weights_in_another_engine_are_an_ordinary_comparison(served_project: Callable[..., Path]) -> None:
+    folder = served_project(engine={"device": "cpu"}, candidate={"model": "base", "engine": SERVED})
+    done = run_gate("run")
+    assert done.code == 0, done.err
+    assert result_in(folder)["control"] is None
+    assert "answers again" not in done.err
+
+
 def test_other_weights_in_another_engine_are_compared_with_the_baseline_in_that_engine(
     served_project: Callable[..., Path], mark: str
 ) -> None:

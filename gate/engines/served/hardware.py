@@ -15,8 +15,9 @@ def server_hardware(engine: EngineSettings) -> dict[str, str]:
     gpus = {number: name for number, name in visible_gpus() if engine.gpus is None or number in engine.gpus}
     if gpus:
         return {"hardware": ", ".join(sorted(gpus.values()))}
-    name, instructions = processor()
-    return {"hardware": name, "instructions": " ".join(instructions)}
+    name, features = processor()
+    # not `instructions`, which also names what torch in this process uses of them
+    return {"hardware": name, "features": " ".join(features)}
 
 
 @cache
