@@ -27,7 +27,7 @@ class PowerCurves:
     decision : tuple of float
         Probability that the decision is FAIL, for the same drop on every gating task.
     tasks : dict of str to tuple of float
-        Probability that the exact test of one gating task rejects at the run's alpha.
+        Probability that the exact test of one gating task rejects at the level of the detectable drop.
     exact : bool
         Whether `decision` is exact (one task) or simulated.
     """
@@ -39,7 +39,7 @@ class PowerCurves:
 
 
 def power_curves(result: Result) -> PowerCurves | None:
-    """Return the power curves; None unless every gating task is judged by the exact McNemar test.
+    """Return the power curves; None unless the gating tasks are independent and have the exact McNemar test.
 
     Notes
     -----
@@ -50,7 +50,7 @@ def power_curves(result: Result) -> PowerCurves | None:
     """
     gating = result.gating
     rule = next((rule for rule in RULES if rule == result.decided_by), None)
-    if rule is None or any(task.test != "exact McNemar" for task in gating):
+    if rule is None or result.sensitivity.linked or any(task.test != "exact McNemar" for task in gating):
         return None
     planned = [
         PlannedTask(task.n, expected_flip_rate(task.n, task.regressions + task.improvements), largest=task.baseline)
@@ -59,12 +59,13 @@ def power_curves(result: Result) -> PowerCurves | None:
     highest = max(task.largest for task in planned)
     if highest <= 0.0:  # the baseline answers nothing right, so nothing can drop
         return None
-    powers = [_task_power(task, result.alpha) for task in planned]
+    alpha = result.sensitivity.alpha or result.alpha
+    powers = [_task_power(task, alpha) for task in planned]
     decision = powers[0]
     if len(gating) > 1:
         seed = result.provenance.get("seed")
         rng = seed if isinstance(seed, int) else 0
-        decision = PlannedDecision(planned, result.alpha, rule, n_resamples=_RUNS, rng=rng).power
+        decision = PlannedDecision(planned, alpha, rule, n_resamples=_RUNS, rng=rng).power
     drops = np.linspace(0.0, _axis_end(decision, highest), _POINTS).tolist()
     return PowerCurves(
         drops=tuple(drops),

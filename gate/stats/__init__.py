@@ -5,9 +5,10 @@ The names follow `scipy.stats`: tests return objects with `statistic` and `pvalu
 range, or whose shape does not fit, raises a ValueError that names the argument, what was expected and what was found.
 """
 
+from gate.stats._planned_links import PlannedLinks
 from gate.stats.aggregates import fisher, max_drop, omnibus, pooled
 from gate.stats.candidates import SharedUnits, StepDownResult, max_over_candidates, step_down, sums_of_units
-from gate.stats.closed import closed_evalues, closed_pvalues
+from gate.stats.closed import by_holm, closed_evalues, closed_pvalues
 from gate.stats.combine import RULES, combine
 from gate.stats.evidence import Evidence
 from gate.stats.intervals import drop_interval, flip_rate_interval, tango_interval
@@ -39,7 +40,7 @@ from gate.stats.results import (
     SignFlipResult,
 )
 from gate.stats.sequential import log_e_value, log_e_value_of_differences
-from gate.stats.unit_interval import unit_interval, unit_noninferiority
+from gate.stats.unit_interval import effective_number, unit_interval, unit_noninferiority
 
 __all__ = [
     "RULES",
@@ -53,6 +54,7 @@ __all__ = [
     "McNemarResult",
     "OmnibusResult",
     "PlannedDecision",
+    "PlannedLinks",
     "PlannedTask",
     "RecoveryResult",
     "Rule",
@@ -60,6 +62,7 @@ __all__ = [
     "SignFlipResult",
     "StepDownResult",
     "alarm_level",
+    "by_holm",
     "can_reject",
     "closed_evalues",
     "closed_pvalues",
@@ -69,6 +72,7 @@ __all__ = [
     "decision_required_n",
     "detectable_drop",
     "drop_interval",
+    "effective_number",
     "excess_flips",
     "fisher",
     "flip_rate_interval",

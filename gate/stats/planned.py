@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gate.stats import _validate
+from gate.stats._planned_links import LinkedRuleAtMargin, LinkedRuleAtZero, PlannedLinks
 from gate.stats._planned_rules import PlannedRule, RuleAtMargin, RuleAtZero, Table
 from gate.stats._validate import RNG, FloatArray
 from gate.stats.combine import RULES
@@ -79,8 +80,8 @@ class PlannedTask:
         total = float(np.abs(units).sum())
         size = float(np.dot(units, units)) / total if total > 0.0 else alone
         flips = max(total / size, least)
-        # the scores' unit is arbitrary, so the number of coins only has to leave room for the flips
-        n = max(round(items / size), math.ceil(2.0 * flips), 1)
+        # the scores' unit is arbitrary, so the number of coins only has to leave room for the flips and for the drop
+        n = max(round(items / size), units.size, math.ceil(2.0 * flips), 1)
         return cls(n=n, noise_rate=flips / n, gain=min(items / (size * n) / unit, _LARGEST_GAIN))
 
     def scaled(self, factor: float) -> "PlannedTask":
@@ -96,6 +97,12 @@ class PlannedDecision:
     tasks : sequence of PlannedTask
     alpha, rule, n_resamples, rng
         As for `decision_power`.
+    links : PlannedLinks, optional
+        Which flips the tasks share. Without it, tasks are independent.
+
+    Notes
+    -----
+    With links, noise and drop hit a shared cluster in all of its tasks at once (an approximation).
     """
 
     def __init__(
@@ -106,6 +113,7 @@ class PlannedDecision:
         *,
         n_resamples: int = 10_000,
         rng: RNG = None,
+        links: PlannedLinks | None = None,
     ) -> None:
         if not tasks:
             raise ValueError("tasks: expected at least one task, found none")
@@ -120,10 +128,13 @@ class PlannedDecision:
         _validate.proportions("noise_rate", self._noise)
         self._alpha, self._rule = alpha, rule
         self._runs, self._seed = n_resamples, _validate.seed(rng)
+        self._links = links
 
     def power(self, drops: float | FloatArray) -> float:
         """Return the probability of FAIL at one true drop per task, or at a drop that is the same on every task."""
         rates = np.minimum(drops, self.largest) * self._gain
+        if self._links is not None:
+            return self._linked_power(self._links, rates)
         total = np.minimum(self._noise + np.abs(rates), 1.0)
         with np.errstate(divide="ignore", invalid="ignore"):
             share = np.clip(np.where(total > 0, 0.5 + rates / (2.0 * total), 0.5), 0.0, 1.0)
@@ -142,6 +153,28 @@ class PlannedDecision:
             null = np.random.default_rng([self._seed, 0])
             rule = RuleAtZero(m, self._alpha, self._rule, null, _NULL_DRAWS if strata == 1 else _NULL_DRAWS // 4)
             drawn = generator.binomial(self._n, total, (runs, self._n.size)) if strata == 1 else np.tile(m, (runs, 1))
+            rejected += self._rejected(rule, drawn, share, generator) / strata
+        return rejected
+
+    def _linked_power(self, links: PlannedLinks, rates: FloatArray) -> float:
+        """Return the power where each task gets `rates` regressions per item on top of its noise."""
+        blocks = links.blocks
+        n = np.rint(links.split(self._n.astype(np.float64))).astype(np.int64)
+        noise, added = links.split(self._n * self._noise), links.split(self._n * rates)
+        total = np.minimum((noise + added) / np.maximum(n, 1), 1.0)
+        share = np.clip(0.5 + added / (2.0 * np.maximum(noise + added, 1e-300)), 0.0, 1.0)
+        generator = np.random.default_rng([self._seed, 1])
+        if self._margins.any():
+            rule: PlannedRule = LinkedRuleAtMargin(blocks, n, self._margins * self._gain, self._alpha, self._rule)
+            return self._rejected(rule, generator.binomial(n, total, (self._runs, n.size)), share, generator)
+        typical = (n * total)[None, :]
+        if (typical @ blocks).min() < _FEW:  # the critical values of few discordant items depend on their number
+            typical = _spread(n, total, _STRATA // 2, generator)
+        strata, runs, rejected = len(typical), math.ceil(self._runs / len(typical)), 0.0
+        for m in typical:
+            null = np.random.default_rng([self._seed, 0])
+            rule = LinkedRuleAtZero(blocks, m, self._alpha, self._rule, null, _NULL_DRAWS // (1 if strata == 1 else 4))
+            drawn = generator.binomial(n, total, (runs, n.size)) if strata == 1 else np.tile(m, (runs, 1))
             rejected += self._rejected(rule, drawn, share, generator) / strata
         return rejected
 

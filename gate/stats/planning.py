@@ -7,6 +7,7 @@ import numpy as np
 from scipy import special
 
 from gate.stats import _validate
+from gate.stats._planned_links import PlannedLinks
 from gate.stats._validate import RNG, Counts, FloatArray
 from gate.stats.planned import PlannedDecision, PlannedTask
 from gate.stats.power import detectable_drop, required_n
@@ -179,18 +180,19 @@ def planned_detectable_drop(
     *,
     n_resamples: int = 4_000,
     rng: RNG = None,
+    links: PlannedLinks | None = None,
 ) -> float:
-    """Return `decision_detectable_drop` of tasks of any kind."""
+    """Return `decision_detectable_drop` of tasks of any kind, that may share clusters."""
     _validate.open_unit("power", power)
     if len(tasks) == 1 and tasks[0].margin == 0.0:
         (task,) = tasks
         return detectable_drop(task.n, task.noise_rate, alpha, power, task.largest * task.gain) / task.gain
-    decision = PlannedDecision(tasks, alpha, rule, n_resamples=n_resamples, rng=rng)
+    decision = PlannedDecision(tasks, alpha, rule, n_resamples=n_resamples, rng=rng, links=links)
     gained = sum(task.n * task.gain for task in tasks)
     z = float(special.ndtri(power) - special.ndtri(alpha))
     flips = sum(task.n * task.noise_rate for task in tasks)
     guess = max(task.margin for task in tasks) + 0.5 * (z * z + z * math.sqrt(z * z + 4.0 * flips)) / gained
-    return _solve(decision.power, power, alpha, guess, float(decision.largest.max()))
+    return _solve(decision.power, power, alpha, max(guess, 0.0), float(decision.largest.max()))
 
 
 def planned_scale(
@@ -202,6 +204,7 @@ def planned_scale(
     *,
     n_resamples: int = 4_000,
     rng: RNG = None,
+    links: PlannedLinks | None = None,
 ) -> float:
     """Return the factor by which the items of all tasks must grow to detect a drop; as `decision_required_n`."""
     _validate.open_unit("power", power)
@@ -215,7 +218,7 @@ def planned_scale(
 
     def at(root: float) -> float:
         scaled = [task.scaled(root * root) for task in tasks]
-        return PlannedDecision(scaled, alpha, rule, n_resamples=n_resamples, rng=seed).power(drop)
+        return PlannedDecision(scaled, alpha, rule, n_resamples=n_resamples, rng=seed, links=links).power(drop)
 
     root = _solve(at, power, alpha, 1.0, math.sqrt(_MAX_SCALE))
     if math.isnan(root):
