@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Unpack
+
+import numpy as np
 
 from gate.app.policy import DecisionKeywords, decision_settings
 from gate.config import DecisionSettings
 from gate.decision.plan import SuitePlan, TaskToPlan, plan_suite
 from gate.errors import ConfigError
-from gate.stats import PlannedTask, planned_scale
+from gate.stats import PlannedLinks, PlannedTask, planned_scale
 
 if TYPE_CHECKING:  # a plan without samples needs no pyarrow
     from gate.app.compare import Samples
@@ -78,25 +81,34 @@ def plan(
             "Give a larger --drop or a smaller --margin.",
         )
     if baseline is not None and second is not None:
-        observed = _observed(_samples(baseline), _samples(second), settings)
+        observed, links = _observed(_samples(baseline), _samples(second), settings)
         if flip_rate is None:
-            return {"flip rates as observed": plan_suite(observed, settings, drop)}
-        sizes = {name: (task.n, task.planned.largest) for name, task in observed.items()}
-    elif baseline is not None:
-        sizes = _items_per_task(_samples(baseline))
+            return {"flip rates as observed": plan_suite(observed, settings, drop, links)}
+    if baseline is not None:
+        sizes, links = _sizes(_samples(baseline))
     else:
-        sizes = {"suite": (n or _needed(drop or 0.0, flip_rate or 0.0, settings), 1.0)}
+        items = n or _needed(drop or 0.0, flip_rate or 0.0, settings)
+        sizes, links = {"suite": _Size(items, items, 1.0)}, None
     rates = _TYPICAL_FLIP_RATES if flip_rate is None else (flip_rate,)
-    return {f"flip rate {rate:g}": plan_suite(_with_rate(sizes, rate, settings), settings, drop) for rate in rates}
-
-
-def _with_rate(
-    sizes: Mapping[str, tuple[int, float]], rate: float, settings: DecisionSettings
-) -> dict[str, TaskToPlan]:
-    """Return tasks of independent binary items, given their numbers of items and the baseline's accuracies."""
     return {
-        name: TaskToPlan(n, rate, PlannedTask(n, rate, settings.margin, accuracy))
-        for name, (n, accuracy) in sizes.items()
+        f"flip rate {rate:g}": plan_suite(_with_rate(sizes, rate, settings), settings, drop, links) for rate in rates
+    }
+
+
+@dataclass(frozen=True)
+class _Size:
+    """The items of a task, the independent units among them, and the baseline's accuracy (1 for other scores)."""
+
+    items: int
+    units: int
+    accuracy: float
+
+
+def _with_rate(sizes: Mapping[str, _Size], rate: float, settings: DecisionSettings) -> dict[str, TaskToPlan]:
+    """Return tasks of binary units."""
+    return {
+        name: TaskToPlan(size.items, rate, PlannedTask(size.units, rate, settings.margin, size.accuracy))
+        for name, size in sizes.items()
     }
 
 
@@ -108,32 +120,45 @@ def _samples(samples: Samples) -> ModelSamples:
     return load_samples(samples)
 
 
-def _items_per_task(samples: ModelSamples) -> dict[str, tuple[int, float]]:
-    """Return the number of items of every task (repeats of an item are not items), and the mean score."""
-    from gate.samples.record import mean_scores
+def _sizes(samples: ModelSamples) -> tuple[dict[str, _Size], PlannedLinks | None]:
+    """Return the size of every task (repeats of an item are not items), and what the tasks share.
 
-    sizes = {}
-    for name, task in samples.tasks.items():
-        scores = list(mean_scores(task.table).values())
-        bounded = min(scores) >= 0.0 and max(scores) <= 1.0
-        sizes[name] = (len(scores), sum(scores) / len(scores) if bounded else 1.0)
-    return sizes
-
-
-def _observed(first: ModelSamples, second: ModelSamples, settings: DecisionSettings) -> dict[str, TaskToPlan]:
-    """Return the paired tasks, with the observed flips as noise."""
-    from gate.decision.sensitivity import planned_task
+    Items with equal prompts flip together. Clusters are not counted: how their items flip is not known from one run.
+    """
+    from gate.decision.dependence import joined
+    from gate.decision.sensitivity import planned_links
     from gate.samples import pair
 
+    alone = [replace(task, clusters=None, names=None) for task in pair(samples, samples).tasks]
+    pairs = joined(alone, {})
+    sizes = {}
+    for task in pairs:
+        scores = task.baseline_score
+        counts = np.ones(task.n) if task.clusters is None else np.bincount(task.clusters)
+        units = max(1, round(task.n**2 / float(np.dot(counts, counts))))  # Kish's effective number
+        sizes[task.task] = _Size(task.n, units, float(scores.mean()) if task.unit == "proportion" else 1.0)
+    return sizes, planned_links(pairs)
+
+
+def _observed(
+    first: ModelSamples, second: ModelSamples, settings: DecisionSettings
+) -> tuple[dict[str, TaskToPlan], PlannedLinks | None]:
+    """Return the paired tasks, with the observed flips as noise, and what they share."""
+    from gate.decision.dependence import joined
+    from gate.decision.sensitivity import planned_links, planned_task
+    from gate.samples import pair
+
+    pairs = joined(pair(first, second).tasks, {})
     # a task without a flip in this pair of runs may flip in the next: count half a flip instead of none
-    return {
+    tasks = {
         task.task: TaskToPlan(
             task.n,
             max(task.regressions + task.improvements, _LEAST_FLIPS) / task.n,
             planned_task(task, settings.margin, _LEAST_FLIPS),
         )
-        for task in pair(first, second).tasks
+        for task in pairs
     }
+    return tasks, planned_links(pairs)
 
 
 def _needed(drop: float, flip_rate: float, settings: DecisionSettings) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from gate.config import DecisionSettings
 from gate.decision.sensitivity import detectable
-from gate.stats import PlannedTask, planned_scale
+from gate.stats import PlannedLinks, PlannedTask, planned_scale
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,12 @@ class TaskToPlan:
     planned: PlannedTask
 
 
-def plan_suite(tasks: Mapping[str, TaskToPlan], settings: DecisionSettings, drop: float | None = None) -> SuitePlan:
+def plan_suite(
+    tasks: Mapping[str, TaskToPlan],
+    settings: DecisionSettings,
+    drop: float | None = None,
+    links: PlannedLinks | None = None,
+) -> SuitePlan:
     """Return the detectable drops of a suite, and the number of items needed to detect a given drop.
 
     Parameters
@@ -69,6 +74,8 @@ def plan_suite(tasks: Mapping[str, TaskToPlan], settings: DecisionSettings, drop
         alpha, power, rule.
     drop : float, optional
         Drop (proportion) for which the needed items are computed.
+    links : PlannedLinks, optional
+        Which flips the tasks share; without it, tasks are independent.
 
     Notes
     -----
@@ -87,14 +94,20 @@ def plan_suite(tasks: Mapping[str, TaskToPlan], settings: DecisionSettings, drop
     ]
     planned = [task.planned for task in tasks.values()]
     total = sum(task.n for task in tasks.values())
-    return SuitePlan(tuple(rows), detectable(planned, settings), _needed(total, planned, drop, settings))
+    return SuitePlan(tuple(rows), detectable(planned, settings, links=links), _needed(total, planned, drop, settings, links))
 
 
-def _needed(n: int, tasks: Sequence[PlannedTask], drop: float | None, settings: DecisionSettings) -> int | None:
+def _needed(
+    n: int,
+    tasks: Sequence[PlannedTask],
+    drop: float | None,
+    settings: DecisionSettings,
+    links: PlannedLinks | None = None,
+) -> int | None:
     if drop is None:
         return None
     try:
-        scale = planned_scale(tasks, drop, settings.alpha, settings.power, settings.rule, rng=0)
+        scale = planned_scale(tasks, drop, settings.alpha, settings.power, settings.rule, rng=0, links=links)
     except ValueError:  # not above the margin, above the baseline's accuracy, or too small for any number of items
         return None
     return round(n * scale)
