@@ -151,7 +151,8 @@ def _check_size(body: bytearray) -> None:
 
 def _with_body(streamed: httpx.Response, body: bytearray) -> httpx.Response:
     encoded = {"content-encoding", "content-length", "transfer-encoding"}  # the body is decoded
-    headers = [(name, value) for name, value in streamed.headers.multi_items() if name.lower() not in encoded]
+    # as bytes: some servers send characters beyond ASCII
+    headers = [(name, value) for name, value in streamed.headers.raw if name.decode("latin-1").lower() not in encoded]
     return httpx.Response(streamed.status_code, headers=headers, content=bytes(body), request=streamed.request)
 
 

@@ -23,6 +23,7 @@ from gate.common.http import (
     read_async,
     retry_after,
 )
+from gate.common.jsonlines import clean_text
 from gate.config import EngineSettings
 from gate.errors import ConfigError, EvaluationError
 
@@ -32,6 +33,7 @@ ATTEMPTS = 10
 _LOG = logging.getLogger(__name__)
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _LATE_ATTEMPTS = 3  # repetition makes an overloaded server slower
 _LAST_START = 900.0  # seconds after which no further attempt starts
 _MAX_WAIT = 600.0  # seconds of waiting between the attempts for one request
@@ -156,7 +158,8 @@ class Client:
                 "Check base_url, and that the server is running.",
             ) from None
         try:
-            return reply.json()
+            value = reply.json()
+            return _cleaned(value) if _SURROGATE.search(reply.content) else value
         except (ValueError, RecursionError):  # RecursionError: nested too deeply
             raise EvaluationError(
                 f"the server {self.address} answers /{route}, but not with JSON: {self._explanation(reply)!r}",
@@ -194,6 +197,15 @@ class Client:
             self._has_warned = True
             cause = f"status {error.status}" if isinstance(error, _BusyError) else type(error).__name__
             _LOG.warning("the server %s did not answer a request (%s); retrying", self.address, cause)
+
+
+def _cleaned(value: Any) -> Any:
+    """Return JSON without lone surrogates, which neither a request nor a file can hold."""
+    if isinstance(value, str):
+        return clean_text(value)
+    if isinstance(value, dict):
+        return {clean_text(key): _cleaned(entry) for key, entry in value.items()}
+    return [_cleaned(entry) for entry in value] if isinstance(value, list) else value
 
 
 class _Waits:

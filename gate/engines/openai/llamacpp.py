@@ -51,9 +51,9 @@ class LlamaCppScorer:
         """Return the log-probability of the third likeliest token after a text, as listed and as forced (nats)."""
         (ids,) = await self._tokens.encode([text])
         _, likeliest = await self._next(tuple(ids), 0, 3)
-        listed = likeliest[2]
-        if listed.id is None:
-            raise EvaluationError("the server lists likely tokens without their ids.")
+        listed = likeliest[2] if len(likeliest) > 2 else None
+        if listed is None or listed.id is None:
+            raise EvaluationError("the server does not list the three likeliest tokens with their ids.")
         forced, _ = await self._next(tuple(ids), 0, 1, listed.id)
         return listed.logprob, forced.logprob
 

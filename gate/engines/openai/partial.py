@@ -10,6 +10,8 @@ import numpy as np
 from gate.engines.openai.wire import Likely
 from gate.tasks.requests import Distribution, Divergence
 
+_LOWEST = -100.0  # nats; servers write -9999 or -inf for a probability of 0
+
 
 def has_ids(top: Sequence[Likely]) -> bool:
     """Return whether a server's list names its tokens by id, and is not empty."""
@@ -20,7 +22,7 @@ def distribution(top: Sequence[Likely]) -> Distribution | None:
     """Return a server's list as a distribution, or None without ids."""
     if not has_ids(top):
         return None
-    logprobs = tuple(float(np.float16(token.logprob)) for token in top)
+    logprobs = tuple(float(np.float16(max(token.logprob, _LOWEST))) for token in top)
     tail = max(0.0, 1.0 - sum(map(math.exp, logprobs)))
     return Distribution(tuple(token.id for token in top if token.id is not None), logprobs, tail)
 
@@ -33,7 +35,8 @@ def divergence(reference: Distribution, top: Sequence[Likely]) -> Divergence | N
     """
     if not has_ids(top):
         return None
-    listed = {token.id: token.logprob for token in top}
+    # the floor only makes the bound smaller
+    listed = {token.id: max(token.logprob, _LOWEST) for token in top}
     total = p_listed = q_listed = 0.0
     for token, logprob in zip(reference.tokens, reference.logprobs, strict=True):
         if token in listed:

@@ -69,14 +69,16 @@ async def find_server(client: Client, name: str) -> Server:
             raise
         models = None
     entries = models.get("data") if isinstance(models, dict) else None
-    entry = _find_entry(client, name, [each for each in entries or [] if isinstance(each, dict)])
+    entries = entries if isinstance(entries, list) else []
+    entry = _find_entry(client, name, [each for each in entries if isinstance(each, dict)])
     model = str(entry.get("id", name))
     facts = {key: value for key, value in entry.items() if key not in _VOLATILE}
     props = await _get_optional(client, "props")
-    if "default_generation_settings" in props and "total_slots" in props:
+    settings, bos = props.get("default_generation_settings"), props.get("bos_token")
+    if isinstance(settings, dict) and "total_slots" in props:
         facts |= {"chat_template": props.get("chat_template"), "ftype": props.get("model_ftype")}
-        length = _positive(props["default_generation_settings"].get("n_ctx"))
-        slots, bos = _positive(props["total_slots"]) or 1, props.get("bos_token") or None
+        length = _positive(settings.get("n_ctx"))
+        slots, bos = _positive(props["total_slots"]) or 1, bos if isinstance(bos, str) and bos else None
         return Server("llama.cpp", str(props.get("build_info", "")), model, length, facts, slots, bos)
     length = _positive(entry.get("max_model_len"))
     version = await _get_optional(client, "version")

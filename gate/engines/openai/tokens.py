@@ -89,7 +89,7 @@ class RemoteTokens:
             body = {"model": self._server.model, "prompt": text, "add_special_tokens": special}
         reply = await self._client.request("tokenize", body)
         ids = reply.get("tokens") if isinstance(reply, dict) else None
-        if not isinstance(ids, list) or not all(isinstance(token, int) for token in ids):
+        if not isinstance(ids, list) or not all(type(token) is int and 0 <= token < 2**31 for token in ids):
             raise RefusedError(200, f"the server {self._client.address} answers /tokenize without token ids.")
         return ids
 

@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from gate.errors import EvaluationError
 
 _ID = re.compile(r"token_id:([0-9]{1,10})")  # vLLM's notation of a token id
+
+
+_ROUNDING = 0.01  # nats above 0 that rounding may cause
+
+
+def _logprob(value: float) -> float:
+    if not value <= _ROUNDING:
+        raise ValueError("a log-probability is at most 0")
+    return value
+
+
+Logprob = Annotated[float, AfterValidator(_logprob)]
+TokenId = Annotated[int, Field(ge=-1, lt=2**31)]
+Count = Annotated[int, Field(ge=0, le=10_000_000)]
 
 
 @dataclass(frozen=True)
@@ -38,8 +52,8 @@ class Token(BaseModel):
     """A token, and the likeliest tokens at its position."""
 
     token: str
-    logprob: float
-    id: int | None = None
+    logprob: Logprob
+    id: TokenId | None = None
     top_logprobs: list[Token] = []
 
     @property
@@ -56,8 +70,8 @@ class Token(BaseModel):
 class _Logprobs(BaseModel):
     # OpenAI's older form
     tokens: list[str] = []
-    token_logprobs: list[float | None] = []
-    top_logprobs: list[dict[str, float | None] | None] | None = None
+    token_logprobs: list[Logprob | None] = []
+    top_logprobs: list[dict[str, Logprob | None] | None] | None = None
     # the newer form, which llama.cpp uses for both
     content: list[Token] | None = None
 
@@ -65,8 +79,8 @@ class _Logprobs(BaseModel):
 class Usage(BaseModel):
     """The server's token counts."""
 
-    prompt_tokens: int
-    completion_tokens: int = 0
+    prompt_tokens: Count
+    completion_tokens: Count = 0
 
 
 class Choice(BaseModel):
