@@ -8,6 +8,7 @@ from typing import Any
 from gate.common.canonical import digest
 from gate.config import EngineSettings
 from gate.engines.source import ModelSource
+from gate.engines.tokens.growth import check_growth
 from gate.errors import ModelError, is_panic
 
 
@@ -22,6 +23,8 @@ def load_tokenizer(source: ModelSource, engine: EngineSettings) -> Any:
     from transformers import AutoTokenizer
 
     folder, gguf_file = source.tokenizer_folder, source.settings.gguf_file
+    if folder is not None:
+        check_growth(folder, source.settings.model)
     # a GGUF file contains its tokenizer; `tokenizer:` may name another folder
     options = {"gguf_file": gguf_file} if gguf_file is not None and folder == source.folder else {}
     try:
