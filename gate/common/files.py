@@ -6,18 +6,22 @@ import errno
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gate.errors import EvaluationError
 
+_STALE = 24 * 3600.0  # seconds
+
 
 def write_text(path: Path, text: str, temporary: Path | None = None) -> None:
     """Write a text file atomically: readers see the old content or the new, never a mix.
 
     Lone surrogates are written as "?". The text is first written to `temporary` (in the same folder;
-    by default a random name), which is then renamed to `path`.
+    by default a random name), which is then renamed to `path`. Random names that killed processes left more than a day
+    ago are removed.
 
     Raises
     ------
@@ -26,7 +30,9 @@ def write_text(path: Path, text: str, temporary: Path | None = None) -> None:
     """
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = temporary or path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+        if temporary is None:
+            remove_stale(path)
+            temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
         try:
             write_bytes(temporary, text.encode("utf-8", "replace"))
             temporary.replace(path)
@@ -43,6 +49,15 @@ def write_bytes(path: Path, content: bytes) -> None:
         handle.write(content)
         handle.flush()
         os.fsync(handle.fileno())
+
+
+def remove_stale(path: Path) -> None:
+    """Remove what writers of a file or folder left that were killed more than a day ago: `.NAME.*.tmp` beside it."""
+    for other in path.parent.iterdir():
+        if other.name.startswith(f".{path.name}.") and other.name.endswith(".tmp"):
+            with suppress(OSError):
+                if time.time() - other.lstat().st_mtime > _STALE:
+                    remove(other)
 
 
 def remove(path: Path) -> None:

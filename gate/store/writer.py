@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from gate.common.files import remove, write_bytes, writing
+from gate.common.files import remove, remove_stale, write_bytes, writing
 from gate.errors import SampleError
 from gate.store.manifest import MANIFEST, DataFile, Manifest
 from gate.store.sample_set import SampleSet
@@ -38,6 +38,7 @@ def staging_folder(folder: Path) -> Iterator[Path]:
     refuse_other(folder)
     with writing(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
+        remove_stale(folder)
         temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent))
     try:
         with writing(temporary):

@@ -1,0 +1,110 @@
+"""`gate run` killed with `kill -9` at each operation that changes a file: the same command completes the run."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from support.commands import run_gate
+from support.killed_runs import Runs, copied, runs
+from support.tiny import edit_gate_yml, use_outputs_as_targets, write_tiny_project, write_tiny_task
+
+from gate.report.candidates import read_any_result
+from gate.store import open_set
+from gate.store.history import LocalHistory
+
+REPORTS = {"markdown": "out/report.md", "html": "out/report.html", "junit": "out/junit.xml", "json": "result.json"}
+SAMPLED = 3
+"""Points of each kind of run in the normal suite; the whole is slow."""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Runs]:
+    with runs() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, other_tiny_model: Path) -> Path:
+    """A project whose candidate FAILs, and whose level depends on the history."""
+    folder = tmp_path_factory.mktemp("killed")
+    write_tiny_project(folder, tiny_model, other_tiny_model)
+    path = write_tiny_task(folder / "items.jsonl", 40)
+    assert run_gate("evaluate", folder / "base", "-c", folder / "gate.yml", "-o", folder / "probe", "-q").code == 0
+    use_outputs_as_targets(path, open_set(folder / "probe" / "animals").read().table)
+    shutil.rmtree(folder / "probe")
+    shutil.rmtree(folder / ".gate", ignore_errors=True)
+    edit_gate_yml(folder, report=REPORTS, decision={"alpha_spending": {"kind": "lord"}, "draws": 10_000})
+    return folder
+
+
+def with_candidates(project: Path) -> None:
+    """Give a project two candidates."""
+    config = yaml.safe_load((project / "gate.yml").read_text())
+    del config["candidate"]
+    config["candidates"] = [{"name": "int8", "model": "base"}, {"name": "int4", "model": "other"}]
+    (project / "gate.yml").write_text(yaml.safe_dump(config))
+
+
+def outcome(project: Path) -> dict[str, Any]:
+    """Return what must not depend on interruptions."""
+    result = read_any_result(project / "result.json")
+    history = LocalHistory(project / ".gate").read()
+    reports = {path.name: path.stat().st_size > 0 for path in (project / "out").iterdir()}
+    assert all(reports.values())
+    return {
+        "verdict": result.verdict,
+        "p": result.p_value,
+        "alpha": result.alpha,
+        "reports": sorted(reports),
+        "history": [(one.name, one.verdict, one.p_value, one.alpha) for one in history],
+        "files": sorted(
+            str(path.relative_to(project))
+            for path in project.rglob("*")
+            if path.is_file() and path.name != "output.txt"
+        ),
+    }
+
+
+def check_points(server: Runs, whole: Path, folder: Path, several: bool, sampled: int | None) -> int:
+    """Kill a run at all points, or at some drawn with a seed, and complete it; return how many points there are."""
+    reference = copied(whole, folder / "reference")
+    if several:
+        with_candidates(reference)
+    ended = server.run(reference)
+    assert ended.status == 1, ended.text
+    expected = outcome(reference)
+    assert len(expected["history"]) == 1 + several
+    assert json.loads((reference / "result.json").read_text())["verdict"] == "FAIL"
+
+    points = list(range(2 * len(ended.points)))
+    for point in points if sampled is None else sorted(random.Random(14).sample(points, sampled)):
+        project = copied(reference, folder / f"point-{point}")
+        killed = server.run(project, kill=point)
+        assert killed.status == -signal.SIGKILL, (point, killed.text)
+        for left in project.rglob("*.tmp"):
+            os.utime(left, (0, 0))  # as if it were a day old
+        again = server.run(project)
+        assert again.status == 1, (point, ended.points[point // 2], again.text)
+        assert outcome(project) == expected, (point, ended.points[point // 2], again.text)
+        shutil.rmtree(project)
+    return len(points)
+
+
+@pytest.mark.parametrize("several", [False, True], ids=["one", "several"])
+def test_a_run_killed_at_some_points_is_completed(server: Runs, whole: Path, tmp_path: Path, several: bool) -> None:
+    assert check_points(server, whole, tmp_path, several, SAMPLED) > 200
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("several", [False, True], ids=["one", "several"])
+def test_a_run_killed_at_any_point_is_completed(server: Runs, whole: Path, tmp_path: Path, several: bool) -> None:
+    print("points:", check_points(server, whole, tmp_path, several, None))
