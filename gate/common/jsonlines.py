@@ -74,6 +74,11 @@ def as_text(value: object) -> str:
     return clean_text(value if isinstance(value, str) else canonical_json(value))
 
 
+def optional_text(value: object) -> str | None:
+    """Return None as it is, and any other value as `as_text` does."""
+    return None if value is None else as_text(value)
+
+
 def clean_text(text: str) -> str:
     """Replace lone surrogates, which UTF-8 cannot store."""
     if text.isascii():

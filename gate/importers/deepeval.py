@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gate.common.canonical import digest
-from gate.common.jsonlines import as_text, mapping, read_json
+from gate.common.jsonlines import as_text, mapping, optional_text, read_json
 from gate.errors import SampleError
 from gate.importers.files import stem_of
 from gate.importers.reading import Reading
@@ -92,9 +92,9 @@ def _row(case: Mapping[str, Any], where: str, scores: Mapping[str, object], erro
         digest([question if question is not None else name, expected]),
         f"{where} ({name[:60]})" if isinstance(name, str) else where,
         scores,
-        output=_text(answer),
-        target=_text(expected),
-        prompt=_text(question),
+        output=optional_text(answer),
+        target=optional_text(expected),
+        prompt=optional_text(question),
         prompt_hash=None if question is None else digest(question),
         error=errors[0] if errors else None,
     )
@@ -110,7 +110,3 @@ def _below(data: Mapping[str, Any]) -> set[bool]:
 
 def _first(case: Mapping[str, Any], *names: str) -> Any:
     return next((case[name] for name in names if case.get(name) is not None), None)
-
-
-def _text(value: object) -> str | None:
-    return None if value is None else as_text(value)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gate.common.canonical import digest
-from gate.common.jsonlines import as_text, json_lines, mapping
+from gate.common.jsonlines import as_text, json_lines, mapping, optional_text
 from gate.common.lm_eval import DEFAULT_METRICS
 from gate.errors import SampleError
 from gate.importers.files import stem_of
@@ -85,9 +85,9 @@ def _row(index: str, where: str, review: Mapping[str, Any]) -> tuple[Row, str | 
         index if group is None else as_text(group),
         where,
         values,
-        output=_text(answer),
-        target=_text(review.get("target")),
-        prompt=_text(question),
+        output=optional_text(answer),
+        target=optional_text(review.get("target")),
+        prompt=optional_text(question),
         prompt_hash=None if question is None else digest(question),
         repeat=attempt if type(attempt) is int and 0 <= attempt < 2**31 else None,
         error=None if status in _SCORED else f"status {status}",
@@ -124,13 +124,9 @@ def _old_rows(index: str, where: str, review: Mapping[str, Any]) -> Iterator[Row
             index,
             where,
             result if isinstance(result, Mapping) else {"result": result},
-            output=_text(verdict.get("pred")),
-            target=_text(verdict.get("gold")),
-            prompt=_text(question),
+            output=optional_text(verdict.get("pred")),
+            target=optional_text(verdict.get("gold")),
+            prompt=optional_text(question),
             prompt_hash=None if question is None else digest(question),
             repeat=repeat,
         )
-
-
-def _text(value: object) -> str | None:
-    return None if value is None else as_text(value)

@@ -15,9 +15,9 @@ from gate.importers.files import label_of, no_rows, source_files
 from gate.importers.harness_files import TaskFile, find_task_files
 from gate.importers.harness_metrics import DEFAULTS, NoScoreError, label_and_values, usable_metrics
 from gate.importers.harness_rows import HarnessRow, harness_rows
-from gate.importers.harness_twins import refuse_twins
 from gate.importers.orient import Directions
 from gate.importers.reading import Reading
+from gate.importers.twins import refuse_twins
 from gate.samples.record import ModelSamples, TaskSamples
 
 _ABOUT = ("model_name", "lm_eval_version", "transformers_version", "git_hash", "date", "chat_template_sha")
@@ -90,7 +90,7 @@ def read_harness(path: Path, paths: Sequence[Path], reading: Reading) -> ModelSa
     else:
         notes += [f"left out: {error.message}{error.way_in}" for _, error in unscored]
     if path.is_dir():
-        refuse_twins(path, {part.where: part.rows for part in wanted})
+        refuse_twins(path, {part.where: [_request_and_answer(row) for row in part.rows] for part in wanted})
     unread = sorted({*found.unread, *(part.task for part in all_rows)} - {part.task for part in wanted})
     return ModelSamples(
         label_of(path),
@@ -158,6 +158,11 @@ def _task(
     # a file that was passed by itself is one task, whatever its summary calls it
     named_after_file = rows[0].task is None and (alone or task not in file.summary.tasks)
     return task_samples(task, label, columns, _facets(part, rows), [file.path], named_after_file)
+
+
+def _request_and_answer(row: HarnessRow) -> tuple[tuple[object, ...], tuple[object, ...]]:
+    request = (row.filter_name, row.doc_hash, row.prompt_hash, row.target, row.choices, row.generation)
+    return request, (row.loglikelihoods, row.answer)
 
 
 def refuse_nonfinite(rows: Sequence[HarnessRow], path: Path, where: str) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gate.common.canonical import canonical_json, digest
-from gate.common.jsonlines import as_text, json_lines, mapping, read_json
+from gate.common.jsonlines import json_lines, mapping, optional_text, read_json
 from gate.errors import SampleError
 from gate.importers.reading import Reading
 from gate.importers.scored import Part, Row, Rows, read_scored
@@ -83,7 +83,7 @@ def _read(file: Path, facets: Mapping[str, str], metric: str | None) -> Rows:
             if named.setdefault(name, value) != value:
                 raise SampleError(f"{where}: has two values of {name}: {named[name]} and {value}.", _EXPECTED)
         if "predicted_text" in entry:
-            answers.setdefault(key, {})["output"] = _text(entry["predicted_text"])
+            answers.setdefault(key, {})["output"] = optional_text(entry["predicted_text"])
     perturbed = any(perturbation for _, perturbation, _ in scores)
     rows = []
     for (instance, perturbation, trial), values in scores.items():
@@ -160,7 +160,7 @@ def _answers(file: Path) -> dict[_Key, dict[str, str | None]]:
         completions = mapping(content.get("result")).get("completions")
         first = completions[0] if isinstance(completions, list) and completions else {}
         answers[key] = {
-            "output": _text(mapping(first).get("text")),
+            "output": optional_text(mapping(first).get("text")),
             **_question(instance, mapping(content.get("request")).get("prompt")),
         }
     return answers
@@ -175,8 +175,8 @@ def _question(instance: Mapping[str, Any], prompt: object) -> dict[str, str | No
         if _is_correct(reference)
     ]
     return {
-        "target": _text(correct[0] if len(correct) == 1 else correct or None),
-        "prompt": _text(mapping(instance.get("input")).get("text")),
+        "target": optional_text(correct[0] if len(correct) == 1 else correct or None),
+        "prompt": optional_text(mapping(instance.get("input")).get("text")),
         "prompt_hash": None if prompt is None else digest(prompt),
     }
 
@@ -184,7 +184,3 @@ def _question(instance: Mapping[str, Any], prompt: object) -> dict[str, str | No
 def _is_correct(reference: object) -> bool:
     tags = mapping(reference).get("tags")
     return isinstance(tags, list) and "correct" in tags
-
-
-def _text(value: object) -> str | None:
-    return None if value is None else as_text(value)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from gate.common.canonical import digest
-from gate.common.jsonlines import as_text, mapping, read_json
+from gate.common.jsonlines import as_text, mapping, optional_text, read_json
 from gate.common.lm_eval import DEFAULT_METRICS
 from gate.common.parquet import TooLargeError, read_rows
 from gate.errors import SampleError
@@ -129,7 +129,7 @@ def _text(value: object) -> str | None:
         if not value:
             return None
         value = value[0] if len(value) == 1 else value
-    return None if value is None else as_text(value)
+    return optional_text(value)
 
 
 def _refuse_nonfinite(logprobs: object, file: Path, number: int) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gate.common.canonical import canonical_json
-from gate.common.jsonlines import as_text, json_lines, mapping, read_json
+from gate.common.jsonlines import json_lines, mapping, optional_text, read_json
 from gate.errors import SampleError
 from gate.importers.build import parse_score, refuse_unscored, task_samples
 from gate.importers.choose import Selection
@@ -139,7 +139,7 @@ def _samples(
         answer = row.get("extracted_answer")
         if answer is None:
             answer = row.get("model_response")
-        values = (item_id, repeat, score, _text(answer), _text(row.get("expected_answer")))
+        values = (item_id, repeat, score, optional_text(answer), optional_text(row.get("expected_answer")))
         for name, cell in zip(columns, values, strict=True):
             columns[name].append(cell)
     where = f"task {run.task} ({run.results})"
@@ -171,7 +171,3 @@ def _facets(config: Mapping[str, Any]) -> dict[str, str]:
         return {}
     settings = {key: config[key] for key in _GENERATION if config.get(key) is not None}
     return {"generation": canonical_json(settings), "system_prompt": str(config.get("system_prompt") or "")}
-
-
-def _text(value: object) -> str | None:
-    return None if value is None else as_text(value)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gate.common.canonical import digest
-from gate.common.jsonlines import as_text, mapping, read_json
+from gate.common.jsonlines import mapping, optional_text, read_json
 from gate.importers.files import stem_of
 from gate.importers.reading import Reading
 from gate.importers.scored import Part, Row, Rows, read_scored
@@ -121,14 +121,14 @@ def _first(detail: Mapping[str, Any], names: Sequence[str], repeat: int) -> str 
     value = next((detail[name] for name in names if detail.get(name) is not None), None)
     if "example_abbr" in detail and isinstance(value, list):  # one per answer
         value = value[repeat] if repeat < len(value) else None
-    return None if value is None else as_text(value)
+    return optional_text(value)
 
 
 def _question(prompt: object) -> str | None:
     """Return a prompt as text; of a dialogue with one turn, what it says."""
     if isinstance(prompt, list) and len(prompt) == 1 and isinstance(mapping(prompt[0]).get("prompt"), str):
         prompt = prompt[0]["prompt"]
-    return None if prompt is None else as_text(prompt)
+    return optional_text(prompt)
 
 
 def _prompts(file: Path) -> dict[str, object]:

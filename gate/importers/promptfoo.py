@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gate.common.canonical import digest
-from gate.common.jsonlines import as_text, json_lines, mapping, read_json
+from gate.common.jsonlines import as_text, json_lines, mapping, optional_text, read_json
 from gate.errors import SampleError
 from gate.importers.files import LINES, no_rows, shorten, stem_of, suffix_of
 from gate.importers.reading import Reading
@@ -87,9 +87,9 @@ def _read(results: Sequence[tuple[str, Mapping[str, Any]]]) -> Rows:
                 document if len(labels) == 1 else f"{document} {digest(_label(result))[:8]}",
                 where,
                 {**named, "success": result.get("success"), "score": result.get("score")},
-                output=_text(mapping(result.get("response")).get("output")),
+                output=optional_text(mapping(result.get("response")).get("output")),
                 target=as_text(checks) if checks else None,
-                prompt=_text(prompt),
+                prompt=optional_text(prompt),
                 prompt_hash=None if prompt is None else digest(prompt),
                 cluster=document if len(labels) > 1 else None,
                 error=_error(result),
@@ -114,7 +114,3 @@ def _error(result: Mapping[str, Any]) -> str | None:
     reason, error = result.get("failureReason"), result.get("error")
     failed = reason == _ERROR if reason is not None else bool(error) and not result.get("gradingResult")
     return as_text(error or "unknown") if failed else None
-
-
-def _text(value: object) -> str | None:
-    return None if value is None else as_text(value)

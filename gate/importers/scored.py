@@ -13,6 +13,7 @@ from gate.importers.choose import Selection
 from gate.importers.files import label_of, no_rows, refuse_models, shorten, source_files
 from gate.importers.orient import Directions
 from gate.importers.reading import Reading
+from gate.importers.twins import refuse_twins
 from gate.samples.record import ModelSamples, TaskSamples
 
 
@@ -119,7 +120,14 @@ def read_scored(tool: str, path: Path, parts: Sequence[Part], reading: Reading) 
             unscored.append(error)
     if unscored and not tasks:
         raise unscored[0]
-    _refuse_twins(path, read)
+    refuse_twins(
+        path,
+        {
+            name: _requests_and_answers(content.rows)
+            for name, content in read.items()
+            if all(row.prompt_hash is not None for row in content.rows)  # ids alone may be equal between tasks
+        },
+    )
     notes += [f"left out: {error.message}" for error in unscored]
     files = [part.file for part in newest if part.task in tasks]
     about: dict[str, object] = {"format": tool, "files": source_files(list(dict.fromkeys(files)))}
@@ -209,20 +217,5 @@ def _repeats(rows: Sequence[Row]) -> list[int]:
     return repeats
 
 
-def _refuse_twins(path: Path, tasks: Mapping[str, Rows]) -> None:
-    """Raise SampleError if two tasks have the same prompts and targets, but different answers."""
-    seen: dict[frozenset[object], tuple[str, frozenset[object]]] = {}
-    for name, content in tasks.items():
-        if any(row.prompt_hash is None for row in content.rows):
-            continue
-        requests = frozenset((row.prompt_hash, row.target) for row in content.rows)
-        answers = frozenset(
-            (row.prompt_hash, row.target, row.output, repr(sorted(row.scores.items()))) for row in content.rows
-        )
-        other = seen.setdefault(requests, (name, answers))
-        if other[1] != answers:
-            raise SampleError(
-                f"{path} holds two sets of answers to the same prompts: {other[0]} and {name}. They look like those of "
-                "two models.",
-                "Keep one model per folder, or choose one of them with --task NAME.",
-            )
+def _requests_and_answers(rows: Sequence[Row]) -> list[tuple[tuple[object, ...], tuple[object, ...]]]:
+    return [((row.prompt_hash, row.target), (row.output, repr(sorted(row.scores.items())))) for row in rows]
