@@ -71,7 +71,7 @@ _FORMS: tuple[Form, ...] = ("json", "markdown", "html", "junit")
 @options.rule
 @click.option(
     "--margin",
-    type=options.Number(0, 1),
+    type=options.Number(0, 1, max_open=True),
     default=0.0,
     show_default=True,
     help="Tolerated drop (a proportion; 0.01 is one percentage point).",

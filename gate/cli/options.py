@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from gate.common.level import SMALLEST_ALPHA
+
 
 class Number(click.FloatRange):
     """A float in a range; unlike click.FloatRange it refuses nan."""
@@ -32,7 +34,7 @@ config = click.option(
 quiet = click.option("-q", "--quiet", is_flag=True, help="Print no progress messages.")
 alpha = click.option(
     "--alpha",
-    type=Number(0, 1, min_open=True, max_open=True),
+    type=Number(SMALLEST_ALPHA, 1, max_open=True),
     default=0.05,
     show_default=True,
     help="Level of the decision over all tasks.",

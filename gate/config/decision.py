@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from gate.config.section import OpenProportion, Proportion, Section
+from gate.config.section import Level, Margin, OpenProportion, Proportion, Section
 
 
 class AlphaSpending(Section):
@@ -34,7 +34,7 @@ class AlphaSpending(Section):
 class EarlyStop(Section):
     """Stop evaluating a candidate as soon as it is clearly worse."""
 
-    alpha: OpenProportion = Field(
+    alpha: Level = Field(
         0.01, description="Part of decision.alpha for early stopping; the final test uses the rest."
     )
     every: int = Field(256, ge=16, le=4096, description="Number of items, over all gating tasks, between two tests.")
@@ -43,7 +43,7 @@ class EarlyStop(Section):
 class DecisionSettings(Section):
     """When the verdict is FAIL."""
 
-    alpha: OpenProportion = Field(
+    alpha: Level = Field(
         0.05,
         description="Level of the decision (proportion): the largest probability that the tests fail a run although no "
         "gating task has dropped by more than its margin.",
@@ -51,7 +51,7 @@ class DecisionSettings(Section):
     rule: Literal["omnibus", "pooled", "max", "fisher", "holm"] = Field(
         "omnibus", description="The test that decides over all gating tasks."
     )
-    margin: Proportion = Field(0.0, description="Tolerated drop (proportion; 0.01 is one point).")
+    margin: Margin = Field(0.0, description="Tolerated drop (proportion; 0.01 is one point).")
     certify: OpenProportion | None = Field(
         None,
         description="PASS also requires proof that the mean drop is below this proportion (non-inferiority).",

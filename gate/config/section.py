@@ -6,8 +6,12 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from gate.common.level import SMALLEST_ALPHA
+
 Proportion = Annotated[float, Field(ge=0.0, le=1.0)]
 OpenProportion = Annotated[float, Field(gt=0.0, lt=1.0)]
+Margin = Annotated[float, Field(ge=0.0, lt=1.0)]
+Level = Annotated[float, Field(ge=SMALLEST_ALPHA, lt=1.0)]
 CandidateName = Annotated[str, Field(max_length=40, pattern=r"^[A-Za-z0-9]+([._-][A-Za-z0-9]+)*$")]
 """A name that is safe in file names and in every report."""
 

@@ -6,13 +6,13 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from gate.config.section import OpenProportion, Proportion, Section
+from gate.config.section import Margin, OpenProportion, Proportion, Section
 
 
 class TaskPolicy(Section):
     """Requirements of one task. A key that is not set has no effect; `margin` then is that of the decision."""
 
-    margin: Proportion | None = Field(
+    margin: Margin | None = Field(
         None, description="Tolerated drop of this task (proportion). Default: decision.margin."
     )
     certify: OpenProportion | None = Field(

@@ -1,7 +1,8 @@
 """The decision: verdict from test results and policy."""
 
 from gate.decision.decide import decide
-from gate.decision.result import Decision, EarlyStopping, TaskResult
+from gate.decision.result import Decision, TaskResult
+from gate.decision.run_sections import EarlyStopping
 from gate.decision.series import Spending
 from gate.decision.spending import spend
 

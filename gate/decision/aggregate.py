@@ -12,6 +12,12 @@ class AggregatePValue(ResultSection):
     """P-value of one aggregate over the gating tasks."""
 
     p: float
+    bound: bool = Field(False, description="Whether p is an upper bound, because too few sign patterns were drawn.")
+
+    @property
+    def p_is_bound(self) -> bool:
+        """Whether `p` is an upper bound."""
+        return self.bound
 
 
 class OmnibusPValue(AggregatePValue):
@@ -24,7 +30,7 @@ class OmnibusPValue(AggregatePValue):
     @property
     def p_is_bound(self) -> bool:
         """Whether `p` is an upper bound: no draw was as extreme as the data."""
-        return self.draws > 0 and self.p * (self.draws + 1) < 1.5
+        return self.bound or (self.draws > 0 and self.p * (self.draws + 1) < 1.5)
 
 
 class Aggregate(ResultSection):
@@ -36,16 +42,25 @@ class Aggregate(ResultSection):
     holm: AggregatePValue
     omnibus: OmnibusPValue
 
+    def is_bound(self, rule: str) -> bool:
+        """Whether the p-value of a rule is an upper bound."""
+        return bool(getattr(self, rule).p_is_bound)
 
-def aggregate_of(combined: CombinedResult) -> Aggregate:
-    """Return the p-values of all rules."""
+
+def aggregate_of(combined: CombinedResult, resolution: float = 0.0) -> Aggregate:
+    """Return the p-values of all rules; those up to `resolution` are bounds, because the draws tell no more."""
+
+    def of(p: float) -> AggregatePValue:
+        return AggregatePValue(p=p, bound=p <= resolution)
+
     return Aggregate(
-        pooled=AggregatePValue(p=combined.pooled.pvalue),
-        max=AggregatePValue(p=combined.max_drop.pvalue),
-        fisher=AggregatePValue(p=combined.fisher.pvalue),
-        holm=AggregatePValue(p=combined.holm.pvalue),
+        pooled=of(combined.pooled.pvalue),
+        max=of(combined.max_drop.pvalue),
+        fisher=of(combined.fisher.pvalue),
+        holm=of(combined.holm.pvalue),
         omnibus=OmnibusPValue(
             p=combined.omnibus.pvalue,
+            bound=combined.omnibus.pvalue <= resolution,
             draws=combined.omnibus.n_resamples,
             p_low=combined.omnibus.pvalue_ci.low,
             p_high=combined.omnibus.pvalue_ci.high,

@@ -8,8 +8,9 @@ from typing import Literal
 
 from gate.config import DecisionSettings, DistanceSettings, TaskPolicy
 from gate.decision.decide import Tested, conclude, run_tests
-from gate.decision.result import Adjustment, Decision, EarlyStopping
+from gate.decision.result import Decision
 from gate.decision.rows import Role
+from gate.decision.run_sections import Adjustment, EarlyStopping
 from gate.decision.series import Spending
 from gate.decision.shared_units import shared_units
 from gate.samples import PairedTask

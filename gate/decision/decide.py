@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from gate.config import DecisionSettings, DistanceSettings, TaskPolicy
 from gate.decision import validity
 from gate.decision.aggregate import aggregate_of
@@ -13,14 +15,15 @@ from gate.decision.dependence import joined, links_of
 from gate.decision.nightly import level_of_one_run, log_e_value_of, with_tonight
 from gate.decision.reasons import reasons
 from gate.decision.requirements import all_proven, over_limit, prove, with_policy
-from gate.decision.result import Adjustment, Certification, Decision, EarlyStopping, Sensitivity, TaskResult, Verdict
+from gate.decision.result import Certification, Decision, TaskResult, Verdict
 from gate.decision.rows import NO_POLICY, Judged, Role, evidence_of, subtasks_of, task_row
-from gate.decision.sensitivity import EXPECTED_FLIPS, detectable, planned_task
+from gate.decision.run_sections import Adjustment, EarlyStopping, Sensitivity
+from gate.decision.sensitivity import EXPECTED_FLIPS, detectable, planned_links, planned_task
 from gate.decision.series import Spending
 from gate.decision.task_verdicts import with_verdicts
 from gate.errors import ConfigError, ExitCode
 from gate.samples import PairedTask
-from gate.stats import CombinedResult, can_reject, combine
+from gate.stats import CombinedResult, by_holm, can_reject, combine
 
 
 def decide(
@@ -156,13 +159,17 @@ def conclude(
     if tested.spending is not None and tested.spending.evidence is not None:
         discordant = max(EXPECTED_FLIPS, sum(task.evidence.discordant for task in gating))
         alone = settings.model_copy(update={"alpha": level_of_one_run(tested.spending, discordant)})
+    level = alone.alpha
+    if adjustment is not None:  # the adjusted p-value is at most that of Bonferroni's method
+        alone = alone.model_copy(update={"alpha": alone.alpha / adjustment.candidates})
     rows = [
         with_policy(row, task, tested.policy, len(gating), stopped)
-        for row, task in zip(_rows(tested.judged, combined, alone, seed), tested.judged, strict=True)
+        for row, task in zip(_rows(tested.judged, combined, alone, level, seed), tested.judged, strict=True)
     ]
     gating_rows = [row for row in rows if row.role == "gating"]
     exceeded = over_limit(gating_rows, distance or DistanceSettings())
     rows = with_verdicts(rows, gating, combined, settings.alpha, early, tested.spending, p_value, rejected, seed)
+    gating_rows = [row for row in rows if row.role == "gating"]
     findings = validity.findings(tested.judged, tested.policy, settings.alpha)
     blocking = [finding for finding in findings if finding.blocks]
     rows, certification = validity.without_proofs(rows, certification, blocking)
@@ -187,7 +194,7 @@ def conclude(
         sensitivity=_sensitivity(gating, gating_rows, alone, seed),
         bound_confidence=None if stopped else 1.0 - tested.policy.alpha,
         tasks=rows,
-        aggregate=aggregate_of(combined),
+        aggregate=aggregate_of(combined, _resolution(gating, combined)),
         validity=findings,
     )
     why = [finding.message for finding in blocking] if verdict == "INCONCLUSIVE" else []
@@ -195,12 +202,19 @@ def conclude(
 
 
 def _rows(
-    judged: Sequence[Judged], combined: CombinedResult, settings: DecisionSettings, seed: int
+    judged: Sequence[Judged], combined: CombinedResult, settings: DecisionSettings, level: float, seed: int
 ) -> list[TaskResult]:
-    """Return one row per task; `combined` holds the p-values of the gating tasks in their order."""
+    """Return one row per task; `combined` holds the p-values of the gating tasks in their order.
+
+    `settings` are those of the detectable drops; `level` is that at which a task can fail.
+    """
     gating = [task for task in judged if task.role == "gating"]
     discordant = [task.evidence.discordant for task in gating]
-    able = can_reject(discordant, settings.alpha, combined.task_pvalues, _smallest(gating, settings))
+    smallest = _smallest(gating, settings)
+    if by_holm([task.evidence for task in gating], combined):
+        able = can_reject(discordant, level, combined.task_pvalues, smallest)
+    else:  # closed testing: a task fails only if its own test rejects, and needs no more where others have dropped
+        able = np.array(smallest) <= level
     tests = zip(combined.task_pvalues, combined.task_pvalues_holm, able, strict=True)
     rows = []
     for task in judged:
@@ -218,6 +232,13 @@ def _rows(
     return rows
 
 
+def _resolution(gating: Sequence[Judged], combined: CombinedResult) -> float:
+    """Return the p-value up to which the aggregates are bounds, because the tasks' drawn signs tell no more."""
+    if any(combined.margins) or combined.linked:
+        return 0.0
+    return max(task.evidence.null.resolution for task in gating)
+
+
 def _smallest(tasks: Sequence[Judged], settings: DecisionSettings) -> list[float]:
     """Return the p-value of each task if every discordant item were a regression."""
     return [task.evidence.smallest_pvalue_at(task.margin(settings)) for task in tasks]
@@ -233,9 +254,13 @@ def _sensitivity(
     gating: Sequence[Judged], rows: Sequence[TaskResult], settings: DecisionSettings, seed: int
 ) -> Sensitivity:
     """Return what drop the run could have detected."""
+    links = planned_links([task.pair for task in gating])
+    planned = [planned_task(task.pair, task.margin(settings)) for task in gating]
     return Sensitivity(
         power=settings.power,
-        detectable_drop=detectable([planned_task(task.pair, task.margin(settings)) for task in gating], settings, seed),
+        alpha=settings.alpha,
+        detectable_drop=detectable(planned, settings, seed, links),
+        linked=links is not None,
         blind_tasks=[row.task for row in rows if not row.can_reject],
     )
 

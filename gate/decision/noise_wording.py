@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from gate.decision.noise import Control, NoiseFloor
 from gate.decision.result import Decision, TaskResult
-from gate.decision.wording import number, points
+from gate.decision.wording import number, p_equation, points
 from gate.samples.stack import describe
 
 
@@ -54,7 +54,7 @@ def noise_floor(control: Control | None, decision: Decision | None = None) -> st
         verdict = "it moved more than noise" if moved.moved else "not significantly more than noise"
         text += (
             f" The candidate alone differs on {moved.candidate_alone:,} items, the baseline's run that it is compared "
-            f"with alone on {moved.control_alone:,} (one-sided p = {number(moved.p_value)}): {verdict}."
+            f"with alone on {moved.control_alone:,} (one-sided {p_equation(moved.p_value)}): {verdict}."
         )
     return text
 
@@ -82,7 +82,7 @@ def control_sections(control: Control | None, decision: Decision | None = None) 
 
 def _score_change(floor: NoiseFloor) -> str:
     drop = "" if floor.drop is None else f"first run minus second: {points(floor.drop)} points, "
-    return f"Score, {drop}two-sided p = {number(floor.p_value)} (level 0.01); the verdict does not depend on it."
+    return f"Score, {drop}two-sided {p_equation(floor.p_value)} (level 0.01); the verdict does not depend on it."
 
 
 def _kl(mean: float | None) -> str:

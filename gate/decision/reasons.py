@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from gate.decision import wording
 from gate.decision.result import Decision, Limit, TaskResult
-from gate.decision.wording import count, deciding_p, number, size
+from gate.decision.wording import count, deciding_p, p_equation, size
 
 _LIMIT = "the candidate exceeds a limit. Limits are compared with observed values: chance alone can exceed them."
 
@@ -78,7 +78,7 @@ def _proofs(decision: Decision) -> tuple[list[str], list[str]]:
         if certification is None:
             continue
         test = "large-sample score" if certification.test is None else certification.test
-        proof = f"{test} test, p = {number(certification.p_value)}"
+        proof = f"{test} test, {p_equation(certification.p_value)}"
         bound = size(certification.margin)
         if certification.certified:
             proven.append(f"{subject} is below {bound}: proven ({proof}).")

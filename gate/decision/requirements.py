@@ -7,11 +7,12 @@ from collections.abc import Sequence
 
 from gate.config import DecisionSettings, DistanceSettings
 from gate.decision.certify import certify
+from gate.decision.interval_wording import FEWEST_UNITS
 from gate.decision.reasons import exceeded
 from gate.decision.result import Certification, Limit, Recovery, TaskResult
-from gate.decision.rows import Judged, interval_of
+from gate.decision.rows import Judged, interval_of, sizes_of
 from gate.errors import ConfigError
-from gate.stats import recovery
+from gate.stats import effective_number, recovery
 
 _KL_HINT = (
     "`gate run` measures it, except for perplexity tasks and servers that do not return tokens. "
@@ -75,7 +76,12 @@ def all_proven(certification: Certification | None, rows: Sequence[TaskResult]) 
 
 
 def simultaneous_bound(judged: Judged, settings: DecisionSettings, gating: int) -> float | None:
-    """Return the upper bound of a task's drop at level alpha / `gating`; None where that level is 1/2 or more."""
+    """Return the upper bound of a task's drop at level alpha / `gating`.
+
+    None where that level is 1/2 or more, and where the units count as fewer than `FEWEST_UNITS` equal ones.
+    """
+    if effective_number(sizes_of(judged.pair)) < FEWEST_UNITS:
+        return None
     confidence_level = 1.0 - 2.0 * settings.alpha / gating
     return interval_of(judged, confidence_level, upper_only=True)[1] if confidence_level > 0.0 else None
 

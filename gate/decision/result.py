@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 from pydantic import Field
 
 from gate.decision.aggregate import Aggregate
 from gate.decision.finding import Finding
+from gate.decision.run_sections import Adjustment, EarlyStopping, Sensitivity
 from gate.decision.section import ResultSection
 from gate.decision.series import Spending
 from gate.decision.slice_result import SliceResult
@@ -55,22 +55,36 @@ class TaskResult(ResultSection):
     drop: float = Field(description="baseline - candidate; positive where the candidate is worse.")
     drop_ci90: tuple[float, float] = Field(
         description="Two-sided 90% interval of the drop: the inverted exact test for independent binary items "
-        "(Tango's score interval in results of old versions), else Student's t."
+        "(Tango's score interval in results of old versions), else inverted score tests (Student's t in old versions). "
+        "Not adjusted for an early stop."
     )
     regressions: int
     improvements: int
     flip_rate: float = Field(description="(regressions + improvements) / n.")
-    flip_rate_ci95: tuple[float, float] = Field(description="Clopper-Pearson 95% interval of the flip rate.")
+    flip_rate_ci95: tuple[float, float] = Field(
+        description="95% interval of the flip rate: Clopper-Pearson, with clusters at the effective number of items."
+    )
     all_flip_rate: float = Field(description="Flips and changes from one wrong answer to another, over n.")
     independent: bool | None = Field(
         None,
         description="Whether items are independent; false where they are clustered, null in results of old versions.",
+    )
+    units: int | None = Field(
+        None, description="Independent units: items, or clusters of items. Null in results of old versions."
+    )
+    effective_units: float | None = Field(
+        None,
+        description="Number of equal units whose squares vary as much: `units` where all have as many items. Null "
+        "in results of old versions.",
     )
     unit: Unit = Field(
         "proportion", description="proportion: scores from 0 to 1. score: the metric's own unit, of unknown range."
     )
     test: TestName
     p_exact: float = Field(description="One-sided p-value of `test`.")
+    p_is_bound: bool = Field(
+        False, description="Whether p_exact is an upper bound: no drawn sign pattern was as extreme."
+    )
     p_mid: float | None = Field(description="McNemar's mid-p; reported only, never decides.")
     p_holm: float | None = Field(description="p_exact adjusted by Holm over the gating tasks; null for advisory tasks.")
     p_adjusted: float | None = Field(
@@ -82,7 +96,7 @@ class TaskResult(ResultSection):
         None,
         description="Whether the task fails: p_adjusted is at most the level. Null in results of old versions.",
     )
-    can_reject: bool = Field(description="False where Holm could not reject even if every flip were a regression.")
+    can_reject: bool = Field(description="False where the task could not fail even if every flip were a regression.")
     detectable_drop: float | None = Field(
         alias="mde", description="Smallest true drop that the task's own test detects with the stated power."
     )
@@ -99,7 +113,8 @@ class TaskResult(ResultSection):
     drop_bound: float | None = Field(
         None,
         description="Upper bound of the drop at level decision.alpha / (number of gating tasks), so that all bounds "
-        "hold together with confidence 1 - decision.alpha. Null for advisory tasks and after an early stop.",
+        "hold together with confidence 1 - decision.alpha (approximately, where `test` needs more than counts). Null "
+        "for advisory tasks, after an early stop, and with fewer than 5 effective units.",
     )
     certification: Certification | None = Field(
         None, description="Non-inferiority test of this task alone, where the task sets `certify`."
@@ -146,43 +161,6 @@ class Certification(ResultSection):
         "differences, where items are clustered or scores are not binary. null in results of old versions, which used "
         "large-sample tests.",
     )
-
-
-class Sensitivity(ResultSection):
-    """What drop this run could have detected."""
-
-    power: float
-    detectable_drop: float | None = Field(
-        alias="drop", description="Smallest true drop, equal on every gating task, detected with that power."
-    )
-    blind_tasks: list[str] = Field(description="Gating tasks with `can_reject` false.")
-
-
-class Adjustment(ResultSection):
-    """How the p-value of one of several candidates was adjusted over them."""
-
-    candidates: int = Field(description="Candidates that were compared with the baseline in the run.")
-    p_alone: float = Field(description="P-value of this candidate alone.")
-    method: Literal["step-down", "holm"] = Field(
-        description="step-down: from signs drawn once per item (or cluster) for all candidates. holm: where a margin, "
-        "early stopping or too few draws rule this out."
-    )
-    draws: int = Field(description="Sign patterns drawn; 0 for holm.")
-
-
-class EarlyStopping(ResultSection):
-    """The e-process over the flips of the gating tasks, monitored during the evaluation."""
-
-    alpha: float = Field(description="Share of decision.alpha for stopping early; the final test has the rest.")
-    log_e_value: float = Field(description="Natural logarithm of the e-value at the last look.")
-    stopped: bool = Field(description="Whether the e-value reached 1 / alpha, which ended the evaluation.")
-    items: int = Field(description="Items of the gating tasks that were answered.")
-    total: int = Field(alias="of", description="Items of the gating tasks.")
-
-    @property
-    def e_value(self) -> float:
-        """The e-value at the last look; capped where it exceeds the range of a float."""
-        return math.exp(min(self.log_e_value, 700.0))
 
 
 class Decision(ResultSection):
@@ -279,8 +257,11 @@ class Decision(ResultSection):
 
     @property
     def p_is_bound(self) -> bool:
-        """Whether `p_value` is an upper bound: the rule is omnibus and no draw was as extreme as the data."""
-        return self.decided_by == "omnibus" and not self.stopped_early and self.aggregate.omnibus.p_is_bound
+        """Whether `p_value` is an upper bound: no draw was as extreme as the data."""
+        if self.stopped_early or self.decided_by == "evalue":
+            return False
+        alone = len(self.gating) == 1 and self.gating[0].p_is_bound
+        return alone or (self.decided_by in Aggregate.model_fields and self.aggregate.is_bound(self.decided_by))
 
     @property
     def decided_by(self) -> str:

@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from gate.config import DecisionSettings, TaskPolicy
+from gate.decision.dependence import flip_interval
 from gate.decision.result import TaskResult, TestName
-from gate.decision.sensitivity import detectable, planned_task
+from gate.decision.sensitivity import detectable, planned_task, span_of
 from gate.samples import PairedTask
 from gate.samples.duplicates import without_single_items
-from gate.stats import Evidence, drop_interval, flip_rate_interval, mcnemar_midp, unit_interval
+from gate.stats import Evidence, drop_interval, effective_number, mcnemar_midp, unit_interval
 
 Role = Literal["gating", "advisory"]
 NO_POLICY = TaskPolicy()
@@ -41,9 +42,7 @@ def evidence_of(pair: PairedTask, seed: int) -> Evidence:
     if pair.binary and pair.clusters is None:
         return Evidence.from_counts(pair.regressions, pair.improvements, pair.n)
     differences = pair.baseline_score - pair.candidate_score
-    span = 1.0 if pair.unit == "proportion" else None
-    if span is None and not differences.any():
-        span = float(max(pair.baseline_score.max(), 0.0) - min(pair.baseline_score.min(), 0.0))
+    span = span_of(pair) if pair.unit == "proportion" or not differences.any() else None
     return Evidence.from_differences(differences, pair.clusters, rng=seed, span=span)
 
 
@@ -95,7 +94,7 @@ def task_row(
     baseline, candidate = float(pair.baseline_score.mean()), float(pair.candidate_score.mean())
     margin = judged.margin(settings)
     low, high = interval_of(judged, 0.9, margin)
-    flip_low, flip_high = flip_rate_interval(b + c, n, 0.95)
+    sizes = sizes_of(pair)
     return TaskResult(
         task=pair.task,
         metric=pair.metric,
@@ -108,12 +107,15 @@ def task_row(
         regressions=b,
         improvements=c,
         flip_rate=(b + c) / n,
-        flip_rate_ci95=(float(flip_low), float(flip_high)),
+        flip_rate_ci95=flip_interval([pair], 0.95),
         all_flip_rate=pair.changed_answers / n,
         independent=pair.clusters is None,
+        units=len(sizes),
+        effective_units=effective_number(sizes),
         unit=pair.unit,
         test=test_name(judged.evidence, margin),
         p_exact=p,
+        p_is_bound=margin == 0 and judged.evidence.p_is_bound,
         p_mid=mcnemar_midp(b, c).pvalue if binary and margin == 0 else None,
         p_holm=p_holm,
         can_reject=can_reject,
@@ -141,3 +143,8 @@ def interval_of(
         return low, high
     low, high = unit_interval(judged.evidence, confidence_level, margin=margin, upper_only=upper_only)
     return low, high
+
+
+def sizes_of(pair: PairedTask) -> npt.NDArray[np.float64]:
+    """Return the number of items of each independent unit."""
+    return np.ones(pair.n) if pair.clusters is None else np.bincount(pair.clusters).astype(np.float64)

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gate.decision.result import EarlyStopping, TaskResult
+from gate.decision.result import TaskResult
 from gate.decision.rows import Judged
+from gate.decision.run_sections import EarlyStopping
 from gate.decision.series import Spending
 from gate.stats import CombinedResult, closed_evalues, closed_pvalues
 
@@ -55,5 +56,6 @@ def with_verdicts(
     judged = []
     for row in rows:
         p = max(next(values), p_value) if row.role == "gating" else None
-        judged.append(row.model_copy(update={"p_adjusted": p, "fails": p is not None and p <= level}))
+        fails = p is not None and p <= level
+        judged.append(row.model_copy(update={"p_adjusted": p, "fails": fails, "can_reject": row.can_reject or fails}))
     return judged

@@ -11,7 +11,7 @@ from scipy.special import bdtrc
 
 from gate.config import DecisionSettings
 from gate.decision import wording
-from gate.decision.dependence import units_over_tasks
+from gate.decision.blindness import blind
 from gate.decision.finding import Finding
 from gate.decision.result import Certification, TaskResult
 from gate.decision.rows import Judged
@@ -38,9 +38,9 @@ def findings(judged: Sequence[Judged], policy: DecisionSettings, alpha: float) -
     """
     gating = [task for task in judged if task.role == "gating"]
     at_chance = [finding for task in gating if (finding := _at_chance(task)) is not None]
-    blind = [] if at_chance else _blind(gating, alpha)
+    unable = [] if at_chance else blind(gating, policy, alpha)
     gains = [finding for task in judged if (finding := _implausible_gain(task, policy.alpha)) is not None]
-    return [*at_chance, *blind, *gains]
+    return [*at_chance, *unable, *gains]
 
 
 def refuse_unknown_units(judged: Sequence[Judged], settings: DecisionSettings) -> None:
@@ -131,31 +131,6 @@ def _at_chance(task: Judged) -> Finding | None:
         "prompt and its scoring; or use more items, make it advisory, or declare its `chance`.",
         blocks=True,
     )
-
-
-def _blind(gating: Sequence[Judged], alpha: float) -> list[Finding]:
-    """Return a finding if no outcome could be significant.
-
-    Every rule's p-value is at least 2**-N, where N is the number of independent units that can get worse.
-    """
-    units = units_over_tasks([task.pair for task in gating])
-    able = [
-        own[task.pair.baseline_score > 0.0] if task.pair.unit == "proportion" else own
-        for task, own in zip(gating, units, strict=True)
-    ]
-    count = len(np.unique(np.concatenate(able)))
-    if -count * math.log(2.0) <= math.log(alpha):
-        return []
-    items = wording.count(sum(task.pair.n for task in gating), "item")
-    return [
-        Finding(
-            kind="blind",
-            message=f"The run is blind: {wording.count(count, 'independent item')} of {items} can get worse (clusters "
-            f"and equal prompts count once), so that p is at least {2.0**-count:.3g} whatever the candidate answers, "
-            f"and alpha is {alpha:.3g}. Use more items.",
-            blocks=True,
-        )
-    ]
 
 
 def _implausible_gain(task: Judged, alpha: float) -> Finding | None:

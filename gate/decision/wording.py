@@ -6,7 +6,11 @@ import math
 import re
 from collections.abc import Sequence
 
-from gate.decision.result import Certification, Decision, EarlyStopping, Limit, TaskResult
+from gate.decision.interval_wording import bounds as bounds
+from gate.decision.interval_wording import interval_caption as interval_caption
+from gate.decision.interval_wording import interval_name as interval_name
+from gate.decision.result import Certification, Decision, Limit, TaskResult
+from gate.decision.run_sections import EarlyStopping
 from gate.decision.sensitivity import EXPECTED_FLIPS, expected_flip_rate
 from gate.decision.series import NightlyEvidence
 
@@ -18,11 +22,9 @@ RULES = {
     "omnibus": "smallest of pooled, max and Fisher, under their joint null distribution",
 }
 """What each rule tests, in the order in which reports list them."""
+SMALLEST_P = 1e-300
+"""Smaller p-values are written as this bound."""
 _UNNAMED_TEST = re.compile(r"(McNemar|permutation|Tango score)")  # labels without the word "test"
-INTERVAL_CAPTION = (
-    "The 90% intervals of independent binary items invert exact tests; other intervals are Student's t, a large-sample "
-    "method."
-)
 KL_CAPTION = (
     "KL: mean divergence of the answer's first token from the baseline's, a lower bound. It measures the size of the "
     "change, not its direction."
@@ -74,13 +76,26 @@ def number(value: float | None) -> str:
 
 
 def p_value(p: float | None, bound: bool = False) -> str:
-    """Return a p-value; `bound` marks an upper bound."""
+    """Return a p-value; `bound` marks an upper bound. Numbers at the end of a float's range are bounds."""
+    if p is not None and p <= SMALLEST_P:
+        return f"≤ {SMALLEST_P:g}"
     return f"≤ {number(p)}" if bound else number(p)
+
+
+def p_equation(p: float, bound: bool = False) -> str:
+    """Return a p-value as an equation."""
+    text = p_value(p, bound)
+    return f"p {text}" if text.startswith("≤") else f"p = {text}"
 
 
 def deciding_p(decision: Decision) -> str:
     """Return the p-value that decides, as an equation."""
-    return f"p {'≤' if decision.p_is_bound else '='} {number(decision.p_value)}"
+    return p_equation(decision.p_value, decision.p_is_bound)
+
+
+def aggregate_p(decision: Decision, rule: str) -> str:
+    """Return the p-value of a rule over all gating tasks."""
+    return p_value(getattr(decision.aggregate, rule).p, decision.aggregate.is_bound(rule))
 
 
 def headline(decision: Decision) -> str:
@@ -96,22 +111,22 @@ def test_names(decision: Decision) -> str:
 
 def p_values(decision: Decision) -> str:
     """Return the caption of a table of tasks: the tests, the p-values over all gating tasks, and what decides."""
-    aggregate = decision.aggregate
     return (
         f"The p-values are one-sided, from {test_names(decision)}. Over all gating tasks: "
-        f"pooled {number(aggregate.pooled.p)}, max {number(aggregate.max.p)}, Fisher {number(aggregate.fisher.p)}, "
-        f"omnibus {p_value(aggregate.omnibus.p, aggregate.omnibus.p_is_bound)}. {INTERVAL_CAPTION}"
+        f"pooled {aggregate_p(decision, 'pooled')}, max {aggregate_p(decision, 'max')}, Fisher "
+        f"{aggregate_p(decision, 'fisher')}, omnibus {aggregate_p(decision, 'omnibus')}. {interval_caption(decision)}"
     )
 
 
-def task_summary(task: TaskResult) -> str:
+def task_summary(decision: Decision, task: TaskResult) -> str:
     """Return one task's scores, flips and p-values in one sentence."""
-    holm = "" if task.p_holm is None else f", Holm p = {number(task.p_holm)}"
+    holm = "" if task.p_holm is None else f", Holm {p_equation(task.p_holm, task.p_is_bound)}"
     return (
         f"{level(task, task.baseline)} to {level(task, task.candidate)}, drop {drop_interval(task)}"
-        f"{' points' if task.unit == 'proportion' else ''}; "
+        f"{' points' if task.unit == 'proportion' else ''}"
+        f"{', not adjusted for the stop' if decision.stopped_early else ''}; "
         f"{task.regressions:,} regressions, {task.improvements:,} improvements in {task.n:,} items; "
-        f"{task.test_label} p = {number(task.p_exact)}{holm}."
+        f"{task.test_label} {p_equation(task.p_exact, task.p_is_bound)}{holm}."
     )
 
 
@@ -119,11 +134,12 @@ def detectable_drop(decision: Decision) -> str:
     """Say what drop this run could have detected."""
     sensitivity = decision.sensitivity
     power = f"{100 * sensitivity.power:g}%"
-    exact = all(task.test == "exact McNemar" for task in decision.gating)
+    exact = all(task.test == "exact McNemar" for task in decision.gating) and not sensitivity.linked
+    in_points = all(task.unit == "proportion" for task in decision.gating)
     if sensitivity.detectable_drop is None:
-        text = f"Too few items: the power is below {power} even if every right answer is lost."
+        worst = "every right answer is lost" if in_points else "every item has a lower score"
+        text = f"Too few items: the power is below {power} even if {worst}."
     else:
-        in_points = all(task.unit == "proportion" for task in decision.gating)
         drop = f"{100 * sensitivity.detectable_drop:.2g} points" if in_points else number(sensitivity.detectable_drop)
         few = any(task.regressions + task.improvements < EXPECTED_FLIPS for task in decision.gating)
         flips = f"the observed flips{f' (at least {EXPECTED_FLIPS} per task)' if few else ''}"
@@ -131,6 +147,11 @@ def detectable_drop(decision: Decision) -> str:
         nightly_run = decision.spending is not None and decision.spending.evidence is not None
         text += " by this run alone" if nightly_run else ""
         text += "." if exact and not nightly_run else " (an approximation)."
+    if decision.adjustment is not None and sensitivity.alpha is not None:
+        text += (
+            f" This holds for the level alpha / {decision.adjustment.candidates}, a conservative choice for p-values "
+            "that are adjusted over the candidates."
+        )
     if sensitivity.blind_tasks:
         names = ", ".join(sensitivity.blind_tasks)
         text += f" Tasks with too few flips to be significant, whatever their direction: {names}."
@@ -192,27 +213,13 @@ def requirements(decision: Decision) -> list[str]:
             parts.append(f"margin {size(task.margin)}" if task.margin else "no margin")
         if task.certification is not None:
             proof = "proven" if task.certification.certified else "not proven"
-            bound, p = size(task.certification.margin), number(task.certification.p_value)
-            parts.append(f"drop below {bound} {proof}, p = {p}")
+            bound, p = size(task.certification.margin), p_equation(task.certification.p_value)
+            parts.append(f"drop below {bound} {proof}, {p}")
         parts += [limit_found(task, own) + " (exceeded)" * own.exceeded for own in task.limits]
         if parts:
             advisory = " (advisory)" if task.role == "advisory" else ""
             lines.append(f"{task.task}{advisory}: {'; '.join(parts)}.")
     return lines
-
-
-def bounds(decision: Decision) -> str:
-    """Return the largest of the simultaneous bounds of the drops; empty for one task, and where there are none."""
-    known = [task.drop_bound for task in decision.gating if task.drop_bound is not None]
-    in_points = all(task.unit == "proportion" for task in decision.gating)
-    if len(known) < 2 or len(known) < len(decision.gating) or decision.bound_confidence is None or not in_points:
-        return ""
-    if any(task.unit == "score" for task in decision.gating):
-        return ""
-    return (
-        f"With {100 * decision.bound_confidence:g}% confidence, no gating task's true drop exceeds "
-        f"{100 * max(known):.2f} points (simultaneous bounds)."
-    )
 
 
 def limit_found(task: TaskResult, limit: Limit) -> str:

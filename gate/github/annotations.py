@@ -77,7 +77,8 @@ def verdict_annotations(result: Result, file: str | None, lines: Mapping[str, in
     for task in shown:
         line = lines.get(task.task)
         title = f"quantgate: {task.task} is worse"
-        commands.append(annotation("error", wording.task_summary(task), title, None if line is None else file, line))
+        summary = wording.task_summary(result, task)
+        commands.append(annotation("error", summary, title, None if line is None else file, line))
     if len(worse) > len(shown):
         commands.append(annotation("error", f"{len(worse) - len(shown)} more tasks are worse; see the report."))
     return commands

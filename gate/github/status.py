@@ -28,7 +28,7 @@ def check_status_context(name: str) -> str:
 def status_description(result: AnyResult) -> str:
     """Return the status's text. It contains no text from a model or a task."""
     if isinstance(result, CandidatesResult):
-        text = f"{result.verdict}: {headline(result)}, smallest p = {wording.number(result.p_value)}"
+        text = f"{result.verdict}: {headline(result)}, smallest {wording.p_equation(result.p_value)}"
         return one_line(text, _DESCRIPTION_LIMIT)
     text = f"{result.verdict}: {wording.headline(result)}, {wording.deciding_p(result)}"
     worse = len(result.failed_tasks)

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gate.decision.wording import count, number, percent, points
+from gate.decision.wording import count, number, p_equation, p_value, percent, points
 from gate.report.escape import log_line
 from gate.store.history import Record, runs_of
 
@@ -37,7 +37,7 @@ def print_history(records: Sequence[Record], console: Console) -> None:
             Text(log_line(record.verdict), style=_COLOURS.get(record.verdict, "")),
             points(record.drop),
             percent(record.flip_rate),
-            number(record.p_value),
+            p_value(record.p_value),
             number(record.alpha),
             number(spent),
             *([log_line(record.name or "-")] if named else []),
@@ -81,7 +81,7 @@ def render_badge(records: Sequence[Record]) -> str:
     badge = {
         "schemaVersion": 1,
         "label": "quantgate",
-        "message": f"{last.verdict}, drop {points(last.drop)} points, p {number(last.p_value)}",
+        "message": f"{last.verdict}, drop {points(last.drop)} points, {p_equation(last.p_value)}",
         "color": _BADGE_COLOURS.get(last.verdict, "lightgrey"),
         "isError": last.verdict == "FAIL",
     }

@@ -55,7 +55,7 @@ def _suite(name: str, result: Result) -> TestSuite:
     suite = TestSuite(f"quantgate {name}")
     for task in result.tasks:
         case = TestCase(one_line(task.task), classname="quantgate.tasks", time=0)
-        summary = task_summary(task)
+        summary = task_summary(result, task)
         if result.task_fails(task):
             case.result = [Failure(f"{one_line(task.task)}: {summary}", "SignificantDrop")]
         elif task.exceeds_limit:

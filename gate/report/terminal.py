@@ -59,7 +59,8 @@ def _label(side: Mapping[str, object]) -> str:
 def _tasks(result: Result) -> Table:
     table = Table()
     table.add_column("task", overflow="fold")
-    for name in ("n", "baseline", "candidate", "drop (90% interval), points", "worse/better", "p", "Holm p"):
+    drop = f"drop ({wording.interval_name(result)}), points"
+    for name in ("n", "baseline", "candidate", drop, "worse/better", "p", "Holm p"):
         table.add_column(name, justify="right")
     kl_measured = any(task.kl_mean is not None for task in result.tasks)
     if kl_measured:
@@ -76,8 +77,8 @@ def _tasks(result: Result) -> Table:
                 wording.level(row, row.candidate),
                 wording.drop_interval(row),
                 f"{row.regressions}/{row.improvements}",
-                wording.number(row.p_exact),
-                wording.number(row.p_holm),
+                wording.p_value(row.p_exact, row.p_is_bound),
+                wording.p_value(row.p_holm, row.p_is_bound),
                 *([wording.number(row.kl_mean)] if kl_measured else []),
             )
     return table
@@ -109,7 +110,7 @@ def _slices(result: Result) -> Table:
             slice_level(result, row, row.candidate),
             slice_drop(result, row),
             f"{row.regressions}/{row.improvements}",
-            wording.number(row.p),
-            wording.number(row.p_holm),
+            wording.p_value(row.p),
+            wording.p_value(row.p_holm),
         )
     return table

@@ -11,7 +11,7 @@ from gate.stats.candidates import SharedUnits, StepDownResult, max_over_candidat
 from gate.stats.closed import by_holm, closed_evalues, closed_pvalues
 from gate.stats.combine import RULES, combine
 from gate.stats.evidence import Evidence
-from gate.stats.intervals import drop_interval, flip_rate_interval, tango_interval
+from gate.stats.intervals import clustered_flip_rate_interval, drop_interval, flip_rate_interval, tango_interval
 from gate.stats.links import Links, link
 from gate.stats.margin import margin_critical, margin_test, noninferiority, pooled_noninferiority
 from gate.stats.mcnemar import mcnemar_exact, mcnemar_midp
@@ -66,6 +66,7 @@ __all__ = [
     "can_reject",
     "closed_evalues",
     "closed_pvalues",
+    "clustered_flip_rate_interval",
     "combine",
     "decision_detectable_drop",
     "decision_power",

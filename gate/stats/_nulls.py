@@ -78,6 +78,10 @@ class Null:
         slack = TIE * (self.sigma + abs(statistic))
         return int(np.searchsorted(self.values, statistic - slack, side="left"))
 
+    def is_bound(self, statistic: float) -> bool:
+        """Return whether `log_tail` is a bound, because no drawn sum is as large."""
+        return self.n_resamples > 0 and self.first_at_least(statistic) >= self.values.size - 1
+
     @property
     def resolution(self) -> float:
         """Twice the probability of the largest of the drawn values; 0 where the distribution is exact."""

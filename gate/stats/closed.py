@@ -82,11 +82,9 @@ def closed_pvalues(
         raise ValueError(f"evidences: expected those given to `combine` ({len(combined.task_pvalues)}), found {count}")
     _validate.at_least("n_resamples", n_resamples, 1)
     bound: FloatArray = np.maximum(combined.task_pvalues_holm, combined.pvalue)
+    if by_holm(evidences, combined):
+        return bound
     active = [k for k in range(count) if evidences[k].discordant]
-    if combined.rule == "holm" or count == 1 or not active or combined.linked or any(combined.margins):
-        return bound
-    if combined.rule != "max" and len(active) > MAX_ENUMERATED:
-        return bound
     keys = [(e.null.sigma, e.null.values.size, e.statistic) for e in evidences]
     active.sort(key=keys.__getitem__)
     kept = [evidences[k] for k in active]
@@ -99,6 +97,14 @@ def closed_pvalues(
         # draws differ between equal tasks, and their order must not decide which of them fails
         adjusted = np.array([max(p for p, key in zip(adjusted, keys, strict=True) if key == own) for own in keys])
     return np.asarray(np.maximum(adjusted, combined.pvalue), dtype=np.float64)
+
+
+def by_holm(evidences: Sequence[Evidence], combined: CombinedResult) -> bool:
+    """Return whether the adjusted p-values of `closed_pvalues` are Holm's (or the combined p-value, if larger)."""
+    active = sum(evidence.discordant > 0 for evidence in evidences)
+    if combined.rule == "holm" or len(evidences) == 1 or not active or combined.linked or any(combined.margins):
+        return True
+    return combined.rule != "max" and active > MAX_ENUMERATED
 
 
 def closed_evalues(b: Counts, c: Counts) -> FloatArray:

@@ -197,6 +197,11 @@ class Evidence:
         """One-sided p-value of "no degradation"."""
         return math.exp(self.log_pvalue)
 
+    @property
+    def p_is_bound(self) -> bool:
+        """Whether `pvalue` is an upper bound, because no drawn sign pattern is as extreme as the data."""
+        return self.null.is_bound(self.statistic)
+
     def pvalue_at(self, margin: float) -> float:
         """Return the one-sided p-value of "the drop is at most `margin`", a number in the score's own units.
 

@@ -220,7 +220,7 @@ def required_n_certify(
     """
     if drop >= bound:
         return None
-    z = float(special.ndtri(1.0 - alpha) + special.ndtri(power))
+    z = float(special.ndtri(power) - special.ndtri(alpha))
     return math.ceil(variance * (z / (bound - drop)) ** 2)
 
 

@@ -69,6 +69,22 @@ def unit_interval(
     return ConfidenceInterval(low, max(low, high))
 
 
+def effective_number(items: FloatArray) -> float:
+    """Return how many equal units have squared sizes that vary as much as those of units with these items.
+
+    (sum(w**2))**2 / sum(w**4): the number of units where all are alike, and near 1 where one has most of the items.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gate.stats import effective_number
+    >>> effective_number(np.ones(100)), round(effective_number(np.r_[np.full(5, 100), np.full(100, 5)]), 1)
+    (100.0, 5.5)
+    """
+    squares = np.asarray(items, dtype=np.float64) ** 2
+    return float(squares.sum() ** 2 / np.dot(squares, squares))
+
+
 def unit_noninferiority(differences: FloatArray, items: FloatArray, bound: float) -> float:
     """Return the p-value of H0 "the mean drop per item is at least `bound`", for scores from 0 to 1.
 

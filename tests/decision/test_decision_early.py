@@ -9,7 +9,7 @@ import pytest
 
 from gate.config import DecisionSettings
 from gate.decision import decide
-from gate.decision.result import EarlyStopping
+from gate.decision.run_sections import EarlyStopping
 from gate.importers.build import task_samples
 from gate.samples import ModelSamples, PairedTask, pair
 from gate.stats import log_e_value

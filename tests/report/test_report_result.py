@@ -17,7 +17,7 @@ from support.binary_results import answered, answers, result_of
 
 from gate.config import DecisionSettings
 from gate.decision import decide, wording
-from gate.decision.result import EarlyStopping
+from gate.decision.run_sections import EarlyStopping
 from gate.errors import SampleError
 from gate.importers.build import task_samples
 from gate.report import Result, build_result, print_result, read_result, to_json
