@@ -90,7 +90,9 @@ class TaskSettings(TaskPolicy):
     )
     cluster: str | None = Field(
         None,
-        description="Field of the document; items with equal values form a cluster and are not independent.",
+        description="Field of the document; items with equal values form a cluster and are not independent. Equal "
+        "values in several gating tasks form one cluster: where they are unrelated (row numbers), begin them with the "
+        "task's name.",
     )
     slices: list[str] = Field(
         default_factory=list,

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from gate.samples import PairedTask
 from gate.samples.duplicates import join_duplicates
-from gate.stats import Links, link
+from gate.stats import Links, clustered_flip_rate_interval, flip_rate_interval, link
 
 
 def joined(pairs: Sequence[PairedTask], roles: Mapping[str, str]) -> list[PairedTask]:
@@ -58,3 +58,15 @@ def units_over_tasks(pairs: Sequence[PairedTask]) -> list[npt.NDArray[np.int64]]
         first = int(own.max()) + 1
         units.append(own if pair.shared is None else np.where(pair.shared >= 0, pair.shared, own))
     return units
+
+
+def flip_interval(pairs: Sequence[PairedTask], confidence_level: float) -> tuple[float, float]:
+    """Return the interval of the flip rate over all items: exact for independent items, else by cluster."""
+    changed = [before != after for before, after in (pair.answers for pair in pairs)]
+    if all(pair.clusters is None and pair.shared is None for pair in pairs):
+        flips, n = sum(int(np.count_nonzero(own)) for own in changed), sum(pair.n for pair in pairs)
+        low, high = flip_rate_interval(flips, n, confidence_level)
+    else:
+        units = np.concatenate(units_over_tasks(pairs))
+        low, high = clustered_flip_rate_interval(np.concatenate(changed), units, confidence_level)
+    return float(low), float(high)

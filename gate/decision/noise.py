@@ -9,13 +9,13 @@ import numpy as np
 from pydantic import Field
 
 from gate.config import DecisionSettings
-from gate.decision.dependence import joined, links_of, units_over_tasks
+from gate.decision.dependence import flip_interval, joined, links_of, units_over_tasks
 from gate.decision.rows import Role, evidence_of
 from gate.decision.section import ResultSection
 from gate.samples import PairedTask
 from gate.samples.noise import divergences
 from gate.samples.scores import FloatArray
-from gate.stats import Evidence, combine, excess_flips, flip_rate_interval
+from gate.stats import Evidence, combine, excess_flips
 
 SHIFT_LEVEL = 0.01
 """Level of the two-sided test for an environment shift."""
@@ -45,7 +45,9 @@ class NoiseFloor(ResultSection):
     items: int = Field(ge=0)
     flips: int = Field(ge=0)
     flip_rate: float = Field(ge=0, le=1)
-    flip_rate_ci95: tuple[float, float] = Field(description="Clopper-Pearson 95% interval of the flip rate.")
+    flip_rate_ci95: tuple[float, float] = Field(
+        description="95% interval of the flip rate: Clopper-Pearson, with clusters at the effective number of items."
+    )
     kl_mean: float | None = Field(ge=0, description="In nats; null unless every gating task has one.")
     drop: float | None = Field(
         description="Mean score of the first run minus that of the second, over the items; null where a score is not a "
@@ -113,7 +115,6 @@ def noise_floor(
     gating = [pair for pair, row in zip(pairs, rows, strict=True) if row.role == "gating"]
     shown = [row for row in rows if row.role == "gating"]
     items, flips = sum(row.n for row in shown), sum(row.flips for row in shown)
-    low, high = flip_rate_interval(flips, items, 0.95)
     known = [row.kl_mean * row.n for row in shown if row.kl_mean is not None]
     drop = sum(float((pair.baseline_score - pair.candidate_score).sum()) for pair in gating) / items
     proportions = all(pair.unit == "proportion" for pair in gating)
@@ -121,7 +122,7 @@ def noise_floor(
         items=items,
         flips=flips,
         flip_rate=flips / items,
-        flip_rate_ci95=(float(low), float(high)),
+        flip_rate_ci95=flip_interval(gating, 0.95),
         kl_mean=sum(known) / items if len(known) == len(shown) else None,
         drop=drop if proportions else None,
         p_value=_two_sided(gating, settings, seed),
@@ -144,10 +145,8 @@ def excess(
         The side of `noise` that holds the other run.
     """
     other = {pair.task: pair for pair in noise}
-    runs: list[tuple[FloatArray, FloatArray, FloatArray]] = []
     judged = joined(judged, {})
-    for pair in judged:
-        runs.append((pair.baseline_score, _scores(other[pair.task], second, pair), pair.candidate_score))
+    runs = [(pair.baseline_score, _scores(other[pair.task], second, pair), pair.candidate_score) for pair in judged]
     control, again, candidate = (np.concatenate(scores) for scores in zip(*runs, strict=True))
     clustered = any(pair.clusters is not None or pair.shared is not None for pair in judged)
     units = np.concatenate(units_over_tasks(judged)) if clustered else None

@@ -94,7 +94,8 @@ def plan_suite(
     ]
     planned = [task.planned for task in tasks.values()]
     total = sum(task.n for task in tasks.values())
-    return SuitePlan(tuple(rows), detectable(planned, settings, links=links), _needed(total, planned, drop, settings, links))
+    needed = _needed(total, planned, drop, settings, links)
+    return SuitePlan(tuple(rows), detectable(planned, settings, links=links), needed)
 
 
 def _needed(

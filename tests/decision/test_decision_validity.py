@@ -225,10 +225,9 @@ def test_duplicated_items_keep_the_level_of_the_omnibus_test(copies: int) -> Non
                     "target": ["x"] * len(prompts),
                 }
                 side[name] = task_samples(name, "acc", columns)
-        pairs = joined(pair(*(ModelSamples("m", side) for side in sides)).tasks, {}, DecisionSettings(), {})
+        pairs = joined(pair(*(ModelSamples("m", side) for side in sides)).tasks, {})
         tasks = [Judged(pair_, "gating", evidence_of(pair_, 0)) for pair_ in pairs]
-        links = links_of(tasks, 0)
-        assert links is not None
+        links = links_of(pairs, 0)
         fails += combine([one.evidence for one in tasks], links=links, n_resamples=1_000, rng=0).pvalue <= 0.05
     assert fails / runs <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / runs)
 

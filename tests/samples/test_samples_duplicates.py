@@ -120,14 +120,14 @@ def test_hashes_of_any_form_are_compared() -> None:
     assert task.prompts.tolist() == [0, -1, 0]
 
 
-def test_at_margin_0_only_prompts_with_several_changed_items_matter() -> None:
+def test_equal_prompts_are_one_cluster_whether_their_items_changed_or_not() -> None:
     tasks: dict[str, list[str | None]] = {"a": ["p", "p", "q", "q", "r"]}
-    one = paired(tasks, {("a", 0), ("a", 2)}).tasks
-    two = paired(tasks, {("a", 0), ("a", 1), ("a", 2)}).tasks
-    assert join_duplicates(one, only_discordant=True)[0].clusters is None
-    joined = join_duplicates(two, only_discordant=True)[0].clusters
-    assert joined is not None
-    assert len(np.unique(joined)) == 4
-    whole = join_duplicates(one)[0].clusters
-    assert whole is not None
-    assert len(np.unique(whole)) == 3
+    for lost in (set(), {("a", 0), ("a", 2)}, {("a", 0), ("a", 1), ("a", 2)}):
+        whole = join_duplicates(paired(tasks, lost).tasks)[0].clusters
+        assert whole is not None
+        assert whole.tolist() == [0, 0, 1, 1, 2]
+
+
+def test_clusters_of_one_item_are_independent_items() -> None:
+    (task,) = paired({"a": ["p", "q", "r"]}).tasks
+    assert join_duplicates([replace(task, clusters=np.arange(3))])[0].clusters is None
