@@ -149,7 +149,7 @@ def detectable_drop(decision: Decision) -> str:
         text += "." if exact and not nightly_run else " (an approximation)."
     if decision.adjustment is not None and sensitivity.alpha is not None:
         text += (
-            f" This holds for the level alpha / {decision.adjustment.candidates}, a conservative choice for p-values "
+            f" This holds for alpha divided by {decision.adjustment.candidates}, a conservative choice for p-values "
             "that are adjusted over the candidates."
         )
     if sensitivity.blind_tasks:

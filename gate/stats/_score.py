@@ -58,6 +58,16 @@ def tail(distance: FloatArray, variance: FloatArray, fourth: FloatArray) -> Floa
     return np.asarray(special.stdtr(np.minimum(effective, 1e15), -z), dtype=np.float64)
 
 
+def proof_tail(distance: FloatArray, variance: FloatArray, fourth: FloatArray, floor: FloatArray) -> FloatArray:
+    """Return the p-value of "the mean drop is at least d", elementwise; see `gate.stats.unit_interval`.
+
+    `floor` is the variance at d of units that are lost as a whole. The smaller of two p-values is taken: that with at
+    least this variance is the smaller one where few units changed, and that with the observed variance where many did.
+    Where units are lost as a whole, both reject up to some number of lost units, so that the size is that of one test.
+    """
+    return np.minimum(tail(distance, variance, fourth), tail(distance, np.maximum(variance, floor), fourth))
+
+
 def interval(differences: FloatArray, items: FloatArray, level: float, upper_only: bool) -> tuple[float, float]:
     """Return the drops that the score tests do not reject at a one-sided level.
 
@@ -107,8 +117,7 @@ def _test(
         squares, fourths = (sum(power * away**k for k, power in enumerate(row)) for row in powers)
         conceded = largest * (1.0 - drop)
         floor = np.where(drop > 0.0, weight * drop * (1.0 - drop), 0.0)
-        variance = np.maximum(np.maximum(squares, 0.0) + conceded**2, floor)
-        p = tail(n * -away - conceded, variance, np.maximum(fourths, 0.0) + conceded**4)
-        return np.asarray(p <= level)
+        variance, fourth = np.maximum(squares, 0.0) + conceded**2, np.maximum(fourths, 0.0) + conceded**4
+        return np.asarray(proof_tail(n * -away - conceded, variance, fourth, floor) <= level)
 
     return rejects

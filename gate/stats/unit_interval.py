@@ -39,8 +39,9 @@ def unit_interval(
 
     * One further unit of the size of the largest is counted as wholly lost for the upper bound, and as wholly gained
       for the lower one: large differences may be too rare to be seen.
-    * The variance at d is at least sum(w**2) |d| (1 - |d|) where d is above 0 for the upper bound, and below 0 for the
-      lower one (in units of `span`): the variance of units that are lost as a whole.
+    * Few changed units do not show their variance. The degrees of freedom are then few, and the bounds wide. They are
+      narrower with a variance of at least sum(w**2) |d| (1 - |d|), that of units which are lost as a whole, where d is
+      above 0 for the upper bound and below 0 for the lower one (in units of `span`); the narrower one is given.
 
     At drop 0 the sign-flip test decides: the lower bound is at least 0 where its p-value is at most the one-sided
     level, and at most 0 where it is not. The same comparison is made at `margin` (`Evidence.pvalue_at`).
@@ -111,5 +112,5 @@ def unit_noninferiority(differences: FloatArray, items: FloatArray, bound: float
     _validate.open_unit("bound", bound)
     sums = np.append(differences - items * bound, float(items.max()) * (1.0 - bound))
     squares = sums * sums
-    variance = max(float(squares.sum()), float(np.dot(items, items)) * bound * (1.0 - bound))
-    return float(_score.tail(np.array(-sums.sum()), np.array(variance), np.dot(squares, squares)))
+    floor = float(np.dot(items, items)) * bound * (1.0 - bound)
+    return float(_score.proof_tail(-sums.sum(), squares.sum(), np.dot(squares, squares), np.array(floor)))

@@ -233,23 +233,17 @@ def test_graded_scores_are_judged_by_sign_flips() -> None:
     assert task.p_mid is None
 
 
-def test_the_interval_of_graded_scores_is_students() -> None:
+def test_the_interval_of_graded_scores_contains_students() -> None:
+    """One further item is conceded on either side, so that the interval is wider."""
     from scipy.stats import ttest_1samp
 
     rng = np.random.default_rng(1)
     a, b = rng.random(40), rng.random(40)
     (task,) = judged(scored("graded", a.tolist(), b.tolist())).tasks
-    expected = ttest_1samp(a - b, 0).confidence_interval(0.9)
-    assert task.drop_ci90 == pytest.approx((expected.low, expected.high))
-
-
-def test_the_quantile_of_the_interval_is_that_of_scipy_stats() -> None:
-    """`scipy.stats` takes half a second to import, so the interval uses the function behind it."""
-    from scipy.special import stdtrit
-    from scipy.stats import t
-
-    degrees = np.concatenate([np.arange(1, 500), [10_000, 1_000_000]])
-    np.testing.assert_array_equal(stdtrit(degrees, 0.95), t.ppf(0.95, degrees))
+    students = ttest_1samp(a - b, 0).confidence_interval(0.9)
+    low, high = task.drop_ci90
+    assert low < students.low < students.high < high
+    assert high - low < 1.5 * (students.high - students.low)
 
 
 def test_items_of_one_cluster_count_once() -> None:
