@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import weakref
@@ -71,11 +70,5 @@ def _stop(process: subprocess.Popen[bytes], grace: float) -> None:
     assert process.stdin is not None  # noqa: S101 - for the type checker
     with suppress(OSError):
         process.stdin.close()
-    try:
+    with suppress(subprocess.TimeoutExpired):  # a process that even SIGKILL does not end: the supervisor keeps trying
         process.wait(grace + _MARGIN)
-    except subprocess.TimeoutExpired:  # a process that even SIGKILL does not end: the supervisor keeps trying
-        pass
-    except BaseException:  # a second Ctrl-C: SIGTERM twice is not faster, so the supervisor finishes by itself
-        with suppress(OSError):
-            os.kill(process.pid, 0)
-        raise
