@@ -31,7 +31,8 @@ def with_verdicts(
     A task fails where the deciding test rejects every set of gating tasks that contains it. The level is that of the
     test that decides: `alpha`, or the share of early stopping after a stop. The e-process and the final test together
     therefore keep the level of the run for the single tasks too. Limits on flips and KL divergence make no task fail,
-    and advisory tasks never fail. With nightly e-values, several tasks are not told apart.
+    and advisory tasks never fail. With nightly e-values, and after a stop where prompts repeat, several tasks are not
+    told apart.
 
     Parameters
     ----------
@@ -45,7 +46,10 @@ def with_verdicts(
     if early is not None and early.stopped:
         level = early.alpha * (1 + _ROUNDING)
         pairs = [task.pair for task in gating]
-        adjusted = closed_evalues([pair.regressions for pair in pairs], [pair.improvements for pair in pairs])
+        if len(pairs) > 1 and any(pair.clusters is not None or pair.shared is not None for pair in pairs):
+            adjusted = np.ones(len(pairs))  # flips of equal prompts are not independent
+        else:
+            adjusted = closed_evalues([pair.regressions for pair in pairs], [pair.improvements for pair in pairs])
     elif spending is not None and spending.evidence is not None:
         level = alpha  # the evidence of single tasks is not accumulated over the runs
         adjusted = np.zeros(1) if len(gating) == 1 else np.ones(len(gating))

@@ -18,7 +18,7 @@ from gate.samples.record import mean_scores
 from gate.samples.selection import counted_rows
 from gate.stats import log_e_value
 from gate.store import SampleSet
-from gate.tasks import Task
+from gate.tasks import Item, Task
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -39,8 +39,8 @@ class StoppingEvidence:
     Notes
     -----
     Under the null, each flip is a fair coin toss, in whichever task it occurs. This holds for independent items (no
-    clusters) in an order that is drawn before the evaluation. By Ville's inequality the e-value then ever reaches
-    1 / alpha with probability at most alpha; see `gate.stats.log_e_value`.
+    clusters, one item per prompt) in an order that is drawn before the evaluation. By Ville's inequality the e-value
+    then ever reaches 1 / alpha with probability at most alpha; see `gate.stats.log_e_value`.
     """
 
     alpha: float
@@ -107,6 +107,7 @@ def evaluate_monitored(
     tasks = [evaluation.task for evaluation in evaluations]
     sizes = [len(task.items) for task in tasks]
     looks = split_into_looks(sizes, settings.every, seed)
+    counted = first_of_each_prompt([task.items for task in tasks], looks)
     evidence = StoppingEvidence(settings.alpha, sum(sizes))
     expected = [mean_scores(sample_set.read().table) for sample_set in baseline]
     for task, scores in zip(tasks, expected, strict=True):
@@ -123,6 +124,7 @@ def evaluate_monitored(
                     table = next(running[index])
                     scores = mean_scores(counted_rows(task.name, task.metric, task.facets, table))
                     _require_binary(task, scores)
+                    scores = {item_id: score for item_id, score in scores.items() if item_id in counted[index]}
                     before = np.array([expected[index][item_id] for item_id in scores])
                     evidence = evidence.update(before, np.array(list(scores.values())), len(look[index]))
             if evidence.stopped:
@@ -150,6 +152,29 @@ def split_into_looks(sizes: Sequence[int], every: int, seed: int) -> list[list[l
     count = max(1, min(-(-sum(sizes) // every), max(sizes, default=1)))
     tasks = [np.array_split(rng.permutation(size), count) for size in sizes]
     return [[sorted(groups[look].tolist()) for groups in tasks] for look in range(count)]
+
+
+def first_of_each_prompt(tasks: Sequence[Sequence[Item]], looks: Sequence[Sequence[Sequence[int]]]) -> list[set[str]]:
+    """Return the ids of the items that count as evidence, per task: of items with equal prompts, the first in order.
+
+    Copies of a prompt are not independent, in whichever tasks they are.
+
+    Parameters
+    ----------
+    tasks : sequence of sequence of Item
+    looks : sequence
+        Item indices by look and task, see `split_into_looks`.
+    """
+    seen: set[object] = set()
+    counted: list[set[str]] = [set() for _ in tasks]
+    for look in looks:
+        for items, indices, own in zip(tasks, look, counted, strict=True):
+            for item in (items[index] for index in indices):
+                prompt = (item.context, item.messages, item.prompt, item.choices)
+                if prompt not in seen:
+                    seen.add(prompt)
+                    own.add(item.item_id)
+    return counted
 
 
 def _require_binary(task: Task, scores: Mapping[str, float]) -> None:

@@ -56,8 +56,10 @@ def _part(file: Path, reading: Reading) -> Part:
         name = file.absolute().parent.name
     model = adapter.get("model_deployment") or adapter.get("model") or _words(name).get("model")
     facets = {key: str(adapter[key]) for key in _FACETS if adapter.get(key) is not None}
-    read = partial(_read, file, facets, reading.metric)
-    return Part(_without_model(name), file, read, None if model is None else str(model), named_after_file=not spec)
+    task = _without_model(name)
+    # instances of two tasks have the same ids, and clusters of one name would be one; a folder may be named anything
+    read = partial(_read, file, facets, reading.metric, f"{task} " if spec else "")
+    return Part(task, file, read, None if model is None else str(model), named_after_file=not spec)
 
 
 def _words(name: str) -> dict[str, str]:
@@ -72,7 +74,7 @@ def _without_model(name: str) -> str:
     return f"{scenario}:{','.join(kept)}" if kept else scenario
 
 
-def _read(file: Path, facets: Mapping[str, str], metric: str | None) -> Rows:
+def _read(file: Path, facets: Mapping[str, str], metric: str | None, prefix: str) -> Rows:
     scores: dict[_Key, dict[str, object]] = {}
     answers = _answers(file.with_name("scenario_state.json")) or _displayed(file)
     for line, entry in json_lines(file):
@@ -93,7 +95,7 @@ def _read(file: Path, facets: Mapping[str, str], metric: str | None) -> Rows:
                 f"instance {instance}",
                 {name: value for name, value in values.items() if name == metric or not _BOOKKEEPING.fullmatch(name)},
                 repeat=trial,
-                cluster=instance if perturbed else None,
+                cluster=f"{prefix}{instance}" if perturbed else None,
                 **answers.get((instance, perturbation, trial), {}),
             )
         )

@@ -13,6 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gate.common.canonical import text_digest
+from gate.samples.alignment import first_names
+from gate.samples.clusters import names_in_several
 
 if TYPE_CHECKING:
     from gate.samples.pairing import PairedTask
@@ -21,6 +23,32 @@ IntArray = npt.NDArray[np.int64]
 
 _EMPTY = text_digest("")
 _SHA256 = 64  # hexadecimal digits
+
+
+def numbered(tasks: Sequence[PairedTask]) -> tuple[list[PairedTask], list[str]]:
+    """Return the tasks with the numbers of equal prompts and of clusters with equal names, and notes for the user."""
+    tasks, notes = list(tasks), []
+    prompts = equal_prompts([_with_prompts(task) for task in tasks])
+    if repeated := copies(prompts):
+        tasks = [replace(task, prompts=numbers) for task, numbers in zip(tasks, prompts, strict=True)]
+        notes.append(
+            f"{repeated:,} of {sum(task.n for task in tasks):,} items repeat the prompt of another item; items with "
+            "equal prompts count as one piece of evidence (one cluster)."
+        )
+    clusters, names = names_in_several([(task.baseline, task.candidate) for task in tasks])
+    if names:
+        tasks = [replace(task, names=numbers) for task, numbers in zip(tasks, clusters, strict=True)]
+        notes.append(
+            f"{len(names):,} cluster name(s) occur in several tasks ({first_names(names)}); clusters with equal names "
+            "count as one. If they are unrelated, begin their names with the task's name."
+        )
+    return tasks, notes
+
+
+def _with_prompts(task: PairedTask) -> pa.Table:
+    """Return the side that records the prompts."""
+    hashes = task.baseline.column("prompt_hash")
+    return task.candidate if hashes.null_count == len(hashes) else task.baseline
 
 
 def equal_prompts(tasks: Sequence[pa.Table]) -> list[IntArray | None]:

@@ -13,9 +13,9 @@ import pyarrow.compute as pc
 from gate.common.smoothing import BASES
 from gate.errors import SampleError
 from gate.samples.alignment import Alignment, align, first_names
-from gate.samples.clusters import cluster_numbers, names_in_several
+from gate.samples.clusters import cluster_numbers
 from gate.samples.differences import differing_names, where_texts_part
-from gate.samples.duplicates import copies, equal_prompts
+from gate.samples.duplicates import numbered
 from gate.samples.record import ModelSamples, TaskSamples
 from gate.samples.scores import FloatArray, Range, Unit, paired_scores, refuse_infinite_divergences
 from gate.samples.selection import counted
@@ -171,20 +171,8 @@ def pair(
         kl_from_baseline = b.reference is not None and b.reference == baseline.about.get("fingerprint")
         paired.append(_pair_task(a, aligned, kl_from_baseline, (scales or {}).get(name)))
         notes += [*note, *curated]
-    prompts = equal_prompts([_with_prompts(task) for task in paired])
-    if repeated := copies(prompts):
-        paired = [replace(task, prompts=numbers) for task, numbers in zip(paired, prompts, strict=True)]
-        notes.append(
-            f"{repeated:,} of {sum(task.n for task in paired):,} items repeat the prompt of another item; items with "
-            "equal prompts count as one piece of evidence (one cluster)."
-        )
-    numbered, clusters = names_in_several([(task.baseline, task.candidate) for task in paired])
-    if clusters:
-        paired = [replace(task, names=numbers) for task, numbers in zip(paired, numbered, strict=True)]
-        notes.append(
-            f"{len(clusters):,} cluster name(s) occur in several tasks ({first_names(clusters)}); clusters with equal "
-            "names count as one. If they are unrelated, begin their names with the task's name."
-        )
+    paired, dependence = numbered(paired)
+    notes += dependence
     return Pairing(tuple(paired), tuple(dict.fromkeys(notes)))
 
 
@@ -296,12 +284,6 @@ def _averaged(table: pa.Table) -> pa.Table:
     first[codes[order][starts]] = order[starts]
     rows = table.take(first)
     return rows.set_column(rows.schema.get_field_index("score"), "score", pa.array(means))
-
-
-def _with_prompts(task: PairedTask) -> pa.Table:
-    """Return the side that records the prompts."""
-    hashes = task.baseline.column("prompt_hash")
-    return task.candidate if hashes.null_count == len(hashes) else task.baseline
 
 
 def _shorten(text: str) -> str:

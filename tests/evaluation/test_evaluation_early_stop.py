@@ -8,8 +8,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gate.evaluation.early_stop import StoppingEvidence, split_into_looks
+from gate.evaluation.early_stop import StoppingEvidence, first_of_each_prompt, split_into_looks
 from gate.stats import log_e_value
+from gate.tasks import Item
 
 
 def paths(regress: float, improve: float, items: int, runs: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -73,3 +74,14 @@ def test_twelve_regressions_and_no_improvement_stop_at_alpha_1_percent() -> None
     evidence = StoppingEvidence(0.01, 4000).update(np.ones(256), np.r_[np.zeros(12), np.ones(244)])
     assert evidence.stopped
     assert (evidence.items, evidence.regressions, evidence.improvements) == (256, 12, 0)
+
+
+def item(name: str, prompt: str, choices: tuple[str, ...] = ()) -> Item:
+    return Item(name, prompt, prompt, (), choices, None, ("x",), None)
+
+
+def test_of_equal_prompts_in_all_tasks_the_first_that_is_evaluated_counts() -> None:
+    one = [item("a0", "p"), item("a1", "q"), item("a2", "p"), item("a3", "p", ("yes", "no"))]
+    two = [item("b0", "q"), item("b1", "r")]
+    looks = [[[2], [0]], [[0, 1, 3], [1]]]
+    assert first_of_each_prompt([one, two], looks) == [{"a2", "a3"}, {"b0", "b1"}]
