@@ -73,8 +73,8 @@ def cli() -> None:
     """Tell whether an optimised LLM is worse than the model it replaces, or only different by noise.
 
     Exit codes: 0 PASS, 1 FAIL (significant degradation or an exceeded limit), 2 wrong usage or input, 3 INCONCLUSIVE if
-    the policy blocks it or the run could not have shown a loss, 4 the evaluation could not be completed, 130
-    interrupted, 143 terminated.
+    the policy blocks it or the run could not have shown a loss, 4 the evaluation could not be completed or a report
+    could not be written, 130 interrupted, 143 terminated.
     """
 
 

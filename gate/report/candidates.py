@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -14,7 +13,7 @@ from gate.config.section import CandidateName
 from gate.decision.result import Verdict
 from gate.decision.section import ResultSection
 from gate.errors import ExitCode, GateError
-from gate.report.result import Result, read_data, to_json, validated
+from gate.report.result import Result, json_text, read_data, to_json, validated
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -175,7 +174,7 @@ def candidates_json(result: CandidatesResult) -> str:
     """Return the text of result.json for several candidates."""
     head = {"schema_version": result.schema_version, "kind": result.kind}
     data = {**head, **result.model_dump(mode="json", by_alias=True)}
-    return json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return json_text(data)
 
 
 def _values(sets: JsonValue) -> list[JsonValue]:

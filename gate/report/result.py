@@ -182,7 +182,13 @@ def _about(samples: ModelSamples) -> dict[str, JsonValue]:
 def to_json(result: Result) -> str:
     """Return the text of result.json; p-values are not rounded."""
     data = {"schema_version": result.schema_version, **result.model_dump(mode="json", by_alias=True)}
-    return json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return json_text(data)
+
+
+def json_text(data: Mapping[str, object]) -> str:
+    """Return data as JSON that may be printed to a job's log: it contains no `##[`, which starts a command there."""
+    text = json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False)
+    return text.replace("##[", "\\u0023#[") + "\n"  # within strings, because JSON itself has no #
 
 
 def read_result(path: Path) -> Result:

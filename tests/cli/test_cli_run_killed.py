@@ -8,6 +8,7 @@ import random
 import shutil
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,8 @@ def outcome(project: Path) -> dict[str, Any]:
         "files": sorted(
             str(path.relative_to(project))
             for path in project.rglob("*")
-            if path.is_file() and path.name != "output.txt"
+            # readers ignore a lock's entry and the journal of a complete set; the next writer removes them
+            if path.is_file() and path.name not in ("output.txt", "journal.json") and path.suffix != ".holder"
         ),
     }
 
@@ -108,3 +110,51 @@ def test_a_run_killed_at_some_points_is_completed(server: Runs, whole: Path, tmp
 @pytest.mark.parametrize("several", [False, True], ids=["one", "several"])
 def test_a_run_killed_at_any_point_is_completed(server: Runs, whole: Path, tmp_path: Path, several: bool) -> None:
     print("points:", check_points(server, whole, tmp_path, several, None))
+
+
+@pytest.mark.parametrize(
+    "share",
+    [
+        0.02,
+        0.6,
+        0.999,
+        *(pytest.param(share, marks=pytest.mark.slow) for share in (0.001, 0.1, 0.2, 0.3, 0.45, 0.75, 0.9)),
+    ],
+)
+def test_a_full_disk_is_an_error_and_the_same_command_completes_the_run(
+    server: Runs, whole: Path, tmp_path: Path, share: float
+) -> None:
+    reference = copied(whole, tmp_path / "reference")
+    size = server.run(reference, full=2**40).written
+    expected = outcome(reference)
+    project = copied(whole, tmp_path / "project")
+    ended = server.run(project, full=int(size * share))
+    verdict = "not every report was written" in ended.text
+    assert ended.status == (1 if verdict else 4), ended.text
+    assert "no space left" in ended.text
+    assert "bug in quantgate" not in ended.text
+    again = server.run(project)
+    assert again.status == 1, again.text
+    assert outcome(project) == expected
+
+
+def test_two_runs_at_once_spend_no_alpha_twice(server: Runs, whole: Path, tmp_path: Path) -> None:
+    """Runs of two candidates share a store; each is recorded once, at the level of its place in the series."""
+    first = copied(whole, tmp_path / "first")
+    second = copied(whole, tmp_path / "second")
+    (second / "other").unlink()
+    (second / "other").symlink_to((whole / "base").resolve())
+    (second / ".gate").symlink_to(first / ".gate")
+    assert server.run(first).status == 1  # the baseline is cached
+    with runs() as other, ThreadPoolExecutor(2) as pool:
+        ended = list(pool.map(lambda pair: pair[0].run(pair[1]), [(server, first), (other, second)]))
+        assert [one.status for one in ended] == [1, 0], [one.text for one in ended]
+        again = list(pool.map(lambda one: one.run(first), [server, other]))
+    records = LocalHistory(first / ".gate").read()
+    # the same set has one writer: of two runs of one candidate, one waits, or is told who writes
+    assert sorted(one.status for one in again) in ([1, 1], [1, 4]), [one.text for one in again]
+    for one in again:
+        assert one.status == 1 or "is being written by process" in one.text
+    assert len(records) == 3 + sum(one.status == 1 for one in again)
+    assert len({record.run for record in records}) == len(records)
+    assert len({record.alpha for record in records}) == len(records)

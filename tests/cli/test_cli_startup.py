@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from support.commands import imported_packages, run_python
+from support.commands import imported_packages, run_gate, run_python
 
+import gate
 from gate.common.workflow_commands import disarm
+from gate.report.candidates import any_to_json
 
 
 @pytest.fixture
@@ -47,8 +50,12 @@ def test_plan_imports_no_model_library() -> None:
 
 
 @pytest.mark.parametrize("output", ["terminal", "json"])
-def test_a_closed_standard_output_exits_with_4(files: list[Path], output: str) -> None:
-    """Exit code 1 means degradation, so `gate compare A B | head -1` must not exit with it."""
+@pytest.mark.parametrize(("worse", "code"), [(True, 1), (False, 4)], ids=["FAIL", "PASS"])
+def test_a_closed_standard_output_is_no_pass(files: list[Path], output: str, worse: bool, code: int) -> None:
+    """Exit code 1 means degradation, so `gate compare A B | head -1` exits with it only then."""
+    if not worse:
+        rows = "".join(f"arc,i{number},z,y,{int(number > 0)}\n" for number in range(50))
+        files[1].write_text("task,item_id,output,target,correct\n" + rows)
     options = ["--json", "-"] if output == "json" else []
     reader, writer = os.pipe()
     os.close(reader)
@@ -62,7 +69,8 @@ def test_a_closed_standard_output_exits_with_4(files: list[Path], output: str) -
         )
     finally:
         os.close(writer)
-    assert process.returncode == 4, process.stderr
+    assert process.returncode == code, process.stderr
+    assert b"this is a bug" not in process.stderr
 
 
 _HOSTILE_TEXT = """
@@ -94,3 +102,14 @@ def test_text_in_logs_and_errors_is_not_a_workflow_command(kind: str, exit_code:
 
 def test_disarmed_text_keeps_its_lines() -> None:
     assert disarm("a: b\n:::c\n  ##[group]") == "a: b\n  : : :c\n  # #[group]"
+
+
+def test_json_on_standard_output_holds_no_workflow_command(tmp_path: Path) -> None:
+    text = "##[error]pwned"
+    for name, right in (("a", 30), ("b", 5)):
+        rows = [f"faq,{item},{text if item >= right else 'x'},x,{int(item < right)}" for item in range(40)]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["task,item_id,output,target,correct", *rows]) + "\n")
+    _, out, _ = run_gate("compare", tmp_path / "a.csv", tmp_path / "b.csv", "--json", "-")
+    assert "##[" not in out
+    assert any(flip["candidate"] == text for flip in json.loads(out)["flips"])
+    assert "##[" not in any_to_json(gate.compare_candidates(tmp_path / "a.csv", {"x": tmp_path / "b.csv"}))

@@ -22,6 +22,12 @@ from gate.report.redact import redact, secrets_of
         "INPUT_GITHUB-TOKEN",
         "X_SECRET",
         "PGPASSWORD",
+        "GH_PAT",
+        "DATABASE_URL",
+        "REDIS_URI",
+        "AZURE_STORAGE_CONNECTION_STRING",
+        "SENTRY_DSN",
+        "NPM_AUTH",
     ],
 )
 def test_variables_named_like_secrets_are_secrets(name: str) -> None:
@@ -29,7 +35,7 @@ def test_variables_named_like_secrets_are_secrets(name: str) -> None:
     assert secrets_of({name: "1234567"}) == []  # too short: it would hide half of the report
 
 
-@pytest.mark.parametrize("name", ["PATH", "KEYBOARD", "TOKENIZERS_PARALLELISM", "MONKEY"])
+@pytest.mark.parametrize("name", ["PATH", "KEYBOARD", "TOKENIZERS_PARALLELISM", "MONKEY", "PATTERN", "DATABASE", "BASE_URL"])
 def test_other_variables_are_not_secrets(name: str) -> None:
     assert secrets_of({name: "0123456789"}) == []
 

@@ -27,10 +27,23 @@ _TIMEOUT = 100  # seconds per run
 
 @dataclass(frozen=True)
 class Ended:
-    """How a run ended: its exit status (negative: the signal), its operations by name, and its output."""
+    """How a run ended.
+
+    Attributes
+    ----------
+    status : int
+        The exit code; negative: the signal.
+    points : list of str
+        Its operations by name.
+    written : int
+        Bytes written, where the disk was limited.
+    text : str
+        Its output.
+    """
 
     status: int
     points: list[str] = field(default_factory=list)
+    written: int = 0
     text: str = ""
 
 
@@ -128,6 +141,7 @@ class _FullDisk:
 
     def __init__(self, left: int) -> None:
         self._left = left
+        self.written = 0
 
     def install(self) -> None:
         fdopen, write, mkdir = os.fdopen, os.write, os.mkdir
@@ -154,6 +168,7 @@ class _FullDisk:
         if count and not taken:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._left -= taken
+        self.written += taken
         return taken
 
 
@@ -204,10 +219,14 @@ def _serve() -> None:
         with os.fdopen(reading) as pipe:
             if not select.select([pipe], [], [], _TIMEOUT)[0]:
                 os.kill(child, signal.SIGABRT)
-            points = pipe.read().split()
+            *points, written = pipe.read().split() or ["0"]
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         text = Path(request["project"], "output.txt").read_text()
-        print(json.dumps({"status": status, "points": points, "text": text}), file=answers, flush=True)
+        print(
+            json.dumps({"status": status, "points": points, "written": int(written), "text": text}),
+            file=answers,
+            flush=True,
+        )
 
 
 def _start(request: dict[str, Any], report: int) -> int:
@@ -215,10 +234,11 @@ def _start(request: dict[str, Any], report: int) -> int:
     write = os.write
     points = _Points(request["kill"])
     points.install()
+    disk = _FullDisk(request["full"] or 0)
     if request["full"] is not None:
-        _FullDisk(request["full"]).install()
+        disk.install()
     code = _gate_run(Path(request["project"]))
-    write(report, " ".join(points.names).encode())
+    write(report, " ".join([*points.names, str(disk.written)]).encode())
     return code
 
 
