@@ -107,3 +107,11 @@ def test_a_journal_keeps_its_keys(tmp_path: Path, tiny_model: Path) -> None:
     journal = json.loads(path.read_text())
     assert set(journal) == {"started", "settings", "finished", "signature"}
     assert set(journal["finished"]["0"]) == {"shard", "items", "seconds", "tokens_in", "tokens_out", "method"}
+
+
+@pytest.mark.parametrize("name", ["../store/x", "/etc/x", "a/b", "..", "a\\b", "a\0b", "a\nb", ""])
+def test_a_task_that_is_a_path_is_refused(tmp_path: Path, name: str) -> None:
+    """`gate merge -o OUT` writes OUT/TASK: a set from another machine must not choose the folder."""
+    write_old_set(tmp_path / "set", task=name)
+    with pytest.raises(SampleError, match="not a valid manifest: task"):
+        open_set(tmp_path / "set")
