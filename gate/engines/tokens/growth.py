@@ -106,11 +106,12 @@ def _special_tokens(part: object) -> int:
         return 0
     nested = part.get("processors")
     total = sum(map(_special_tokens, nested)) if isinstance(nested, list) else 0
-    known = part.get("special_tokens")
+    found = part.get("special_tokens")
+    known = found if isinstance(found, Mapping) else {}
     for template in (part.get("single"), part.get("pair")):
-        for piece in template if isinstance(template, list) and isinstance(known, Mapping) else ():
+        for piece in template if isinstance(template, list) else ():
             special = piece.get("SpecialToken") if isinstance(piece, Mapping) else None
-            entry = known.get(special.get("id")) if isinstance(special, Mapping) else None
+            entry = known.get(str(special.get("id"))) if isinstance(special, Mapping) else None
             total += len(entry["ids"]) if isinstance(entry, Mapping) and isinstance(entry.get("ids"), list) else 0
     return total
 
