@@ -52,7 +52,7 @@ def unit_interval(
     >>> scores = Evidence.from_differences([0.5, 0.25, -0.25, 1.0, 0.75] + [0.0] * 95, span=1.0, rng=0)
     >>> low, high = unit_interval(scores)
     >>> print(f"{low:.3f} {high:.3f}")
-    -0.025 0.077
+    -0.025 0.067
     """
     _validate.open_unit("confidence_level", confidence_level)
     differences, items = evidence.unit_sums

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import pdtr
 
 from gate.stats import Evidence, effective_number, unit_interval, unit_noninferiority
+from gate.stats._score import Score
 
 RUNS = 300
 MOST = 0.05 + 3 * (0.05 * 0.95 / RUNS) ** 0.5
@@ -127,3 +129,16 @@ def test_a_single_unit_bounds_nothing() -> None:
 def test_binary_counts_have_no_units() -> None:
     with pytest.raises(ValueError, match="expected that of differences, found counts"):
         unit_interval(Evidence.from_counts(3, 1, 10))
+
+
+@pytest.mark.parametrize(("level", "most"), [(0.05, 0.0545), (0.05 / 6, 0.0115), (1 / 365, 0.0045)])
+def test_the_size_with_rare_changes_of_the_largest_size_is_as_documented(level: float, most: float) -> None:
+    """A steady drop with a Poisson number of whole gains that make up for it: the sizes that limits.md names."""
+    largest = 0.0
+    for expected in np.arange(0.5, 90.0, 0.25):
+        gains = np.arange(int(expected) + 1)
+        p = [float(Score(expected - k, float(k), float(k), 1.0).upper_pvalue) for k in gains]
+        rejected = gains[np.array(p) <= level]
+        if rejected.size:
+            largest = max(largest, float(pdtr(rejected.max(), expected)))
+    assert level < largest <= most
