@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import special
 
 from gate.stats._validate import FloatArray
@@ -105,19 +106,19 @@ def _upper_bound(differences: FloatArray, items: FloatArray, level: float) -> fl
 
 def _test(
     centred: FloatArray, items: FloatArray, mean: float, n: float, largest: float, weight: float, level: float
-) -> Callable[[FloatArray], FloatArray]:
+) -> Callable[[FloatArray], NDArray[np.bool_]]:
     """Return the test of "the mean drop is at least d" as a function of d."""
     powers = [
         [math.fsum(centred ** (order - k) * items**k) * math.comb(order, k) for k in range(order + 1)]
         for order in (2, 4)
     ]
 
-    def rejects(drop: FloatArray) -> FloatArray:
+    def rejects(drop: FloatArray) -> NDArray[np.bool_]:
         away = mean - drop
         squares, fourths = (sum(power * away**k for k, power in enumerate(row)) for row in powers)
         conceded = largest * (1.0 - drop)
         floor = np.where(drop > 0.0, weight * drop * (1.0 - drop), 0.0)
         variance, fourth = np.maximum(squares, 0.0) + conceded**2, np.maximum(fourths, 0.0) + conceded**4
-        return np.asarray(proof_tail(n * -away - conceded, variance, fourth, floor) <= level)
+        return np.asarray(proof_tail(n * -away - conceded, variance, fourth, floor) <= level, dtype=np.bool_)
 
     return rejects
