@@ -39,7 +39,8 @@ def plan(
     Parameters
     ----------
     baseline : path or ModelSamples, optional
-        Samples of the baseline: they give the number of items per task.
+        Samples of the baseline: they give the number of items per task. Items with equal prompts count once, over all
+        tasks.
     second : path or ModelSamples, optional
         A second run of the baseline, or an earlier candidate: it gives the flip rate per task.
     n : int, optional

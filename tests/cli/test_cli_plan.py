@@ -118,3 +118,25 @@ def test_missing_or_zero_items_are_wrong_usage(arguments: list[str]) -> None:
 @pytest.mark.parametrize("option", ["--alpha", "--power", "--flip-rate", "--drop"])
 def test_nan_is_wrong_usage(option: str) -> None:
     assert run_gate("plan", "--n", 100, option, "nan").code == 2
+
+
+def test_the_same_prompts_in_two_tasks_are_planned_as_one_task(tmp_path: Path) -> None:
+    """20 flips in 500 prompts, asked in both tasks: the drop that one task detects, not the 2.08 points of 1,000 items."""
+    sides = []
+    for side in (0, 1):
+        scores = [1 - side] * 10 + [side] * 10 + [1] * 390 + [0] * 90
+        rows = [f"{task},{task}{n},x,x,{score},p{n}" for task in ("a", "b") for n, score in enumerate(scores)]
+        path = tmp_path / f"{side}.csv"
+        path.write_text("\n".join(["task,item_id,output,target,score,prompt", *rows]) + "\n", encoding="utf-8")
+        sides.append(path)
+    alone = plans("--n", 500, "--flip-rate", 0.04)["flip rate 0.04"]["detectable"]
+    for plan in (plans(*sides)["flip rates as observed"], plans(sides[0], "--flip-rate", 0.04)["flip rate 0.04"]):
+        assert plan["detectable"] == pytest.approx(alone, abs=0.001)
+        assert plan["tasks"][0]["detectable"] == pytest.approx(alone, abs=0.001)
+
+
+def test_copies_of_one_prompt_detect_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "b.csv"
+    rows = [f"t,i{n},x,x,1,same" for n in range(300)]
+    path.write_text("\n".join(["task,item_id,output,target,score,prompt", *rows]) + "\n", encoding="utf-8")
+    assert plans(path, "--flip-rate", 0.05)["flip rate 0.05"]["detectable"] is None
