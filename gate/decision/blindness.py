@@ -25,12 +25,7 @@ def blind(gating: Sequence[Judged], policy: DecisionSettings, alpha: float) -> l
     Every rule's p-value is at least 2**-N, where N is the number of independent units that can get worse. At a
     margin, it is at least that of a candidate that loses everything which the baseline has.
     """
-    units = units_over_tasks([task.pair for task in gating])
-    able = [
-        own[task.pair.baseline_score > 0.0] if task.pair.unit == "proportion" else own
-        for task, own in zip(gating, units, strict=True)
-    ]
-    count = len(np.unique(np.concatenate(able)))
+    count = _able(gating)
     items = wording.count(sum(task.pair.n for task in gating), "item")
     if -count * math.log(2.0) > math.log(alpha):
         return [
@@ -59,6 +54,18 @@ def blind(gating: Sequence[Judged], policy: DecisionSettings, alpha: float) -> l
             "Use a smaller margin or more items.",
         )
     ]
+
+
+def _able(gating: Sequence[Judged]) -> int:
+    """Return the number of independent units that can get worse."""
+    able = [
+        task.pair.baseline_score > 0.0 if task.pair.unit == "proportion" else np.ones(task.pair.n, dtype=np.bool_)
+        for task in gating
+    ]
+    if all(task.pair.clusters is None and task.pair.shared is None for task in gating):
+        return sum(int(np.count_nonzero(own)) for own in able)
+    units = units_over_tasks([task.pair for task in gating])
+    return len(np.unique(np.concatenate([own[rows] for own, rows in zip(units, able, strict=True)])))
 
 
 def _finding(why: str, p: float, alpha: float, advice: str) -> Finding:

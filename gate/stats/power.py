@@ -1,5 +1,6 @@
 """Power of the exact one-sided McNemar test on one task, its detectable drop and its required sample size."""
 
+import itertools
 import math
 
 import numpy as np
@@ -109,7 +110,7 @@ def detectable_drop(n: int, noise_rate: float, alpha: float = 0.05, power: float
     Notes
     -----
     A drop d adds regressions to the noise: improvements have the rate noise_rate / 2, regressions noise_rate / 2 + d,
-    so that the power is `power(n, noise_rate + d, d)`. Bisection, then linear interpolation.
+    so that the power is `power(n, noise_rate + d, d)`. A bracketing secant, then linear interpolation.
 
     Examples
     --------
@@ -123,13 +124,26 @@ def detectable_drop(n: int, noise_rate: float, alpha: float = 0.05, power: float
     below, above = alpha, _with_noise(n, noise_rate, high, alpha)
     if above < power:
         return math.nan
-    while high - low > _BRACKET * high:
-        middle = 0.5 * (low + high)
+    z = float(special.ndtri(power) - special.ndtri(alpha))
+    tried = 0.5 * (z * z + z * math.sqrt(z * z + 4.0 * n * noise_rate)) / n  # of a normal approximation
+    last, last_probit = 0.0, float(special.ndtri(alpha))
+    for step in itertools.count(1):
+        if high - low <= _BRACKET * high:
+            break
+        # however curved the power is, every fourth step halves the bracket
+        middle = tried if low < tried < high and step % 4 else 0.5 * (low + high)
         reached = _with_noise(n, noise_rate, middle, alpha)
         if reached < power:
             low, below = middle, reached
         else:
             high, above = middle, reached
+        # the probit of the power is nearly linear: a secant, and a little beyond its root to close the bracket
+        probit = float(np.clip(special.ndtri(reached), -8.0, 8.0))
+        slope = (probit - last_probit) / (middle - last)
+        root = middle + (float(special.ndtri(power)) - probit) / slope if slope > 0.0 else middle
+        beyond = max(0.05 * abs(root - middle), 0.4 * _BRACKET * high)
+        tried = root + beyond if reached < power else root - beyond
+        last, last_probit = middle, probit
     # within so small a bracket the power is linear
     return high if above <= below else high - (high - low) * (above - power) / (above - below)
 
