@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.binary_results import answers, result_of
 
 from gate.config import DecisionSettings
 from gate.decision import Decision, decide
@@ -17,6 +18,7 @@ from gate.decision.rows import Judged, evidence_of
 from gate.decision.shared_units import shared_units
 from gate.decision.wording import detectable_drop as in_words
 from gate.importers.build import task_samples
+from gate.report.curves import power_curves
 from gate.samples import ModelSamples, PairedTask, pair
 from gate.stats import detectable_drop, flip_rate_interval, mcnemar_exact
 
@@ -182,6 +184,13 @@ def test_the_detectable_drop_of_two_tasks_with_the_same_prompts_is_that_of_one()
     assert decision.sensitivity.detectable_drop == pytest.approx(detectable_drop(500, 0.04), abs=0.001)
     assert in_words(decision).startswith("A true drop of 3.1 points on every task")
     assert in_words(decision).endswith("80% power (an approximation).")
+
+
+def test_tasks_that_share_prompts_have_no_power_curve() -> None:
+    result = result_of({"a": answers(9, 6, 200), "b": answers(8, 7, 200)})
+    assert power_curves(result) is not None
+    linked = result.sensitivity.model_copy(update={"linked": True})
+    assert power_curves(result.model_copy(update={"sensitivity": linked})) is None
 
 
 def test_without_common_prompts_the_tasks_are_not_linked() -> None:
