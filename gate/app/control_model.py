@@ -8,6 +8,7 @@ from gate.app.models import LocatedModel
 from gate.app.suite import Suite
 from gate.config import EngineSettings, ModelSettings
 from gate.engines import engine_name, identify, locate
+from gate.engines.served.command import control_args
 from gate.engines.stack import COMPUTE_DTYPES
 from gate.errors import ModelError
 from gate.samples.stack import Differences
@@ -62,6 +63,9 @@ def with_settings_of(
         if formats[0] != formats[1]:
             program = engine.preset or (engine.command or ["the command"])[0]
             raise NotPossibleError(f"{program} serves {formats[1]}, but the baseline {settings.model} is {formats[0]}")
+    if engine.kind == "served":
+        own = baseline.engine.args if baseline.engine.kind == "served" else []
+        engine = engine.model_copy(update={"args": control_args(engine.args, own)})
     # the baseline's code runs only if the user trusts the baseline
     engine = engine.model_copy(update={"trust_remote_code": baseline.engine.trust_remote_code})
     if dtype in COMPUTE_DTYPES:

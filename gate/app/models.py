@@ -47,9 +47,7 @@ def locate_model(loaded: LoadedConfig, settings: ModelSettings) -> LocatedModel:
     return LocatedModel(source, identify(source, engine, loaded.folder), engine)
 
 
-def load_model(
-    suite: Suite, model: LocatedModel, reporter: Reporter, baseline: LocatedModel | None = None
-) -> Engine:
+def load_model(suite: Suite, model: LocatedModel, reporter: Reporter, baseline: LocatedModel | None = None) -> Engine:
     """Load a model, connect to its server, or start one; `close_engine` stops it.
 
     `baseline` provides the tokenizer if the model ships none.

@@ -34,9 +34,7 @@ class AlphaSpending(Section):
 class EarlyStop(Section):
     """Stop evaluating a candidate as soon as it is clearly worse."""
 
-    alpha: Level = Field(
-        0.01, description="Part of decision.alpha for early stopping; the final test uses the rest."
-    )
+    alpha: Level = Field(0.01, description="Part of decision.alpha for early stopping; the final test uses the rest.")
     every: int = Field(256, ge=16, le=4096, description="Number of items, over all gating tasks, between two tests.")
 
 

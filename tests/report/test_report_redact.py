@@ -35,7 +35,9 @@ def test_variables_named_like_secrets_are_secrets(name: str) -> None:
     assert secrets_of({name: "1234567"}) == []  # too short: it would hide half of the report
 
 
-@pytest.mark.parametrize("name", ["PATH", "KEYBOARD", "TOKENIZERS_PARALLELISM", "MONKEY", "PATTERN", "DATABASE", "BASE_URL"])
+@pytest.mark.parametrize(
+    "name", ["PATH", "KEYBOARD", "TOKENIZERS_PARALLELISM", "MONKEY", "PATTERN", "DATABASE", "BASE_URL"]
+)
 def test_other_variables_are_not_secrets(name: str) -> None:
     assert secrets_of({name: "0123456789"}) == []
 

@@ -19,6 +19,7 @@ from gate.engines.served.command import (
     check_model,
     chosen_variables,
     command_words,
+    control_args,
     environment,
     fill,
     served_name,
@@ -224,3 +225,10 @@ def test_the_end_of_a_log_is_short_and_free_of_control_characters(tmp_path: Path
         file.writelines(b"line %d\n" % number for number in range(100_000))
     assert log.lines()[-1] == "line 99999"
     assert len(log.tail().splitlines()) == log_module._LINES + 1
+
+
+def test_control_has_the_stack_of_the_candidate_and_the_number_formats_of_the_baseline() -> None:
+    candidate = ["--max-num-seqs", "8", "--kv-cache-dtype", "fp8", "--enforce-eager", "--quantization=fp8"]
+    baseline = ["--max-num-seqs", "64", "--kv-cache-dtype", "auto"]
+    assert control_args(candidate, baseline) == ["--max-num-seqs", "8", "--enforce-eager", "--kv-cache-dtype", "auto"]
+    assert control_args(candidate, []) == stack_args(candidate) == ["--max-num-seqs", "8", "--enforce-eager"]

@@ -155,14 +155,28 @@ def stack_facts(engine: EngineSettings) -> dict[str, str]:
 
 def stack_args(args: Sequence[str]) -> list[str]:
     """Return arguments without flags that choose a number format or another model, and without their values."""
-    kept, belongs_to_model = [], False
+    return _split_args(args)[0]
+
+
+def control_args(candidate: Sequence[str], baseline: Sequence[str]) -> list[str]:
+    """Return the arguments of a control: the candidate's, but with the number formats of the baseline.
+
+    A number format is part of what the comparison tests, so the control must not have the candidate's.
+    """
+    return [*_split_args(candidate)[0], *_split_args(baseline)[1]]
+
+
+def _split_args(args: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the arguments that belong to the stack, and those that choose a number format or another model."""
+    stack: list[str] = []
+    model: list[str] = []
+    words = stack
     for word in args:
         if re.match(r"--?[A-Za-z]", word):
             flag = word.partition("=")[0].replace("_", "-")
-            belongs_to_model = flag in _MODEL_FLAGS or flag.startswith(_MODEL_PREFIXES)
-        if not belongs_to_model:
-            kept.append(word)
-    return kept
+            words = model if flag in _MODEL_FLAGS or flag.startswith(_MODEL_PREFIXES) else stack
+        words.append(word)
+    return stack, model
 
 
 def _listed(variables: Mapping[str, str]) -> str:
