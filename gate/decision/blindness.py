@@ -30,8 +30,8 @@ def blind(gating: Sequence[Judged], policy: DecisionSettings, alpha: float) -> l
     if -count * math.log(2.0) > math.log(alpha):
         return [
             _finding(
-                f"{wording.count(count, 'independent item')} of {items} can get worse (clusters and equal prompts count "
-                "once)",
+                f"{wording.count(count, 'independent item')} of {items} can get worse (clusters and equal prompts "
+                "count once)",
                 2.0**-count,
                 alpha,
                 "Use more items.",
