@@ -187,9 +187,9 @@ def test_an_unknown_key_names_its_line_and_the_nearest_valid_key(text: str, mess
         (GOOD.replace("version: 1\n", ""), "gate.yml:1: version: this key is required."),
         (GOOD.replace("model: ./out", "revision: ./out"), "gate.yml:3: candidate.model: this key is required."),
         (GOOD + "decision: 5\n", "gate.yml:10: decision: Input should be a valid dictionary"),
-        (GOOD + "decision: {margin: 1.5}\n", "gate.yml:10: decision.margin: Input should be less than or equal"),
+        (GOOD + "decision: {margin: 1.5}\n", "gate.yml:10: decision.margin: Input should be less than 1"),
         (GOOD + "decision: {margin: true}\n", "gate.yml:10: decision.margin: Input should be a valid number"),
-        (GOOD + "decision: {alpha: 0}\n", "gate.yml:10: decision.alpha: Input should be greater than 0; found 0."),
+        (GOOD + "decision: {alpha: 0}\n", "gate.yml:10: decision.alpha: Input should be greater than or equal to 1e-12"),
         (GOOD + "decision: {alpha: .nan}\n", "gate.yml:10: decision.alpha: Input should be less than 1; found nan."),
         (GOOD + "decision: {rule: mcnemar}\n", "gate.yml:10: decision.rule: Input should be 'omnibus'"),
         (GOOD + "samples: {limit: '5'}\n", "gate.yml:10: samples.limit: Input should be a valid integer; found '5'."),
@@ -429,7 +429,7 @@ def test_each_task_has_its_own_policy_beside_that_of_the_decision() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{name: arc, margin: 1.5}", "tasks.0.margin: Input should be less than or equal to 1"),
+        ("{name: arc, margin: 1.5}", "tasks.0.margin: Input should be less than 1"),
         ("{name: arc, certify: 0.0}", "tasks.0.certify: Input should be greater than 0"),
         ("{name: arc, min_recovery: 99}", "tasks.0.min_recovery: Input should be"),
         ("{name: arc, max_drops: 0.1}", "did you mean max_drop?"),
