@@ -189,7 +189,7 @@ def test_an_unknown_key_names_its_line_and_the_nearest_valid_key(text: str, mess
         (GOOD + "decision: 5\n", "gate.yml:10: decision: Input should be a valid dictionary"),
         (GOOD + "decision: {margin: 1.5}\n", "gate.yml:10: decision.margin: Input should be less than 1"),
         (GOOD + "decision: {margin: true}\n", "gate.yml:10: decision.margin: Input should be a valid number"),
-        (GOOD + "decision: {alpha: 0}\n", "gate.yml:10: decision.alpha: Input should be greater than or equal to 1e-12"),
+        (GOOD + "decision: {alpha: 0}\n", "gate.yml:10: decision.alpha: Input should be greater than or equal to 0.000000000001"),
         (GOOD + "decision: {alpha: .nan}\n", "gate.yml:10: decision.alpha: Input should be less than 1; found nan."),
         (GOOD + "decision: {rule: mcnemar}\n", "gate.yml:10: decision.rule: Input should be 'omnibus'"),
         (GOOD + "samples: {limit: '5'}\n", "gate.yml:10: samples.limit: Input should be a valid integer; found '5'."),
