@@ -57,7 +57,8 @@ def bounds(decision: Decision) -> str:
 
 def _listed(tasks: list[TaskResult]) -> str:
     return "; ".join(
-        f"the {task.units:,} clusters of {task.task} count as {task.effective_units:.2g} of equal size" for task in tasks
+        f"the {task.units:,} clusters of {task.task} count as {task.effective_units:.2g} of equal size"
+        for task in tasks
     )
 
 

@@ -89,8 +89,9 @@ def thirty_percent(lost: int) -> PairedTask:
 def test_a_margin_above_the_accuracy_makes_the_run_blind(lost: int) -> None:
     decision = judged(thirty_percent(lost), margin=0.4)
     assert (decision.verdict, decision.exit_code) == ("INCONCLUSIVE", 3)
-    assert "a loss of all that the baseline gets right (30.0% of 100 items) is not significantly above" in (
-        decision.reasons[0]
+    assert (
+        "a loss of all that the baseline gets right (30.0% of 100 items) is not significantly above"
+        in (decision.reasons[0])
     )
 
 

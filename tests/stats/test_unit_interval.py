@@ -98,7 +98,10 @@ def test_the_interval_agrees_with_the_tests(differences: list[float], clustered:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(st.floats(-1, 1, allow_subnormal=False), st.integers(1, 30)), min_size=2, max_size=40), st.floats(0.001, 0.2))
+@given(
+    st.lists(st.tuples(st.floats(-1, 1, allow_subnormal=False), st.integers(1, 30)), min_size=2, max_size=40),
+    st.floats(0.001, 0.2),
+)
 def test_the_upper_bound_inverts_the_proof(units: list[tuple[float, int]], level: float) -> None:
     """Every larger drop is ruled out by `unit_noninferiority`, and the bound itself just so."""
     items = np.array([float(size) for _, size in units])
