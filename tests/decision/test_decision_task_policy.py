@@ -12,8 +12,8 @@ from test_decision_policy import counted, scored
 from gate.config import DecisionSettings, TaskPolicy
 from gate.decision import Decision, decide
 from gate.decision.requirements import prove, simultaneous_bound
-from gate.decision.run_sections import EarlyStopping
 from gate.decision.rows import Judged, evidence_of
+from gate.decision.run_sections import EarlyStopping
 from gate.errors import ConfigError
 from gate.samples import PairedTask
 from gate.stats import recovery
