@@ -18,7 +18,7 @@ from gate.store import SampleSet
 def config(tmp_path: Path, tiny_model: Path) -> Path:
     """A gate.yml with two tasks and the same model on both sides."""
     tasks = []
-    for name, count in (("first", 10), ("second", 12)):
+    for name, count in (("first", 40), ("second", 48)):
         write_tiny_task(tmp_path / f"{name}.jsonl", count)
         tasks.append({**TINY_TASK, "name": name, "file": f"{name}.jsonl"})
     return write_gate_yml(tmp_path, str(tiny_model), str(tiny_model), tasks=tasks)

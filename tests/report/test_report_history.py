@@ -66,7 +66,7 @@ def test_badge_shows_the_last_run(verdict: str, colour: str, error: bool) -> Non
     assert badge == {
         "schemaVersion": 1,
         "label": "quantgate",
-        "message": f"{verdict}, drop +0.40 points, p 0.0123",
+        "message": f"{verdict}, drop +0.40 points, p = 0.0123",
         "color": colour,
         "isError": error,
     }
