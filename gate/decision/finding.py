@@ -14,8 +14,8 @@ class Finding(ResultSection):
 
     kind: Literal["chance", "blind", "gain", "same-file", "same-model", "same-weights", "same-answers", "stack"] = (
         Field(
-            description="chance: the baseline is not better than chance. blind: no outcome could be significant. gain: an "
-            "implausible improvement. same-*: both sides are the same files, model, weights or answers. "
+            description="chance: the baseline is not better than chance. blind: no outcome could be significant. "
+            "gain: an implausible improvement. same-*: both sides are the same files, model, weights or answers. "
             "stack: the models ran on different stacks, and there is no control."
         )
     )

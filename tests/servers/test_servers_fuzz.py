@@ -86,7 +86,7 @@ def test_mutated_answers_give_results_or_errors(kind: Kind, model: FakeVllm, tin
     assert outcomes.count("complete") > 0
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("kind", ["vllm", "llama.cpp"])
 def test_a_thousand_mutated_servers(kind: Kind, model: FakeVllm, tiny_model: Path, tmp_path: Path) -> None:
     outcomes = [check(kind, seed, model, tiny_model, tmp_path) for seed in range(1000, 1500)]
