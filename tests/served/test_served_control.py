@@ -33,6 +33,7 @@ def test_equal_weights_with_another_flag_are_an_ordinary_comparison(served_proje
     assert logs.count("TINY_FLAG=None") == 1
 
 
+@pytest.mark.exhaustive
 def test_equal_weights_in_another_engine_are_an_ordinary_comparison(served_project: Callable[..., Path]) -> None:
     folder = served_project(engine={"device": "cpu"}, candidate={"model": "base", "engine": SERVED})
     done = run_gate("run")
@@ -57,6 +58,7 @@ def test_other_weights_in_another_engine_are_compared_with_the_baseline_in_that_
     assert again.err.count("starting tiny_server.py") == 1
 
 
+@pytest.mark.exhaustive
 def test_a_control_that_cannot_start_is_reported_and_the_cached_baseline_decides(
     served_project: Callable[..., Path], tmp_path: Path
 ) -> None:

@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -135,6 +134,7 @@ def test_a_taken_port_is_an_error_before_the_start(start: Start) -> None:
             start(port=port)
 
 
+@pytest.mark.exhaustive
 def test_a_stranger_that_takes_the_port_during_the_start_is_not_asked(
     start: Start, mark: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -171,6 +171,7 @@ def test_a_missing_program_is_named(start: Start) -> None:
 # whole runs
 
 
+@pytest.mark.exhaustive
 def test_the_servers_of_a_run_do_not_overlap(served_project: Callable[..., Path], tmp_path: Path, mark: str) -> None:
     served_project(f"--alone={tmp_path / 'lock'}")
     done = run_gate("run")
@@ -182,6 +183,7 @@ def test_the_servers_of_a_run_do_not_overlap(served_project: Callable[..., Path]
     assert processes_with(mark) == []
 
 
+@pytest.mark.exhaustive
 def test_finished_tasks_are_kept_when_the_server_dies_twice(
     served_project: Callable[..., Path], tmp_path: Path, mark: str
 ) -> None:
@@ -203,7 +205,14 @@ def test_no_process_stays_behind_when_the_gate_is_stopped(
     served_project: Callable[..., Path], mark: str, number: signal.Signals, code: int
 ) -> None:
     folder = served_project("--orphan")
-    gate = subprocess.Popen([sys.executable, "-m", "gate", "run"], cwd=folder, stderr=subprocess.PIPE, text=True)
+    gate = subprocess.Popen(
+        [sys.executable, "-m", "gate", "run"],
+        cwd=folder,
+        stderr=subprocess.PIPE,
+        text=True,
+        # a shell's background jobs ignore Ctrl-C
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
     wait_for(lambda: any("ready" in log.read_text() for log in (folder / ".gate" / "servers").glob("*.log")))
     os.kill(gate.pid, number)
     _, err = gate.communicate(timeout=60)
@@ -217,7 +226,6 @@ def test_no_process_stays_behind_when_the_gate_is_killed_during_the_start(
     folder = served_project("--never-ready")
     gate = subprocess.Popen([sys.executable, "-m", "gate", "run"], cwd=folder, stderr=subprocess.DEVNULL)
     wait_for(lambda: list((folder / ".gate" / "servers").glob("*.log")))
-    time.sleep(0.3)
     gate.kill()
     gate.wait()
     wait_for(lambda: processes_with(mark) == [], 20)
