@@ -53,8 +53,16 @@ def write_file(block: Block, folder: Path) -> None:
         path.write_text(block.text, encoding="utf-8")
 
 
+# the tutorial runs the whole demo, which a test in tests/demo does too
+_PAGES_WITH_COMMANDS = [
+    pytest.param(page, marks=pytest.mark.exhaustive) if name(page) == "docs/tutorial.md" else page
+    for page in PAGES
+    if has(page, "sh")
+]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("page", [page for page in PAGES if has(page, "sh")], ids=name)
+@pytest.mark.parametrize("page", _PAGES_WITH_COMMANDS, ids=name)
 def test_the_commands_of_a_page_work_one_after_the_other(page: Path, tmp_path: Path) -> None:
     environment = {
         **os.environ,
