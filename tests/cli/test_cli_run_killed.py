@@ -138,6 +138,7 @@ def test_a_full_disk_is_an_error_and_the_same_command_completes_the_run(
     assert outcome(project) == expected
 
 
+@pytest.mark.exhaustive
 def test_two_runs_at_once_spend_no_alpha_twice(server: Runs, whole: Path, tmp_path: Path) -> None:
     """Runs of two candidates share a store; each is recorded once, at the level of its place in the series."""
     first = copied(whole, tmp_path / "first")

@@ -42,6 +42,7 @@ def test_equal_weights_in_another_engine_are_an_ordinary_comparison(served_proje
     assert "answers again" not in done.err
 
 
+@pytest.mark.exhaustive
 def test_other_weights_in_another_engine_are_compared_with_the_baseline_in_that_engine(
     served_project: Callable[..., Path], mark: str
 ) -> None:

@@ -69,6 +69,7 @@ def test_a_server_ends_with_its_engine_object(start: Start, mark: str, tmp_path:
     assert processes_with(mark) == []
 
 
+@pytest.mark.exhaustive
 def test_a_server_that_died_is_started_once_more_and_the_answers_are_complete(start: Start, tmp_path: Path) -> None:
     messages: list[str] = []
     served = start("--die=12", f"--state={tmp_path / 'died'}", messages=messages)
