@@ -37,9 +37,26 @@ SAMPLE_SCHEMA = pa.schema(
         # candidate: KL divergence from that distribution in nats (a lower bound), and whether the top tokens agree
         pa.field("kl", pa.float32()),
         pa.field("same_top", pa.bool_()),
+        # generated text: why it ended (stop: by end of text or a stop string; length: by max_tokens), the reasoning
+        # that was separated from the output (shortened), and whether it closed, so that an answer followed
+        pa.field("finish_reason", pa.string()),
+        pa.field("reasoning", pa.string()),
+        pa.field("reasoning_closed", pa.bool_()),
     ]
 )
 """Columns of a data file. Readers of other tools' files fill the required ones and leave the others null."""
+
+_LATER_COLUMNS = ("finish_reason", "reasoning", "reasoning_closed")
+"""Columns that files of older versions lack."""
+
+
+def with_later_columns(table: pa.Table) -> pa.Table:
+    """Return a table of an older version with the columns that were added since, all null."""
+    for name in _LATER_COLUMNS:
+        if name not in table.schema.names:
+            field = SAMPLE_SCHEMA.field(name)
+            table = table.append_column(field, pa.nulls(len(table), field.type))
+    return table
 
 
 @dataclass(frozen=True)

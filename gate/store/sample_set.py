@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from gate.common.parquet import TooLargeError, read_parquet
 from gate.errors import SampleError
 from gate.samples.alignment import first_names
-from gate.samples.record import SAMPLE_SCHEMA, SCHEMA_VERSION, ModelSamples, TaskSamples
+from gate.samples.record import SAMPLE_SCHEMA, SCHEMA_VERSION, ModelSamples, TaskSamples, with_later_columns
 from gate.store.manifest import MANIFEST, DataFile, Manifest
 
 EVALUATE_AGAIN = "Delete the folder and evaluate again (`gate baseline --force` for a baseline)."
@@ -113,7 +113,7 @@ def read_data_file(folder: Path, data_file: DataFile) -> pa.Table:
             f"{path} was altered or truncated: its SHA-256 is not the one in the manifest.", EVALUATE_AGAIN
         )
     try:
-        table = read_parquet(pa.BufferReader(content))
+        table = with_later_columns(read_parquet(pa.BufferReader(content)))
     except (pa.ArrowInvalid, TooLargeError, OSError) as error:
         raise SampleError(f"{path} is not a Parquet file: {error}.", EVALUATE_AGAIN) from None
     if table.schema != SAMPLE_SCHEMA:

@@ -211,3 +211,17 @@ def test_a_set_without_rows_reads_as_an_empty_table(tmp_path: Path) -> None:
     with SetWriter(tmp_path / "set") as writer:
         done = writer.finish(manifest(writer))
     assert as_samples([done]).tasks["facts"].table.equals(SAMPLE_SCHEMA.empty_table())
+
+
+def test_a_data_file_of_an_older_version_lacks_later_columns_which_are_read_as_null(tmp_path: Path) -> None:
+    write_set(tmp_path / "set")
+    later = ["finish_reason", "reasoning", "reasoning_closed"]
+    data_files = json.loads((tmp_path / "set" / "manifest.json").read_text())["shards"]
+    for entry in data_files:
+        data_file = tmp_path / "set" / entry["file"]
+        pq.write_table(pq.read_table(data_file).drop_columns(later), data_file)
+        entry["sha256"] = hashlib.sha256(data_file.read_bytes()).hexdigest()
+    change_manifest(tmp_path / "set", shards=data_files)
+    samples = open_set(tmp_path / "set").read().table
+    assert samples.schema == SAMPLE_SCHEMA
+    assert all(samples[name].null_count == len(samples) for name in later)
