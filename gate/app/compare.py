@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Unpack
 
 from gate.app.file_policy import file_policy
 from gate.app.judge import Answers, judge
-from gate.app.policy import DecisionKeywords, slices_of, smoothing_of
+from gate.app.policy import DecisionKeywords, smoothing_of
 from gate.app.samples import load_samples
+from gate.app.slices import slices_of_columns, slices_of_config
 from gate.common.smoothing import base_metric
 from gate.errors import ConfigError
 from gate.importers.renamed import with_names_of
@@ -54,9 +55,9 @@ def compare(baseline: Samples, candidate: Samples, **options: Unpack[CompareOpti
     **options
         Any of the following.
     config : path or LoadedConfig, optional
-        A gate.yml whose policy is applied: its `decision`, `distance` and `samples.seed`, and the role and the policy
-        of each task. Its tasks are compared, and its models are ignored. Arguments that are given replace its keys.
-        `alpha_spending` and `early_stop` do not apply to files.
+        A gate.yml whose policy is applied: its `decision`, `distance` and `samples.seed`, and the role, the policy and
+        the slices of each task. Its tasks are compared, and its models are ignored. Arguments that are given replace
+        its keys. `alpha_spending` and `early_stop` do not apply to files.
     metric, filter_name : str, optional
         Metric and filter to compare if the files have several. acc_smooth and acc_norm_smooth are computed from the
         log-likelihoods of the choices.
@@ -232,16 +233,19 @@ def compare_samples(
         available=list(available),
         allow_partial=allow_partial,
     )
-    policy = files.policy
+    policy, notes = files.policy, list(files.notes)
     if slices:
-        policy = replace(policy, slices=slices_of(baseline, slices))
+        policy = replace(policy, slices=slices_of_columns(baseline, slices))
+    elif loaded is not None:
+        sliced, more = slices_of_config(loaded, baseline, reference, files.names)
+        policy, notes = replace(policy, slices=sliced), [*notes, *more]
     if smoothing is not None:
         policy = replace(policy, smoothing=dict.fromkeys(available, smoothing))
     judged = judge(answers, policy, files.names, allow_partial=allow_partial)
     commands = [] if command is None else [command]
     results = {}
     for name, one in judged.items():
-        pairing = replace(one.pairing, notes=(*files.notes, *one.pairing.notes))
+        pairing = replace(one.pairing, notes=(*notes, *one.pairing.notes))
         result = build_result(
             one.decision,
             pairing,

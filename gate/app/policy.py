@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Literal, TypedDict
 
 from pydantic import ValidationError
 
 from gate.common.smoothing import BASES, DEFAULT_SMOOTHING, Smoothing, check_smoothing
 from gate.config import DecisionSettings
-from gate.decision.slices import SliceValues
 from gate.errors import ConfigError
 from gate.stats import Rule
 
@@ -62,18 +58,3 @@ def smoothing_of(metric: str | None, nats: float | None) -> Smoothing | None:
         return Smoothing(metric, check_smoothing(DEFAULT_SMOOTHING if nats is None else nats))
     except ValueError as error:
         raise ConfigError(f"{error}.") from None
-
-
-def slices_of(baseline: object, columns: Sequence[str]) -> SliceValues:
-    """Return the values of columns of the baseline's file.
-
-    Raises
-    ------
-    ConfigError, SampleError
-        The baseline is no file, or the file has no such column.
-    """
-    if not isinstance(baseline, str | os.PathLike):
-        raise ConfigError("slices need the baseline's file: pass its path.")
-    from gate.importers.slice_columns import slice_columns
-
-    return slice_columns(Path(baseline), columns)

@@ -8,26 +8,32 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from gate.common.smoothing import BASES, DEFAULT_SMOOTHING, MOST_SMOOTHING, Smoothing, base_metric, check_smoothing
+from gate.config.generation import ChatSettings
+from gate.config.scorers import WITHOUT_ANSWER, PlainScorer, PythonScorer, Scorer, metric_of
 from gate.config.task_policy import TaskPolicy
 
 # the keys of a task from the registry of LM Evaluation Harness; the task defines the rest itself
 _REGISTRY_KEYS = {
     "name", "metric", "filter", "fewshot", "fewshot_seed", "chat_template", "system", "role", "limit", "items",
-    "smoothing",
+    "smoothing", "slices",
+    "chat", "chat_template_kwargs", "reasoning", "sampling",
     *TaskPolicy.model_fields,
 }  # fmt: skip
 
 
 TASK_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}$"
-"""A task's name, which becomes part of the name of a folder."""
+"""Name of a task that is evaluated; it becomes part of the name of a folder."""
+
+NAME_RULE = "expected letters and digits, after the first also . _ and -, at most 100 in all"
 
 
-class TaskSettings(TaskPolicy):
+class TaskSettings(TaskPolicy, ChatSettings):
     """One task: a name in the registry of LM Evaluation Harness, or items from a file and how to score them."""
 
     name: str = Field(
-        pattern=TASK_NAME,
-        description="Unique name of the task. Without `file`: its name in the registry of LM Evaluation Harness.",
+        pattern=r"^[^\x00-\x1f\x7f-\x9f]{1,200}$",
+        description="Unique name of the task. Without `file`: its name in the registry of LM Evaluation Harness, or "
+        "for `gate compare` as in the files, e.g. `gsm8k|5`.",
     )
     file: str | None = Field(None, description="JSONL, CSV or Parquet file with one document per row.")
     kind: Literal["multiple_choice", "generate_until"] = Field(
@@ -46,7 +52,7 @@ class TaskSettings(TaskPolicy):
         None,
         min_length=1,
         description="multiple_choice: acc (default), acc_norm, or smoothed: acc_smooth, acc_norm_smooth. "
-        "generate_until: exact_match. Registry task: any of its metrics with one score per document.",
+        "generate_until: set scorer instead. Registry task: any of its metrics with one score per document.",
     )
     smoothing: float | None = Field(
         None,
@@ -74,7 +80,7 @@ class TaskSettings(TaskPolicy):
     fewshot_delimiter: str = Field("\n\n", description="Text between few-shot examples.")
     target_delimiter: str = Field(" ", description="Text between a prompt and its target.")
     chat_template: bool = Field(False, description="Apply the tokenizer's chat template to the prompt.")
-    system: str | None = Field(None, description="System message; needs chat_template: true.")
+    system: str | None = Field(None, description="System message; needs chat_template: true or chat: true.")
     stop: list[str] = Field(
         default_factory=list, description="generate_until: generation ends at the first of these strings."
     )
@@ -84,9 +90,16 @@ class TaskSettings(TaskPolicy):
         description="generate_until: regular expression that extracts the answer from the generated text (its first "
         "group, or the whole match).",
     )
+    scorer: Scorer = Field(
+        PlainScorer(kind="exact_match"),
+        description="generate_until: how the extracted text is scored. A name (exact_match, contains, regex, numeric, "
+        "f1, rouge_l), or a mapping with its settings. 1 is best and 0 is worst, except for python, whose range is "
+        "`scale`.",
+    )
     normalise: list[Literal["strip", "lower", "punctuation", "articles", "whitespace", "number"]] = Field(
         default_factory=lambda: ["strip"],  # type: ignore[arg-type]
-        description="generate_until: how to normalise generated and accepted answers before they are compared.",
+        description="generate_until: how to normalise generated and accepted answers before they are compared, by "
+        "exact_match, contains and f1 (default of f1: lower, punctuation, articles, whitespace).",
     )
     cluster: str | None = Field(
         None,
@@ -97,7 +110,7 @@ class TaskSettings(TaskPolicy):
     slices: list[str] = Field(
         default_factory=list,
         description="Fields of the documents: report the drop of each part of the task with one value, or for numbers "
-        "of each quarter. Advisory.",
+        "of each quarter. Advisory. Without `file`, only for `gate compare`: columns of the baseline's file.",
     )
     role: Literal["gating", "advisory"] = Field(
         "gating", description="gating tasks decide the verdict; advisory tasks are only reported."
@@ -111,8 +124,9 @@ class TaskSettings(TaskPolicy):
 
     @model_validator(mode="after")
     def _consistent(self) -> TaskSettings:
-        if self.system is not None and not self.chat_template:
-            raise ValueError("system needs chat_template: true")
+        if self.system is not None and not self.is_chat:
+            raise ValueError("system needs chat_template: true or chat: true")
+        self.check_chat(self.chat_template, self.is_registry_task or self.kind == "generate_until")
         if self.smoothing is not None:
             if self.metric not in BASES:
                 raise ValueError(f"smoothing needs metric: {' or '.join(BASES)}")
@@ -132,20 +146,22 @@ class TaskSettings(TaskPolicy):
             )
 
     def _check_file_task(self) -> None:
+        if not self.may_be_evaluated:
+            raise ValueError(f"name: {NAME_RULE}; found {self.name!r}")
         multiple_choice = self.kind == "multiple_choice"
         if self.filter is not None:
             raise ValueError("filter belongs to tasks of LM Evaluation Harness; use extract and normalise")
-        required = ["prompt", "answer"] + (["choices"] if multiple_choice else [])
+        needs_answer = multiple_choice or self.fewshot > 0 or self.scorer.kind not in WITHOUT_ANSWER
+        required = ["prompt"] * (self.turns is None) + ["answer"] * needs_answer + ["choices"] * multiple_choice
         missing = [key for key in required if getattr(self, key) is None]
         if missing:
             raise ValueError(f"a {self.kind} task needs {' and '.join(missing)}")
-        metrics = ("acc", "acc_norm", *BASES) if multiple_choice else ("exact_match",)
+        metrics = ("acc", "acc_norm", *BASES) if multiple_choice else (metric_of(self.scorer),)
         if self.metric is not None and self.metric not in metrics:
             raise ValueError(f"metric {self.metric} does not fit a {self.kind} task; use {' or '.join(metrics)}")
-        if multiple_choice and (self.stop or self.extract is not None):
-            raise ValueError("stop and extract belong to generate_until tasks")
-        if self.lower_is_better:
-            raise ValueError(f"lower_is_better: true does not fit {self.resolved_metric}; higher values are better")
+        if multiple_choice and (self.stop or self.extract is not None or "scorer" in self.model_fields_set):
+            raise ValueError("stop, extract and scorer belong to generate_until tasks")
+        self._check_direction()
         if any(not stop for stop in self.stop):
             raise ValueError("an empty stop string would end every generated text immediately")
         if self.extract is not None:
@@ -155,14 +171,43 @@ class TaskSettings(TaskPolicy):
                 raise ValueError(f"extract is not a valid regular expression: {error}") from None
 
     @property
+    def may_be_evaluated(self) -> bool:
+        """Whether the name can be part of a folder's name; `gate compare` takes tasks under any name."""
+        return re.fullmatch(TASK_NAME, self.name) is not None
+
+    def _check_direction(self) -> None:
+        if isinstance(self.scorer, PythonScorer):
+            if self.lower_is_better is None and self.scorer.direction_is_doubtful:
+                raise ValueError(
+                    f"scorer {self.scorer.function}: the name is that of an error; set lower_is_better to true or false"
+                )
+            if self.lower_is_better and self.scale is None:
+                raise ValueError("lower_is_better: true needs scale: [lowest, highest]")
+        elif self.lower_is_better:
+            raise ValueError(f"lower_is_better: true does not fit {self.resolved_metric}; higher values are better")
+
+    @property
+    def is_chat(self) -> bool:
+        """Whether the prompt is a chat: a template renders it here, or a server does."""
+        return self.chat_template or self.chat
+
+    @property
     def is_registry_task(self) -> bool:
         """Whether the task comes from the registry of LM Evaluation Harness."""
         return self.file is None
 
     @property
+    def reads_documents(self) -> bool:
+        """Whether the scorer reads the documents themselves."""
+        return self.kind == "generate_until" and isinstance(self.scorer, PythonScorer)
+
+    @property
     def resolved_metric(self) -> str:
         """The metric that models are evaluated with: the one that is set, or behind it, or the default of the kind."""
-        return base_metric(self.metric) or ("acc" if self.kind == "multiple_choice" else "exact_match")
+        if self.kind == "multiple_choice" or self.is_registry_task:
+            return base_metric(self.metric) or "acc"
+        sign = "-" if isinstance(self.scorer, PythonScorer) and self.lower_is_better else ""
+        return sign + metric_of(self.scorer)
 
     @property
     def smoothed(self) -> Smoothing | None:

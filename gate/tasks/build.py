@@ -4,32 +4,21 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from gate.common.canonical import canonical_json, digest
-from gate.common.indices import parse_index
 from gate.config import GateConfig, SampleSettings, TaskSettings
+from gate.config.tasks import NAME_RULE
 from gate.errors import ConfigError, TaskError
 from gate.tasks.curation import select_items
 from gate.tasks.documents import Document, read_documents, slice_values
 from gate.tasks.file_task import FileTask
 from gate.tasks.harness import HarnessItem, build_harness_task
+from gate.tasks.render import Rendered, Renderer
 from gate.tasks.requests import CHAT_DATE, Message
-from gate.tasks.scoring import SCORING_VERSION, normalise
+from gate.tasks.scorers import build_scorer, scorer_facets
+from gate.tasks.scoring import SCORING_VERSION
 from gate.tasks.task import Item, Sampling, Task
-from gate.tasks.templates import Template
-
-
-@dataclass(frozen=True)
-class _Rendered:
-    """The rendered templates of one document, without few-shot examples."""
-
-    document: Document
-    prompt: str
-    choices: tuple[str, ...]
-    target_index: int | None
-    targets: tuple[str, ...]
 
 
 def build_suite(config: GateConfig, folder: Path) -> tuple[Task, ...]:
@@ -75,17 +64,30 @@ def build_task(
     TaskError
         The file or one of its documents does not fit the settings, or the registry has no such task.
     """
+    if not settings.may_be_evaluated:
+        raise TaskError(
+            f"task {settings.name!r} is not a name in the registry of LM Evaluation Harness: {NAME_RULE}.",
+            "Names of other tools' tasks can be used with `gate compare --config`.",
+        )
     if settings.is_registry_task:
+        if settings.slices:
+            raise TaskError(
+                f"task {settings.name}: slices are fields of the documents in the task's file, and it has no file.",
+                "Set file, or remove slices.",
+            )
         task: Task = build_harness_task(settings, samples, [folder / path for path in include_path])
     else:
-        task = _file_task(settings, samples, folder)
+        task = _file_task(settings, samples, folder, [folder / path for path in include_path])
     return task if settings.items is None else select_items(task, folder / settings.items)
 
 
-def _file_task(settings: TaskSettings, samples: SampleSettings, folder: Path) -> Task:
+def _file_task(settings: TaskSettings, samples: SampleSettings, folder: Path, include_path: Sequence[Path]) -> Task:
     path = folder / str(settings.file)
+    generates = settings.kind == "generate_until"
     try:
-        renderer = _Renderer(settings)
+        scorer = build_scorer(settings, folder, include_path) if generates else None
+        own_facets = {} if scorer is None else scorer_facets(settings, scorer)
+        renderer = Renderer(settings, scorer)
         documents = read_documents(path)
         limited = documents[: settings.limit or samples.limit]
         rendered = [renderer.render(document) for document in limited]
@@ -94,101 +96,25 @@ def _file_task(settings: TaskSettings, samples: SampleSettings, folder: Path) ->
         slices = slice_values(limited, settings.slices)
     except TaskError as error:
         raise TaskError(f"task {settings.name}: {error.message}", error.hint) from error
-    generates = settings.kind == "generate_until"
     sampling = Sampling.of(samples) if generates else Sampling()
     return FileTask(
         settings.name,
         settings,
         items,
-        facets=_facets(settings, items, examples) | sampling.facets,
+        facets=_facets(settings, items, examples) | own_facets | sampling.facets,
         sampling=sampling,
         metric=settings.resolved_metric,
         generates=generates,
         max_tokens=settings.max_tokens if generates else 0,
         slices=slices,
+        scorer=scorer,
+        documents={document.item_id: document.fields for document in limited} if settings.reads_documents else {},
     )
 
 
-class _Renderer:
-    """The compiled templates of a task."""
-
-    def __init__(self, settings: TaskSettings) -> None:
-        self.settings = settings
-        self.prompt = Template(str(settings.prompt), "prompt")
-        self.answer = Template(str(settings.answer), "answer")
-        choices = settings.choices
-        self.choices: Template | list[Template] = (
-            [Template(source, "choices") for source in choices]
-            if isinstance(choices, list)
-            else Template(choices or "", "choices")
-        )
-
-    def render(self, document: Document) -> _Rendered:
-        prompt = self.prompt.text(document)
-        if self.settings.kind == "multiple_choice":
-            choices = self._choices(document)
-            index = self._target_index(document, choices)
-            return _Rendered(document, prompt, choices, index, (choices[index],))
-        return _Rendered(document, prompt, (), None, self._targets(document))
-
-    def _choices(self, document: Document) -> tuple[str, ...]:
-        if isinstance(self.choices, list):
-            value = [template.text(document) for template in self.choices]
-        else:
-            value = self.choices.value(document)
-        if not isinstance(value, list | tuple) or len(value) < 2:
-            raise TaskError(
-                f"{document.where}: choices gave {_short(value)}; expected a list of at least two.",
-                "For a cell that holds JSON text write {{ field | fromjson }}.",
-            )
-        choices = tuple(str(choice) for choice in value)
-        if "" in choices or len(set(choices)) < len(choices):
-            raise TaskError(f"{document.where}: choices must be non-empty and distinct; found {_short(value)}.")
-        return choices
-
-    def _target_index(self, document: Document, choices: tuple[str, ...]) -> int:
-        """Return the index of the target, given as a choice's text, an index, or a letter (A is the first choice).
-
-        A text that equals a choice is never read as an index or a letter.
-        """
-        value = self.answer.value(document)
-        text = str(value).strip()
-        if isinstance(value, str) and value in choices:
-            return choices.index(value)
-        index: int | None = None
-        if isinstance(value, int) and not isinstance(value, bool):
-            index = value
-        elif isinstance(value, float) and value.is_integer():
-            index = int(value)
-        elif isinstance(value, str) and text.isdecimal():
-            index = parse_index(text, len(choices))
-        elif isinstance(value, str) and len(text) == 1 and "A" <= text <= "Z":
-            index = ord(text) - ord("A")
-        if index is None or not 0 <= index < len(choices):
-            raise TaskError(
-                f"{document.where}: answer gave {_short(value)}; expected an index from 0 to "
-                f"{len(choices) - 1}, a letter from A to {chr(ord('A') + len(choices) - 1)}, or one of the choices.",
-                "Indices start at 0. If yours start at 1, subtract one in the template.",
-            )
-        return index
-
-    def _targets(self, document: Document) -> tuple[str, ...]:
-        value = self.answer.value(document)
-        targets = tuple(map(str, value)) if isinstance(value, list | tuple) else (str(value),)
-        if value is None or not targets or any(not target.strip() for target in targets):
-            raise TaskError(f"{document.where}: answer gave {_short(value)}; expected a text or a list of texts.")
-        if not all(normalise(target, self.settings.normalise) for target in targets):
-            # an empty generation would be right, e.g. for the answer "A" with the step `articles`
-            raise TaskError(
-                f"{document.where}: answer gave {_short(value)}, which normalise reduces to an empty text.",
-                f"Remove a step from normalise: {', '.join(self.settings.normalise)}.",
-            )
-        return targets
-
-
 def _examples(
-    settings: TaskSettings, path: Path, documents: list[Document], folder: Path, renderer: _Renderer
-) -> list[_Rendered]:
+    settings: TaskSettings, path: Path, documents: list[Document], folder: Path, renderer: Renderer
+) -> list[Rendered]:
     """Draw the few-shot examples of the task, plus a spare one for items that are examples themselves."""
     if settings.fewshot == 0:
         return []
@@ -204,7 +130,7 @@ def _examples(
     return [renderer.render(document) for document in drawn]
 
 
-def _item(rendered: _Rendered, examples: Sequence[_Rendered], settings: TaskSettings) -> Item:
+def _item(rendered: Rendered, examples: Sequence[Rendered], settings: TaskSettings) -> Item:
     document = rendered.document
     shots = [example for example in examples if example.document.item_id != document.item_id]
     shots = shots[: settings.fewshot]
@@ -234,7 +160,7 @@ def _item(rendered: _Rendered, examples: Sequence[_Rendered], settings: TaskSett
     )
 
 
-def _messages(rendered: _Rendered, shots: Sequence[_Rendered], settings: TaskSettings) -> list[Message]:
+def _messages(rendered: Rendered, shots: Sequence[Rendered], settings: TaskSettings) -> list[Message]:
     system = "\n\n".join(text for text in (settings.system, settings.description) if text)
     messages = [Message("system", system)] if system else []
     for shot in shots:
@@ -253,7 +179,7 @@ def _cluster(document: Document, settings: TaskSettings) -> str | None:
     return str(document.fields[settings.cluster])
 
 
-def _facets(settings: TaskSettings, items: tuple[Item, ...], examples: list[_Rendered]) -> dict[str, str]:
+def _facets(settings: TaskSettings, items: tuple[Item, ...], examples: list[Rendered]) -> dict[str, str]:
     ids = [item.item_id for item in items]
     shots = [example.document.item_id[:16] for example in examples]
     facets = {
@@ -277,8 +203,3 @@ def _facets(settings: TaskSettings, items: tuple[Item, ...], examples: list[_Ren
         facets["generation"] = canonical_json([settings.stop, settings.max_tokens])
         facets["scoring"] = canonical_json([settings.extract, settings.normalise])
     return facets
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."

@@ -58,6 +58,22 @@ def test_the_decision_and_the_policy_of_each_task_apply(files: list[Path], confi
     assert f"--config {path}" in result["provenance"]["reproduce"][0]
 
 
+@pytest.mark.parametrize("name", ["gsm8k|5", "mmlu:subject=anatomy,method=joint", 'mmlu(subject="law")', "../faq", "naïve"])
+def test_tasks_may_have_the_names_of_other_tools(tmp_path: Path, config: Any, name: str) -> None:
+    rows = [{"task": name, "item_id": n, "output": "x", "target": "x"} for n in range(40)]
+    files = [tmp_path / "base.jsonl", tmp_path / "cand.jsonl"]
+    for file, right in zip(files, (40, 32), strict=True):
+        lines = (json.dumps({**row, "correct": int(row["item_id"] < right)}) for row in rows)
+        file.write_text("\n".join(lines) + "\n")
+    path = config([{"name": name, "max_drop": 0.1}])
+    code, result = compared(files, "-c", path)
+    assert code == 1
+    assert [(task["task"], task["limits"][0]["kind"]) for task in result["tasks"]] == [(name, "max_drop")]
+    evaluated = run_gate("run", "-c", path)
+    assert evaluated.code == 2
+    assert "is not a name in the registry of LM Evaluation Harness" in evaluated.err
+
+
 def test_roles_and_limits_of_the_file_apply(files: list[Path], config: Any) -> None:
     tasks = [{"name": "arc", "role": "advisory"}, "faq"]
     assert compared(files, "-c", config(tasks))[0] == 0

@@ -65,6 +65,24 @@ def test_compare_reports_the_slices_of_columns_worst_first(tmp_path: Path, suffi
     assert "<code>de</code>" in again.out
 
 
+def test_a_policy_for_files_names_the_columns(tmp_path: Path) -> None:
+    base = write(tmp_path / "base.csv", rows(lambda n: 1))
+    cand = write(tmp_path / "cand.csv", rows(lambda n: int(n % 3 != 0)))
+    config = write_gate_yml(tmp_path, "base", "cand", tasks=[{"name": "faq", "slices": ["language"]}])
+    result = run_gate("compare", base, cand, "-c", config, "--json", "-")
+    slices = json.loads(result.out)["slices"]
+    assert [(row["name"], row["value"], row["regressions"]) for row in slices] == [
+        ("language", "de", 20),
+        ("language", "en", 0),
+    ]
+    chosen = run_gate("compare", base, cand, "-c", config, "--slice", "length", "--json", "-")
+    assert {row["name"] for row in json.loads(chosen.out)["slices"]} == {"length"}
+    config = write_gate_yml(tmp_path, "base", "cand", tasks=[{"name": "faq", "slices": ["region"]}])
+    unknown = run_gate("compare", base, cand, "-c", config)
+    assert unknown.code == 1
+    assert "its slices are left out: the baseline's file has no column region" in " ".join(unknown.out.split())
+
+
 def test_a_missing_column_is_named(tmp_path: Path) -> None:
     base = write(tmp_path / "base.csv", rows(lambda n: 1))
     result = run_gate("compare", base, base, "--slice", "lang")
@@ -93,13 +111,17 @@ def test_a_run_reports_the_slices_of_its_documents(tmp_path: Path, tiny_model: P
     by_name = {name: [row for row in sliced["slices"] if row["name"] == name] for name in ("language", "length")}
     assert {row["value"]: row["n"] for row in by_name["language"]} == {"de": 20, "en": 40}
     assert [row["n"] for row in by_name["length"]] == [15] * 4
+    # the same policy on the sample sets of the run: their items are the documents of the task's file
+    folders = [next((tmp_path / ".gate" / role).iterdir()) for role in ("baseline", "candidate")]
+    assert run_gate("compare", *folders, "-c", config, "--json", tmp_path / "compared.json", "-q").code in (0, 1, 3)
+    assert json.loads((tmp_path / "compared.json").read_text())["slices"] == sliced["slices"]
 
 
 @pytest.mark.parametrize(
     ("task", "message"),
     [
         ({**TINY_TASK, "slices": ["lang"]}, "lacks the slice field 'lang'"),
-        ({"name": "arc_easy", "slices": ["lang"]}, "task of LM Evaluation Harness, which defines slices itself"),
+        ({"name": "arc_easy", "slices": ["lang"]}, "task arc_easy: slices are fields of the documents in the task's file"),
     ],
 )
 def test_slices_need_a_field_of_an_own_file(
