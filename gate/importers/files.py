@@ -70,6 +70,11 @@ def no_rows(path: Path) -> SampleError:
     return SampleError(f"{path} holds no rows.", _STOPPED)
 
 
+def no_score(path: Path, task: str) -> str:
+    """Return the line about a file whose task is left out."""
+    return f"{path.name}: task {task} has no score per sample."
+
+
 def refuse_models(path: Path, models: Iterable[object]) -> None:
     """Raise SampleError if a folder holds the samples of more than one model."""
     names = sorted({str(model) for model in models})

@@ -11,7 +11,7 @@ from gate.common.lm_eval import DEFAULT_FILTERS, DEFAULT_TARGET_DELIMITER, pick_
 from gate.errors import SampleError
 from gate.importers.build import parse_score, refuse_unscored, task_samples
 from gate.importers.choose import Selection
-from gate.importers.files import label_of, no_rows, source_files
+from gate.importers.files import label_of, no_rows, no_score, source_files
 from gate.importers.harness_files import TaskFile, find_task_files
 from gate.importers.harness_metrics import DEFAULTS, NoScoreError, label_and_values, usable_metrics
 from gate.importers.harness_rows import HarnessRow, harness_rows
@@ -92,13 +92,14 @@ def read_harness(path: Path, paths: Sequence[Path], reading: Reading) -> ModelSa
     if path.is_dir():
         refuse_twins(path, {part.where: [_request_and_answer(row) for row in part.rows] for part in wanted})
     unread = sorted({*found.unread, *(part.task for part in all_rows)} - {part.task for part in wanted})
+    left_out = [no_score(part.file.path, part.task) for part, _ in unscored if part.task not in tasks]
     return ModelSamples(
         label_of(path),
         tasks,
         _about([part.file for part in wanted]),
         tuple([*choices.notes(), *notes] if tasks else notes),
         tuple(unread),
-        found.left_out,
+        (*found.left_out, *left_out),
     )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from gate.errors import SampleError
 from gate.importers.build import parse_score, refuse_unscored, task_samples
 from gate.importers.choose import Selection
-from gate.importers.files import label_of, no_rows, refuse_models, shorten, source_files
+from gate.importers.files import label_of, no_rows, no_score, refuse_models, shorten, source_files
 from gate.importers.orient import Directions
 from gate.importers.reading import Reading
 from gate.importers.twins import refuse_twins
@@ -108,7 +108,7 @@ def read_scored(tool: str, path: Path, parts: Sequence[Part], reading: Reading) 
     directions = Directions(reading)
     tasks: dict[str, TaskSamples] = {}
     read: dict[str, Rows] = {}
-    unscored: list[_UnscoredError] = []
+    unscored: list[tuple[Part, _UnscoredError]] = []
     for part in newest:
         rows = part.read()
         try:
@@ -117,9 +117,9 @@ def read_scored(tool: str, path: Path, parts: Sequence[Part], reading: Reading) 
         except _UnscoredError as error:
             if part.task in reading.tasks:
                 raise
-            unscored.append(error)
+            unscored.append((part, error))
     if unscored and not tasks:
-        raise unscored[0]
+        raise unscored[0][1]
     refuse_twins(
         path,
         {
@@ -128,12 +128,13 @@ def read_scored(tool: str, path: Path, parts: Sequence[Part], reading: Reading) 
             if all(row.prompt_hash is not None for row in content.rows)  # ids alone may be equal between tasks
         },
     )
-    notes += [f"left out: {error.message}" for error in unscored]
+    notes += [f"left out: {error.message}" for _, error in unscored]
     files = [part.file for part in newest if part.task in tasks]
     about: dict[str, object] = {"format": tool, "files": source_files(list(dict.fromkeys(files)))}
     models = [part.model for part in newest if part.model is not None]
     about |= {"model": models[0]} if models else {}
     left_out += [f"{part.file.name}: not a task that was asked for." for part in parts if part not in wanted]
+    left_out += [no_score(part.file, part.task) for part, _ in unscored]
     unread = sorted({part.task for part in parts} - {part.task for part in wanted})
     notes = [*metrics.notes(), *directions.notes(), *notes] if tasks else notes
     return ModelSamples(label_of(path), tasks, about, tuple(notes), tuple(unread), tuple(left_out))

@@ -175,6 +175,9 @@ def test_a_task_without_a_score_per_sample_is_left_out_unless_it_is_asked_for(tm
     notes = "\n".join(samples.notes)
     assert "left out: task bleu (samples_bleu.jsonl): no metric with one score per sample" in notes
     assert "To compare it, pass --metric bits_per_byte, or --task with its name." in notes
+    assert samples.left_out == tuple(
+        f"samples_{task}.jsonl: task {task} has no score per sample." for task in ("bleu", "wiki")
+    )
     assert "task bleu" in message(tmp_path, tasks=["bleu"])
     assert sizes(read_foreign(tmp_path, tasks=["sums"])) == {"sums": 4}
     assert read_foreign(tmp_path, tasks=["sums"]).unread == ("bleu", "wiki")

@@ -79,6 +79,7 @@ def test_metrics_over_the_corpus_are_no_scores_of_samples(tmp_path: Path) -> Non
     read = read_foreign(tmp_path)
     assert list(read.tasks) == ["gsm8k|5"]
     assert any("wmt|0" in note and "no score per sample" in note for note in read.notes)
+    assert any(line.endswith("task wmt|0 has no score per sample.") for line in read.left_out)
     assert "no score per sample" in message(tmp_path, tasks=["wmt|0"])
 
 
