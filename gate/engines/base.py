@@ -8,6 +8,8 @@ from typing import Protocol
 
 from gate.common.canonical import digest
 from gate.tasks.requests import (
+    TEMPLATE_ONLY,
+    ChatFormat,
     GenerateAnswer,
     GenerateRequest,
     LoglikelihoodAnswer,
@@ -103,10 +105,11 @@ class Engine(Protocol):
     def runtime(self) -> Runtime:
         """What the model runs on."""
 
-    def render_chat(self, messages: Sequence[Message]) -> str:
+    def render_chat(self, messages: Sequence[Message], chat: ChatFormat = TEMPLATE_ONLY) -> str:
         """Return the prompt that the chat template renders.
 
-        If the last message is the assistant's, the prompt leaves it open for the model to continue.
+        If the last message is the assistant's, the prompt leaves it open for the model to continue. Empty if the chat
+        is sent to a server's chat route, and the server's prompt is not known.
         """
 
     def loglikelihood(self, requests: Sequence[LoglikelihoodRequest], progress: Progress) -> list[LoglikelihoodAnswer]:

@@ -18,6 +18,8 @@ from gate.engines.source import ModelSource
 from gate.errors import EvaluationError, GateError, first_line
 from gate.tasks import Message
 from gate.tasks.requests import (
+    TEMPLATE_ONLY,
+    ChatFormat,
     GenerateAnswer,
     GenerateRequest,
     LoglikelihoodAnswer,
@@ -78,7 +80,7 @@ class Worker:
         """Answer requests with a method of the engine; also return the runtime, which the first answers complete."""
         try:
             if method == "render_chat":
-                return [self._engine.render_chat(messages) for messages in requests], self._engine.runtime
+                return [self._engine.render_chat(*chat) for chat in requests], self._engine.runtime
             return list(getattr(self._engine, method)(requests, lambda _: None)), self._engine.runtime
         except GateError as error:
             return error
@@ -155,9 +157,9 @@ class ReplicaEngine:
             stack={**runtime.stack, "replicas": str(len(self._workers))},
         )
 
-    def render_chat(self, messages: Sequence[Message]) -> str:
+    def render_chat(self, messages: Sequence[Message], chat: ChatFormat = TEMPLATE_ONLY) -> str:
         """Return the prompt that the tokenizer's chat template renders."""
-        (prompt,) = self._distribute("render_chat", [messages], lambda _: None)
+        (prompt,) = self._distribute("render_chat", [(messages, chat)], lambda _: None)
         return str(prompt)
 
     def loglikelihood(self, requests: Sequence[LoglikelihoodRequest], progress: Progress) -> list[LoglikelihoodAnswer]:

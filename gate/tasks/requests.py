@@ -6,6 +6,9 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
+
+from gate.tasks.reasoning import ReasoningTags
 
 CHAT_DATE = datetime(2024, 7, 26)
 """What a chat template that asks for the date and time is given: the date that Llama 3 templates write without one."""
@@ -19,8 +22,30 @@ class Message:
     content: str
 
 
+@dataclass(frozen=True)
+class ChatFormat:
+    """How a chat becomes a prompt.
+
+    Attributes
+    ----------
+    template_kwargs : str
+        Variables of the chat template, as a JSON object.
+    route : bool
+        Whether a server gets the messages, by its route `/v1/chat/completions`, instead of a rendered prompt.
+    """
+
+    template_kwargs: str = "{}"
+    route: bool = False
+
+
+TEMPLATE_ONLY = ChatFormat()
+"""The chat template without variables, rendered by the engine."""
+
 Render = Callable[[Sequence[Message]], str]
-"""Renders a chat with the model's template. A final assistant turn is left open, so that the model continues it."""
+"""Renders a chat with the model's template. A final assistant turn is left open, so that the model continues it.
+
+Empty if only the server can render a chat that is sent to its chat route.
+"""
 
 
 @dataclass(frozen=True)
@@ -120,12 +145,23 @@ class GenerateRequest:
 
     Attributes
     ----------
+    context : str
+        The prompt. Empty if `messages` are sent and only the server can render them.
     temperature : float
-        0 decodes greedily; otherwise tokens are sampled from the whole vocabulary.
+        0 decodes greedily; otherwise tokens are sampled.
     seed : int
         Seed of sampling. The same request with the same seed gives the same text in every batch.
     top, reference
         As in `LoglikelihoodRequest`, for the first token of the text, at temperature 1.
+    top_k, top_p, min_p, repetition_penalty
+        As in transformers: the penalty on tokens of prompt and text, then the temperature, then the tokens from which
+        is sampled, in this order. 0, 1, 0 and 1 have no effect.
+    messages : tuple of Message
+        The chat, if it is sent to a server's chat route; empty otherwise.
+    template_kwargs : str
+        See `ChatFormat`; for `messages`.
+    reasoning : ReasoningTags or None
+        If set, the reasoning is separated from the text. Stop strings then end the answer, not the reasoning.
     """
 
     context: str
@@ -135,25 +171,49 @@ class GenerateRequest:
     seed: int = 0
     top: int = 0
     reference: Distribution | None = None
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    messages: tuple[Message, ...] = ()
+    template_kwargs: str = "{}"
+    reasoning: ReasoningTags | None = None
+
+
+FinishReason = Literal["stop", "length"]
+"""Why a text ended: by an end of text or a stop string, or by its greatest length."""
 
 
 @dataclass(frozen=True)
 class GenerateAnswer:
-    """The generated text, without the stop string, and the numbers of prompt tokens and generated tokens."""
+    """The generated text, without the stop string, and the numbers of prompt tokens and generated tokens.
+
+    Attributes
+    ----------
+    finish_reason : {"stop", "length"} or None
+        None if the server does not tell.
+    reasoning, reasoning_closed
+        See `gate.tasks.reasoning.Separated`; the text is the answer.
+    """
 
     text: str
     tokens_in: int
     tokens_out: int
     distribution: Distribution | None = None
     divergence: Divergence | None = None
+    finish_reason: FinishReason | None = None
+    reasoning: str | None = None
+    reasoning_closed: bool | None = None
 
 
 Request = LoglikelihoodRequest | RollingRequest | GenerateRequest
 Answer = LoglikelihoodAnswer | RollingAnswer | GenerateAnswer
 
 
-def prompt_of(request: Request) -> str:
-    """Return the text sent to the model."""
+def prompt_of(request: Request) -> str | None:
+    """Return the text that the model reads; None if a server renders it and does not show it."""
+    if isinstance(request, GenerateRequest) and request.messages and not request.context:
+        return None
     return request.text if isinstance(request, RollingRequest) else request.context
 
 

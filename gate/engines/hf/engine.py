@@ -25,6 +25,8 @@ from gate.engines.tokens.tokenizer import render_chat
 from gate.errors import EvaluationError, ModelError
 from gate.tasks import Message
 from gate.tasks.requests import (
+    TEMPLATE_ONLY,
+    ChatFormat,
     GenerateAnswer,
     GenerateRequest,
     LoglikelihoodAnswer,
@@ -84,7 +86,7 @@ class TransformersEngine:
             quantization=self._loaded.quantization,
         )
 
-    def render_chat(self, messages: Sequence[Message]) -> str:
+    def render_chat(self, messages: Sequence[Message], chat: ChatFormat = TEMPLATE_ONLY) -> str:
         """Return the prompt that the tokenizer's chat template renders.
 
         Raises
@@ -92,7 +94,7 @@ class TransformersEngine:
         TaskError
             The tokenizer has no chat template, or the template rejects the messages.
         """
-        return render_chat(self._loaded.tokenizer, messages, self._name)
+        return render_chat(self._loaded.tokenizer, messages, self._name, chat)
 
     def loglikelihood(self, requests: Sequence[LoglikelihoodRequest], progress: Progress) -> list[LoglikelihoodAnswer]:
         """Answer log-likelihood requests, in their order."""

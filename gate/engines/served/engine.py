@@ -32,6 +32,8 @@ from gate.engines.source import ModelSource
 from gate.errors import EvaluationError, ModelError, StartError
 from gate.tasks import Message
 from gate.tasks.requests import (
+    TEMPLATE_ONLY,
+    ChatFormat,
     GenerateAnswer,
     GenerateRequest,
     LoglikelihoodAnswer,
@@ -176,9 +178,9 @@ class ServedEngine:
             weights_bytes=weights_bytes(self._source.folder, self._source.settings) if self._source.folder else None,
         )
 
-    def render_chat(self, messages: Sequence[Message]) -> str:
+    def render_chat(self, messages: Sequence[Message], chat: ChatFormat = TEMPLATE_ONLY) -> str:
         """Return the prompt that the chat template renders."""
-        return self._inner.render_chat(messages)
+        return self._inner.render_chat(messages, chat)
 
     def loglikelihood(self, requests: Sequence[LoglikelihoodRequest], progress: Progress) -> list[LoglikelihoodAnswer]:
         """Answer log-likelihood requests, in their order."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Protocol
@@ -11,6 +12,7 @@ import jinja2
 from gate.common.time_limit import time_limit
 from gate.errors import TaskError
 from gate.tasks import CHAT_DATE, Message
+from gate.tasks.requests import TEMPLATE_ONLY, ChatFormat
 
 _TEMPLATE_SECONDS = 5.0  # for one prompt; real templates take less than a millisecond
 _DIRECTIVES = [f"%{flag}{letter}" for flag in ("", "-") for letter in "aAwdebBhmyYHIMSfpjUWcxXGuVDFTRzZ"]
@@ -54,7 +56,9 @@ def encode(tokenizer: Tokenizer, texts: Sequence[str], special: bool = True) -> 
     return encoded
 
 
-def render_chat(tokenizer: Any, messages: Sequence[Message], model: str) -> str:
+def render_chat(
+    tokenizer: Any, messages: Sequence[Message], model: str, chat: ChatFormat = TEMPLATE_ONLY
+) -> str:
     """Return the prompt that a transformers tokenizer's chat template renders.
 
     If the last message is the assistant's, the prompt leaves it open for the model to continue. A template that writes
@@ -74,11 +78,14 @@ def render_chat(tokenizer: Any, messages: Sequence[Message], model: str) -> str:
                 tokenize=False,
                 add_generation_prompt=not is_open,
                 continue_final_message=is_open,
+                **json.loads(chat.template_kwargs),
                 **({"chat_template": _FIXED_DATE + tokenizer.get_chat_template()} if dated else {}),
             )
     except (ValueError, TypeError, ArithmeticError, LookupError, TimeoutError, jinja2.TemplateError) as error:
+        key, others = ("chat" if chat.route else "chat_template"), chat.template_kwargs
         raise TaskError(
-            f"chat_template: true, but the tokenizer of {model} cannot render the chat: {error}",
-            "Set chat_template: false, or use a tokenizer that ships a chat template.",
+            f"{key}: true, but the tokenizer of {model} cannot render the chat: {error}",
+            f"Set {key}: false, or use a tokenizer that ships a chat template."
+            + (f" Check chat_template_kwargs: {others}." if others != "{}" else ""),
         ) from None
     return str(prompt)

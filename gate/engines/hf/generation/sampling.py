@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
+from transformers import (
+    LogitsProcessorList,
+    MinPLogitsWarper,
+    RepetitionPenaltyLogitsProcessor,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
 
 from gate.errors import EvaluationError
+from gate.tasks.requests import GenerateRequest
 
 _GOLDEN = 0x9E3779B97F4A7C15
 _MIX = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
@@ -23,6 +32,56 @@ def noise_key(seed: int, prompt: Sequence[int]) -> int:
     """
     text = ",".join(map(str, (seed, *prompt)))
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
+
+
+def processed(
+    logits: torch.Tensor, requests: Sequence[GenerateRequest], tokens: Callable[[int], Sequence[int]]
+) -> torch.Tensor:
+    """Return logits after the repetition penalty, with minus infinity for tokens that top_k, top_p or min_p leave out.
+
+    transformers' own processors, in its order: the penalty, the temperature, top_k, top_p, min_p. The temperature is
+    not part of the result; `sample` applies it.
+
+    Parameters
+    ----------
+    logits : float32 tensor of shape (rows, vocabulary)
+    requests : sequence of GenerateRequest
+        One per row.
+    tokens : callable
+        Returns the prompt and the generated tokens of a row.
+    """
+    groups: dict[tuple[float, int, float, float, float], list[int]] = {}
+    for row, request in enumerate(requests):
+        truncation = (request.top_k, request.top_p, request.min_p) if request.temperature > 0 else (0, 1.0, 0.0)
+        if truncation != (0, 1.0, 0.0) or request.repetition_penalty != 1:
+            key = (request.temperature, *truncation, request.repetition_penalty)
+            groups.setdefault(key, []).append(row)
+    if not groups:
+        return logits
+    logits = logits.clone()
+    for (temperature, top_k, top_p, min_p, penalty), members in groups.items():
+        for start in range(0, len(members), _NOISE_ROWS):
+            rows = members[start : start + _NOISE_ROWS]
+            if penalty != 1:
+                ids = _padded([tokens(row) for row in rows], logits.device)
+                logits[rows] = RepetitionPenaltyLogitsProcessor(float(penalty))(ids, logits[rows])
+            warpers = LogitsProcessorList([TemperatureLogitsWarper(float(temperature))] if temperature > 0 else [])
+            if top_k:
+                warpers.append(TopKLogitsWarper(top_k))
+            if top_p < 1:
+                warpers.append(TopPLogitsWarper(top_p))
+            if min_p > 0:
+                warpers.append(MinPLogitsWarper(min_p))
+            if warpers:
+                left_out = warpers(logits.new_empty(0), logits[rows]) == -torch.inf  # they do not look at token ids
+                logits[rows] = logits[rows].masked_fill(left_out, -torch.inf)
+    return logits
+
+
+def _padded(sequences: Sequence[Sequence[int]], device: torch.device) -> torch.Tensor:
+    """Return token ids as a matrix; a row is filled with a token that it has, which a penalty counts once."""
+    length = max(map(len, sequences))
+    return torch.tensor([[*ids, *[ids[0]] * (length - len(ids))] for ids in sequences], device=device)
 
 
 def sample(logits: torch.Tensor, temperatures: Sequence[float], keys: Sequence[int], steps: Sequence[int]) -> list[int]:

@@ -8,12 +8,13 @@ from typing import Any
 
 import torch
 
-from gate.engines.hf.generation.sampling import noise_key, sample
+from gate.engines.hf.generation.reasoning import ReasoningTracker, search_window
+from gate.engines.hf.generation.sampling import noise_key, processed, sample
 from gate.engines.hf.model.distribution import distributions
+from gate.tasks.reasoning import Separated
 from gate.tasks.requests import Distribution, Divergence, GenerateAnswer, GenerateRequest
 
 _DISTRIBUTION_ROWS = 64  # rows of float32 log-probabilities held at a time
-_CONTEXT_TOKENS = 8  # decoded before a possible stop string, so that it starts on a whole character
 
 
 @dataclass
@@ -36,6 +37,10 @@ class TokenSequence:
         New tokens, without an end token.
     first_token : Distribution, Divergence or None
         The first new token's distribution, or its divergence from the request's reference; None if not requested.
+    ended : bool
+        Whether an end token or a stop string ended the text.
+    reasoning : ReasoningTracker or None
+        None if the request separates no reasoning.
     """
 
     index: int
@@ -46,6 +51,8 @@ class TokenSequence:
     noise_key: int
     generated: list[int] = field(default_factory=list)
     first_token: Distribution | Divergence | None = None
+    ended: bool = False
+    reasoning: ReasoningTracker | None = None
 
     @property
     def tokens(self) -> list[int]:
@@ -63,8 +70,12 @@ class TokenSequence:
         return len(self.prompt) + self.request.max_tokens
 
     def answer(self, tokenizer: Any) -> GenerateAnswer:
-        """Return the generated text, cut before its first stop string."""
-        text = tokenizer.decode(self.generated, skip_special_tokens=True)
+        """Return the generated text, without its reasoning, cut before its first stop string."""
+        if self.reasoning is None:
+            separated = Separated(tokenizer.decode(self.generated, skip_special_tokens=True), None, None)
+        else:
+            separated = self.reasoning.separated(tokenizer, self.generated)
+        text = separated.answer
         positions = [position for stop in self.stop if (position := text.find(stop)) >= 0]
         return GenerateAnswer(
             text[: min(positions)] if positions else text,
@@ -72,6 +83,9 @@ class TokenSequence:
             len(self.generated),
             self.first_token if isinstance(self.first_token, Distribution) else None,
             self.first_token if isinstance(self.first_token, Divergence) else None,
+            "stop" if self.ended or positions else "length",
+            separated.reasoning,
+            separated.closed,
         )
 
 
@@ -91,6 +105,7 @@ def make_sequences(
             tuple(stop for stop in request.stop if stop),
             frozenset(end_tokens) | {special[stop] for stop in request.stop if stop in special},
             noise_key(request.seed, prompt) if request.temperature > 0 else 0,
+            reasoning=ReasoningTracker.of(request.reasoning, request.context, special) if request.reasoning else None,
         )
         for index, (request, prompt) in enumerate(zip(requests, prompts, strict=True))
     ]
@@ -102,7 +117,7 @@ def sample_next(sequences: Sequence[TokenSequence], logits: torch.Tensor) -> lis
     `logits` is a float32 tensor of shape (sequences, vocabulary). A NaN in it is an EvaluationError.
     """
     tokens = sample(
-        logits,
+        processed(logits, [sequence.request for sequence in sequences], lambda row: sequences[row].tokens),
         [sequence.request.temperature for sequence in sequences],
         [sequence.noise_key for sequence in sequences],
         [len(sequence.generated) for sequence in sequences],
@@ -124,22 +139,21 @@ def sample_next(sequences: Sequence[TokenSequence], logits: torch.Tensor) -> lis
 def append_tokens(tokenizer: Any, sequences: Sequence[TokenSequence], tokens: Sequence[int]) -> list[bool]:
     """Append a token to each sequence; return whether each sequence is now finished.
 
-    Stop strings are searched for in the last tokens only. A token has at least one byte, so a stop string that ends in
-    the newest token spans at most as many tokens as it has bytes.
+    Stop strings are searched for in the last tokens only, and not in reasoning.
     """
     finished = []
     for sequence, token in zip(sequences, tokens, strict=True):
-        if token in sequence.end_tokens:
-            finished.append(True)
-            continue
-        sequence.generated.append(token)
-        finished.append(len(sequence.generated) >= sequence.request.max_tokens)
-    searched = [row for row, sequence in enumerate(sequences) if sequence.stop and not finished[row]]
-    tails = [
-        sequences[row].generated[-max(len(stop.encode()) for stop in sequences[row].stop) - _CONTEXT_TOKENS :]
-        for row in searched
-    ]
+        sequence.ended = token in sequence.end_tokens
+        if not sequence.ended:
+            sequence.generated.append(token)
+        finished.append(sequence.ended or len(sequence.generated) >= sequence.request.max_tokens)
+    searched = [sequence for sequence, done in zip(sequences, finished, strict=True) if sequence.stop and not done]
+    plain = [sequence for sequence in searched if sequence.reasoning is None]
+    tails = [sequence.generated[-search_window(sequence.stop) :] for sequence in plain]
     texts = tokenizer.batch_decode(tails, skip_special_tokens=True) if tails else []
-    for row, text in zip(searched, texts, strict=True):
-        finished[row] = any(stop in text for stop in sequences[row].stop)
-    return finished
+    for sequence, text in zip(plain, texts, strict=True):
+        sequence.ended = any(stop in text for stop in sequence.stop)
+    for sequence in searched:
+        if sequence.reasoning is not None:
+            sequence.ended = sequence.reasoning.stops(tokenizer, sequence.generated, sequence.stop)
+    return [sequence.ended or done for sequence, done in zip(sequences, finished, strict=True)]
