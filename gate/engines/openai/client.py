@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import re
 from typing import Any, Self
 
 import httpx
+import pydantic_core
 import stamina
 
 from gate.common.http import (
@@ -121,6 +123,23 @@ class Client:
         EvaluationError
             There is no reply in time, or it is not JSON.
         """
+        reply = await self._send(route, body, attempts)
+        content = reply.content
+        try:
+            if _SURROGATE.search(content):
+                return _cleaned(json.loads(content))
+            return pydantic_core.from_json(content, allow_inf_nan=True)
+        except (ValueError, RecursionError):  # RecursionError: nested too deeply
+            raise EvaluationError(
+                f"the server {self.address} answers /{route}, but not with JSON: {self._explanation(reply)!r}",
+                "Check base_url: it should be the part before /completions, e.g. http://localhost:8000/v1.",
+            ) from None
+
+    async def text(self, route: str) -> str:
+        """Return the text of a route that only some servers have, after one attempt; errors are as for `request`."""
+        return (await self._send(route, None, 1)).text
+
+    async def _send(self, route: str, body: dict[str, Any] | None, attempts: int) -> httpx.Response:
         start = self._base if route.startswith("v1/") else self._root
         url = start.copy_with(path=f"{start.path.rstrip('/')}/{route.removeprefix('v1/')}")
         timeout = self._settings.timeout
@@ -157,14 +176,7 @@ class Client:
                 f"{type(error).__name__}: {self._key.hide(str(error))}",
                 "Check base_url, and that the server is running.",
             ) from None
-        try:
-            value = reply.json()
-            return _cleaned(value) if _SURROGATE.search(reply.content) else value
-        except (ValueError, RecursionError):  # RecursionError: nested too deeply
-            raise EvaluationError(
-                f"the server {self.address} answers /{route}, but not with JSON: {self._explanation(reply)!r}",
-                "Check base_url: it should be the part before /completions, e.g. http://localhost:8000/v1.",
-            ) from None
+        return reply
 
     def _check(self, reply: httpx.Response, route: str) -> None:
         status = reply.status_code

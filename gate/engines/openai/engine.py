@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from importlib.metadata import version
 from typing import TypeVar
 
 from gate.config import EngineSettings
 from gate.engines.base import Progress, Runtime
-from gate.engines.openai.client import Client, RefusedError
+from gate.engines.openai.chat import ChatRoute
+from gate.engines.openai.client import Client
 from gate.engines.openai.completions import Completions
+from gate.engines.openai.first import FirstTokens
 from gate.engines.openai.generate import generate
 from gate.engines.openai.lanes import Runner, in_lanes, run
-from gate.engines.openai.method import Method, find_method, make_scorer
-from gate.engines.openai.partial import distribution, divergence, has_ids
-from gate.engines.openai.scoring import Scorer
+from gate.engines.openai.method import Support, find_support, make_scorer
+from gate.engines.openai.partial import distribution, divergence
+from gate.engines.openai.scoring import Scorer, Scores
 from gate.engines.openai.server import Server, find_server
+from gate.engines.openai.template import render_on_server
 from gate.engines.openai.tokens import LocalTokens, RemoteTokens, check_same_tokenizer
 from gate.engines.openai.wire import Likely
 from gate.engines.source import ModelSource
@@ -26,9 +28,10 @@ from gate.engines.stack import served_stack
 from gate.engines.tokens.load import load_tokenizer, tokenizer_digest
 from gate.engines.tokens.sequences import generation_prompts
 from gate.engines.tokens.tokenizer import render_chat
-from gate.errors import EvaluationError, TaskError
 from gate.tasks import Message
 from gate.tasks.requests import (
+    TEMPLATE_ONLY,
+    ChatFormat,
     GenerateAnswer,
     GenerateRequest,
     LoglikelihoodAnswer,
@@ -38,9 +41,8 @@ from gate.tasks.requests import (
 )
 
 _LOG = logging.getLogger(__name__)
-_MAX_TOP = 4096  # a list of the whole vocabulary would be megabytes of JSON per item
-# useless lists of first tokens before requests for them stop; a text that ends at once may have an empty list
-_MAX_USELESS_LISTS = 8
+
+_CALLS_PER_LANE = 4
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -71,10 +73,11 @@ class OpenAIEngine:
             self._local = LocalTokens(load_tokenizer(source, settings))
         self._digest = "" if self._local is None else tokenizer_digest(self._local.tokenizer)
         self._accepts_ids = False
-        self._method: Method | None = None  # found at the first log-likelihood request
-        self._lists_left: float = _MAX_USELESS_LISTS
+        self._support: Support | None = None  # found at the first log-likelihood request
+        self._first = FirstTokens(self._name)
         self._warned: set[str] = set()
         self._server = self._run(self._open())
+        self._chat = ChatRoute(self._server, self._local)
 
     async def _open(self) -> Server:
         async with Client(self._settings) as client:
@@ -97,60 +100,52 @@ class OpenAIEngine:
             tokenizer=self._digest,
             versions={"httpx": version("httpx")}
             | ({server.kind: server.version} if server.version else {})
-            | ({"scoring": self._method.value} if self._method else {}),
+            | ({"scoring": self._support.method.value} if self._support else {}),
             stack=served_stack(self._settings, program, dtype),
         )
 
-    def render_chat(self, messages: Sequence[Message]) -> str:
+    def render_chat(self, messages: Sequence[Message], chat: ChatFormat = TEMPLATE_ONLY) -> str:
         """Return the prompt that the chat template renders: that of the tokenizer here, else the server's.
 
-        A missing template, or one that rejects the messages, is a TaskError.
+        A missing template, or one that rejects the messages, is a TaskError. For the chat route, see `ChatRoute`.
         """
-        if self._local is not None:
-            return render_chat(self._local.tokenizer, messages, self._name)
-        return self._run(self._apply_template(messages))
+        if self._local is not None and not chat.route:
+            return render_chat(self._local.tokenizer, messages, self._name, chat)
 
-    async def _apply_template(self, messages: Sequence[Message]) -> str:
-        cause = "its server has no route that renders chats (only llama.cpp's has one)"
-        if self._server.kind == "llama.cpp":
-            try:
-                async with Client(self._settings) as client:
-                    body = {"messages": [asdict(message) for message in messages]}
-                    reply = await client.request("apply-template", body)
-                if isinstance(reply, dict) and isinstance(reply.get("prompt"), str):
-                    return str(reply["prompt"])
-            except RefusedError as error:
-                cause = error.message
-        raise TaskError(
-            f"chat_template: true, but {self._name} cannot render the chat: {cause}.",
-            "Set `tokenizer:` to a folder or hub name with the served model's tokenizer and chat template.",
-        )
+        async def work() -> str:
+            async with Client(self._settings) as client:
+                if chat.route:
+                    return await self._chat.prompt(client, messages, chat)
+                return await render_on_server(client, self._server, self._name, messages, chat)
+
+        return self._run(work())
 
     def loglikelihood(self, requests: Sequence[LoglikelihoodRequest], progress: Progress) -> list[LoglikelihoodAnswer]:
         """Answer log-likelihood requests, in their order."""
 
-        async def answer(scorer: Scorer, request: LoglikelihoodRequest, lane: int) -> LoglikelihoodAnswer:
-            if self._local is not None and self._method in (Method.TEXT, Method.LIST):
-                request = replace(request, context=self._local.without_bos(request.context))
-            scores = await scorer.score(request, _list_length(request), lane)
-            if scores.truncated:
-                self._warn("some prompts are longer than the server's context; they were cut on the left")
-            return self._with_distribution(
-                LoglikelihoodAnswer(
-                    tuple(score.loglikelihood for score in scores.scores),
-                    scores.tokens_in,
-                    scores.tokens_out,
-                    tuple(score.greedy for score in scores.scores),
-                ),
-                request,
-                scores.first,
-            )
+        async def answer(scorer: Scorer, group: Sequence[LoglikelihoodRequest], lane: int) -> list[LoglikelihoodAnswer]:
+            if self._local is not None and self._support is not None and not self._support.sends_ids:
+                local = self._local
+                group = [replace(request, context=local.without_bos(request.context)) for request in group]
+            scores = await scorer.score(group, lane)
+            return [self._answer(request, each) for request, each in zip(group, scores, strict=True)]
 
         return self._score_each(requests, answer, progress)
 
+    def _answer(self, request: LoglikelihoodRequest, scores: Scores) -> LoglikelihoodAnswer:
+        if scores.truncated:
+            self._warn("some prompts are longer than the server's context; they were cut on the left")
+        answer = LoglikelihoodAnswer(
+            tuple(score.loglikelihood for score in scores.scores),
+            scores.tokens_in,
+            scores.tokens_out,
+            tuple(score.greedy for score in scores.scores),
+        )
+        return self._with_distribution(answer, request, scores.first)
+
     def loglikelihood_rolling(self, requests: Sequence[RollingRequest], progress: Progress) -> list[RollingAnswer]:
         """Answer rolling requests, in their order."""
-        return self._score_each(requests, lambda scorer, text, lane: scorer.rolling(text, lane), progress)
+        return self._score_each(requests, lambda scorer, group, lane: scorer.rolling(group, lane), progress)
 
     def generate_until(self, requests: Sequence[GenerateRequest], progress: Progress) -> list[GenerateAnswer]:
         """Answer generation requests, in their order."""
@@ -163,9 +158,14 @@ class OpenAIEngine:
 
                 async def answer(index: int, _: int) -> GenerateAnswer:
                     request, prompt = requests[index], prompts[index]
-                    answer = await generate(completions, prompt, request)
-                    if self._lists_left > 0 and (request.top or request.reference is not None):
-                        first = await self._first_tokens(completions, prompt, request)
+                    if request.messages:
+                        answer = await self._chat.answer(client, request)
+                    else:
+                        answer = await generate(completions, prompt, request)
+                    if self._first.are_wanted(request) and (prompt or not request.messages):
+                        # without a tokenizer on this machine, ids cannot be compared with the reference
+                        compares = request.reference is None or self._local is not None
+                        first = await self._first.after(client, completions, prompt, request) if compares else ()
                         answer = self._with_distribution(answer, request, first)
                     progress(1)
                     return answer
@@ -175,45 +175,40 @@ class OpenAIEngine:
         return self._run(work())
 
     def _prompts(self, requests: Sequence[GenerateRequest]) -> Sequence[list[int] | str]:
+        """Return what is sent to `/v1/completions` for each request; "" if that prompt is not known."""
         if self._local is None:
             return [request.context for request in requests]
         if not self._accepts_ids:
             return [self._local.without_bos(request.context) for request in requests]
-        return generation_prompts(self._local.tokenizer, requests, self._server.max_length)
+        plain = [request for request in requests if not request.messages]
+        prompts = iter(generation_prompts(self._local.tokenizer, plain, self._server.max_length))
+        return [self._chat.ids(request.context) if request.messages else next(prompts) for request in requests]
 
     def _score_each(
-        self, requests: Sequence[T], answer: Callable[[Scorer, T, int], Awaitable[R]], progress: Progress
+        self,
+        requests: Sequence[T],
+        answer: Callable[[Scorer, Sequence[T], int], Awaitable[list[R]]],
+        progress: Progress,
     ) -> list[R]:
         async def work() -> list[R]:
             async with Client(self._settings) as client:
                 tokens = self._local or await RemoteTokens.open(client, self._server)
-                if self._method is None:
-                    self._method = await find_method(client, self._server, tokens)
-                scorer = make_scorer(self._method, client, self._server, tokens, self._settings.concurrency)
+                if self._support is None:
+                    self._support = await find_support(client, self._server, tokens)
+                scorer = make_scorer(self._support, client, self._server, tokens, self._settings.concurrency)
+                # several calls per lane, so that no lane waits long for the last one
+                size = max(1, min(scorer.at_once, len(requests) // (scorer.lanes * _CALLS_PER_LANE)))
+                groups = [requests[start : start + size] for start in range(0, len(requests), size)]
 
-                async def answer_one(index: int, lane: int) -> R:
-                    result = await answer(scorer, requests[index], lane)
-                    progress(1)
-                    return result
+                async def answer_group(index: int, lane: int) -> list[R]:
+                    results = await answer(scorer, groups[index], lane)
+                    progress(len(results))
+                    return results
 
-                return await in_lanes(len(requests), scorer.lanes, answer_one)
+                answers = await in_lanes(len(groups), scorer.lanes, answer_group)
+                return [each for group in answers for each in group]
 
         return self._run(work()) if requests else []
-
-    async def _first_tokens(
-        self, completions: Completions, prompt: list[int] | str, request: GenerateRequest
-    ) -> tuple[Likely, ...]:
-        """Request the likeliest first tokens of a text; return nothing if they are unavailable."""
-        tokens: tuple[Likely, ...] = ()
-        # without a tokenizer on this machine, ids cannot be compared with the reference
-        if request.reference is None or self._local is not None:
-            try:
-                tokens, _ = await completions.likeliest(prompt, _list_length(request), attempts=2)
-            except EvaluationError as error:
-                # the text was generated; a missing distribution must not fail the request
-                _LOG.debug("%s: no likely tokens: %s", self._name, error.message)
-        self._lists_left = math.inf if has_ids(tokens) else self._lists_left - 1
-        return tokens
 
     def _with_distribution(
         self, answer: Measured, request: LoglikelihoodRequest | GenerateRequest, first: tuple[Likely, ...]
@@ -238,8 +233,3 @@ class OpenAIEngine:
         if message not in self._warned:
             self._warned.add(message)
             _LOG.warning("%s: %s", self._name, message)
-
-
-def _list_length(request: LoglikelihoodRequest | GenerateRequest) -> int:
-    """Return how many likely tokens to request: twice the reference's, since the two lists may differ."""
-    return min(_MAX_TOP, len(request.reference.tokens) * 2 if request.reference else request.top)

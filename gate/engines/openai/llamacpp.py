@@ -8,10 +8,12 @@ one request if the list of likeliest tokens holds them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from gate.engines.openai.client import Client
-from gate.engines.openai.scoring import Scores, TextScore, request_scores, rolling_answer
+from gate.engines.openai.scoring import Scores, TextScore, list_length, request_scores, rolling_answer
 from gate.engines.openai.server import Server
-from gate.engines.openai.tokens import TokenSource, request_sequences, request_windows
+from gate.engines.openai.tokens import TokenSource, as_sequences, as_windows
 from gate.engines.openai.wire import Likely, NativeCompletion, read
 from gate.engines.tokens.sequences import ScoredSequence
 from gate.errors import EvaluationError
@@ -25,14 +27,26 @@ _TOP = 64  # length of the list in which single-token continuations are looked u
 class LlamaCppScorer:
     """Scores continuations token by token; see the module."""
 
+    at_once = 1
+
     def __init__(self, client: Client, server: Server, tokens: TokenSource, concurrency: int) -> None:
         self.lanes = min(concurrency, server.slots)
         self._client, self._tokens = client, tokens
         self._slots, self._max_length = server.slots, server.max_input
 
-    async def score(self, request: LoglikelihoodRequest, top: int, lane: int) -> Scores:
-        """Score a request's continuations."""
-        sequences = await request_sequences(self._tokens, request, self._max_length)
+    async def score(self, requests: Sequence[LoglikelihoodRequest], lane: int) -> list[Scores]:
+        """Score the continuations of requests."""
+        sequences = await as_sequences(self._tokens, requests, self._max_length)
+        return [await self._score(own, list_length(each), lane) for own, each in zip(sequences, requests, strict=True)]
+
+    async def rolling(self, requests: Sequence[RollingRequest], lane: int) -> list[RollingAnswer]:
+        """Score whole texts, with one request per token."""
+        return [
+            rolling_answer(windows, [await self._score_sequence(window, lane, {}) for window in windows])
+            for windows in await as_windows(self._tokens, requests, self._max_length)
+        ]
+
+    async def _score(self, sequences: Sequence[ScoredSequence], top: int, lane: int) -> Scores:
         known: dict[tuple[int, ...], tuple[Likely, ...]] = {}
         first: tuple[Likely, ...] = ()
         if sequences and (top or any(len(each.ids) == each.start + 1 for each in sequences)):
@@ -41,11 +55,6 @@ class LlamaCppScorer:
             known[context] = first
         scores = [await self._score_sequence(sequence, lane, known) for sequence in sequences]
         return request_scores(sequences, scores, first if top else ())
-
-    async def rolling(self, request: RollingRequest, lane: int) -> RollingAnswer:
-        """Score a whole text, with one request per token."""
-        windows = await request_windows(self._tokens, request, self._max_length)
-        return rolling_answer(windows, [await self._score_sequence(window, lane, {}) for window in windows])
 
     async def forced_logprob(self, text: str) -> tuple[float, float]:
         """Return the log-probability of the third likeliest token after a text, as listed and as forced (nats)."""

@@ -8,8 +8,9 @@ model may repeat one word, which hides a shift.
 
 from __future__ import annotations
 
+from typing import Any, Protocol
+
 from gate.engines.openai.client import RefusedError
-from gate.engines.openai.completions import Completions
 from gate.engines.openai.wire import Position
 from gate.errors import EvaluationError
 
@@ -27,7 +28,20 @@ _MIN_INFORMATIVE = 4  # of them, tokens for which a shift would be visible
 _TOLERANCE = 0.25
 
 
-async def check_alignment(completions: Completions, address: str) -> bool:
+class Echoing(Protocol):
+    """A route that generates and echoes, for prompts in its own form: text or token ids."""
+
+    async def prompt(self, text: str) -> Any:
+        """Return a text in the form in which prompts are sent."""
+
+    async def generated(self, prompt: Any, length: int) -> tuple[list[Position], str]:
+        """Return the tokens that the server generates at temperature 1, and their text."""
+
+    async def echo(self, prompt: Any, attempts: int) -> list[Position]:
+        """Return the prompt's tokens with their log-probabilities, or nothing if the server does not echo them."""
+
+
+async def check_alignment(completions: Echoing, address: str) -> bool:
     """Check the server's echo for prompts in the form that `completions` sends.
 
     Returns
@@ -66,7 +80,7 @@ async def check_alignment(completions: Completions, address: str) -> bool:
     return True
 
 
-async def _compare(completions: Completions) -> tuple[list[tuple[float, float]], list[bool]] | None:
+async def _compare(completions: Echoing) -> tuple[list[tuple[float, float]], list[bool]] | None:
     """Compare echo and generation on fixed prompts; return None if the server does not echo.
 
     Returns each token's log-probability as generated and as echoed (nats), and, for each token with which a shift
@@ -76,13 +90,12 @@ async def _compare(completions: Completions) -> tuple[list[tuple[float, float]],
     shifts: list[bool] = []
     for text in PROMPTS:
         prompt = await completions.prompt(text)
-        completion = await completions.complete(prompt, max_tokens=_LENGTH, logprobs=1)
-        generated = completion.choices[0].positions
+        generated, text_after = await completions.generated(prompt, _LENGTH)
         ids = [each.token.id for each in generated if each.token is not None and each.token.id is not None]
         if isinstance(prompt, list) and len(ids) == len(generated):
             whole: list[int] | str = prompt + ids
         else:
-            whole = await completions.prompt(text + completion.choices[0].text)
+            whole = await completions.prompt(text + text_after)
         try:
             echoed = await completions.echo(whole, attempts=2)
         except RefusedError:

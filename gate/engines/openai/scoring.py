@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from gate.engines.openai.wire import Likely
+from gate.engines.openai.wire import Likely, Position
 from gate.engines.tokens.sequences import ScoredSequence
-from gate.tasks.requests import LoglikelihoodRequest, RollingAnswer, RollingRequest
+from gate.errors import EvaluationError
+from gate.tasks.requests import GenerateRequest, LoglikelihoodRequest, RollingAnswer, RollingRequest
+
+_MAX_TOP = 4096  # a list of the whole vocabulary would be megabytes of JSON per item
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class Scores:
     tokens_in, tokens_out : int
         Tokens of the contexts and of the continuations, summed over the continuations.
     first : tuple of Likely
-        The likeliest tokens after the context, likeliest first; empty if not requested.
+        The likeliest tokens after the context, or those of the reference, likeliest first; empty if not requested.
     truncated : bool
         Whether a context was cut on the left.
     """
@@ -44,13 +47,31 @@ class Scorer(Protocol):
     """One way to get log-likelihoods from a server."""
 
     lanes: int
-    """Number of requests in flight."""
+    """Number of calls at a time."""
+    at_once: int
+    """Most requests per call."""
 
-    async def score(self, request: LoglikelihoodRequest, top: int, lane: int) -> Scores:
-        """Score a request's continuations, and return the `top` likeliest tokens after its context (0 for none)."""
+    async def score(self, requests: Sequence[LoglikelihoodRequest], lane: int) -> list[Scores]:
+        """Score the continuations of requests, and return tokens after their contexts where they ask for that."""
 
-    async def rolling(self, request: RollingRequest, lane: int) -> RollingAnswer:
-        """Score a whole text."""
+    async def rolling(self, requests: Sequence[RollingRequest], lane: int) -> list[RollingAnswer]:
+        """Score whole texts."""
+
+
+def list_length(request: LoglikelihoodRequest | GenerateRequest) -> int:
+    """Return how many likely tokens to request: twice the reference's, since the two lists may differ."""
+    return min(_MAX_TOP, len(request.reference.tokens) * 2 if request.reference else request.top)
+
+
+def text_score(positions: Sequence[Position]) -> TextScore:
+    """Return the score of a continuation from the positions of its tokens."""
+    total, greedy = 0.0, True
+    for position in positions:
+        if position.token is None:
+            raise EvaluationError("the server returned no log-probability for a token of a continuation.")
+        total += position.token.logprob
+        greedy &= bool(position.top) and position.token.logprob >= position.top[0].logprob
+    return TextScore(total, greedy)
 
 
 def request_scores(

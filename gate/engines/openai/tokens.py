@@ -94,19 +94,21 @@ class RemoteTokens:
         return ids
 
 
-async def request_sequences(
-    tokens: TokenSource, request: LoglikelihoodRequest, max_length: int | None
-) -> list[ScoredSequence]:
-    """Return a log-likelihood request as token ids; see `gate.engines.tokens.sequences.scored_sequences`."""
-    texts = texts_to_encode([request])
+async def as_sequences(
+    tokens: TokenSource, requests: Sequence[LoglikelihoodRequest], max_length: int | None
+) -> list[list[ScoredSequence]]:
+    """Return log-likelihood requests as token ids; see `gate.engines.tokens.sequences.scored_sequences`."""
+    texts = texts_to_encode(requests)
     encoded = dict(zip(texts, await tokens.encode(texts), strict=True))
-    return scored_sequences(request, encoded, tokens.prefix, max_length)
+    return [scored_sequences(request, encoded, tokens.prefix, max_length) for request in requests]
 
 
-async def request_windows(tokens: TokenSource, request: RollingRequest, max_length: int | None) -> list[ScoredSequence]:
-    """Return a rolling request as token ids; see `gate.engines.tokens.sequences.rolling_sequences`."""
-    (ids,) = await tokens.encode([request.text], special=False)
-    return rolling_sequences(ids, tokens.prefix, max_length)
+async def as_windows(
+    tokens: TokenSource, requests: Sequence[RollingRequest], max_length: int | None
+) -> list[list[ScoredSequence]]:
+    """Return rolling requests as token ids; see `gate.engines.tokens.sequences.rolling_sequences`."""
+    encoded = await tokens.encode([request.text for request in requests], special=False)
+    return [rolling_sequences(ids, tokens.prefix, max_length) for ids in encoded]
 
 
 async def check_same_tokenizer(client: Client, server: Server, local: LocalTokens) -> None:

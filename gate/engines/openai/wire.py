@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
@@ -11,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError
 from gate.errors import EvaluationError
 
 _ID = re.compile(r"token_id:([0-9]{1,10})")  # vLLM's notation of a token id
-
+_LISTS = ("tokens", "token_logprobs", "top_logprobs", "content")
 
 _ROUNDING = 0.01  # nats above 0 that rounding may cause
 
@@ -75,6 +76,22 @@ class _Logprobs(BaseModel):
     # the newer form, which llama.cpp uses for both
     content: list[Token] | None = None
 
+    @property
+    def positions(self) -> list[Position]:
+        """The tokens that have log-probabilities."""
+        if self.content is not None:
+            return [Position(token.likely, token.token, token.top) for token in self.content]
+        tops = self.top_logprobs or [None] * len(self.tokens)
+        if not len(self.tokens) == len(self.token_logprobs) == len(tops):
+            raise EvaluationError(
+                f"the server answers with {len(self.tokens)} tokens, {len(self.token_logprobs)} "
+                f"log-probabilities and {len(tops)} lists of likeliest tokens; expected equal numbers."
+            )
+        return [
+            Position(None if value is None else _likely(text, value), text, _ranked(top or {}))
+            for text, value, top in zip(self.tokens, self.token_logprobs, tops, strict=True)
+        ]
+
 
 class Usage(BaseModel):
     """The server's token counts."""
@@ -84,30 +101,39 @@ class Usage(BaseModel):
 
 
 class Choice(BaseModel):
-    """One generated text."""
+    """One generated text. Its log-probabilities are validated where they are used: an echo has thousands."""
 
     text: str = ""
+    index: Count | None = None
     finish_reason: str | None = None
-    logprobs: _Logprobs | None = None
+    logprobs: dict[str, Any] | None = None
 
     @property
     def positions(self) -> list[Position]:
         """The tokens that have log-probabilities."""
-        logprobs = self.logprobs
-        if logprobs is None:
+        return self.between(0, None)
+
+    def between(self, start: int, stop: int | None) -> list[Position]:
+        """Return the tokens at some positions, from `start` to before `stop`."""
+        if self.logprobs is None:
             return []
-        if logprobs.content is not None:
-            return [Position(token.likely, token.token, token.top) for token in logprobs.content]
-        tops = logprobs.top_logprobs or [None] * len(logprobs.tokens)
-        if not len(logprobs.tokens) == len(logprobs.token_logprobs) == len(tops):
-            raise EvaluationError(
-                f"the server answers with {len(logprobs.tokens)} tokens, {len(logprobs.token_logprobs)} "
-                f"log-probabilities and {len(tops)} lists of likeliest tokens; expected equal numbers."
-            )
-        return [
-            Position(None if value is None else _likely(text, value), text, _ranked(top or {}))
-            for text, value, top in zip(logprobs.tokens, logprobs.token_logprobs, tops, strict=True)
-        ]
+        part = {key: self.logprobs.get(key) for key in _LISTS}
+        lengths = {len(value) for value in part.values() if isinstance(value, list)}
+        if len(lengths) == 1:  # otherwise the whole is validated, for an error that names what is wrong
+            part = {key: value[start:stop] if isinstance(value, list) else value for key, value in part.items()}
+            start, stop = 0, None
+        filled = {key: value for key, value in part.items() if value is not None}
+        return read(_Logprobs, filled, "v1/completions").positions[start:stop]
+
+    def echoes(self, ids: Sequence[int]) -> int | None:
+        """Return the first position whose token is not that of `ids`; None if all agree, or no ids are named."""
+        names = (self.logprobs or {}).get("tokens")
+        if not isinstance(names, list) or not names or not isinstance(names[0], str) or not _ID.fullmatch(names[0]):
+            return None
+        expected = list(map("token_id:{}".format, ids))
+        if names[: len(ids)] == expected:
+            return None
+        return next((place for place, name in enumerate(expected) if names[place : place + 1] != [name]), None)
 
 
 class Completion(BaseModel):
