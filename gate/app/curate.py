@@ -98,7 +98,7 @@ def curate(
             right[task.name] = choice_probabilities(task, sample_set.read(), rule)
     if generated:
         samples = SampleSettings(**{**loaded.config.samples.model_dump(), "repeats": runs, "temperature": temperature})
-        repeated = open_suite(_with(loaded, generated, samples), reporter)
+        repeated = open_suite(_with(loaded, [_sampled(task) for task in generated], samples), reporter)
         sets = baseline_sets(repeated, model, reporter)
         for task, sample_set in zip(repeated.tasks, sets, strict=True):
             right[task.name] = mean_scores(sample_set.read().table)
@@ -108,6 +108,14 @@ def curate(
         keep_informative(task, fingerprint, rule, right[task.name], "sampled" if task.generates else "probability")
         for task in suite.tasks
     ]
+
+
+def _sampled(task: TaskSettings) -> TaskSettings:
+    """Return a task without its own temperature and repeats, which the rule of selection sets."""
+    if task.sampling is None:
+        return task
+    sampling = task.sampling.model_copy(update={"temperature": None, "repeats": None})
+    return task.model_copy(update={"sampling": sampling})
 
 
 def _with(loaded: LoadedConfig, tasks: list[TaskSettings], samples: SampleSettings | None = None) -> LoadedConfig:

@@ -48,19 +48,23 @@ def check_prompts(
     for task, sample_set in zip(suite.tasks, reference, strict=True):
         rendered: dict[str, Sequence[Message]] = {}
         prompt = _first_prompt(task, engine, rendered)
-        if rendered and text_digest(prompt) != _stored_hash(task, sample_set):
+        if not rendered or prompt is None:
+            continue
+        stored = _stored_hash(task, sample_set)
+        if stored is not None and text_digest(prompt) != stored:
             raise ModelError(
                 f"candidate {candidate.name}: its chat template does not give the baseline's prompts: task "
-                f"{task.name}, item {task.items[0].item_id[:12]}: {_difference(suite, baseline, rendered, prompt)}.",
+                f"{task.name}, item {task.items[0].item_id[:12]}: "
+                f"{_difference(suite, task, baseline, rendered, prompt)}.",
                 _HINT,
             )
 
 
-def _first_prompt(task: Task, engine: Engine, rendered: dict[str, Sequence[Message]]) -> str:
+def _first_prompt(task: Task, engine: Engine, rendered: dict[str, Sequence[Message]]) -> str | None:
     """Return the prompt of a task's first item, and add the messages that the chat template renders to `rendered`."""
 
     def render(messages: Sequence[Message]) -> str:
-        text = engine.render_chat(messages)
+        text = engine.render_chat(messages, task.chat_format)
         rendered[text] = messages
         return text
 
@@ -77,7 +81,7 @@ def _stored_hash(task: Task, sample_set: SampleSet) -> str | None:
 
 
 def _difference(
-    suite: Suite, baseline: LocatedModel | None, rendered: dict[str, Sequence[Message]], prompt: str
+    suite: Suite, task: Task, baseline: LocatedModel | None, rendered: dict[str, Sequence[Message]], prompt: str
 ) -> str:
     """Return where the rendered texts part; the baseline's is rendered with its tokenizer, if that can be loaded."""
     text, messages = next(iter(rendered.items()))
@@ -88,7 +92,7 @@ def _difference(
 
     try:
         source = fetch(baseline.source, baseline.engine, suite.loaded.folder, None)
-        own = render_chat(load_tokenizer(source, baseline.engine), messages, baseline.identity.name)
+        own = render_chat(load_tokenizer(source, baseline.engine), messages, baseline.identity.name, task.chat_format)
     except GateError:
         return f"the candidate has {prompt[:80]!r}"
     return where_texts_part(own, text)

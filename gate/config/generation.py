@@ -97,8 +97,8 @@ class ChatSettings(Section):
     )
     score_turns: Literal["last", "each"] = Field(
         "last",
-        description="last: only the last answer is scored. each: `answer` gives a list with one entry per turn, and the "
-        "score is the mean over the turns.",
+        description="last: only the last answer is scored. each: `answer` gives a list with one entry per turn, and "
+        "the score is the mean over the turns.",
     )
 
     def check_chat(self, chat_template: bool, generates: bool) -> None:

@@ -114,9 +114,10 @@ class QuantgateLM(LM):  # type: ignore[misc]  # lm_eval is untyped
         for request in requests:
             context = request.args[0]
             settings = generation(request.args[1], f"task {request.task_name}")
-            seed = draw_seed(self._seed, context, repeats[context]) if settings.temperature > 0 else 0
+            seed = draw_seed(self._seed, context, repeats[context]) if settings.sampling.temperature > 0 else 0
             repeats[context] += 1
-            converted.append(GenerateRequest(context, settings.stop, settings.max_tokens, settings.temperature, seed))
+            options = settings.sampling.options
+            converted.append(GenerateRequest(context, settings.stop, settings.max_tokens, seed=seed, **options))
         answers = self.engine.generate_until(converted, lambda _: None)
         return self._cached("generate_until", requests, [answer.text for answer in answers])
 

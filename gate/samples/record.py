@@ -34,7 +34,7 @@ SAMPLE_SCHEMA = pa.schema(
         pa.field("top_tokens", pa.list_(pa.int32())),
         pa.field("top_logprobs", pa.list_(pa.float16())),  # nats
         pa.field("tail_mass", pa.float32()),
-        # candidate: KL divergence from that distribution in nats (a lower bound), and whether the top tokens agree
+        # candidate: KL divergence from that distribution in nats, and whether the top tokens agree
         pa.field("kl", pa.float32()),
         pa.field("same_top", pa.bool_()),
         # generated text: why it ended (stop: by end of text or a stop string; length: by max_tokens), the reasoning
@@ -42,21 +42,28 @@ SAMPLE_SCHEMA = pa.schema(
         pa.field("finish_reason", pa.string()),
         pa.field("reasoning", pa.string()),
         pa.field("reasoning_closed", pa.bool_()),
+        # baseline: tokens drawn from the rest of the distribution
+        pa.field("drawn_tokens", pa.list_(pa.int32())),
+        pa.field("drawn_logprobs", pa.list_(pa.float16())),  # nats
+        # candidate: variance of `kl` over the drawn tokens; null where `kl` is a lower bound
+        pa.field("kl_variance", pa.float32()),
     ]
 )
 """Columns of a data file. Readers of other tools' files fill the required ones and leave the others null."""
 
-_LATER_COLUMNS = ("finish_reason", "reasoning", "reasoning_closed")
+_LATER_COLUMNS = (
+    "finish_reason", "reasoning", "reasoning_closed", "drawn_tokens", "drawn_logprobs", "kl_variance"
+)  # fmt: skip
 """Columns that files of older versions lack."""
 
 
 def with_later_columns(table: pa.Table) -> pa.Table:
     """Return a table of an older version with the columns that were added since, all null."""
-    for name in _LATER_COLUMNS:
-        if name not in table.schema.names:
-            field = SAMPLE_SCHEMA.field(name)
-            table = table.append_column(field, pa.nulls(len(table), field.type))
-    return table
+    missing = [SAMPLE_SCHEMA.field(name) for name in _LATER_COLUMNS if name not in table.schema.names]
+    for field in missing:
+        table = table.append_column(field, pa.nulls(len(table), field.type))
+    complete = missing and set(table.schema.names) == set(SAMPLE_SCHEMA.names)
+    return table.select(SAMPLE_SCHEMA.names) if complete else table
 
 
 @dataclass(frozen=True)

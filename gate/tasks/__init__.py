@@ -3,6 +3,7 @@
 from gate.tasks.build import build_suite, build_task
 from gate.tasks.curation import Curation
 from gate.tasks.requests import CHAT_DATE, Message
-from gate.tasks.task import Item, Sampling, Task
+from gate.tasks.sampling import Sampling
+from gate.tasks.task import Item, Task
 
 __all__ = ["CHAT_DATE", "Curation", "Item", "Message", "Sampling", "Task", "build_suite", "build_task"]

@@ -16,9 +16,10 @@ from gate.tasks.file_task import FileTask
 from gate.tasks.harness import HarnessItem, build_harness_task
 from gate.tasks.render import Rendered, Renderer
 from gate.tasks.requests import CHAT_DATE, Message
+from gate.tasks.sampling import Sampling, answer_facets, chat_facet
 from gate.tasks.scorers import build_scorer, scorer_facets
 from gate.tasks.scoring import SCORING_VERSION
-from gate.tasks.task import Item, Sampling, Task
+from gate.tasks.task import Item, Task
 
 
 def build_suite(config: GateConfig, folder: Path) -> tuple[Task, ...]:
@@ -96,7 +97,7 @@ def _file_task(settings: TaskSettings, samples: SampleSettings, folder: Path, in
         slices = slice_values(limited, settings.slices)
     except TaskError as error:
         raise TaskError(f"task {settings.name}: {error.message}", error.hint) from error
-    sampling = Sampling.of(samples) if generates else Sampling()
+    sampling = Sampling.of(samples, settings) if generates else Sampling()
     return FileTask(
         settings.name,
         settings,
@@ -141,7 +142,7 @@ def _item(rendered: Rendered, examples: Sequence[Rendered], settings: TaskSettin
         )
     context = ""
     messages: tuple[Message, ...] = ()
-    if settings.chat_template:
+    if settings.is_chat:
         messages = tuple(_messages(rendered, shots, settings))
     else:
         solved = (
@@ -157,6 +158,8 @@ def _item(rendered: Rendered, examples: Sequence[Rendered], settings: TaskSettin
         target_index=rendered.target_index,
         targets=rendered.targets,
         cluster=_cluster(document, settings),
+        turns=rendered.turns,
+        turn_targets=rendered.turn_targets,
     )
 
 
@@ -165,7 +168,7 @@ def _messages(rendered: Rendered, shots: Sequence[Rendered], settings: TaskSetti
     messages = [Message("system", system)] if system else []
     for shot in shots:
         messages += [Message("user", shot.prompt), Message("assistant", shot.targets[0])]
-    return [*messages, Message("user", rendered.prompt)]
+    return [*messages, Message("user", rendered.turns[0] if rendered.turns else rendered.prompt)]
 
 
 def _cluster(document: Document, settings: TaskSettings) -> str | None:
@@ -191,15 +194,16 @@ def _facets(settings: TaskSettings, items: tuple[Item, ...], examples: list[Rend
         "answer": str(settings.answer),
         "description": settings.description,
         "target_delimiter": settings.target_delimiter,
-        "chat_template": canonical_json([settings.chat_template, settings.system]),
+        "chat_template": chat_facet(settings),
         "fewshot": canonical_json([settings.fewshot, settings.fewshot_delimiter, shots]),
         "cluster": str(settings.cluster),
     }
-    if settings.chat_template:
+    if settings.is_chat:
         facets["chat_date"] = CHAT_DATE.isoformat()
     if settings.kind == "multiple_choice":
         facets["choices"] = canonical_json(settings.choices)
     else:
         facets["generation"] = canonical_json([settings.stop, settings.max_tokens])
         facets["scoring"] = canonical_json([settings.extract, settings.normalise])
+        facets |= answer_facets(settings)
     return facets

@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from gate.common.canonical import digest
-from gate.config import SampleSettings, TaskSettings
-from gate.tasks.requests import Answer, Message, Render, Request
+from gate.common.canonical import canonical_json, digest
+from gate.config import TaskSettings
+from gate.tasks.reasoning import ReasoningTags
+from gate.tasks.requests import Answer, ChatFormat, GenerateRequest, Message, Render, Request
+from gate.tasks.sampling import Sampling
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Item:
     context : str
         The whole text before the answer: description, few-shot examples and prompt. Empty if `messages` is set.
     messages : tuple of Message
-        The context as a chat, which the engine renders with the tokenizer's template.
+        The context as a chat, which the engine renders with the tokenizer's template, or sends to a chat route.
     choices : tuple of str
         Choices in order (multiple choice), else empty.
     target_index : int or None
@@ -36,6 +38,10 @@ class Item:
         Items with the same value are dependent.
     subtask : str or None
         Subtask of the item; None if the task is not a group.
+    turns : tuple of str
+        The user messages of a chat with several turns, the first included; else empty.
+    turn_targets : tuple of tuple of str
+        Accepted answers per turn, if each is scored; else empty.
     """
 
     item_id: str
@@ -47,10 +53,14 @@ class Item:
     targets: tuple[str, ...]
     cluster: str | None
     subtask: str | None = None
+    turns: tuple[str, ...] = ()
+    turn_targets: tuple[tuple[str, ...], ...] = ()
 
     @property
     def target(self) -> str:
         """The right answer as it is stored with a sample: an index, or the accepted texts."""
+        if self.turn_targets:
+            return canonical_json([" | ".join(targets) for targets in self.turn_targets])
         return str(self.target_index) if self.target_index is not None else " | ".join(self.targets)
 
 
@@ -74,26 +84,6 @@ class Scored:
     correct: bool | None
     output: str | None
     loglikelihoods: tuple[float, ...] = ()
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """Number of answers per item, temperature (0 decodes greedily) and seed of generated texts."""
-
-    repeats: int = 1
-    temperature: float = 0.0
-    seed: int = 0
-
-    @classmethod
-    def of(cls, samples: SampleSettings) -> Sampling:
-        """Return the sampling that `samples` of gate.yml sets for tasks that generate text."""
-        return cls(samples.repeats, samples.temperature, samples.seed)
-
-    @property
-    def facets(self) -> dict[str, str]:
-        """Facets of the task fingerprint; the seed counts only at a temperature above 0."""
-        facets = {"repeats": str(self.repeats), "temperature": f"{self.temperature:g}"}
-        return facets | ({"sampling_seed": str(self.seed)} if self.temperature > 0 else {})
 
 
 @dataclass(frozen=True)
@@ -137,6 +127,37 @@ class Task(ABC):
     @abstractmethod
     def score(self, item: Item, answers: Sequence[Answer]) -> Scored:
         """Score the answers to `requests`, one per request, in the same order."""
+
+    def follow_up(self, item: Item, repeat: int, render: Render, answers: Sequence[Answer]) -> tuple[Request, ...]:  # noqa: ARG002
+        """Return the requests that depend on the answers so far; none if the answer to the item is complete."""
+        return ()
+
+    @property
+    def chat_format(self) -> ChatFormat:
+        """How the engine makes prompts of chats."""
+        return ChatFormat(canonical_json(self.settings.chat_template_kwargs), self.settings.chat)
+
+    def text_request(
+        self,
+        context: str,
+        messages: Sequence[Message],
+        stop: tuple[str, ...],
+        max_tokens: int,
+        sampling: Sampling,
+        seed: int,
+    ) -> GenerateRequest:
+        """Return the request for a text. `context` is the rendered prompt, `messages` the chat that it renders."""
+        tags = self.settings.reasoning_tags
+        return GenerateRequest(
+            context,
+            stop,
+            max_tokens,
+            seed=seed if sampling.temperature > 0 else 0,
+            **sampling.options,
+            messages=tuple(messages) if self.settings.chat else (),
+            template_kwargs=self.chat_format.template_kwargs,
+            reasoning=None if tags is None else ReasoningTags(tags.start, tags.end),
+        )
 
     @property
     def repeats(self) -> int:

@@ -86,7 +86,7 @@ def test_an_unknown_metric_or_filter_is_refused_with_the_valid_names(own_tasks: 
         ("own_far", {}, "its dataset cannot be loaded: .*no-such-owner/no-such-data"),
         ("own_unsafe", {}, "runs code that the model wrote"),
         ("own_beams", {}, "sets num_beams, which is not supported"),
-        ("own_nucleus", {}, "sets top_p 0.9"),
+        ("own_typical", {}, "sets typical_p 0.9"),
         ("own_mixture", {}, "no filter in common"),
         ("own_zero", {"fewshot": 2}, "it fixes num_fewshot: 0"),
         ("own_shots", {"fewshot": 17}, "cannot build its prompts"),
@@ -189,7 +189,7 @@ def test_choices_share_a_request_and_one_distribution(own_tasks: Path, engine: E
     assert [len(request.continuations) for request in requests if isinstance(request, LoglikelihoodRequest)] == [3, 3]
     assert requests[1].context == ""
     rows = gate_rows(task, engine)
-    assert all(len(row["top_tokens"]) == 128 for row in rows)
+    assert all(len(row["top_tokens"]) == 64 for row in rows)
 
 
 def test_a_voting_task_samples_several_texts(own_tasks: Path, engine: Engine) -> None:

@@ -97,6 +97,7 @@ def write_tasks(folder: Path) -> Path:
         generated | {"task": "own_voted", "generation_kwargs": sampled, "repeats": 3, "filter_list": votes},
     )
     _write(folder, generated | {"task": "own_nucleus", "generation_kwargs": sampled | {"top_p": 0.9}})
+    _write(folder, generated | {"task": "own_typical", "generation_kwargs": sampled | {"typical_p": 0.9}})
     _write(folder, generated | {"task": "own_beams", "generation_kwargs": {"num_beams": 4, "until": ["\n"]}})
     _write(folder, generated | {"task": "own_unsafe", "unsafe_code": True})
     corpus = [{"metric": "bleu", "aggregation": "bleu", "higher_is_better": True}]

@@ -180,7 +180,8 @@ class ServedEngine:
 
     def render_chat(self, messages: Sequence[Message], chat: ChatFormat = TEMPLATE_ONLY) -> str:
         """Return the prompt that the chat template renders."""
-        return self._inner.render_chat(messages, chat)
+        (prompt,) = self._ask(lambda _: [self._inner.render_chat(messages, chat)], lambda _: None)
+        return prompt
 
     def loglikelihood(self, requests: Sequence[LoglikelihoodRequest], progress: Progress) -> list[LoglikelihoodAnswer]:
         """Answer log-likelihood requests, in their order."""

@@ -22,8 +22,8 @@ from gate.tasks.harness.metrics import Metric, choose, metrics_of
 from gate.tasks.harness.registry import load, own_code, quiet
 from gate.tasks.harness.task import HarnessItem, HarnessTask, group_requests, process, refuse_unsupported
 from gate.tasks.requests import CHAT_DATE
+from gate.tasks.sampling import Sampling, answer_facets, chat_facet
 from gate.tasks.scoring import SCORING_VERSION
-from gate.tasks.task import Sampling
 
 _LOG = logging.getLogger(__name__)
 _FEWSHOT_SEED = 1234  # of lm_eval.simple_evaluate
@@ -63,9 +63,10 @@ def build_harness_task(
     filter_name = _filter(subtasks, settings)
     metric = _metric(subtasks, items, filter_name, settings)
     generates = any(task.OUTPUT_TYPE == "generate_until" for task in subtasks.values())
-    sampling = Sampling.of(samples) if generates else Sampling()
+    sampling = Sampling.of(samples, settings) if generates else Sampling()
+    _refuse_chat_of_choices(settings, subtasks)
     lengths = [
-        generation(instance.args[1], f"task {item.task_name}", sampling.temperature).max_tokens
+        generation(instance.args[1], f"task {item.task_name}", sampling).max_tokens
         for item in items
         for instance in item.instances
         if instance.request_type == "generate_until"
@@ -87,6 +88,18 @@ def build_harness_task(
         score_by=metric,
         filter_name=filter_name,
     )
+
+
+def _refuse_chat_of_choices(settings: TaskSettings, subtasks: Mapping[str, Any]) -> None:
+    """Raise a TaskError for keys that need generated texts, if a subtask asks for log-likelihoods."""
+    keys = [key for key in ("chat", "reasoning", "sampling") if getattr(settings, key)]
+    other = [name for name, task in subtasks.items() if task.OUTPUT_TYPE != "generate_until"]
+    if keys and other:
+        raise TaskError(
+            f"task {settings.name}: {', '.join(keys)}: only for tasks that generate text; {other[0]} asks for "
+            "log-likelihoods.",
+            "Remove the keys; chat_template: true applies a chat template to any task.",
+        )
 
 
 def _configure(task: Any, name: str, settings: TaskSettings) -> None:
@@ -111,7 +124,7 @@ def _fewshot_seed(settings: TaskSettings) -> int:
 
 def _items(task: Any, name: str, settings: TaskSettings, limit: int | None, grouped: bool) -> list[HarnessItem]:
     """Build lm-eval's requests, and return one item per document."""
-    chat = settings.chat_template
+    chat = settings.is_chat
     try:
         with quiet():
             task.build_all_requests(
@@ -256,14 +269,15 @@ def _facets(
         "fewshot_seed": str(_fewshot_seed(settings)) if any(shots.values()) else "none drawn",
         "task_version": _shared(versions),
         "config": f"sha256 {digest(configs)[:16]}",
-        "chat_template": canonical_json([settings.chat_template, settings.system]),
+        "chat_template": chat_facet(settings),
     }
-    if settings.chat_template:
+    if settings.is_chat:
         facets["chat_date"] = CHAT_DATE.isoformat()
     if "generate_until" in kinds:
         facets["generation"] = _shared(
             {name: canonical_json(task.get_config("generation_kwargs")) for name, task in subtasks.items()}
         )
+        facets |= answer_facets(settings)
     return facets
 
 

@@ -42,3 +42,20 @@ def rendered(context: str, render: Render, where: str) -> str:
             "Set chat_template: false for this task.",
         )
     return context
+
+
+def chat_of(context: str, where: str) -> tuple[Message, ...]:
+    """Return the messages of a request's context, for a server's chat route.
+
+    Raises
+    ------
+    TaskError
+        The last message is the beginning of the answer, which a chat route cannot continue.
+    """
+    messages = context.messages if isinstance(context, Chat) else ()
+    if not messages or messages[-1].role == "assistant":
+        raise TaskError(
+            f"{where}: chat: true, but its prompts begin the answer (gen_prefix), which a chat route cannot continue.",
+            "Use chat_template: true instead of chat.",
+        )
+    return messages

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import difflib
 import functools
-import hashlib
 import importlib
 import io
 import random
@@ -14,13 +13,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from gate.common.canonical import digest
 from gate.errors import TaskError
+from gate.tasks.own_files import digest_of_files
 
 _RANDOM_SEED, _NUMPY_SEED = 0, 1234  # set by lm_eval.simple_evaluate before it loads tasks
-_DATASET_KEYS = ("dataset_path", "dataset_name", "dataset_kwargs")
 _WORD = re.compile(rb"[\w.+:\-]+")
 _DEFINITION = re.compile(rb"^(?:task|group|tag):[ \t]*([\w.+:\-]+)[ \t]*$", re.MULTILINE)
 
@@ -66,25 +62,7 @@ def own_code(names: Iterable[str], include_path: Sequence[Path]) -> str | None:
     index = _scan((), tuple(include_path)).task_index if folders else {}
     if not any(name in index for name in names):
         return None
-    files = {
-        f"{number}/{path.relative_to(folder).as_posix()}": _content(path)
-        for number, folder in enumerate(folders)
-        for path in folder.rglob("*")
-        if path.is_file() and path.name.endswith((".py", "yaml", "yml"))
-    }
-    return digest(files)[:16]
-
-
-def _content(path: Path) -> str:
-    """Return the hash of a Python or YAML file; without the place of a dataset, which differs between machines."""
-    content = path.read_bytes()
-    if path.suffix != ".py":
-        with contextlib.suppress(yaml.YAMLError, RecursionError):
-            node = yaml.compose(content, Loader=yaml.SafeLoader)
-            if isinstance(node, yaml.MappingNode):
-                node.value = [(key, value) for key, value in node.value if key.value not in _DATASET_KEYS]
-                content = yaml.serialize(node).encode()
-    return hashlib.sha256(content).hexdigest()
+    return digest_of_files(folders, (".py", "yaml", "yml"))
 
 
 @contextlib.contextmanager

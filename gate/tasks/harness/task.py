@@ -11,13 +11,12 @@ from typing import Any
 from gate.common.canonical import canonical_json
 from gate.common.lm_eval import pick_choice
 from gate.errors import EvaluationError, TaskError
-from gate.tasks.harness.chat import rendered
+from gate.tasks.harness.chat import chat_of, rendered
 from gate.tasks.harness.generation import Generation, generation
 from gate.tasks.harness.metrics import Metric
 from gate.tasks.requests import (
     Answer,
     GenerateAnswer,
-    GenerateRequest,
     LoglikelihoodAnswer,
     LoglikelihoodRequest,
     Render,
@@ -85,14 +84,13 @@ class HarnessTask(Task):
                 continuations = tuple(item.instances[index].args[1] for index in group)
                 requests.append(LoglikelihoodRequest(context, continuations))
                 continue
-            settings = generation(first.args[1], where, self.sampling.temperature)
+            settings = generation(first.args[1], where, self.sampling)
+            messages = chat_of(first.args[0], where) if self.settings.chat else ()
             for draw in range(_draws(first, settings)):
                 number = repeat * first.repeats + draw
-                seed = 0
-                if settings.temperature > 0:
-                    seed = draw_seed(self.sampling.seed, f"{item.item_id}:{first.idx}", number)
+                seed = draw_seed(self.sampling.seed, f"{item.item_id}:{first.idx}", number)
                 requests.append(
-                    GenerateRequest(context, settings.stop, settings.max_tokens, settings.temperature, seed)
+                    self.text_request(context, messages, settings.stop, settings.max_tokens, settings.sampling, seed)
                 )
         return tuple(requests)
 
@@ -150,7 +148,7 @@ class HarnessTask(Task):
             elif isinstance(answer, RollingAnswer):
                 _respond(first, [answer.loglikelihood])
             else:
-                settings = generation(first.args[1], f"task {item.task_name}", self.sampling.temperature)
+                settings = generation(first.args[1], f"task {item.task_name}", self.sampling)
                 drawn = [answer, *(next(remaining) for _ in range(_draws(first, settings) - 1))]
                 _respond(first, [text.text for text in drawn if isinstance(text, GenerateAnswer)])
         return instances
@@ -195,7 +193,7 @@ def _respond(instance: Any, responses: list[Any]) -> None:
 
 def _draws(instance: Any, settings: Generation) -> int:
     """Return the number of texts to generate; greedy texts are the same in every repeat."""
-    return int(instance.repeats or 1) if settings.temperature > 0 else 1
+    return int(instance.repeats or 1) if settings.sampling.temperature > 0 else 1
 
 
 def _loglikelihoods(instances: Sequence[Any], choices: int) -> tuple[float, ...]:
