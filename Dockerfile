@@ -10,7 +10,7 @@
 ARG BASE_IMAGE=python:3.11-slim-bookworm
 
 FROM ${BASE_IMAGE} AS build
-ARG EXTRAS="gs lm-eval s3 transformers"
+ARG EXTRAS="gs lm-eval s3 scorers transformers"
 WORKDIR /src
 # Only this list is copied below: a change of pyproject.toml that adds no requirement keeps the layers.
 COPY pyproject.toml ./

@@ -19,8 +19,8 @@ def type_name(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
         name = schema["$ref"].rpartition("/")[2]
         definition = definitions[name]
         return type_name(definition, definitions) if "enum" in definition else f"[{name}](#{name.lower()})"
-    if "anyOf" in schema:
-        return " or ".join(dict.fromkeys(type_name(option, definitions) for option in schema["anyOf"]))
+    if options := schema.get("anyOf") or schema.get("oneOf"):
+        return " or ".join(dict.fromkeys(type_name(option, definitions) for option in options))
     if "const" in schema:
         return f"`{schema['const']}`"
     if "enum" in schema:

@@ -1,4 +1,4 @@
-"""Scores generated texts of tasks from files: extraction, normalisation and exact match."""
+"""Extraction and normalisation of generated texts of tasks from files."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import re
 import string
 from collections.abc import Callable, Sequence
 from decimal import Decimal, InvalidOperation
+
+import regex  # the standard library's `re` has no time limit
 
 from gate.errors import TaskError
 
@@ -74,21 +76,24 @@ def extract(text: str, pattern: str | None) -> str:
     """
     if pattern is None:
         return text
-    import regex  # the standard library's `re` has no time limit
-
-    try:
-        match = regex.search(pattern, text, timeout=_SEARCH_SECONDS)
-    except TimeoutError:
-        raise TaskError(
-            f"extract: the pattern {pattern!r} takes more than {_SEARCH_SECONDS:g} s on a generated text.",
-            "Rewrite it without nested repetitions such as (a|a)* or (a+)+.",
-        ) from None
+    match = search(pattern, text, "extract")
     if match is None:
         return ""
     return str(match.group(1) or "" if match.re.groups else match.group(0))
 
 
-def exact_match(text: str, targets: Sequence[str], pattern: str | None, steps: Sequence[str]) -> bool:
-    """Return whether the extracted and normalised text equals a target, normalised the same way."""
-    answer = normalise(extract(text, pattern), steps)
-    return any(answer == normalise(target, steps) for target in targets)
+def search(pattern: str, text: str, key: str) -> regex.Match[str] | None:
+    """Return the first match of `pattern` in a generated text; `key` names the pattern in the message.
+
+    Raises
+    ------
+    TaskError
+        The search takes more than 2 seconds: the pattern backtracks without end on this text.
+    """
+    try:
+        return regex.search(pattern, text, timeout=_SEARCH_SECONDS)
+    except TimeoutError:
+        raise TaskError(
+            f"{key}: the pattern {pattern!r} takes more than {_SEARCH_SECONDS:g} s on a generated text.",
+            "Rewrite it without nested repetitions such as (a|a)* or (a+)+.",
+        ) from None

@@ -174,6 +174,14 @@ def test_anchors_and_merge_keys_work() -> None:
             GOOD + "distance: {zzzzzz: 1}\n",
             f"gate.yml:10: distance.zzzzzz: unknown key; known keys: {', '.join(DistanceSettings.model_fields)}.",
         ),
+        (
+            GOOD + "    kind: generate_until\n    scorer: {kind: numeric, tolerence: 1}\n",
+            "gate.yml:11: tasks.0.scorer.tolerence: unknown key; did you mean tolerance?",
+        ),
+        (
+            GOOD + "    kind: generate_until\n    scorer: python\n",
+            "gate.yml:11: tasks.0.scorer.function: this key is required.",
+        ),
     ],
 )
 def test_an_unknown_key_names_its_line_and_the_nearest_valid_key(text: str, message: str) -> None:
@@ -253,7 +261,7 @@ def test_repeats_temperature_and_kl_top() -> None:
     config = parse(GOOD + "samples: {repeats: 4, temperature: 0.7, seed: 3}\ndistance: {kl_top: whole}\n")
     assert (config.samples.repeats, config.samples.temperature) == (4, 0.7)
     assert config.distance.kl_top == "whole"
-    assert parse(GOOD).distance.kl_top == 128
+    assert (parse(GOOD).distance.kl_top, parse(GOOD).distance.kl_sampled) == (64, 16)
 
 
 def test_task_names_must_be_unique() -> None:

@@ -8,9 +8,16 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from gate.tasks.scoring import exact_match, extract, normalise
+from gate.tasks.scorers.text import ExactMatch
+from gate.tasks.scoring import extract, normalise
 
 seeded = settings(max_examples=150, deadline=None, derandomize=True)
+
+
+def exact_match(text: str, targets: list[str], pattern: str | None, steps: list[str]) -> bool:
+    grade = ExactMatch(tuple(steps)).grade(extract(text, pattern), targets, {})
+    assert grade.score == float(grade.correct is True)
+    return grade.correct is True
 
 
 @pytest.mark.parametrize("step", ["strip", "lower", "punctuation", "articles", "whitespace", "number"])
