@@ -1,4 +1,4 @@
-"""`gate action`: the entry point of the container action, from GitHub's inputs to its outputs."""
+"""`gate action`: the whole of a CI job, from its inputs to its outputs."""
 
 from __future__ import annotations
 
@@ -11,19 +11,57 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
     from gate.github.effective import EffectiveConfig
     from gate.github.inputs import Inputs
     from gate.report import Result
     from gate.report.candidates import AnyResult, CandidatesResult
 
 
-@click.command()
-def command() -> int:
-    """Run the gate as a GitHub Action: read the INPUT_ variables, evaluate, set outputs, publish the verdict.
+class _Action(click.Command):
+    """A command with one flag per input; the declarations are read when the command is used."""
 
-    Exits with the verdict's code, whether or not publishing works. `docs/action.md` lists the inputs.
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        from gate.github.inputs import input_fields
+
+        flags = [
+            click.Option([f"--{name}", name.replace("-", "_")], metavar="TEXT", help=flag_help(field))
+            for name, field in input_fields().items()
+        ]
+        return [*flags, *super().get_params(ctx)]
+
+
+@click.command(cls=_Action)
+def command(**flags: str | None) -> int:
+    """Evaluate, set outputs and publish the verdict in a job of GitHub Actions or GitLab CI.
+
+    Every input is a flag or a variable (INPUT_MAX_KL for --max-kl); a flag wins. Exits with the verdict's code, whether
+    or not publishing works.
     """
-    return run_action(os.environ)
+    return run_action(with_flags(os.environ, flags))
+
+
+def flag_help(field: FieldInfo) -> str:
+    """Return the help of the flag of an input."""
+    return (field.description or "").replace("`", "")
+
+
+def with_flags(environment: Mapping[str, str], flags: Mapping[str, str | None]) -> dict[str, str]:
+    """Return the environment with the flags in place of the variables of these inputs.
+
+    Where nothing gives a token, GITHUB_TOKEN or GH_TOKEN does: a `run` step has no default of an action.
+    """
+    from gate.github.given import variable, variables_of
+
+    given = {name.replace("_", "-"): text for name, text in flags.items() if text is not None}
+    replaced = {key for name in given for key in variables_of(name)}
+    changed = {key: text for key, text in environment.items() if key not in replaced}
+    changed |= {variable(name): text for name, text in given.items()}
+    token = environment.get("GITHUB_TOKEN") or environment.get("GH_TOKEN")
+    if token and not any(key in changed for key in variables_of("github-token")):
+        changed[variable("github-token")] = token
+    return changed
 
 
 def run_action(environment: Mapping[str, str]) -> int:
@@ -57,19 +95,30 @@ def run_action(environment: Mapping[str, str]) -> int:
 
 def _run(environment: Mapping[str, str]) -> int:
     from gate.github.effective import effective_config
-    from gate.github.inputs import read_inputs, reproduce_command, working_folder
+    from gate.github.given import read_inputs, reproduce_command, working_folder
     from gate.github.outputs import verdict_outputs, write_outputs
-    from gate.github.publish import check_names
+    from gate.github.publish import check_names, start
+    from gate.github.template import read_template
 
     _mask_token(environment)
     inputs, overrides = read_inputs(environment)
     check_names(inputs)  # publishing would refuse them only after the evaluation
+    start(inputs, environment)
     with chdir(working_folder(inputs)):
+        if inputs.comment_template is not None:
+            read_template(Path(inputs.comment_template))
         config = effective_config(inputs, overrides, Path())
         result, code, missing = _evaluate(config, inputs, reproduce_command(inputs, overrides), environment)
         write_outputs(environment, verdict_outputs(result, code, config.loaded, environment, missing))
         _publish(result, config, inputs, environment)
-    return code
+    return _exit_code(code, inputs)
+
+
+def _exit_code(code: int, inputs: Inputs) -> int:
+    """Return the exit code of the job: with report-only, a verdict never fails it."""
+    from gate.errors import ExitCode
+
+    return ExitCode.PASS if inputs.report_only and code in (ExitCode.FAIL, ExitCode.INCONCLUSIVE) else code
 
 
 def _evaluate(
@@ -138,7 +187,7 @@ def _publish(result: AnyResult, config: EffectiveConfig, inputs: Inputs, environ
 def _mask_token(environment: Mapping[str, str]) -> None:
     """Make the runner hide the token in the log. Elsewhere the command itself would reveal it."""
     from gate.common.workflow_commands import workflow_command
-    from gate.github.inputs import raw_input
+    from gate.github.given import raw_input
 
     token = raw_input(environment, "github-token")
     if token and environment.get("GITHUB_ACTIONS") == "true":

@@ -8,7 +8,7 @@ from gate.doctor.finding import Finding
 from gate.errors import GateError
 from gate.github.client import Client, GitHubError
 from gate.github.context import Context, on_github, read_context
-from gate.github.inputs import raw_input
+from gate.github.given import raw_input
 
 _ADD_PERMISSION = "Add it to the job's permissions. A fork's token cannot have it; see examples/fork-safe-*.yml."
 

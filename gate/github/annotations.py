@@ -21,7 +21,6 @@ ANNOTATION_LIMIT = 10
 
 Level = Literal["error", "warning", "notice"]
 _WARNINGS = 3  # about the evaluation itself; the report has all
-_LEVELS: dict[str, Level] = {"FAIL": "error", "INCONCLUSIVE": "warning", "PASS": "notice"}
 
 
 def annotation(level: Level, message: str, title: str = "", file: str | None = None, line: int | None = None) -> str:
@@ -34,23 +33,31 @@ def annotation(level: Level, message: str, title: str = "", file: str | None = N
     )
 
 
-def candidates_annotations(result: CandidatesResult, file: str | None) -> list[str]:
+def candidates_annotations(result: CandidatesResult, file: str | None, report_only: bool = False) -> list[str]:
     """Return the annotations of several candidates: one for the run, then one per candidate that fails or is missing.
 
-    At most `ANNOTATION_LIMIT` errors. `file` is gate.yml, relative to the root of the repository.
+    At most `ANNOTATION_LIMIT` errors. `file` is gate.yml, relative to the root of the repository; with `report_only`,
+    verdicts are warnings.
     """
     line = 1 if file else None
-    level = "error" if result.unevaluated else _LEVELS[result.verdict]
+    worst: Level = "warning" if report_only else "error"
+    level: Level = "error" if result.unevaluated else _level(result.verdict, worst)
     commands = [annotation(level, f"{headline(result)}.", f"quantgate: {result.verdict}", file, line)]
     warned = warnings(result)[:_WARNINGS]
     commands += [annotation("warning", f"{name}: {text}", "quantgate: check the evaluation") for name, text in warned]
     broken = {*(one.name for one in result.failed), *(one.name for one in result.unevaluated)}
     found = [(name, text) for name, text in reasons(result) if name in broken]
-    commands += [annotation("error", text, f"quantgate: {name}") for name, text in found[: ANNOTATION_LIMIT - 1]]
+    commands += [annotation(worst, text, f"quantgate: {name}") for name, text in found[: ANNOTATION_LIMIT - 1]]
     return commands
 
 
-def verdict_annotations(result: Result, file: str | None, lines: Mapping[str, int]) -> list[str]:
+def _level(verdict: str, worst: Level) -> Level:
+    return {"FAIL": worst, "INCONCLUSIVE": "warning"}.get(verdict, "notice")  # type: ignore[return-value]
+
+
+def verdict_annotations(
+    result: Result, file: str | None, lines: Mapping[str, int], report_only: bool = False
+) -> list[str]:
     """Return the annotations of a verdict: warnings about the evaluation, the whole run, and each task that fails.
 
     At most `ANNOTATION_LIMIT` errors, and a few warnings: errors for FAIL, a warning for INCONCLUSIVE, a notice for
@@ -62,10 +69,13 @@ def verdict_annotations(result: Result, file: str | None, lines: Mapping[str, in
         gate.yml, relative to the root of the repository.
     lines : mapping of str to int
         Line of each task in gate.yml, from 1.
+    report_only : bool
+        Show a FAIL as warnings, because the job passes.
     """
+    worst: Level = "warning" if report_only else "error"
     summary = " ".join([*result.reasons, f"({wording.headline(result)})"])
     title = f"quantgate: {result.verdict}"
-    commands = [annotation(_LEVELS[result.verdict], summary, title, file, 1 if file else None)]
+    commands = [annotation(_level(result.verdict, worst), summary, title, file, 1 if file else None)]
     for finding in result.warnings[:_WARNINGS]:
         line = None if finding.task is None else lines.get(finding.task)
         title = "quantgate: check the evaluation"
@@ -78,9 +88,9 @@ def verdict_annotations(result: Result, file: str | None, lines: Mapping[str, in
         line = lines.get(task.task)
         title = f"quantgate: {task.task} is worse"
         summary = wording.task_summary(result, task)
-        commands.append(annotation("error", summary, title, None if line is None else file, line))
+        commands.append(annotation(worst, summary, title, None if line is None else file, line))
     if len(worse) > len(shown):
-        commands.append(annotation("error", f"{len(worse) - len(shown)} more tasks are worse; see the report."))
+        commands.append(annotation(worst, f"{len(worse) - len(shown)} more tasks are worse; see the report."))
     return commands
 
 

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from gate.errors import ConfigError
 from gate.github.client import Client, GitHubError
 from gate.github.context import Payload
+from gate.github.template import render_template
 from gate.report.candidates import AnyResult
 from gate.report.candidates_markdown import markdown_of
 from gate.report.escape import log_line
 
+if TYPE_CHECKING:
+    from jinja2 import Template
+
 COMMENT_LIMIT = 65_536
 """GitHub's limit for a comment. It is applied to UTF-8 bytes here: a text never has more characters than bytes."""
+_REPORT_IN_TEMPLATE = 50_000  # bytes; the rest is for the template's own text
 ACTIONS_BOT = "github-actions[bot]"
 _NAME = re.compile(r"[A-Za-z0-9]+([._-][A-Za-z0-9]+)*")
 
@@ -51,16 +57,49 @@ def marker(name: str) -> str:
     return f"<!-- quantgate:{name} -->"
 
 
-def comment_body(result: AnyResult, name: str, report_url: str | None = None, footer: str = "") -> str:
-    """Return the text of a comment: marker, report and footer, at most `COMMENT_LIMIT` bytes."""
+def comment_body(
+    result: AnyResult,
+    name: str,
+    report_url: str | None = None,
+    footer: str = "",
+    change: str = "",
+    template: Template | None = None,
+) -> str:
+    """Return the text of a comment: marker, report and footer, at most `COMMENT_LIMIT` bytes.
+
+    Parameters
+    ----------
+    change : str
+        Markdown paragraph below the title.
+    template : Template, optional
+        The user's own text instead of the report, see `gate.github.template`; a TemplateFailedError if it fails.
+    """
     head, tail = marker(name) + "\n", f"\n{footer}\n" if footer else ""
     limit = COMMENT_LIMIT - len((head + tail).encode())
-    return head + markdown_of(result, limit=limit, full_report=report_url, name=name) + tail
+    if template is None:
+        return head + _report(result, name, report_url, change, limit) + tail
+    report = _report(result, name, report_url, change, _REPORT_IN_TEMPLATE)
+    texts = {"report": report, "change": change, "name": name, "run_url": report_url}
+    return head + render_template(template, result, limit, **texts) + tail
+
+
+def _report(result: AnyResult, name: str, report_url: str | None, change: str, limit: int) -> str:
+    inserted = f"\n{change}\n" if change else ""
+    text = markdown_of(result, limit=limit - len(inserted.encode()), full_report=report_url, name=name)
+    title, rest = text.split("\n", 1)
+    return f"{title}\n{inserted}{rest}"
 
 
 def post_comment(
-    client: Client, repository: str, number: int, name: str, body: str, warn: Callable[[str], None]
-) -> str:
+    client: Client,
+    repository: str,
+    number: int,
+    name: str,
+    body: str,
+    warn: Callable[[str], None],
+    *,
+    create: bool = True,
+) -> str | None:
     """Create a gate's comment, or update the newest existing one and delete older duplicates; return its address.
 
     Parameters
@@ -75,6 +114,8 @@ def post_comment(
         Text that begins with the gate's marker.
     warn : callable
         Receives a warning if an older duplicate cannot be deleted.
+    create : bool
+        Whether to create a comment where there is none; otherwise None is returned.
     """
     own = _own_comments(client, repository, number, name)
     if own:
@@ -86,6 +127,8 @@ def post_comment(
         else:
             _delete(client, repository, own[1:], warn)
             return url
+    if not create:
+        return None
     return _create(client, repository, number, name, body, {comment.id for comment in own})
 
 

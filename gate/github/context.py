@@ -171,13 +171,14 @@ def read_context(environment: Mapping[str, str], repository: str | None = None) 
         api_url=environment.get("GITHUB_API_URL") or "https://api.github.com",
         server_url=server,
         run_id=run if run.isascii() and run.isdigit() else None,
-        workspace=_path(environment.get("GITHUB_WORKSPACE")),
-        summary=_path(environment.get("GITHUB_STEP_SUMMARY")),
-        event=_read_event(_path(environment.get("GITHUB_EVENT_PATH"))),
+        workspace=file_path(environment.get("GITHUB_WORKSPACE")),
+        summary=file_path(environment.get("GITHUB_STEP_SUMMARY")),
+        event=_read_event(file_path(environment.get("GITHUB_EVENT_PATH"))),
     )
 
 
-def _path(text: str | None) -> Path | None:
+def file_path(text: str | None) -> Path | None:
+    """Return the path in a variable of the runner; None where it is not set or empty."""
     return Path(text) if text else None
 
 

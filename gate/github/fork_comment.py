@@ -19,7 +19,7 @@ from gate.github.comment import comment_body, marker, post_comment
 from gate.github.context import COMMIT_SHA, Context, PullRequest, read_context
 from gate.github.messages import Messages
 from gate.github.pulls import PullLookup, check_pull, find_pull, get_pull
-from gate.github.status import check_status_context, post_status, status_description, status_state
+from gate.github.status import Mark, Outcome, check_status_context, post_mark, status_description, status_state
 from gate.github.untrusted import read_untrusted
 from gate.report.candidates import AnyResult
 from gate.report.redact import redact, secrets_of
@@ -129,7 +129,7 @@ def _set_status(
         return
     state, text = _checked_state(result, context)
     with messages.refusal_as_warning(f"The commit status {name} was not set", context, "statuses: write"):
-        post_status(client, context.repository, pull.head.sha, name, state, text, link)
+        post_mark(client, context.repository, pull.head.sha, Mark("status", name, url=link), state, text)
 
 
 def _post_comment(
@@ -148,7 +148,7 @@ def _is_from_fork(pull: PullRequest, context: Context) -> bool:
     return not all(repo is not None and repo.is_named(context.repository) for repo in repositories)
 
 
-def _checked_state(result: AnyResult, context: Context) -> tuple[str, str]:
+def _checked_state(result: AnyResult, context: Context) -> tuple[Outcome, str]:
     """Return state and text of the status: an error where the result contradicts the run's conclusion on GitHub."""
     run = context.event.workflow_run
     state = status_state(result)

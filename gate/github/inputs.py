@@ -1,27 +1,15 @@
-"""The action's inputs, from the runner's INPUT_ variables. action.yml and docs/action.md repeat these declarations."""
+"""The inputs of `gate action`, declared once: every action, workflow and page of the documentation repeats them."""
 
 from __future__ import annotations
 
-import difflib
-import logging
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.fields import FieldInfo
-
-from gate.errors import ConfigError
-from gate.report.escape import log_line
 
 UNSET = "unset"
 """Default in action.yml of an input that keeps gate.yml's value: GitHub does not distinguish empty from missing."""
-_PREFIX = "INPUT_"
-_RUNNER_INPUTS = ("args", "entrypoint")  # set by the runner for every container action
-# similarity (0 to 1) above which an unknown name is a misspelt input and not a variable of another program
-_MISSPELT = 0.7
-_log = logging.getLogger(__name__)
 
 
 def _boolean(value: Any) -> Any:
@@ -31,6 +19,13 @@ def _boolean(value: Any) -> Any:
             raise ValueError("expected true or false")
         return value.lower() == "true"
     return value
+
+
+def _comment(value: Any) -> Any:
+    """Accept the booleans of earlier versions: true means always, false means never."""
+    if value in (True, "true", "True"):
+        return "always"
+    return "never" if value in (False, "false", "False") else value
 
 
 def _none_as_null(value: Any) -> Any:
@@ -65,6 +60,9 @@ def _overrides(key: str, description: str) -> Any:
 def _may_be_empty(description: str) -> Any:
     """Declare an optional input for which an empty value means none."""
     return Field(None, description=description, json_schema_extra={"empty": True})
+
+
+CommentMode = Literal["always", "on-change", "on-failure", "never"]
 
 
 class Inputs(BaseModel):
@@ -134,18 +132,50 @@ class Inputs(BaseModel):
     report_path: str | None = _overrides("report.markdown", "Path of the Markdown report.")
     result_path: str | None = _overrides("report.json", "Path of the JSON result.")
     force_baseline: Boolean = Field(False, description="Evaluate the baseline even if it is cached.")
-    comment: Boolean = Field(True, description="Post or update the pull-request comment.")
+    comment: Annotated[CommentMode, BeforeValidator(_comment)] = Field(
+        "always",
+        description="When to post the pull-request comment: always; on-change (the verdict or the tasks that fail "
+        "differ from the last result on the base branch, or that result is unknown); on-failure; never. Except with "
+        "never, an existing comment is updated.",
+    )
+    comment_template: str | None = Field(
+        None, description="Jinja2 template of the comment, relative to `working-directory`. Default: the report."
+    )
+    base_result: str | None = Field(
+        None,
+        description="Result file (JSON) of the last run on the base branch, for the change that the comment shows, "
+        "relative to `working-directory`. The file may be missing.",
+    )
+    report_only: Boolean = Field(
+        False,
+        description="The job passes whatever the verdict is (exit code 0). Errors (exit codes 2 and 4) still fail.",
+    )
     summary: Boolean = Field(True, description="Write the job summary.")
     annotations: Boolean = Field(
         True,
         description="Annotate the run with its verdict, and mark the tasks in gate.yml that are significantly worse.",
     )
-    status_context: str | None = _may_be_empty(
-        "Name of a commit status to set, for branch protection; empty sets none. Needs `statuses: write`."
+    status: Literal["check", "status", "none"] | None = Field(
+        None,
+        description="What to set on the commit, for branch protection: check (a check run; needs `checks: write`), "
+        "status (a commit status; needs `statuses: write`) or none. Default: status if `status-context` is set, "
+        "else none.",
     )
+    status_context: str | None = _may_be_empty("Name of the check run or commit status. Empty: the name of the gate.")
     github_token: str | None = _may_be_empty(
-        "Token for the comment and the commit status; empty disables both. The comment needs `pull-requests: write`."
+        "Token for the comment and for the check run or commit status; empty disables them. The comment needs "
+        "`pull-requests: write`."
     )
+
+    @property
+    def commit_mark(self) -> Literal["check", "status", "none"]:
+        """What is set on the commit."""
+        return self.status or ("none" if self.status_context is None else "status")
+
+    @property
+    def mark_name(self) -> str:
+        """Name of the check run or of the commit status."""
+        return self.status_context or self.name
 
 
 def input_fields() -> dict[str, FieldInfo]:
@@ -153,94 +183,6 @@ def input_fields() -> dict[str, FieldInfo]:
     return {field.alias or name: field for name, field in Inputs.model_fields.items()}
 
 
-def _extra(field: FieldInfo, name: str) -> Any:
+def extra_of(field: FieldInfo, name: str) -> Any:
+    """Return a mark of a field: `key` (of gate.yml) or `empty` (may be empty); None if it has none."""
     return field.json_schema_extra.get(name) if isinstance(field.json_schema_extra, dict) else None
-
-
-def read_inputs(environment: Mapping[str, str]) -> tuple[Inputs, dict[str, str]]:
-    """Read the action's inputs.
-
-    Returns
-    -------
-    Inputs
-    dict
-        The unparsed values of the inputs that replace keys of gate.yml, by input name.
-
-    Raises
-    ------
-    ConfigError
-        All problems together, each naming its input: misspelt (with the nearest known name), empty where a value is
-        needed, or of the wrong type. An unknown name that resembles no input is only a warning.
-    """
-    fields = input_fields()
-    given = _given_inputs(environment)
-    problems = [*_misspelt(given, fields), *_empty(given, fields)]
-    values = {name: text for name, text in given.items() if name in fields and text}
-    try:
-        inputs = Inputs.model_validate(values)
-    except ValidationError as error:
-        first: dict[str, Any] = {}  # a union type reports one problem per member
-        for problem in error.errors(include_url=False):
-            first.setdefault(str(problem["loc"][0]), problem)
-        for name, problem in first.items():
-            found = "***" if name == "github-token" else values[name]  # never show the secret
-            problems.append(f"input {name}: {_expected(problem['msg'])}; found {found!r}.")
-    if problems:
-        raise ConfigError("\n".join(problems), "docs/action.md and action.yml list all inputs.")
-    return inputs, {name: values[name] for name, field in fields.items() if name in values and _extra(field, "key")}
-
-
-def raw_input(environment: Mapping[str, str], name: str) -> str:
-    """Return the unvalidated value of one input; empty if it is missing."""
-    return environment.get(f"{_PREFIX}{name.upper()}", "").strip()
-
-
-def _given_inputs(environment: Mapping[str, str]) -> dict[str, str]:
-    given = {
-        name.removeprefix(_PREFIX).lower(): text.strip()
-        for name, text in environment.items()
-        if name.startswith(_PREFIX)
-    }
-    return {name: text for name, text in given.items() if text != UNSET and name not in _RUNNER_INPUTS}
-
-
-def _misspelt(given: Mapping[str, str], fields: Mapping[str, FieldInfo]) -> Iterator[str]:
-    for name in [name for name in given if name not in fields]:
-        nearest = difflib.get_close_matches(name.replace("_", "-"), fields, n=1, cutoff=_MISSPELT)
-        if nearest:
-            yield f"input {name}: there is no such input; did you mean {nearest[0]}?"
-        else:
-            _log.warning("input %s: there is no such input; known: %s.", log_line(name), ", ".join(fields))
-
-
-def _empty(given: Mapping[str, str], fields: Mapping[str, FieldInfo]) -> Iterator[str]:
-    for name, text in given.items():
-        if not text and name in fields and not _extra(fields[name], "empty"):
-            yield (
-                f"input {name}: empty; expected a value. Did an expression evaluate to nothing? "
-                "Remove the input, or set it to unset, to use the default or the value in gate.yml."
-            )
-
-
-def _expected(message: str) -> str:
-    text = message.removeprefix("Value error, ").removeprefix("Input should be ").split(", unable")[0]
-    return text if text.startswith(("expected", "not ")) else f"expected {text}"
-
-
-def working_folder(inputs: Inputs) -> Path:
-    """Return the folder that paths in inputs start from; a missing folder is a ConfigError."""
-    folder = Path(inputs.working_directory)
-    if not folder.is_dir():
-        raise ConfigError(
-            f"input working-directory: there is no folder {folder}.",
-            "The path starts from the workspace. Does a checkout step run before this one?",
-        )
-    return folder
-
-
-def reproduce_command(inputs: Inputs, overrides: Mapping[str, str]) -> list[str]:
-    """Return the command line that reproduces the result on any machine."""
-    if not overrides:
-        return ["gate", "run", "--config", inputs.config or "gate.yml"]
-    given = {**overrides, **({"config": inputs.config} if inputs.config else {})}
-    return ["env", *(f"INPUT_{name.upper()}={text}" for name, text in given.items()), "gate", "action"]

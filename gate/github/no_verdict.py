@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -12,13 +13,15 @@ from gate.errors import ConfigError, ExitCode
 from gate.github.annotations import annotation
 from gate.github.client import Client
 from gate.github.context import on_github, read_context
-from gate.github.inputs import UNSET, raw_input
+from gate.github.given import raw_input
+from gate.github.inputs import Inputs
 from gate.github.messages import warn
 from gate.github.outputs import error_outputs, write_outputs
 from gate.github.pulls import commit_of
-from gate.github.status import post_status
+from gate.github.status import Mark, post_mark
 from gate.report.escape import markdown
 
+_DEFAULT_NAME = Inputs().name
 _TITLE = "quantgate: no verdict"
 
 
@@ -30,11 +33,13 @@ def report_no_verdict(environment: Mapping[str, str], code: ExitCode, message: s
     """
     write_no_verdict(environment, code, message)
     name, token = raw_input(environment, "status-context"), raw_input(environment, "github-token")
-    if on_github(environment) and token and name not in ("", UNSET):
+    kind = raw_input(environment, "status") or ("status" if name else "none")
+    if on_github(environment) and token and kind in ("check", "status"):
+        mark = Mark("check" if kind == "check" else "status", name or raw_input(environment, "name") or _DEFAULT_NAME)
         try:
-            _set_error_status(name, token, environment, budget)
+            _set_error(mark, token, environment, budget)
         except Exception as error:
-            warn(f"the commit status was not set to error ({type(error).__name__}: {error}).")
+            warn(f"{mark.title} was not set to error ({type(error).__name__}: {error}).")
 
 
 def write_no_verdict(environment: Mapping[str, str], code: ExitCode, message: str) -> None:
@@ -52,12 +57,14 @@ def write_no_verdict(environment: Mapping[str, str], code: ExitCode, message: st
             handle.write(text)
 
 
-def _set_error_status(name: str, token: str, environment: Mapping[str, str], budget: float) -> None:
-    """Set the commit status to `error`, so that an earlier run's success for this commit no longer counts."""
+def _set_error(mark: Mark, token: str, environment: Mapping[str, str], budget: float) -> None:
+    """Set the mark to an error, so that an earlier run's success for this commit no longer counts."""
     context = read_context(environment)
     sha = commit_of(context)
     if sha is None:
         raise ConfigError("The commit is unknown (GITHUB_SHA is not set).")
     with Client(context.api_url, token, budget=budget) as client:
         text = "no verdict: the evaluation was not completed; see the log of the job"
-        post_status(client, context.repository, sha, name, "error", text, context.run_url)
+        post_mark(
+            client, context.repository, sha, replace(mark, run_id=context.run_id, url=context.run_url), "error", text
+        )

@@ -139,6 +139,23 @@ def test_inconclusive_blocks_with_on_inconclusive_fail(job: Job) -> None:
     assert job.outputs["exit-code"] == "3"
 
 
+def test_report_only_shows_the_verdict_and_passes(
+    job: Job, github: FakeGitHub, capfd: pytest.CaptureFixture[str]
+) -> None:
+    make_baseline_right(job)
+    assert job.step(report_only="true", status="check") == 0
+    assert (job.outputs["verdict"], job.outputs["exit-code"]) == ("FAIL", "1")
+    assert "FAIL" in job.summary.read_text()
+    assert "**Report only: the job passes.**" in github.comments[0]["body"]
+    (check,) = github.checks
+    assert (check["status"], check["conclusion"], check["head_sha"]) == ("completed", "neutral", HEAD)
+    assert check["output"]["title"].startswith("report only: FAIL")
+    out = capfd.readouterr().out
+    assert "::warning" in out
+    assert "::error" not in out
+    assert job.step(report_only="true", candidate="./nowhere") == 2  # an error is no verdict
+
+
 @pytest.mark.parametrize("status", [403, 404, 422])
 def test_refused_comment_does_not_change_the_verdict(
     job: Job, github: FakeGitHub, status: int, capfd: pytest.CaptureFixture[str]
@@ -205,7 +222,7 @@ def test_missing_verdict_replaces_an_earlier_success_of_the_commit(
     job: Job, github: FakeGitHub, inputs: dict[str, str]
 ) -> None:
     assert job.step(status_context="quantgate", **inputs) == 2
-    (status,) = github.statuses
+    status = github.statuses[-1]
     assert (status["state"], status["context"], status["sha"]) == ("error", "quantgate", HEAD)
     assert status["description"].startswith("no verdict")
 
@@ -213,9 +230,10 @@ def test_missing_verdict_replaces_an_earlier_success_of_the_commit(
 def test_refused_status_does_not_change_the_exit_code(
     job: Job, github: FakeGitHub, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    github.fail("POST", "statuses", Answer(403, {"message": "Resource not accessible by integration"}))
+    refusal = Answer(403, {"message": "Resource not accessible by integration"})
+    github.fail("POST", "statuses", refusal, refusal)  # pending, then error
     assert job.step(status_context="quantgate", candidate="./nowhere") == 2
-    assert "the commit status was not set to error" in capfd.readouterr().err
+    assert "The commit status quantgate was not set to error" in capfd.readouterr().err
     assert job.step(status_context="x" * 101, candidate="./nowhere") == 2
     assert github.statuses == []
 
@@ -241,8 +259,7 @@ def test_inputs_alone_can_define_models_and_tasks(job: Job) -> None:
     assert code == 0
     assert job.outputs["result-path"] == "out/r.json"
     command = json.loads((job.workspace / "out/r.json").read_text())["provenance"]["reproduce"][0]
-    assert command.startswith("env INPUT_BASELINE=base INPUT_CANDIDATE=base")
-    assert command.endswith("gate action")
+    assert command.startswith("gate action --baseline base --candidate base --tasks ")
     assert TOKEN not in command
 
 

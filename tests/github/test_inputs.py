@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
-import yaml
 from support.runner import as_runner
 
 from gate.errors import ConfigError
-from gate.github.inputs import UNSET, Inputs, input_fields, read_inputs
-
-ROOT = Path(__file__).resolve().parents[2]
+from gate.github.given import read_inputs
+from gate.github.inputs import UNSET, Inputs, input_fields
 
 
 def problems(environment: dict[str, str]) -> str:
@@ -31,7 +27,7 @@ def test_defaults_override_nothing() -> None:
 def test_values_are_parsed() -> None:
     environment = as_runner(alpha="0.01", limit=" 200 ", comment="False", max_flip_rate="1e-2", name="nightly")
     inputs, overrides = read_inputs(environment)
-    assert (inputs.alpha, inputs.limit, inputs.comment, inputs.max_flip_rate) == (0.01, 200, False, 0.01)
+    assert (inputs.alpha, inputs.limit, inputs.comment, inputs.max_flip_rate) == (0.01, 200, "never", 0.01)
     assert inputs.name == "nightly"
     assert overrides == {"limit": "200", "alpha": "0.01", "max-flip-rate": "1e-2"}
 
@@ -57,7 +53,7 @@ def test_tasks_are_names_or_yaml(text: str, expected: list[object]) -> None:
 
 @pytest.mark.parametrize(
     ("name", "nearest"),
-    [("candidat", "candidate"), ("MAX KL", "max-kl"), ("max_kl", "max-kl"), ("gh-token", "github-token")],
+    [("candidat", "candidate"), ("max kll", "max-kl"), ("maxkl", "max-kl"), ("gh-token", "github-token")],
 )
 def test_unknown_input_is_reported_with_the_nearest_name(name: str, nearest: str) -> None:
     environment = as_runner() | {f"INPUT_{name.replace(' ', '_').upper()}": "x"}
@@ -94,7 +90,9 @@ def test_token_and_status_may_be_empty() -> None:
     [
         ("alpha", "five", "input alpha: expected a valid number; found 'five'."),
         ("limit", "2.5", "input limit: expected a valid integer"),
-        ("comment", "yes", "input comment: expected true or false; found 'yes'."),
+        ("summary", "yes", "input summary: expected true or false; found 'yes'."),
+        ("comment", "yes", "input comment: expected always, on-change, on-failure or never; found 'yes'."),
+        ("status", "commit", "input status: expected check, status or none; found 'commit'."),
         ("tasks", "[arc", "input tasks: not valid YAML:"),
         ("tasks", "[1, 2]", "input tasks: expected a list of task names or of tasks as in gate.yml"),
     ],
@@ -103,8 +101,36 @@ def test_value_of_the_wrong_type_is_reported(name: str, text: str, message: str)
     assert message in problems(as_runner(**{name: text}))
 
 
+def test_variables_with_underscores_are_the_same_inputs() -> None:
+    """A shell cannot have a variable with a dash in its name."""
+    assert read_inputs({"INPUT_MAX_KL": "0.1", "INPUT_MAX-KL": UNSET})[0].max_kl == 0.1
+    assert read_inputs({"INPUT_MAX_KL": "0.1", "INPUT_MAX-KL": "0.1"})[0].max_kl == 0.1
+    text = problems({"INPUT_MAX_KL": "0.1", "INPUT_MAX-KL": "0.2"})
+    assert text.startswith("input max-kl: set twice, to different values")
+
+
+@pytest.mark.parametrize(
+    ("given", "kind", "name"),
+    [
+        ({}, "none", "quantgate"),
+        ({"status_context": "gate"}, "status", "gate"),
+        ({"status": "check", "name": "nightly"}, "check", "nightly"),
+        ({"status": "check", "status_context": "gate"}, "check", "gate"),
+        ({"status": "none", "status_context": "gate"}, "none", "gate"),
+    ],
+)
+def test_kind_and_name_of_what_is_set_on_the_commit(given: dict[str, str], kind: str, name: str) -> None:
+    inputs = read_inputs(as_runner(**given))[0]
+    assert (inputs.commit_mark, inputs.mark_name) == (kind, name)
+
+
+@pytest.mark.parametrize(("old", "new"), [("true", "always"), ("True", "always"), ("false", "never")])
+def test_comment_accepts_the_booleans_of_earlier_versions(old: str, new: str) -> None:
+    assert read_inputs(as_runner(comment=old))[0].comment == new
+
+
 def test_all_problems_are_reported_together() -> None:
-    text = problems(as_runner(alpha="x", candidate="", comment="yes") | {"INPUT_BASLINE": "m"})
+    text = problems(as_runner(alpha="x", candidate="", summary="yes") | {"INPUT_BASLINE": "m"})
     assert text.count("input ") >= 4
 
 
@@ -113,43 +139,3 @@ def test_error_never_contains_the_token() -> None:
         read_inputs(as_runner(github_token="ghs_SECRET", alpha="x", baseline=""))
     assert "ghs_SECRET" not in str(caught.value)
     assert "ghs_SECRET" not in repr(caught.value)
-
-
-# --- action.yml, the model and the documentation agree -------------------------------------------------------
-
-
-def documented_default(name: str) -> str:
-    field = input_fields()[name]
-    if name == "github-token":
-        return "${{ github.token }}"
-    if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("empty"):
-        return ""
-    if field.default is None:
-        return UNSET
-    return str(field.default).lower() if isinstance(field.default, bool) else str(field.default)
-
-
-def test_action_yml_has_the_same_inputs_defaults_and_descriptions() -> None:
-    action = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
-    assert list(action["inputs"]) == list(input_fields())
-    for name, entry in action["inputs"].items():
-        assert entry["default"] == documented_default(name), name
-        assert entry["required"] is False
-        assert entry["description"].startswith((input_fields()[name].description or "").replace("`", "")), name
-    assert len(action["description"]) <= 125  # the Marketplace's limit
-
-
-def test_documentation_has_the_same_inputs() -> None:
-    rows = {}
-    for line in (ROOT / "docs/action.md").read_text(encoding="utf-8").splitlines():
-        cells = [cell.strip() for cell in line.strip("|").split("|")]
-        if line.startswith("| `") and len(cells) == 4:
-            rows[cells[0].strip("`")] = cells[1:]
-    assert list(rows) == list(input_fields())
-    for name, (default, key, description) in rows.items():
-        field = input_fields()[name]
-        expected = documented_default(name)
-        assert default.strip("`") == ("" if expected == UNSET else expected), name
-        extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
-        assert key.strip("`") == extra.get("key", ""), name
-        assert description == field.description

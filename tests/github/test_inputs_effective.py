@@ -9,7 +9,8 @@ import pytest
 
 from gate.errors import ConfigError
 from gate.github.effective import EffectiveConfig, effective_config
-from gate.github.inputs import input_fields, read_inputs
+from gate.github.given import read_inputs
+from gate.github.inputs import input_fields
 
 GATE_YML = """\
 version: 1

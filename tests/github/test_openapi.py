@@ -25,11 +25,13 @@ import stamina
 from support.fake_github import BOT, HOME, TOKEN, Answer, FakeGitHub, Request, pull
 from support.results import example
 
+from gate.errors import ExitCode
 from gate.github.client import Client
 from gate.github.comment import Comment, marker
 from gate.github.context import PullRequest
 from gate.github.inputs import Inputs
-from gate.github.publish import publish
+from gate.github.no_verdict import report_no_verdict
+from gate.github.publish import publish, start
 
 NODE = Path(__file__).parent / "node"
 PRISM = NODE / "node_modules" / ".bin" / "prism"
@@ -44,7 +46,7 @@ pytestmark = [
 
 def used_paths(spec: dict[str, Any]) -> dict[str, Any]:
     """Return the description of the paths in use; the whole description takes a minute to load."""
-    used = re.compile(r"/user|/repos/\{owner\}/\{repo\}/(pulls|issues|commits|statuses)\b.*")
+    used = re.compile(r"/user|/repos/\{owner\}/\{repo\}/(pulls|issues|commits|statuses|check-runs)\b.*")
     return {**spec, "paths": {path: item for path, item in spec["paths"].items() if used.fullmatch(path)}}
 
 
@@ -81,13 +83,15 @@ def sent(github: FakeGitHub, event: Callable[..., Path], tmp_path: Path) -> list
         "GITHUB_RUN_ID": "77",
     }
 
-    def run(name: str, payload: Path | None, verdict: str = "FAIL") -> None:
+    def run(name: str, payload: Path | None, verdict: str = "FAIL", **more: Any) -> None:
         environment["GITHUB_EVENT_NAME"] = name
         environment.pop("GITHUB_EVENT_PATH", None)
         if payload is not None:
             environment["GITHUB_EVENT_PATH"] = str(payload)
-        inputs = {"name": "nightly", "status-context": "quantgate", "summary": False, "annotations": False}
-        publish(example(verdict), Inputs(**inputs, **{"github-token": TOKEN}), None, {}, environment)
+        given = {"name": "nightly", "status-context": "quantgate", "summary": False, "annotations": False, **more}
+        inputs = Inputs.model_validate(given | {"github-token": TOKEN})
+        start(inputs, environment)
+        publish(example(verdict), inputs, None, {}, environment)
 
     def fork(data: Any) -> None:
         data["workflow_run"] |= {"pull_requests": [], "head_branch": "fix/a b&c"}
@@ -107,6 +111,13 @@ def sent(github: FakeGitHub, event: Callable[..., Path], tmp_path: Path) -> list
     run("merge_group", event("merge_group"))
     run("workflow_dispatch", event("workflow_dispatch"))
     run("schedule", None)
+    for verdict in ("PASS", "FAIL", "INCONCLUSIVE"):
+        run("push", event("push"), verdict, status="check", **{"report-only": verdict == "FAIL"})
+    publish(
+        example("PASS"), Inputs.model_validate({"status": "check", "github-token": TOKEN}), None, {}, environment
+    )  # no check run was started
+    cancelled = {"INPUT_STATUS": "check", "INPUT_GITHUB_TOKEN": TOKEN}
+    report_no_verdict(environment | cancelled, ExitCode.TERMINATED, "cancelled")
     github.fail("POST", "graphql", Answer(401, {"message": "no"}))
     run("push", event("push"))  # falls back to GET /user
     return github.requests
@@ -126,6 +137,9 @@ def test_every_request_is_valid_according_to_the_description(prism: str, sent: l
         ("PATCH", f"{repo}/issues/comments/*"),
         ("DELETE", f"{repo}/issues/comments/*"),
         ("POST", f"{repo}/statuses/*"),
+        ("GET", f"{repo}/commits/*/check-runs"),
+        ("POST", f"{repo}/check-runs"),
+        ("PATCH", f"{repo}/check-runs/*"),
     }
     distinct = {json.dumps([request.method, request.path, request.query, request.body]): request for request in rest}
     with httpx.Client(base_url=prism, timeout=60) as mock:
@@ -150,6 +164,9 @@ def test_the_mock_rejects_invalid_requests(prism: str) -> None:
     status = f"{prism}/repos/{HOME}/statuses/{'a' * 40}"
     assert httpx.post(status, json={"state": "worse"}, timeout=60).status_code == 422
     assert httpx.post(status, json={}, timeout=60).status_code == 422
+    check = {"name": "q", "head_sha": "a" * 40, "status": "completed", "conclusion": "worse"}
+    assert httpx.post(f"{prism}/repos/{HOME}/check-runs", json=check, timeout=60).status_code == 422
+    assert httpx.patch(f"{prism}/repos/{HOME}/check-runs/1", json={"status": "begun"}, timeout=60).status_code == 422
     assert httpx.post(f"{prism}/repos/{HOME}/issues/2/comments", json={"text": "x"}, timeout=60).status_code == 422
     assert httpx.get(f"{prism}/repos/{HOME}/pulls?state=opened", timeout=60).status_code == 422
     assert httpx.get(f"{prism}/repos/{HOME}/pull/2", timeout=60).status_code == 404

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from support.results import example
 from support.runner import read_outputs
 
 from gate.config import parse_config
-from gate.errors import ExitCode
-from gate.github.outputs import NAMES, error_outputs, verdict_outputs, workspace_path, write_outputs
-
-ROOT = Path(__file__).resolve().parents[2]
+from gate.errors import ConfigError, ExitCode
+from gate.github.outputs import OUTPUTS, error_outputs, verdict_outputs, workspace_path, write_outputs
+from gate.report.candidates import join_results
 
 
 def test_outputs_are_read_back_as_written(tmp_path: Path) -> None:
@@ -26,7 +25,7 @@ def test_outputs_are_read_back_as_written(tmp_path: Path) -> None:
     outputs = read_outputs(file)
     assert outputs["other"] == "1"
     assert (outputs["verdict"], outputs["p-value"], outputs["exit-code"]) == ("ERROR", "", "4")
-    assert set(outputs) - {"other"} == set(NAMES)
+    assert set(outputs) - {"other"} == set(OUTPUTS)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +56,7 @@ def test_delimiters_differ_for_each_value(tmp_path: Path) -> None:
     file = tmp_path / "output"
     write_outputs({"GITHUB_OUTPUT": str(file)}, error_outputs(ExitCode.USAGE))
     delimiters = [line.split("<<")[1] for line in file.read_text().splitlines() if "<<" in line]
-    assert len(set(delimiters)) == len(delimiters) == 6
+    assert len(set(delimiters)) == len(delimiters) == len(OUTPUTS) - 1
 
 
 def test_nothing_is_written_without_the_runners_file() -> None:
@@ -87,9 +86,27 @@ def test_the_path_of_a_file_that_is_not_written_is_empty(tmp_path: Path) -> None
     assert (failed["result-path"], failed["verdict"], failed["exit-code"]) == ("", "PASS", "4")
 
 
-def test_action_yml_and_the_documentation_have_the_same_outputs() -> None:
-    action = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
-    assert tuple(action["outputs"]) == NAMES
-    text = (ROOT / "docs/action.md").read_text(encoding="utf-8")
-    for name, entry in action["outputs"].items():
-        assert f"| `{name}` | {entry['description']} |" in text
+def test_numbers_are_outputs_of_their_own_and_parts_of_the_json(tmp_path: Path) -> None:
+    text = "{version: 1, baseline: {model: a}, candidate: {model: b}, tasks: [arc]}"
+    result = example("FAIL")
+    outputs = verdict_outputs(result, 1, parse_config(text, tmp_path / "gate.yml"), {})
+    assert float(outputs["drop"]) == result.drop
+    assert int(outputs["n"]) == 820
+    assert int(outputs["flips"]) == sum(task.regressions + task.improvements for task in result.tasks)
+    assert float(outputs["detectable-drop"]) == result.sensitivity.detectable_drop
+    assert outputs["noise-floor"] == ""  # there was no control
+    data = json.loads(outputs["json"])
+    assert (data["verdict"], data["exit_code"], data["n"], data["noise_floor"]) == ("FAIL", 1, 820, None)
+    assert data["p_value"] == result.p_value
+    (one,) = data["candidates"]
+    assert (one["name"], one["drop"]) == ("candidate", result.drop)
+
+
+def test_several_candidates_have_their_numbers_in_the_json(tmp_path: Path) -> None:
+    text = "{version: 1, baseline: {model: a}, candidate: {model: b}, tasks: [arc]}"
+    result = join_results({"good": example("PASS"), "bad": example("FAIL")}, {"lost": ConfigError("no such folder")})
+    outputs = verdict_outputs(result, 4, parse_config(text, tmp_path / "gate.yml"), {})
+    assert [outputs[name] for name in ("drop", "n", "flips", "detectable-drop", "noise-floor")] == [""] * 5
+    found = {one["name"]: (one["verdict"], one["n"]) for one in json.loads(outputs["json"])["candidates"]}
+    assert found == {"good": ("PASS", 820), "bad": ("FAIL", 820), "lost": ("ERROR", None)}
+    assert [set(one) for one in json.loads(outputs["candidates"])] == [{"name", "verdict", "p_value"}] * 3

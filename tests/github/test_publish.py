@@ -169,7 +169,7 @@ def test_malformed_token_address_or_event_is_a_warning(
     environment["GITHUB_API_URL"] = "nonsense"
     assert "GITHUB_API_URL" in show().warnings[0]
     (tmp_path / "event.json").write_text("[", encoding="utf-8")
-    assert "Nothing was published" in show().warnings[0]
+    assert "Not written: the comment and the commit status. The event file" in show().warnings[0]
 
 
 def test_nothing_is_published_outside_of_github(
@@ -183,7 +183,7 @@ def test_nothing_is_published_outside_of_github(
 def test_disabled_parts_are_not_published(
     show: Callable[..., Published], github: FakeGitHub, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert show(comment=False, status_context=None, summary=False, annotations=False) == Published()
+    assert show(comment="never", status_context=None, summary=False, annotations=False) == Published()
     assert github.requests == []
     assert (tmp_path / "summary.md").read_text() == ""
     assert capsys.readouterr().out == ""

@@ -54,6 +54,7 @@ class FakeGitHub:
         self.pulls: list[dict[str, Any]] = [pull()]
         self.comments: list[dict[str, Any]] = []
         self.statuses: list[dict[str, Any]] = []
+        self.checks: list[dict[str, Any]] = []
         self.requests: list[Request] = []
         self.scripted: list[tuple[str, str, Answer]] = []
         self.graphql = True
@@ -152,6 +153,9 @@ class FakeGitHub:
             ("GET", r"pulls", self._pulls),
             ("GET", r"commits/([0-9a-f]+)/pulls", self._of_commit),
             ("POST", r"statuses/([0-9a-f]+)", self._status),
+            ("GET", r"commits/([0-9a-f]+)/check-runs", self._checks_of_commit),
+            ("POST", r"check-runs", self._check),
+            ("PATCH", r"check-runs/(\d+)", self._change_check),
             ("POST", r"(?:/api)?/graphql", self._viewer),
             ("GET", r"(?:/api/v3)?/user", self._user),
         ]
@@ -212,6 +216,25 @@ class FakeGitHub:
             return Answer(422, {"message": "Validation Failed"})
         self.statuses.append({"sha": sha, **request.body})
         return Answer(201, request.body)
+
+    def _checks_of_commit(self, request: Request, sha: str) -> Answer:
+        name = request.query["check_name"]
+        found = [check for check in self.checks if (check["head_sha"], check["name"]) == (sha, name)]
+        return Answer(200, {"total_count": len(found), "check_runs": found})
+
+    def _check(self, request: Request) -> Answer:
+        if len(request.body["output"]["summary"]) > 65_535:
+            return Answer(422, {"message": "Validation Failed"})
+        self._next += 1
+        self.checks.append({"id": self._next, **request.body})
+        return Answer(201, self.checks[-1])
+
+    def _change_check(self, request: Request, number: str) -> Answer:
+        for check in self.checks:
+            if check["id"] == int(number):
+                check |= request.body
+                return Answer(200, check)
+        return Answer(404, {"message": "Not Found"})
 
     def _viewer(self, request: Request) -> Answer:
         if not self.graphql:
