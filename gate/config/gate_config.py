@@ -42,8 +42,8 @@ class GateConfig(Section):
     engine: EngineSettings = Field(EngineSettings(), description="The engine of both models.")
     include_path: list[str] = Field(
         default_factory=list,
-        description="Folders with your own task files (YAML) for LM Evaluation Harness, relative to this file. Python "
-        "functions in them are run.",
+        description="Folders with your own task files (YAML) for LM Evaluation Harness and modules of python scorers, "
+        "relative to this file. Python code in them is run.",
     )
     tasks: Annotated[list[TaskSettings], BeforeValidator(_expand_names)] = Field(
         min_length=1, description="The tasks: settings, or names in the registry of LM Evaluation Harness."

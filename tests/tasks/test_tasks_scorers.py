@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.jsonl import write_jsonl
 
-from gate.config import SampleSettings, TaskSettings
+from gate.config import SampleSettings, TaskSettings, parse_config
 from gate.errors import ExitCode, GateError, TaskError
-from gate.tasks import Task, build_task
+from gate.tasks import Task, build_suite, build_task
 from gate.tasks.requests import GenerateAnswer
 from gate.tasks.scorers.json_schema import JsonSchema
 from gate.tasks.scorers.numeric import Numeric, last_number
@@ -332,3 +332,28 @@ def test_settings_that_do_not_fit_are_refused(own: dict[str, Any], message: str)
     with pytest.raises(ValueError, match="validation error") as caught:
         TaskSettings.model_validate({key: value for key, value in (TASK | own).items() if value is not None})
     assert message in str(caught.value)
+
+
+def test_the_page_s_examples_build_and_score(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs/how-to/scorers.md").read_text(encoding="utf-8")
+    config, own = (page.split(fence, 1)[1].split("```", 1)[0] for fence in ("```yaml\n", 'title="scorers/own.py"\n'))
+    rows = {
+        "capitals": ({"q": "", "a": ["Paris"]}, "The Paris.", 1.0),
+        "sums": ({"q": "", "a": "4"}, "2 + 2 = 4.01", 1.0),
+        "facts": ({"q": "", "a": "4"}, "14", 0.0),
+        "dates": ({"q": ""}, "2024-07-01", 1.0),
+        "spans": ({"q": "", "a": "red cat"}, "the red dog", 0.5),
+        "news": ({"text": "", "summary": "a b c d"}, "a c", 2 / 3),
+        "calls": ({"q": ""}, '{"name": 1}', 0.0),
+    }
+    for name, (row, _, _) in rows.items():
+        write_jsonl(tmp_path / f"{name}.jsonl", [row])
+    (tmp_path / "call.schema.json").write_text('{"properties": {"name": {"type": "string"}}}')
+    (tmp_path / "scorers").mkdir()
+    (tmp_path / "scorers/own.py").write_text(own)
+    tasks = build_suite(parse_config(config, tmp_path / "gate.yml").config, tmp_path)
+    answers = {Path(str(task.settings.file)).stem: task for task in tasks if task.name != "brevity"}
+    assert {name: scored(answers[name], text).score for name, (_, text, _) in rows.items()} == {
+        name: pytest.approx(score) for name, (_, _, score) in rows.items()
+    }
+    assert scored(tasks[-1], "word " * 24).score == 6.0
