@@ -90,6 +90,7 @@ def file_policy(
         config.samples.seed if seed is None else seed,
         {task.name: task for task in config.tasks},
         {task.name: task.smoothed for task in config.tasks if task.smoothed is not None},
+        accept=config.accept,
     )
     return FilePolicy(policy, names, tuple(notes))
 

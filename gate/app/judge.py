@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from gate.common.smoothing import Smoothing
@@ -18,6 +19,7 @@ from gate.samples.smoothing import smoothed
 
 if TYPE_CHECKING:
     from gate.app.control import ControlRun
+    from gate.config.accept import AcceptSettings
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class Policy:
     tasks: Mapping[str, TaskPolicy] = field(default_factory=dict)
     smoothing: Mapping[str, Smoothing] = field(default_factory=dict)
     slices: SliceValues = field(default_factory=dict)
+    accept: Sequence[AcceptSettings] = ()
 
 
 @dataclass(frozen=True)
@@ -83,16 +86,28 @@ def judge(
     pairings = {
         name: _pair(_smoothed(one, policy.smoothing), tasks, allow_partial, scales) for name, one in answers.items()
     }
-    decisions = decide_candidates(
-        {name: Entrant(pairing.tasks, answers[name].early) for name, pairing in pairings.items()},
-        policy.decision,
-        distance=policy.distance,
-        roles=policy.roles,
-        seed=policy.seed,
-        spending=spending,
-        planned=planned,
-        policies=policy.tasks,
-    )
+
+    def decide(entrants: Mapping[str, Entrant], policies: Mapping[str, TaskPolicy]) -> dict[str, Decision]:
+        return decide_candidates(
+            entrants,
+            policy.decision,
+            distance=policy.distance,
+            roles=policy.roles,
+            seed=policy.seed,
+            spending=spending,
+            planned=planned,
+            policies=policies,
+        )
+
+    entrants = {name: Entrant(pairing.tasks, answers[name].early) for name, pairing in pairings.items()}
+    decisions = decide(entrants, policy.tasks)
+    if policy.accept:
+        from gate.decision.accept import with_accepted
+
+        today = datetime.now(UTC).date()
+        decisions = with_accepted(
+            decisions, entrants, policy.accept, policy.decision, policy.tasks, again=decide, today=today
+        )
     if policy.slices:
         decisions = {name: _sliced(decision, pairings[name], policy) for name, decision in decisions.items()}
     return {name: Judged(answers[name], pairings[name], decision) for name, decision in decisions.items()}

@@ -120,6 +120,7 @@ def judge_session(
         {task.name: task for task in config.tasks},
         {task.name: task.smoothed for task in config.tasks if task.smoothed is not None},
         {task.name: task.slices for task in session.suite.tasks if isinstance(task, FileTask) and task.slices},
+        config.accept,
     )
     judged = judge(
         answers,

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
+from gate.config.accept import AcceptSettings
 from gate.config.decision import DecisionSettings, DistanceSettings, EarlyStop
 from gate.config.engine import EngineSettings
 from gate.config.models import CandidateSettings, ModelSettings
@@ -53,6 +54,11 @@ class GateConfig(Section):
     distance: DistanceSettings = Field(
         DistanceSettings(), description="Measures of the difference in behaviour, and limits on them."
     )
+    accept: list[AcceptSettings] = Field(
+        default_factory=list,
+        max_length=100,
+        description="Known regressions that do not fail a run until a date. They can excuse a FAIL, never cause one.",
+    )
     report: ReportSettings = Field(ReportSettings(), description="Report files.")
 
     @model_validator(mode="after")
@@ -84,6 +90,7 @@ class GateConfig(Section):
         if self.baseline.tokenizer == "baseline":
             raise ValueError("baseline.tokenizer cannot be `baseline`")
         self._check_candidates()
+        self._check_accepted(names)
         for name, model in self.models.items():
             try:
                 self.engine_of(model)
@@ -91,6 +98,16 @@ class GateConfig(Section):
                 message = error.errors()[0]["msg"].removeprefix("Value error, ")
                 raise ValueError(f"{name}.engine, merged with the top-level engine: {message}") from None
         return self
+
+    def _check_accepted(self, tasks: list[str]) -> None:
+        unknown = sorted({entry.task for entry in self.accept} - set(tasks))
+        if unknown:
+            raise ValueError(f"accept names tasks that are not in `tasks`: {', '.join(unknown)}")
+        spending = self.decision.alpha_spending
+        if self.accept and spending is not None and spending.kind == "evalue":
+            raise ValueError("accept cannot be used with alpha_spending evalue, whose evidence is that of all items")
+        if self.accept and self.decision.early_stop is not None:
+            raise ValueError("accept cannot be used with early_stop, which tests all items")
 
     def _check_candidates(self) -> None:
         if (self.candidate is None) == (not self.candidates):

@@ -181,7 +181,7 @@ def conclude(
         verdict = "INCONCLUSIVE"
     decision = Decision(
         verdict=verdict,
-        exit_code=_exit_code(verdict, settings, bool(blocking)),
+        exit_code=exit_code_of(verdict, settings, bool(blocking)),
         rule=settings.rule,
         alpha=settings.alpha,
         margin=settings.margin,
@@ -265,7 +265,7 @@ def _sensitivity(
     )
 
 
-def _exit_code(verdict: Verdict, settings: DecisionSettings, invalid: bool) -> int:
+def exit_code_of(verdict: Verdict, settings: DecisionSettings, invalid: bool) -> int:
     """Return the exit code; a run that could not have shown a loss never passes, whatever `on_inconclusive` says."""
     if verdict == "INCONCLUSIVE" and settings.on_inconclusive == "pass" and not invalid:
         return int(ExitCode.PASS)

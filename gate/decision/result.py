@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from gate.decision.accepted import Acceptance
 from gate.decision.aggregate import Aggregate
 from gate.decision.finding import Finding
 from gate.decision.run_sections import Adjustment, EarlyStopping, Sensitivity
@@ -101,8 +102,18 @@ class TaskResult(ResultSection):
         alias="mde", description="Smallest true drop that the task's own test detects with the stated power."
     )
     kl_mean: float | None = Field(
-        description="Mean KL divergence, baseline || candidate, of the answer's first token, in nats; a lower bound "
-        "(the baseline's top tokens and one bucket for the rest). Null where not measured."
+        description="Mean KL divergence, baseline || candidate, of the answer's first token, in nats: an estimate over "
+        "the whole vocabulary, or a lower bound. Null where not measured."
+    )
+    kl_error: float | None = Field(
+        None,
+        description="Standard error of kl_mean over the random draws of stored tokens, on the same items. Null where "
+        "it is a lower bound, and in results of old versions.",
+    )
+    kl_is_bound: bool | None = Field(
+        None,
+        description="Whether kl_mean is a lower bound (the baseline's likeliest tokens and one bucket for the rest). "
+        "Null where not measured, and in results of old versions, where it always was one.",
     )
     kl_median: float | None
     kl_p99: float | None = Field(description="99th percentile.")
@@ -177,6 +188,7 @@ class Decision(ResultSection):
     early_stop: EarlyStopping | None = None
     adjustment: Adjustment | None = Field(None, description="Where the candidate is one of several.")
     certification: Certification | None
+    accepted: Acceptance | None = Field(None, description="Where gate.yml has `accept`.")
     sensitivity: Sensitivity
     bound_confidence: float | None = Field(
         None, description="Confidence with which all `drop_bound` of gating tasks hold together: 1 - decision.alpha."

@@ -82,6 +82,8 @@ def status_description(result: AnyResult) -> str:
         text = f"{result.verdict}: {headline(result)}, smallest {wording.p_equation(result.p_value)}"
         return one_line(text, _DESCRIPTION_LIMIT)
     text = f"{result.verdict}: {wording.headline(result)}, {wording.deciding_p(result)}"
+    if result.accepted is not None and result.accepted.p_value is not None:
+        text += f", {wording.p_equation(result.accepted.p_value)} without accepted regressions"
     worse = len(result.failed_tasks)
     if worse and result.verdict == "FAIL":
         text += f", {worse} worse on {'its' if worse == 1 else 'their'} own"

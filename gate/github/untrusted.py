@@ -160,6 +160,8 @@ def _contradictions(result: Result) -> Iterator[str]:
         proof = None if task.certification is None else task.certification.p_value
         optional = (task.p_mid, task.p_holm, task.p_adjusted, task.same_top_rate, task.margin, proof)
         proportions += [value for value in optional if value is not None]
+    if result.accepted is not None and result.accepted.p_value is not None:
+        proportions.append(result.accepted.p_value)
     early = result.early_stop
     if early is not None and not (0 < early.alpha < 1 and 0 <= early.items <= early.total and early.total >= 1):
         yield "the numbers of its early stop are inconsistent"
