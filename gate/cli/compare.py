@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from gate.cli import bisect as git_bisect
 from gate.cli import options
 
 if TYPE_CHECKING:
@@ -96,13 +97,21 @@ _FORMS: tuple[Form, ...] = ("json", "markdown", "html", "junit")
 @click.option("--markdown", help="Write the Markdown report here; - for standard output.")
 @click.option("--html", help="Write the HTML report here.")
 @click.option("--junit", help="Write JUnit XML here.")
+@git_bisect.option
 @click.option("--explain", is_flag=True, help="Show how each task was paired: files, metric, direction, items.")
 @click.option(
     "-q", "--quiet", is_flag=True, help="Print neither the worst flips nor the files that were read and left out."
 )
 @click.pass_context
 def command(
-    context: click.Context, /, baseline: Path, candidates: tuple[Path, ...], explain: bool, quiet: bool, **options: Any
+    context: click.Context,
+    /,
+    baseline: Path,
+    candidates: tuple[Path, ...],
+    bisect: bool,
+    explain: bool,
+    quiet: bool,
+    **options: Any,
 ) -> int:
     """Test whether the samples in CANDIDATE are worse than those in BASELINE.
 
@@ -166,7 +175,7 @@ def command(
             click.echo(disarm(row), err=to_stdout)
     reports.write(report_files(files, result, pairings, secrets), write)
     reports.check()
-    return result.exit_code
+    return git_bisect.exit_code(result, bisect)
 
 
 def _command_line(context: click.Context) -> str:
@@ -176,7 +185,7 @@ def _command_line(context: click.Context) -> str:
         value = context.params[parameter.name or ""]
         if isinstance(parameter, click.Argument):
             words += [str(path) for path in (value if isinstance(value, tuple) else (value,))]
-        elif parameter.name not in (*_FORMS, "quiet", "explain") and _is_set(context, parameter.name or ""):
+        elif parameter.name not in (*_FORMS, "quiet", "explain", "bisect") and _is_set(context, parameter.name or ""):
             for entry in value if isinstance(value, tuple) else (value,):
                 words += [parameter.opts[-1]] + ([] if value is True else [str(entry)])
     return shlex.join(words)

@@ -15,6 +15,7 @@ from contextlib import suppress
 import click
 
 from gate import __version__
+from gate.cli.bisect import for_git, is_bisecting
 from gate.common.termination import handle_termination
 from gate.common.workflow_commands import disarm
 from gate.errors import PANIC, ExitCode, GateError, Terminated, is_panic
@@ -94,6 +95,8 @@ def main(arguments: list[str] | None = None) -> None:
         logging.getLogger(noisy).setLevel(logging.ERROR)
     with handle_termination():
         code = _run(arguments)
+        if is_bisecting(arguments):
+            code = for_git(code)
         sys.exit(_flushed(code))
 
 

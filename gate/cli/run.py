@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from gate.cli import bisect as git_bisect
 from gate.cli import options
 
 
@@ -17,8 +18,9 @@ from gate.cli import options
     "json_path",
     help="Also write result.json to this path; with -, print only the JSON to standard output.",
 )
+@git_bisect.option
 @click.option("-q", "--quiet", is_flag=True, help="Print no progress messages and no flips.")
-def command(config_path: Path, force_baseline: bool, json_path: str | None, quiet: bool) -> int:
+def command(config_path: Path, force_baseline: bool, json_path: str | None, bisect: bool, quiet: bool) -> int:
     """Evaluate the candidate, and the baseline unless it is cached, and compare them.
 
     Several candidates are compared with one evaluation of the baseline. Writes the report files that gate.yml names,
@@ -41,4 +43,4 @@ def command(config_path: Path, force_baseline: bool, json_path: str | None, quie
         with reports.attempt(json_path):
             write_text(Path(json_path), any_to_json(result))
     reports.check()
-    return result.exit_code
+    return git_bisect.exit_code(result, bisect)
