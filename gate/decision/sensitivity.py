@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 
 from gate.config import DecisionSettings
 from gate.samples import PairedTask
-from gate.stats import PlannedLinks, PlannedTask, planned_detectable_drop
+from gate.stats import PlannedLinks, PlannedTask, Rule, planned_detectable_drop
 
 EXPECTED_FLIPS = 10
 """Detectable drops assume at least this many flips per task, because a model that got worse flips some answers."""
@@ -88,7 +89,12 @@ def detectable(
     tasks: Sequence[PlannedTask], settings: DecisionSettings, seed: int = 0, links: PlannedLinks | None = None
 ) -> float | None:
     """Return the smallest drop, equal on every task, that is detected with the wanted power; None if there is none."""
-    drop = planned_detectable_drop(
-        tasks, settings.alpha, settings.power, settings.rule, n_resamples=_RESAMPLES, rng=seed, links=links
-    )
+    drop = _detectable(tuple(tasks), settings.alpha, settings.power, settings.rule, seed, links)
     return None if math.isnan(drop) else max(drop, 0.0)  # a level above the power rejects without a drop, too
+
+
+@lru_cache(maxsize=256)
+def _detectable(
+    tasks: tuple[PlannedTask, ...], alpha: float, power: float, rule: Rule, seed: int, links: PlannedLinks | None
+) -> float:
+    return planned_detectable_drop(tasks, alpha, power, rule, n_resamples=_RESAMPLES, rng=seed, links=links)

@@ -7,13 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from gate.stats import _binomial, _tango
+from gate.stats import _tango
 from gate.stats._planned_rules import Table
 from gate.stats._validate import FloatArray
 from gate.stats.results import Rule
-
-_SLACK = 1e-9
-_FEWEST_BEYOND = 20  # null draws beyond the critical value that determine it
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,69 +41,6 @@ class PlannedLinks:
         per_group = np.where(self.members, self.shares * values, np.inf).min(axis=1)
         own = np.maximum(values - per_group @ self.members, 0.0)
         return np.concatenate([own, per_group])
-
-
-class LinkedRuleAtZero:
-    """A rule at margin 0 over blocks with about `typical` discordant units each: one sign per unit, in all its tasks.
-
-    As in the decision, the p-values of pooled, max and Fisher are ranks among joint draws from the null distribution,
-    and omnibus is the rank of the smallest.
-    """
-
-    def __init__(
-        self,
-        blocks: NDArray[np.int64],
-        typical: FloatArray,
-        alpha: float,
-        rule: Rule,
-        generator: np.random.Generator,
-        null_draws: int,
-    ) -> None:
-        self._blocks, self._alpha, self._rule, self._level = blocks, alpha, rule, alpha
-        m = np.rint(typical).astype(np.int64)
-        b = generator.binomial(m, 0.5, (null_draws, m.size))
-        self._exact = alpha * null_draws < _FEWEST_BEYOND
-        self._null = [np.sort(values) for values in self._statistics(b, m - b)]
-        if rule == "omnibus" and self._exact:
-            self._level = alpha / 3.0
-        elif rule == "omnibus":
-            smallest = np.sort(np.min(self._parts(b, m - b), axis=0))
-            ranks = (1 + np.searchsorted(smallest, smallest * (1 + _SLACK), side="right")) / (null_draws + 1)
-            within = smallest[ranks <= alpha]
-            self._level = float(within[-1]) if within.size else 0.0
-
-    def rejects(self, b: Table, c: Table) -> NDArray[np.bool_]:
-        """Return whether the rule rejects; b, c: per run and block."""
-        if self._rule == "holm":
-            worse, better = b @ self._blocks, c @ self._blocks
-            critical = _binomial.critical_count(worse + better, self._alpha / worse.shape[1])
-            return np.asarray((worse >= critical).any(axis=1))
-        pooled, largest, fisher = self._parts(b, c)
-        p = {"pooled": pooled, "max": largest, "fisher": fisher}.get(
-            self._rule, np.minimum(np.minimum(pooled, largest), fisher)
-        )
-        return np.asarray(p <= self._level * (1 + _SLACK))
-
-    def _statistics(self, b: Table, c: Table) -> list[FloatArray]:
-        """Return the standardised pooled drop, the largest standardised drop of a task, and Fisher's sum of -ln p."""
-        weights = self._blocks.sum(axis=1)
-        pooled = (b - c) @ weights / np.sqrt(np.maximum((b + c) @ weights**2, 1))
-        worse, better = b @ self._blocks, c @ self._blocks
-        largest = np.max((worse - better) / np.sqrt(np.maximum(worse + better, 1)), axis=1)
-        return [pooled, largest, -_binomial.log_sf(worse, worse + better).sum(axis=1)]
-
-    def _parts(self, b: Table, c: Table) -> list[FloatArray]:
-        """Return the p-values of pooled, max and Fisher."""
-        statistics = self._statistics(b, c)
-        if self._exact:  # too far in the tail for draws: normal, Bonferroni, and a bound for dependent tasks
-            tasks = self._blocks.shape[1]
-            pooled, largest, fisher = statistics
-            return [special.ndtr(-pooled), tasks * special.ndtr(-largest), tasks * np.exp(-fisher / tasks)]
-        size = len(self._null[0])
-        return [
-            (1 + size - np.searchsorted(null, values - _SLACK * (1 + np.abs(values)), side="left")) / (size + 1)
-            for null, values in zip(self._null, statistics, strict=True)
-        ]
 
 
 class LinkedRuleAtMargin:

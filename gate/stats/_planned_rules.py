@@ -1,10 +1,11 @@
 """Whether a rule rejects simulated counts: what the planner needs to know about a decision.
 
-The laws of max and Fisher are those at typical numbers of discordant items, so that one evaluation serves many
-simulated runs; every other part uses the counts of the run.
+The null distributions are those at typical numbers of discordant items, so that one serves many simulated runs. Holm,
+and pooled over independent tasks, are the exact tests at the counts of each run.
 """
 
 import math
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -12,11 +13,15 @@ from numpy.typing import NDArray
 from scipy import special
 
 from gate.stats import _binomial, _nulls, _rules, _tango
-from gate.stats._nulls import Null
+from gate.stats._sums import SumLaw
 from gate.stats._validate import FloatArray
 from gate.stats.results import Rule
 
-_MIN_ALPHA = 0.002  # below this, the null draws do not determine the critical value
+_FEWEST_BEYOND = 40  # null draws beyond the critical value that determine it
+_ENUMERATE = 4_000
+_SLACK = 1e-9
+_REACH = 9.0  # standard deviations of a binomial distribution that are drawn from
+_NORMAL = 500.0  # standard deviation above which a binomial distribution is drawn as a normal one
 
 Table = NDArray[np.int64]
 """Counts, shape (runs, tasks)."""
@@ -29,58 +34,150 @@ class PlannedRule(Protocol):
         """Return whether the rule rejects, one value per run; b, c: regressions and improvements."""
 
 
+def spread_draws(n: NDArray[np.int64], p: FloatArray, runs: int, generator: np.random.Generator) -> Table:
+    """Return evenly spread draws of independent binomials in random combinations (Latin hypercube), one per column."""
+    quantiles = (np.arange(runs) + 0.5) / runs
+    drawn = np.empty((runs, n.size), dtype=np.int64)
+    for column, (size, share) in enumerate(zip(n.tolist(), p.tolist(), strict=True)):
+        mean, deviation = size * share, math.sqrt(size * share * (1.0 - share))
+        if deviation > _NORMAL:
+            drawn[:, column] = np.rint(mean + deviation * special.ndtri(quantiles))
+            continue
+        low, high = (round(mean + side * (_REACH * deviation + _REACH)) for side in (-1.0, 1.0))
+        values = np.arange(max(0, low), min(size, high) + 1)
+        distribution = np.cumsum(_binomial_pmf(values, size, share))
+        index = np.searchsorted(distribution, quantiles * distribution[-1])
+        drawn[:, column] = values[np.minimum(index, values.size - 1)]
+    return generator.permuted(drawn, axis=0)
+
+
+def _binomial_pmf(values: NDArray[np.int64], n: int, p: float) -> FloatArray:
+    log_ways = special.gammaln(n + 1.0) - special.gammaln(values + 1.0) - special.gammaln(n - values + 1.0)
+    return np.asarray(np.exp(log_ways + special.xlogy(values, p) + special.xlog1py(n - values, -p)))
+
+
 class RuleAtZero:
-    """A rule at margin 0, for runs with about `typical` discordant items of each task."""
+    """A rule at margin 0, for runs with about `typical` discordant units in each block.
+
+    Parameters
+    ----------
+    typical : array of float, shape (blocks,)
+    alpha, rule
+    draws : int
+        Draws from the null distribution, which is enumerated instead if it has few outcomes.
+    generator : numpy.random.Generator
+    blocks : integer array, shape (blocks, tasks), optional
+        The tasks of each block: one of its units has one sign in all of them. By default every task is a block of its
+        own: the tasks are independent.
+
+    Notes
+    -----
+    Omnibus rejects where the smallest of three p-values has a rank of at most alpha. At a level too small for the
+    draws it rejects at alpha / 3 (Bonferroni); the p-values are then exact for independent tasks, and otherwise the
+    normal approximation, Bonferroni's, and a bound for dependent tasks.
+    """
 
     def __init__(
-        self, typical: FloatArray, alpha: float, rule: Rule, generator: np.random.Generator, null_draws: int
+        self,
+        typical: FloatArray,
+        alpha: float,
+        rule: Rule,
+        draws: int,
+        generator: np.random.Generator,
+        blocks: NDArray[np.int64] | None = None,
     ) -> None:
-        if typical.size == 1 and rule != "holm":
+        if blocks is None and typical.size == 1 and rule != "holm":
             rule = "pooled"  # all rules are the same exact test
+        self._blocks = None if blocks is None else blocks.astype(np.float64)
         self._rule, self._alpha, self._level = rule, alpha, alpha
-        m = np.maximum(np.rint(typical), 1).astype(np.int64)
-        nulls = [_nulls.coins(k) for k in m.tolist()]
-        self._fisher = _rules.fisher_law(nulls, coarse=True) if rule in ("omnibus", "fisher") else None
-        self._largest = _rules.max_law(nulls) if rule in ("omnibus", "max") else None
-        if rule == "omnibus" and alpha < _MIN_ALPHA:
-            self._level = alpha / 3.0  # Bonferroni over the three: slightly less power than the rule itself
-        elif rule == "omnibus":
-            b = generator.binomial(m, 0.5, (null_draws, m.size))
-            # the counts differ only in b, so that a table of each task's -ln p saves most of the time
-            costs = sum(_table(null)[column] for null, column in zip(nulls, b.T, strict=True))
-            null = np.sort(self._p(b, m - b, costs))
-            ranks = (1 + np.searchsorted(null, null, side="right")) / (null_draws + 1)
-            within = null[ranks <= alpha]
-            self._level = float(within[-1]) if within.size else 0.0
+        self._parts = ("pooled", "max", "fisher") if rule == "omnibus" else (rule,)
+        self._laws: dict[str, SumLaw] = {}
+        sampled = self._parts if blocks is not None else [part for part in self._parts if part != "pooled"]
+        if rule == "holm" or not sampled:
+            return
+        m = np.rint(typical).astype(np.int64)
+        if alpha * draws < _FEWEST_BEYOND:
+            self._level = alpha / len(self._parts)
+            if blocks is None:
+                nulls = [_nulls.coins(max(k, 1)) for k in m.tolist()]
+                fisher = _rules.fisher_law(nulls, coarse=True)
+                self._laws = {"max": _rules.max_law(nulls), **({"fisher": fisher} if fisher is not None else {})}
+            return
+        b, weights = _null_outcomes(m, draws, generator)
+        c = m - b
+        self._laws = {part: _law(self._statistic(part, b, c), weights) for part in sampled}
+        if rule == "omnibus":
+            p = self._p(b, c)
+            within = p[_law(-p, weights).sf(-p) <= alpha * (1 + _SLACK)]
+            self._level = float(within.max(initial=0.0))
 
     def rejects(self, b: Table, c: Table) -> NDArray[np.bool_]:
-        """Return whether the rule rejects."""
+        """Return whether the rule rejects, one value per run; b, c: regressions and improvements of each block."""
         if self._rule == "holm":
-            critical = _binomial.critical_count(b + c, self._alpha / b.shape[1])
-            return np.asarray((b >= critical).any(axis=1))
-        costs = np.zeros(len(b)) if self._fisher is None else -_binomial.log_sf(b, b + c).sum(axis=1)
-        return np.asarray(self._p(b, c, costs) <= self._level * (1 + 1e-9))
+            worse = self._of_tasks(b)
+            critical = _binomial.critical_count(self._of_tasks(b + c), self._alpha / worse.shape[1])
+            return np.asarray((worse >= critical).any(axis=1))
+        return np.asarray(self._p(b, c) <= self._level * (1 + _SLACK))
 
-    def _p(self, b: Table, c: Table, costs: FloatArray) -> FloatArray:
-        """Return the p-value of the rule (for omnibus the smallest of three); `costs` are the sums of -ln p."""
-        m, p = b + c, np.ones(len(b))
-        if self._rule in ("omnibus", "pooled"):
-            pairs, inverse = np.unique(b.sum(axis=1) + 1j * m.sum(axis=1), return_inverse=True)
-            p = _binomial.sf(pairs.real.astype(np.int64), pairs.imag.astype(np.int64))[inverse]
-        if self._largest is not None:
-            z = np.max((b - c) / np.sqrt(np.maximum(m, 1)), axis=1)
-            p = np.minimum(p, self._largest.sf(z))
-        if self._fisher is not None:
-            p = np.minimum(p, self._fisher.sf(costs))
-        return p
+    def _p(self, b: Table, c: Table) -> FloatArray:
+        """Return the p-value of the rule; for omnibus, the smallest of three."""
+        return np.minimum.reduce([self._part(part, b, c) for part in self._parts])
+
+    def _part(self, part: str, b: Table, c: Table) -> FloatArray:
+        """Return the p-value of pooled, max or Fisher."""
+        if self._blocks is None and part == "pooled":
+            return _by_count(_binomial.sf, b.sum(axis=1), (b + c).sum(axis=1))
+        statistic = self._statistic(part, b, c)
+        if part in self._laws:
+            return self._laws[part].sf(statistic)
+        if part == "fisher":
+            tasks = self._of_tasks(b[:1]).shape[1]
+            return np.asarray(tasks * np.exp(-statistic / tasks))
+        tails = special.ndtr(-statistic)
+        return np.asarray(tails if part == "pooled" else self._of_tasks(b[:1]).shape[1] * tails)
+
+    def _statistic(self, part: str, b: Table, c: Table) -> FloatArray:
+        """Return the standardised pooled drop, the largest standardised drop of a task, or Fisher's sum of -ln p."""
+        if part == "pooled":
+            weights = np.ones(b.shape[1]) if self._blocks is None else self._blocks.sum(axis=1)
+            return np.asarray((b - c) @ weights / np.sqrt(np.maximum((b + c) @ weights**2, 1)))
+        worse, total = self._of_tasks(b), self._of_tasks(b + c)
+        if part == "max":
+            return np.asarray(np.max((2 * worse - total) / np.sqrt(np.maximum(total, 1)), axis=1))
+        columns = zip(worse.T, total.T, strict=True)
+        return np.asarray(-sum(_by_count(_binomial.log_sf, own, m) for own, m in columns))
+
+    def _of_tasks(self, counts: Table) -> Table:
+        """Return the counts of tasks from those of blocks."""
+        return counts if self._blocks is None else np.rint(counts @ self._blocks).astype(np.int64)
 
 
-def _table(null: Null) -> FloatArray:
-    """Return -ln p of a task by its number of regressions."""
-    coins = null.coins or 0
-    first = round((null.values[0] + coins) / 2)
-    # outcomes beyond the 40 standard deviations of the null's window are moved to its edge
-    return np.pad(null.costs, (first, coins + 1 - first - null.costs.size), mode="edge")
+def _null_outcomes(m: NDArray[np.int64], draws: int, generator: np.random.Generator) -> tuple[Table, FloatArray]:
+    """Return regressions under the null hypothesis and their probabilities: all outcomes, or draws."""
+    if math.prod((m + 1).tolist()) > _ENUMERATE:
+        return spread_draws(m, np.full(m.size, 0.5), draws, generator), np.full(draws, 1.0 / draws)
+    weights = np.ones(1)
+    for own in m:
+        pmf = np.exp(_binomial.log_pmf(np.arange(own + 1), np.full(own + 1, own)))
+        weights = np.multiply.outer(weights, pmf).ravel()
+    return np.indices(m + 1).reshape(m.size, -1).T, weights
+
+
+def _law(values: FloatArray, weights: FloatArray) -> SumLaw:
+    """Return the distribution of a statistic from its values at weighted outcomes."""
+    order = np.argsort(values)
+    return SumLaw(values[order], np.cumsum(weights[order][::-1])[::-1], exact=True)
+
+
+def _by_count(
+    tail: Callable[[NDArray[np.int64], NDArray[np.int64]], FloatArray], b: NDArray[np.int64], m: NDArray[np.int64]
+) -> FloatArray:
+    """Return tail(b, m), from a table where all m are equal: equal counts have equal tails."""
+    if b.size == 0 or m.min() != m.max():
+        return tail(b, m)
+    low = b.min()
+    values = np.arange(low, b.max() + 1)
+    return tail(values, np.full_like(values, m[0]))[b - low]
 
 
 class RuleAtMargin:

@@ -8,15 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gate.stats import _validate
-from gate.stats._planned_links import LinkedRuleAtMargin, LinkedRuleAtZero, PlannedLinks
-from gate.stats._planned_rules import PlannedRule, RuleAtMargin, RuleAtZero, Table
+from gate.stats._planned_links import LinkedRuleAtMargin, PlannedLinks
+from gate.stats._planned_rules import PlannedRule, RuleAtMargin, RuleAtZero, Table, spread_draws
 from gate.stats._validate import RNG, FloatArray
 from gate.stats.combine import RULES
 from gate.stats.results import Rule
 
 _FEW = 60  # expected discordant items of a task
-_STRATA, _PER_STRATUM = 16, 25
+_STRATA, _FEW_TASKS = 16, 8  # half the strata beyond so many tasks or blocks
 _NULL_DRAWS = 20_000
+_BEYOND = 60  # null draws beyond the critical value
 _NEAR_ONE = 1e-6, 1e6  # sizes of differences whose squares need no scaling
 _LARGEST_GAIN = 1e300
 
@@ -132,60 +133,40 @@ class PlannedDecision:
 
     def power(self, drops: float | FloatArray) -> float:
         """Return the probability of FAIL at one true drop per task, or at a drop that is the same on every task."""
-        rates = np.minimum(drops, self.largest) * self._gain
+        added = self._n * np.minimum(drops, self.largest) * self._gain
+        n, noise, blocks = self._n, self._n * self._noise, None
         if self._links is not None:
-            return self._linked_power(self._links, rates)
-        total = np.minimum(self._noise + np.abs(rates), 1.0)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            share = np.clip(np.where(total > 0, 0.5 + rates / (2.0 * total), 0.5), 0.0, 1.0)
-        generator = np.random.default_rng([self._seed, 1])
+            blocks = self._links.blocks
+            n = np.rint(self._links.split(n.astype(np.float64))).astype(np.int64)
+            noise, added = self._links.split(noise), self._links.split(added)
+        flips = noise + np.abs(added)
+        total = np.minimum(flips / np.maximum(n, 1), 1.0)
+        share = np.clip(0.5 + added / np.maximum(2.0 * flips, 1e-300), 0.0, 1.0)
+        generator = np.random.default_rng(self._seed)
         if self._margins.any():
-            rule: PlannedRule = RuleAtMargin(self._n, self._margins * self._gain, self._alpha, self._rule)
-            return self._rejected(
-                rule, generator.binomial(self._n, total, (self._runs, self._n.size)), share, generator
+            margins = self._margins * self._gain
+            rule: PlannedRule = (
+                RuleAtMargin(n, margins, self._alpha, self._rule)
+                if blocks is None
+                else LinkedRuleAtMargin(blocks, n, margins, self._alpha, self._rule)
             )
-        typical = (self._n * total)[None, :]
-        if typical.min() < _FEW and self._rule in ("omnibus", "max", "fisher"):
-            # the critical values of few discordant items depend on their number
-            typical = _spread(self._n, total, _STRATA if self._n.size <= 8 else _STRATA // 2, generator)
-        strata, runs, rejected = len(typical), math.ceil(self._runs / len(typical)), 0.0
-        for m in typical:
-            null = np.random.default_rng([self._seed, 0])
-            rule = RuleAtZero(m, self._alpha, self._rule, null, _NULL_DRAWS if strata == 1 else _NULL_DRAWS // 4)
-            drawn = generator.binomial(self._n, total, (runs, self._n.size)) if strata == 1 else np.tile(m, (runs, 1))
-            rejected += self._rejected(rule, drawn, share, generator) / strata
-        return rejected
-
-    def _linked_power(self, links: PlannedLinks, rates: FloatArray) -> float:
-        """Return the power where each task gets `rates` regressions per item on top of its noise."""
-        blocks = links.blocks
-        n = np.rint(links.split(self._n.astype(np.float64))).astype(np.int64)
-        noise, added = links.split(self._n * self._noise), links.split(self._n * rates)
-        total = np.minimum((noise + added) / np.maximum(n, 1), 1.0)
-        share = np.clip(0.5 + added / (2.0 * np.maximum(noise + added, 1e-300)), 0.0, 1.0)
-        generator = np.random.default_rng([self._seed, 1])
-        if self._margins.any():
-            rule: PlannedRule = LinkedRuleAtMargin(blocks, n, self._margins * self._gain, self._alpha, self._rule)
-            return self._rejected(rule, generator.binomial(n, total, (self._runs, n.size)), share, generator)
+            return _rejected(rule, spread_draws(n, total, self._runs, generator), share, generator)
         typical = (n * total)[None, :]
-        if (typical @ blocks).min() < _FEW:  # the critical values of few discordant items depend on their number
-            typical = _spread(n, total, _STRATA // 2, generator)
-        strata, runs, rejected = len(typical), math.ceil(self._runs / len(typical)), 0.0
-        for m in typical:
-            null = np.random.default_rng([self._seed, 0])
-            rule = LinkedRuleAtZero(blocks, m, self._alpha, self._rule, null, _NULL_DRAWS // (1 if strata == 1 else 4))
-            drawn = generator.binomial(n, total, (runs, n.size)) if strata == 1 else np.tile(m, (runs, 1))
-            rejected += self._rejected(rule, drawn, share, generator) / strata
-        return rejected
-
-    @staticmethod
-    def _rejected(rule: PlannedRule, m: Table, share: FloatArray, generator: np.random.Generator) -> float:
-        """Return the share of simulated runs with the given discordant items in which the rule rejects."""
-        b = generator.binomial(m, share)
-        return float(rule.rejects(b, m - b).mean())
+        if (typical if blocks is None else typical @ blocks).min() >= _FEW:
+            rule = RuleAtZero(typical[0], self._alpha, self._rule, _NULL_DRAWS, generator, blocks)
+            return _rejected(rule, spread_draws(n, total, self._runs, generator), share, generator)
+        # the critical values of few discordant items depend on their number
+        strata = spread_draws(n, total, _STRATA if n.size <= _FEW_TASKS else _STRATA // 2, generator)
+        draws = min(_NULL_DRAWS, max(_NULL_DRAWS // len(strata), math.ceil(_BEYOND / self._alpha)))
+        rejected = 0.0
+        for m in strata:
+            rule = RuleAtZero(m, self._alpha, self._rule, draws, generator, blocks)
+            b = spread_draws(m, share, math.ceil(self._runs / len(strata)), generator)
+            rejected += float(rule.rejects(b, m - b).mean())
+        return rejected / len(strata)
 
 
-def _spread(n: NDArray[np.int64], rates: FloatArray, size: int, generator: np.random.Generator) -> Table:
-    """Return `size` evenly spread draws of each task's discordant items, in random combinations (Latin hypercube)."""
-    ordered = np.sort(generator.binomial(n, rates, (size * _PER_STRATUM, n.size)), axis=0)
-    return generator.permuted(ordered[_PER_STRATUM // 2 :: _PER_STRATUM], axis=0)
+def _rejected(rule: PlannedRule, m: Table, share: FloatArray, generator: np.random.Generator) -> float:
+    """Return the share of simulated runs with the given discordant items in which the rule rejects."""
+    b = generator.binomial(m, share)
+    return float(rule.rejects(b, m - b).mean())
