@@ -61,7 +61,8 @@ def decision_power(
     spread (Latin hypercube), and tested. At margin 0, pooled and Holm are exact. The null distributions of max, Fisher
     and omnibus are enumerated or drawn at the expected M_k, or at 16 evenly spread draws of the M_k (8 beyond eight
     tasks) where a task expects fewer than 60. At levels below .002, which draws cannot resolve, omnibus is planned as
-    its three parts at alpha / 3 each. At a margin above 0, the score test stands for the exact unconditional test of each task.
+    its three parts at alpha / 3 each. At a margin above 0, the score test stands for the exact unconditional test of
+    each task.
 
     Examples
     --------
