@@ -25,6 +25,7 @@ from gate.tasks.requests import ChatFormat, GenerateAnswer, GenerateRequest
 
 _LOG = logging.getLogger(__name__)
 _ROUTE = "v1/chat/completions"
+_NEW_LENGTH = "max_completion_tokens"
 _NO_ROUTE = (404, 405, 501)
 
 
@@ -172,11 +173,12 @@ class ChatRoute:
         body = {"model": self._server.model, "messages": [asdict(message) for message in messages], **options}
         if template_kwargs != "{}":
             body["chat_template_kwargs"] = json.loads(template_kwargs)
+        length = self._length
         try:
-            reply = await client.request(_ROUTE, body | {self._length: max_tokens})
+            reply = await client.request(_ROUTE, body | {length: max_tokens})
         except RefusedError as error:
-            if self._length == "max_tokens" and "max_completion_tokens" in error.message:  # newer models of OpenAI
-                self._length = "max_completion_tokens"
+            if length == "max_tokens" and _NEW_LENGTH in error.message:  # newer models of OpenAI
+                self._length = _NEW_LENGTH
                 return await self._request(client, messages, template_kwargs, max_tokens, options)
             if error.status in _NO_ROUTE:
                 raise TaskError(
