@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.fake_chat import FakeChat, write_chat_model
-from support.fake_vllm import NAME, Fault, serve
+from support.fake_vllm import NAME, serve
 from support.opened import open_model, silent
 from support.served import open_served
 
@@ -132,7 +131,7 @@ def test_without_a_tokenizer_a_server_that_may_ignore_template_variables_is_name
 def test_a_server_without_a_chat_route_is_refused_by_name(url: str, fake: FakeChat, weights: Path) -> None:
     fake.has_chat = False
     with pytest.raises(
-        TaskError, match="chat: true, but the server .* rejects /v1/chat/completions with status 404"
+        TaskError, match=r"chat: true, but the server .* rejects /v1/chat/completions with status 404"
     ) as e:
         open_served(url, NAME, weights).render_chat(CHATS[0], ROUTE)
     assert "chat_template: true" in str(e.value.hint)
@@ -204,10 +203,10 @@ def test_a_refused_setting_is_named(url: str, fake: FakeChat, weights: Path) -> 
         answers(served, temperature=0.5, min_p=0.1, top_k=3)
     assert "`sampling:`" in str(e.value.hint)
     fake.refused = {"top_k": "bad request"}
-    with pytest.raises(EvaluationError, match="may not accept: top_k 3, temperature 0.5"):
+    with pytest.raises(EvaluationError, match=r"may not accept: top_k 3, temperature 0\.5"):
         answers(served, temperature=0.5, top_k=3)
     fake.refused = {"messages": "no chat"}
-    with pytest.raises(EvaluationError, match="status 400: no chat$"):
+    with pytest.raises(EvaluationError, match=r"status 400: no chat$"):
         open_served(url, NAME, weights).render_chat(CHATS[0], ROUTE)
 
 
@@ -224,7 +223,8 @@ def test_kl_divergence_is_measured_after_a_chat_whose_prompt_is_known(url: str, 
     expected = answers(plain, top=10)
     measured = answers(served, top=10)
     for ours, theirs in zip(expected, measured, strict=True):
-        assert ours.distribution is not None and theirs.distribution is not None
+        assert ours.distribution is not None
+        assert theirs.distribution is not None
         assert theirs.distribution.tokens == ours.distribution.tokens
     unknown = answers(open_served(url, NAME), top=10)
     assert all(answer.distribution is None for answer in unknown)

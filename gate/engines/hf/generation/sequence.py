@@ -10,7 +10,7 @@ import torch
 
 from gate.engines.hf.generation.reasoning import ReasoningTracker, search_window
 from gate.engines.hf.generation.sampling import noise_key, processed, sample
-from gate.engines.hf.model.distribution import distributions
+from gate.engines.hf.model.distribution import Place, distributions
 from gate.tasks.reasoning import Separated
 from gate.tasks.requests import Distribution, Divergence, GenerateAnswer, GenerateRequest
 
@@ -95,7 +95,7 @@ def make_sequences(
     prompts: Sequence[Sequence[int]],
     end_tokens: Sequence[int],
 ) -> list[TokenSequence]:
-    """Return one sequence per request. A stop string that is a special token also becomes an end token."""
+    """Return one sequence per request. A stop string that is a special token, and no tag, also becomes an end token."""
     special = {str(token): index for index, token in tokenizer.added_tokens_decoder.items() if token.special}
     return [
         TokenSequence(
@@ -103,12 +103,17 @@ def make_sequences(
             request,
             tuple(prompt),
             tuple(stop for stop in request.stop if stop),
-            frozenset(end_tokens) | {special[stop] for stop in request.stop if stop in special},
+            frozenset(end_tokens)
+            | {special[stop] for stop in request.stop if stop in special and stop not in _tags(request)},
             noise_key(request.seed, prompt) if request.temperature > 0 else 0,
             reasoning=ReasoningTracker.of(request.reasoning, request.context, special) if request.reasoning else None,
         )
         for index, (request, prompt) in enumerate(zip(requests, prompts, strict=True))
     ]
+
+
+def _tags(request: GenerateRequest) -> tuple[str, ...]:
+    return () if request.reasoning is None else (request.reasoning.start, request.reasoning.end)
 
 
 def sample_next(sequences: Sequence[TokenSequence], logits: torch.Tensor) -> list[int]:
@@ -130,7 +135,7 @@ def sample_next(sequences: Sequence[TokenSequence], logits: torch.Tensor) -> lis
     for start in range(0, len(pending), _DISTRIBUTION_ROWS):
         rows = pending[start : start + _DISTRIBUTION_ROWS]
         logprobs = torch.log_softmax(logits[rows], dim=1)
-        results = distributions(logprobs, [sequences[row].request for row in rows])
+        results = distributions(logprobs, [Place.first(sequences[row].request) for row in rows])
         for row, result in zip(rows, results, strict=True):
             sequences[row].first_token = result
     return tokens
