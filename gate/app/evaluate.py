@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from gate.app.marker import run_id_of, started_at
 from gate.app.models import LocatedModel, check_comparable, opened
@@ -16,6 +16,7 @@ from gate.app.suite import Suite
 from gate.engines import Engine
 from gate.errors import SampleError
 from gate.evaluation.evaluate import TaskEvaluation
+from gate.evaluation.recording import Recording
 from gate.store import SampleSet
 from gate.tasks import Item, Task
 from gate.tasks.curation import require_other_model
@@ -92,6 +93,11 @@ def baseline_sets(
             reporter.message(f"  {task.name}: the cached baseline stores fewer tokens than distance.kl_top asks for")
         else:
             sets[task.name] = cached
+            if not reference and _only_bounds(suite, cached):
+                reporter.message(
+                    f"  {task.name}: the cached baseline has no drawn tokens, so KL divergence is a lower bound; "
+                    "`gate baseline --force` evaluates it again"
+                )
     missing = [task for task in suite.tasks if task.name not in sets]
     if sets:
         oldest = min(cached.manifest.created for cached in sets.values())
@@ -108,7 +114,7 @@ def baseline_sets(
                     model.identity,
                     _stored_at(suite, "baseline", model, task),
                     by_task.get(task.name),
-                    top_tokens=_top_tokens(suite),
+                    recording=Recording.of(suite.loaded.config.distance),
                     message=_indented(reporter),
                     role="baseline",
                 )
@@ -203,7 +209,7 @@ def candidate_sets(
                 _stored_at(suite, "candidate", model, task, name) if folder is None else folder / part,
                 reference[index] if measure_kl else None,
                 shard,
-                _top_tokens(suite),
+                Recording.of(suite.loaded.config.distance),
                 _indented(reporter),
                 since,
             )
@@ -272,14 +278,16 @@ def _stored_at(suite: Suite, role: str, model: LocatedModel, task: Task, name: s
     return suite.store.folder(role, name or identity.name, identity.fingerprint, task.name, task.fingerprint)
 
 
-def _top_tokens(suite: Suite) -> int | Literal["whole"]:
-    distance = suite.loaded.config.distance
-    return distance.kl_top if distance.kl else 0
-
-
 def _too_few_tokens(suite: Suite, task: Task, cached: SampleSet) -> bool:
     """Return whether KL divergence needs more tokens per position than the cached set stores."""
     distance, stored = suite.loaded.config.distance, cached.manifest.top_tokens
     if not (distance.kl and task.measures_kl) or stored == "whole":
         return False
     return distance.kl_top == "whole" or stored < distance.kl_top
+
+
+def _only_bounds(suite: Suite, cached: SampleSet) -> bool:
+    """Return whether a cached set has distributions, but no drawn tokens although they are asked for."""
+    wanted = Recording.of(suite.loaded.config.distance)
+    stored = cached.manifest
+    return bool(wanted.drawn and stored.top_tokens) and stored.top_tokens != "whole" and not stored.drawn_tokens

@@ -60,6 +60,16 @@ class DecisionSettings(Section):
         description="Whether INCONCLUSIVE for want of proof (`certify`) passes (exit code 0) or blocks the workflow "
         "(exit code 3). A run that could not have shown a loss always blocks.",
     )
+    max_truncated: Proportion | None = Field(
+        None,
+        description="FAIL if a larger proportion of the candidate's generated texts, over all gating tasks that have "
+        "any, is stopped by max_tokens. A limit, not a test.",
+    )
+    max_broken: Proportion | None = Field(
+        None,
+        description="FAIL if a larger proportion of them is broken: truncated, empty, ending in a loop, without an "
+        "answer to extract, or with reasoning that never ends. A limit, not a test.",
+    )
     alpha_spending: AlphaSpending | None = Field(
         None, description="For nightly runs: limit the false alarms over a series of runs."
     )
@@ -101,8 +111,15 @@ class DistanceSettings(Section):
         description="Measure the KL divergence of the answer's first token, of a choice or generated text.",
     )
     kl_top: Annotated[int, Field(ge=1, le=10_000)] | Literal["whole"] = Field(
-        128,
+        64,
         description="Number of likeliest tokens of the baseline's distribution to store; whole stores all.",
+    )
+    kl_sampled: int = Field(
+        16,
+        ge=0,
+        le=1_000,
+        description="Number of tokens to draw from the rest of the distribution. With them the KL divergence is an "
+        "unbiased estimate over the whole vocabulary with a standard error, without them (0) a lower bound.",
     )
     max_kl: float | None = Field(
         None, ge=0, description="FAIL if the mean KL divergence over the gating tasks is larger (nats)."
@@ -110,6 +127,8 @@ class DistanceSettings(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> DistanceSettings:
+        if self.kl_sampled == 1:
+            raise ValueError("kl_sampled must be 0 or at least 2: one token gives no standard error")
         if self.max_kl is not None and not self.kl:
             raise ValueError("max_kl needs kl: true")
         return self

@@ -163,7 +163,7 @@ def _row(pair: PairedTask, role: Role) -> TaskNoise:
         n=pair.n,
         flips=flips,
         flip_rate=flips / pair.n,
-        kl_mean=None if kl is None else float(kl.mean()),
+        kl_mean=None if kl is None else max(0.0, float(kl.mean())),
     )
 
 

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from gate.decision.accepted import Acceptance
 from gate.decision.aggregate import Aggregate
+from gate.decision.broken_result import BrokenAnswers
 from gate.decision.finding import Finding
 from gate.decision.run_sections import Adjustment, EarlyStopping, Sensitivity
 from gate.decision.section import ResultSection
@@ -38,7 +39,7 @@ class Recovery(ResultSection):
 class Limit(ResultSection):
     """A limit on an observed value of one task: a plain comparison, whose false-positive rate is not controlled."""
 
-    kind: Literal["max_drop", "min_recovery", "max_flip_rate", "max_kl"]
+    kind: Literal["max_drop", "min_recovery", "max_flip_rate", "max_kl", "max_truncated", "max_broken"]
     limit: float
     observed: float
     exceeded: bool = Field(description="Whether the observed value is beyond the limit; FAIL for a gating task.")
@@ -118,6 +119,9 @@ class TaskResult(ResultSection):
     kl_median: float | None
     kl_p99: float | None = Field(description="99th percentile.")
     same_top_rate: float | None = Field(description="Share of items whose most likely first token is the baseline's.")
+    broken: BrokenAnswers | None = Field(
+        None, description="Broken answers of both sides, where texts are generated; null in results of old versions."
+    )
     margin: float | None = Field(
         None, description="Tolerated drop of this task; null in results of old versions: that of the decision."
     )

@@ -9,10 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from gate.config import DecisionSettings, TaskPolicy
+from gate.decision.broken import broken_of
 from gate.decision.dependence import flip_interval
 from gate.decision.result import TaskResult, TestName
 from gate.decision.sensitivity import detectable, planned_task, span_of
 from gate.samples import PairedTask
+from gate.samples.behaviour import kl_error
 from gate.samples.duplicates import without_single_items
 from gate.stats import Evidence, drop_interval, effective_number, mcnemar_midp, unit_interval
 
@@ -120,10 +122,13 @@ def task_row(
         p_holm=p_holm,
         can_reject=can_reject,
         detectable_drop=detectable([planned_task(pair, margin)], settings),
-        kl_mean=None if kl is None else float(kl.mean()),
+        kl_mean=None if kl is None else max(0.0, float(kl.mean())),
+        kl_error=kl_error(pair),
+        kl_is_bound=None if kl is None else pair.candidate.column("kl_variance").null_count > 0,
         kl_median=None if kl is None else float(np.median(kl)),
         kl_p99=None if kl is None else float(np.quantile(kl, 0.99)),
         same_top_rate=pair.same_top_rate,
+        broken=broken_of(pair),
         margin=margin,
     )
 

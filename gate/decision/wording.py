@@ -24,11 +24,12 @@ RULES = {
 """What each rule tests, in the order in which reports list them."""
 SMALLEST_P = 1e-300
 """Smaller p-values are written as this bound."""
+_SHARES = {
+    "max_flip_rate": "of the answers flipped",
+    "max_truncated": "of the texts were stopped by their length",
+    "max_broken": "of the texts are broken",
+}
 _UNNAMED_TEST = re.compile(r"(McNemar|permutation|Tango score)")  # labels without the word "test"
-KL_CAPTION = (
-    "KL: mean divergence of the answer's first token from the baseline's, a lower bound. It measures the size of the "
-    "change, not its direction."
-)
 
 
 def percent(proportion: float) -> str:
@@ -228,8 +229,8 @@ def limit_found(task: TaskResult, limit: Limit) -> str:
         return f"observed drop {points(limit.observed)} points, limit {size(limit.limit)}"
     if limit.kind == "min_recovery":
         return f"observed recovery {recovery(task)}, limit {_hundredths(limit.limit)}"
-    if limit.kind == "max_flip_rate":
-        return f"{_hundredths(limit.observed)} of the answers flipped, limit {_hundredths(limit.limit)}"
+    if limit.kind in _SHARES:
+        return f"{_hundredths(limit.observed)} {_SHARES[limit.kind]}, limit {_hundredths(limit.limit)}"
     return f"mean KL divergence {number(limit.observed)} nats, limit {limit.limit:g} nats"
 
 

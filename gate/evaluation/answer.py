@@ -6,16 +6,19 @@ import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 
+from gate.common.broken import problems_of
 from gate.common.canonical import text_digest
 from gate.engines import Engine, Progress
 from gate.errors import EvaluationError
+from gate.evaluation.recording import DEFAULT, Recording
+from gate.samples.broken import joined_problems
 from gate.samples.record import SAMPLE_SCHEMA
-from gate.tasks import Item, Task
+from gate.tasks import Item, Message, Task
+from gate.tasks.reasoning import shortened
 from gate.tasks.requests import (
     Answer,
     Distribution,
@@ -28,9 +31,6 @@ from gate.tasks.requests import (
     prompt_of,
 )
 
-TOP_TOKENS = 128
-"""Tokens that are stored of each baseline distribution: 6 bytes per token, 768 per item before compression."""
-_WHOLE = 2**31 - 1  # more than any vocabulary; an engine returns what there is
 _NARROW = 1024  # tokens; wider distributions, at 60 bytes per token as Python numbers, are requested in small batches
 _WIDE_BATCH = 32  # items
 
@@ -41,7 +41,7 @@ def answer_items(
     engine: Engine,
     progress: Progress,
     references: Mapping[str, Distribution] | None,
-    top_tokens: int | Literal["whole"] = TOP_TOKENS,
+    recording: Recording = DEFAULT,
 ) -> pa.Table:
     """Evaluate items of a task with an engine.
 
@@ -51,8 +51,8 @@ def answer_items(
         Called with the number of items finished since the last call.
     references : mapping of item_id to Distribution, or None
         Distributions to measure KL divergence from. None: store the distributions themselves.
-    top_tokens : int or "whole"
-        Tokens to store of each distribution (`distance.kl_top`); 0 for no distributions.
+    recording : Recording
+        What to store of the distributions.
 
     Returns
     -------
@@ -66,10 +66,9 @@ def answer_items(
     """
     if not items:
         return SAMPLE_SCHEMA.empty_table()
-    stored = _WHOLE if top_tokens == "whole" else top_tokens
-    batch = len(items) if stored <= _NARROW else _WIDE_BATCH
+    batch = len(items) if recording.requested_top <= _NARROW else _WIDE_BATCH
     tables = [
-        _answer_batch(task, items[start : start + batch], engine, progress, references, stored)
+        _answer_batch(task, items[start : start + batch], engine, progress, references, recording)
         for start in range(0, len(items), batch)
     ]
     return pa.concat_tables(tables)
@@ -81,33 +80,49 @@ def _answer_batch(
     engine: Engine,
     progress: Progress,
     references: Mapping[str, Distribution] | None,
-    stored: int,
+    recording: Recording,
 ) -> pa.Table:
-    render = functools.cache(engine.render_chat)
+    def render_chat(messages: Sequence[Message]) -> str:
+        return engine.render_chat(messages, task.chat_format)
+
+    render = functools.cache(render_chat)
     batch = []
     for item in items:
         for repeat in range(task.repeats):
             requests = task.requests(item, repeat, render)
             if repeat == 0:
-                requests = _with_distribution(requests, item, stored, references)
+                requests = _with_distribution(requests, item, recording, references)
             batch.append((item, repeat, requests))
-    sent = [request for *_, requests in batch for request in requests]
-    answers = iter(_send(sent, engine, _count_items(progress, len(sent), len(items))))
+    later = sum(max(len(item.turns) - 1, 0) for item, *_ in batch)
+    report = _count_items(progress, sum(len(requests) for *_, requests in batch) + later, len(items))
+    answers: list[list[Answer]] = [[] for _ in batch]
+    waiting = {number: requests for number, (*_, requests) in enumerate(batch)}
+    while waiting:
+        received = iter(_send([request for requests in waiting.values() for request in requests], engine, report))
+        for number, requests in waiting.items():
+            answers[number] += [next(received) for _ in requests]
+        # the next turn of a chat depends on the answers so far
+        waiting = {
+            number: more
+            for number in waiting
+            if (more := task.follow_up(*batch[number][:2], render, answers[number]))
+        }
     rows = [
-        _row(task, item, repeat, requests[0], [next(answers) for _ in requests]) for item, repeat, requests in batch
+        _row(task, item, repeat, requests[0], given)
+        for (item, repeat, requests), given in zip(batch, answers, strict=True)
     ]
     return pa.Table.from_pylist(rows, schema=SAMPLE_SCHEMA)
 
 
 def _with_distribution(
-    requests: Sequence[Request], item: Item, stored: int, references: Mapping[str, Distribution] | None
+    requests: Sequence[Request], item: Item, recording: Recording, references: Mapping[str, Distribution] | None
 ) -> tuple[Request, ...]:
     """Request the distribution after the prompt, or its divergence, with the first request that can return it."""
     extended = list(requests)
     for index, request in enumerate(extended):
         if not isinstance(request, RollingRequest):
             if references is None:
-                extended[index] = replace(request, top=stored)
+                extended[index] = replace(request, top=recording.requested_top, drawn=recording.drawn)
             else:
                 extended[index] = replace(request, reference=references.get(item.item_id))
             break
@@ -161,11 +176,12 @@ def _row(task: Task, item: Item, repeat: int, first: Request, answers: Sequence[
         (answer.tokens, answer.tokens) if isinstance(answer, RollingAnswer) else (answer.tokens_in, answer.tokens_out)
         for answer in answers
     ]
+    prompt = prompt_of(first)
     row: dict[str, object] = {
         "task": item.subtask or task.name,
         "item_id": item.item_id,
         "repeat": repeat,
-        "prompt_hash": text_digest(prompt_of(first)),
+        "prompt_hash": None if prompt is None else text_digest(prompt),
         "metric": task.metric,
         "score": scored.score,
         "correct": scored.correct,
@@ -178,6 +194,7 @@ def _row(task: Task, item: Item, repeat: int, first: Request, answers: Sequence[
         "prompt": item.prompt,
         "choices": list(item.choices) or None,
     }
+    row |= _endings([answer for answer in answers if isinstance(answer, GenerateAnswer)], scored.readable)
     for answer in answers:
         if isinstance(answer, RollingAnswer):
             continue
@@ -185,9 +202,30 @@ def _row(task: Task, item: Item, repeat: int, first: Request, answers: Sequence[
             row["top_tokens"] = np.asarray(answer.distribution.tokens, np.int32)
             row["top_logprobs"] = np.asarray(answer.distribution.logprobs, np.float16)
             row["tail_mass"] = answer.distribution.tail
+            if answer.distribution.drawn:
+                row["drawn_tokens"] = np.asarray(answer.distribution.drawn, np.int32)
+                row["drawn_logprobs"] = np.asarray(answer.distribution.drawn_logprobs, np.float16)
         if answer.divergence is not None:
             row["kl"], row["same_top"] = answer.divergence.kl, answer.divergence.same_top
+            row["kl_variance"] = answer.divergence.variance
     return row
+
+
+def _endings(answers: Sequence[GenerateAnswer], readable: bool | None) -> dict[str, object]:
+    """Return why the texts of an item ended, their reasoning and what is broken: of several texts, the worst."""
+    problems = [
+        " ".join(problems_of(answer.text, answer.finish_reason, readable, answer.reasoning_closed))
+        for answer in answers
+    ]
+    reasons = {answer.finish_reason for answer in answers}
+    closed = {answer.reasoning_closed for answer in answers}
+    reasoning = [answer.reasoning for answer in answers if answer.reasoning is not None]
+    return {
+        "finish_reason": next((reason for reason in ("length", None, "stop") if reason in reasons), None),
+        "reasoning": shortened("\n\n".join(reasoning)) if reasoning else None,
+        "problems": joined_problems(problems),
+        "reasoning_closed": next((value for value in (False, True) if value in closed), None),
+    }
 
 
 def _refuse_nan(item: Item, answer: Answer) -> None:

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,8 +13,9 @@ import pyarrow.compute as pc
 from gate.common.canonical import digest
 from gate.engines import Engine, ModelIdentity, Progress
 from gate.errors import EvaluationError, SampleError
-from gate.evaluation.answer import TOP_TOKENS, answer_items
+from gate.evaluation.answer import answer_items
 from gate.evaluation.plan import SCORING_METHOD, Plan
+from gate.evaluation.recording import DEFAULT, Recording
 from gate.evaluation.references import StoredDistributions
 from gate.evaluation.resume import PartialSet
 from gate.store import SampleSet, open_set
@@ -40,8 +40,8 @@ class TaskEvaluation:
         Set of the baseline whose stored distributions KL divergence is measured from. None: store the distributions.
     shard : (index, of) or None
         Evaluate only the items index, index + of, ... (counted from 1); `gate merge` joins the shards.
-    top_tokens : int or "whole"
-        Tokens to store of each distribution.
+    recording : Recording
+        What to store of the distributions.
     message : callable
         Receives messages about what is resumed and what is not.
     since : str or None
@@ -56,7 +56,7 @@ class TaskEvaluation:
     folder: Path
     reference: SampleSet | None = None
     shard: tuple[int, int] | None = None
-    top_tokens: int | Literal["whole"] = TOP_TOKENS
+    recording: Recording = DEFAULT
     message: Callable[[str], None] = lambda _: None
     since: str | None = None
     role: Role = "candidate"
@@ -99,7 +99,7 @@ class TaskEvaluation:
         SampleError
             `folder` holds something other than a sample set.
         """
-        plan = Plan.of(self.task, self.identity, self.reference, self.shard, groups, self.top_tokens)
+        plan = Plan.of(self.task, self.identity, self.reference, self.shard, groups, self.recording)
         settings = plan.settings(self.engine.runtime)
         complete = None if self.since is None else _complete_since(self.folder, digest(settings), self.since)
         if complete is not None:
@@ -120,7 +120,7 @@ class TaskEvaluation:
                 started = time.monotonic()
                 items = plan.groups[index]
                 try:
-                    table = answer_items(self.task, items, self.engine, progress, references, self.top_tokens)
+                    table = answer_items(self.task, items, self.engine, progress, references, self.recording)
                 except EvaluationError as error:  # an engine does not know the task
                     raise EvaluationError(f"task {self.task.name}: {error.message}", error.hint) from error
                 _check_rows(self.task, items, table)

@@ -6,11 +6,11 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
 
 from gate import __version__
 from gate.common.canonical import canonical_json, digest
 from gate.engines import ModelIdentity, Runtime
+from gate.evaluation.recording import NONE, Recording
 from gate.evaluation.resume import FinishedFile
 from gate.samples.record import SCHEMA_VERSION
 from gate.store import SampleSet
@@ -38,8 +38,8 @@ class Plan:
         Set whose stored distributions KL divergence is measured from. None: store the distributions.
     shard : Shard or None
         The shard of the task that the items are. None: all items.
-    top_tokens : int or "whole"
-        Tokens to store of each distribution.
+    recording : Recording
+        What to store of the distributions.
     """
 
     task: Task
@@ -47,7 +47,7 @@ class Plan:
     groups: tuple[tuple[Item, ...], ...]
     baseline: SampleSet | None
     shard: Shard | None
-    top_tokens: int | Literal["whole"]
+    recording: Recording
 
     @classmethod
     def of(
@@ -57,11 +57,11 @@ class Plan:
         baseline: SampleSet | None,
         shard: tuple[int, int] | None,
         groups: Sequence[Sequence[Item]] | None,
-        top_tokens: int | Literal["whole"],
+        recording: Recording,
     ) -> Plan:
         """Group the items of a task, or of a shard of it, into data files, unless the groups are given."""
         size = items_per_data_file(task)
-        if top_tokens == "whole" and baseline is None and task.measures_kl:
+        if recording.top == "whole" and baseline is None and task.measures_kl:
             size = min(size, _ITEMS_WITH_WHOLE_DISTRIBUTIONS)
         record = None
         if shard is not None:
@@ -69,7 +69,7 @@ class Plan:
         if groups is None:
             items = task.items if record is None else [task.items[position] for position in record.positions]
             groups = [items[start : start + size] for start in range(0, len(items), size)]
-        return cls(task, identity, tuple(map(tuple, groups)), baseline, record, top_tokens)
+        return cls(task, identity, tuple(map(tuple, groups)), baseline, record, recording)
 
     @property
     def sizes(self) -> list[int]:
@@ -97,7 +97,7 @@ class Plan:
             "baseline": "none"
             if self.baseline is None
             else digest([data_file.sha256 for data_file in self.baseline.manifest.data_files]),
-            "top tokens": str(self.top_tokens),
+            "stored tokens": str(self.recording),
             "quantgate": __version__,
             **{key: value if isinstance(value, str) else canonical_json(value) for key, value in environment.items()},
             **_library_versions(runtime),
@@ -107,6 +107,7 @@ class Plan:
         """Return the manifest of the set that the finished data files make up."""
         planned, answered = sum(self.sizes), sum(file.items for file in finished)
         seconds = sum(file.seconds for file in finished)
+        recording = self.recording if self.baseline is None and self.task.measures_kl else NONE
         return Manifest(
             schema_version=SCHEMA_VERSION,
             task=self.task.name,
@@ -127,7 +128,8 @@ class Plan:
             created=datetime.now(UTC).isoformat(timespec="milliseconds"),
             quantgate=__version__,
             shard=self.shard,
-            top_tokens=self.top_tokens if self.baseline is None and self.task.measures_kl else 0,
+            top_tokens=recording.top,
+            drawn_tokens=recording.drawn,
             settings=digest(self.settings(runtime)),
             stopped_of=planned if answered < planned else None,
         )

@@ -8,7 +8,7 @@ from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
-from gate.decision import wording
+from gate.decision import behaviour_wording, broken_wording, wording
 from gate.decision.noise_wording import control_sections
 from gate.decision.result import TaskResult
 from gate.report.drawing import draw_drops
@@ -20,6 +20,9 @@ from gate.report.slices import slice_drop, slice_level, slices_title
 SIGNS = {"PASS": "✅", "FAIL": "❌", "INCONCLUSIVE": "⚠️"}
 _MOST_DRAWN = 30  # tasks in the plot
 MOST_SLICES = 20
+_OMITTED_ORDER = (
+    "tasks", "requirements", "flips", "notes", "warnings", "reasons", "commands", "subtasks", "broken", "slices"
+)  # fmt: skip
 _SHORTEST_ROW = 30  # bytes; bounds the number of rows worth trying
 # no character of it ends a Markdown link or an HTML attribute
 _ADDRESS = re.compile(r"https?://[A-Za-z0-9.:-]+(/[A-Za-z0-9._~/%?&=+-]*)?")
@@ -61,6 +64,7 @@ def render_markdown(
         "notes": len(result.notes),
         "flips": len(result.flips),
         "subtasks": len(_subtasks(result)),
+        "broken": len(broken_wording.broken_tasks(result)),
         "slices": min(len(result.slices), MOST_SLICES),
     }
 
@@ -119,6 +123,7 @@ def _render(result: Result, rows: _Rows, available: _Rows, full_report: str | No
         drawn=len(drawn),
         drawing=draw_drops(drawn, lines),
         subtasks=_subtasks(result)[: rows["subtasks"]],
+        broken=broken_wording.broken_tasks(result)[: rows["broken"]],
         slices=result.slices[: rows["slices"]],
         flips=result.flips[: rows["flips"]],
         notes=result.notes[: rows["notes"]],
@@ -138,7 +143,11 @@ def _template() -> Template:
         trim_blocks=False,
         keep_trailing_newline=True,
     )
-    environment.globals.update(wording.TEMPLATE_NAMES, control_sections=control_sections, SIGNS=SIGNS)
+    environment.globals.update(
+        wording.TEMPLATE_NAMES | behaviour_wording.TEMPLATE_NAMES | broken_wording.TEMPLATE_NAMES,
+        control_sections=control_sections,
+        SIGNS=SIGNS,
+    )
     environment.globals.update(slices_title=slices_title, slice_level=slice_level, slice_drop=slice_drop)
     environment.filters["prose"] = prose
     environment.filters["md"] = lambda text, limit=200: "-" if text is None else markdown(str(text), limit)
@@ -167,6 +176,6 @@ def _omitted(rows: _Rows, available: _Rows) -> str:
     """Say how many rows of which lists are omitted; empty where all are shown."""
     return ", ".join(
         f"{available[key] - rows[key]:,} of {available[key]:,} {key}"
-        for key in ("tasks", "requirements", "flips", "notes", "warnings", "reasons", "commands", "subtasks", "slices")
+        for key in _OMITTED_ORDER
         if rows[key] < available[key]
     )

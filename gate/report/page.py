@@ -9,7 +9,7 @@ from importlib import resources
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from gate.decision import wording
+from gate.decision import behaviour_wording, broken_wording, wording
 from gate.decision.noise_wording import control_sections
 from gate.report.escape import one_line
 from gate.report.slices import MOST_SLICES, slice_drop, slice_level, slices_title
@@ -45,7 +45,10 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     templates.filters["line"] = lambda text, limit=200: one_line(str(text), limit)
-    templates.globals.update(wording.TEMPLATE_NAMES, control_sections=control_sections)
+    templates.globals.update(
+        wording.TEMPLATE_NAMES | behaviour_wording.TEMPLATE_NAMES | broken_wording.TEMPLATE_NAMES,
+        control_sections=control_sections,
+    )
     templates.globals.update(
         slices_title=slices_title, slice_level=slice_level, slice_drop=slice_drop, MOST_SLICES=MOST_SLICES
     )

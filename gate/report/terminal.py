@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gate.decision import wording
+from gate.decision import behaviour_wording, broken_wording, wording
 from gate.decision.noise_wording import control_sections
 from gate.report.escape import log_line
 from gate.report.result import Result
@@ -46,6 +46,8 @@ def print_result(result: Result, console: Console, flips: int = 5) -> None:
             console.print(Text(f"{title}: {log_line(text, 1000)}"))
     for note in result.notes:
         console.print(Text(f"Note: {log_line(note, 500)}", style="yellow"))
+    if broken_wording.broken_tasks(result):
+        console.print(_broken(result))
     if result.slices:
         console.print(_slices(result))
     if result.flips and flips:
@@ -79,7 +81,7 @@ def _tasks(result: Result) -> Table:
                 f"{row.regressions}/{row.improvements}",
                 wording.p_value(row.p_exact, row.p_is_bound),
                 wording.p_value(row.p_holm, row.p_is_bound),
-                *([wording.number(row.kl_mean)] if kl_measured else []),
+                *([behaviour_wording.kl_number(row)] if kl_measured else []),
             )
     return table
 
@@ -92,6 +94,16 @@ def _flips(result: Result, count: int) -> Table:
     for flip in result.flips[:count]:
         cells = (flip.task, flip.prompt or flip.item_id, flip.target, flip.baseline, flip.candidate)
         table.add_row(*(Text(log_line(cell or "-", 120)) for cell in cells))
+    return table
+
+
+def _broken(result: Result) -> Table:
+    table = Table(title=broken_wording.broken_title(result), title_justify="left")
+    table.add_column("task", overflow="fold")
+    for name in (*broken_wording.BROKEN_COLUMNS, "changed", "p"):
+        table.add_column(name, justify="right")
+    for task in broken_wording.broken_tasks(result):
+        table.add_row(Text(log_line(task.task)), *broken_wording.broken_cells(task))
     return table
 
 

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from gate.common.smoothing import BASES
 from gate.errors import SampleError
 from gate.samples.alignment import Alignment, align, first_names
+from gate.samples.broken import joined_problems
 from gate.samples.clusters import cluster_numbers
 from gate.samples.differences import differing_names, where_texts_part
 from gate.samples.duplicates import numbered
@@ -210,7 +211,7 @@ def _pair_task(
 ) -> PairedTask:
     task, a, b = samples.task, aligned.baseline, aligned.candidate
     if not kl_from_baseline:  # the divergence was measured from another model
-        for name in ("kl", "same_top"):
+        for name in ("kl", "same_top", "kl_variance"):
             index = b.schema.get_field_index(name)
             field = b.schema.field(index)
             b = b.set_column(index, field, pa.nulls(len(b), field.type))
@@ -274,7 +275,7 @@ def _unequal_prompts(baseline: str | None, candidate: str | None) -> str | None:
 
 
 def _averaged(table: pa.Table) -> pa.Table:
-    """Return one row per item: the mean score over the repeats, and the other columns of the first repeat."""
+    """Return one row per item: mean score and problems of all repeats, and the other columns of the first repeat."""
     codes = table.column("item_id").combine_chunks().dictionary_encode().indices.to_numpy()
     count = int(codes.max()) + 1
     means = np.bincount(codes, table.column("score").to_numpy(), count) / np.bincount(codes, minlength=count)
@@ -283,7 +284,12 @@ def _averaged(table: pa.Table) -> pa.Table:
     starts = np.flatnonzero(np.diff(codes[order], prepend=-1))
     first[codes[order][starts]] = order[starts]
     rows = table.take(first)
-    return rows.set_column(rows.schema.get_field_index("score"), "score", pa.array(means))
+    rows = rows.set_column(rows.schema.get_field_index("score"), "score", pa.array(means))
+    problems: list[list[str | None]] = [[] for _ in range(count)]
+    for code, text in zip(codes.tolist(), table.column("problems").to_pylist(), strict=True):
+        problems[code].append(text)
+    joined = pa.array(map(joined_problems, problems), pa.string())
+    return rows.set_column(rows.schema.get_field_index("problems"), "problems", joined)
 
 
 def _shorten(text: str) -> str:

@@ -42,6 +42,8 @@ SAMPLE_SCHEMA = pa.schema(
         pa.field("finish_reason", pa.string()),
         pa.field("reasoning", pa.string()),
         pa.field("reasoning_closed", pa.bool_()),
+        # generated text: what is broken, names of `gate.common.broken.PROBLEMS` separated by spaces; "" if nothing is
+        pa.field("problems", pa.string()),
         # baseline: tokens drawn from the rest of the distribution
         pa.field("drawn_tokens", pa.list_(pa.int32())),
         pa.field("drawn_logprobs", pa.list_(pa.float16())),  # nats
@@ -52,7 +54,7 @@ SAMPLE_SCHEMA = pa.schema(
 """Columns of a data file. Readers of other tools' files fill the required ones and leave the others null."""
 
 _LATER_COLUMNS = (
-    "finish_reason", "reasoning", "reasoning_closed", "drawn_tokens", "drawn_logprobs", "kl_variance"
+    "finish_reason", "reasoning", "reasoning_closed", "problems", "drawn_tokens", "drawn_logprobs", "kl_variance"
 )  # fmt: skip
 """Columns that files of older versions lack."""
 

@@ -103,8 +103,10 @@ class Manifest(_Section):
     shard: Shard | None = Field(default=None, alias="part")
     """Set if the set must be merged with other shards before it can be compared."""
     top_tokens: int | Literal["whole"] = 0
-    """Number of tokens stored of each distribution; 0 for no distributions."""
+    """Number of likeliest tokens stored of each distribution; 0 for no distributions."""
     settings: str | None = None
     """SHA-256 of everything that the rows depend on; see `gate.evaluation.plan`."""
     stopped_of: int | None = None
     """Number of items of the whole task if the evaluation was stopped early on purpose."""
+    drawn_tokens: int = 0
+    """Number of tokens drawn from the rest of each distribution; 0 in sets of older versions."""

@@ -50,7 +50,7 @@ Empty if only the server can render a chat that is sent to its chat route.
 
 @dataclass(frozen=True)
 class Distribution:
-    """A model's distribution of the next token: the most likely tokens, and all others in one bucket.
+    """What is stored of a model's distribution of the next token.
 
     Attributes
     ----------
@@ -59,12 +59,24 @@ class Distribution:
     logprobs : tuple of float
         Their log-probabilities (nats), rounded to float16 as in the sample set.
     tail : float
-        Total probability of all other tokens.
+        Total probability of all other tokens; 0 if the distribution is whole.
+    drawn, drawn_logprobs : tuple of int, tuple of float
+        Tokens drawn from all others in proportion to their probability, independently, and their log-probabilities.
+    position : int
+        Number of the answer's tokens before the token.
     """
 
     tokens: tuple[int, ...]
     logprobs: tuple[float, ...]
     tail: float
+    drawn: tuple[int, ...] = ()
+    drawn_logprobs: tuple[float, ...] = ()
+    position: int = 0
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """All stored tokens, each once."""
+        return tuple(dict.fromkeys((*self.tokens, *self.drawn)))
 
 
 @dataclass(frozen=True)
@@ -74,14 +86,21 @@ class Divergence:
     Attributes
     ----------
     kl : float
-        Kullback-Leibler divergence KL(reference || model) over the reference's top k and its tail, in nats. It is a
-        lower bound of the divergence over the whole vocabulary (data processing inequality).
+        Kullback-Leibler divergence KL(reference || model) over the whole vocabulary, in nats: an unbiased estimate, or
+        a lower bound.
     same_top : bool
         Whether the most likely token is the same.
+    variance : float or None
+        Variance of the estimate over the drawn tokens (squared nats), 0 for a whole distribution. None: `kl` is a lower
+        bound, over the reference's top k and one bucket for the rest (data processing inequality).
+    position : int
+        As in `Distribution`.
     """
 
     kl: float
     same_top: bool
+    variance: float | None = None
+    position: int = 0
 
 
 @dataclass(frozen=True)
@@ -94,12 +113,15 @@ class LoglikelihoodRequest:
         Number of tokens to return of the distribution after the context (at most the vocabulary); 0 returns none.
     reference : Distribution or None
         If set, the divergence from this distribution is returned instead.
+    drawn : int
+        Number of tokens to draw from the rest of the distribution.
     """
 
     context: str
     continuations: tuple[str, ...]
     top: int = 0
     reference: Distribution | None = None
+    drawn: int = 0
 
 
 @dataclass(frozen=True)
@@ -151,7 +173,7 @@ class GenerateRequest:
         0 decodes greedily; otherwise tokens are sampled.
     seed : int
         Seed of sampling. The same request with the same seed gives the same text in every batch.
-    top, reference
+    top, drawn, reference
         As in `LoglikelihoodRequest`, for the first token of the text, at temperature 1.
     top_k, top_p, min_p, repetition_penalty
         As in transformers: the penalty on tokens of prompt and text, then the temperature, then the tokens from which
@@ -178,6 +200,7 @@ class GenerateRequest:
     messages: tuple[Message, ...] = ()
     template_kwargs: str = "{}"
     reasoning: ReasoningTags | None = None
+    drawn: int = 0
 
 
 FinishReason = Literal["stop", "length"]

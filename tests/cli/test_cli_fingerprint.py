@@ -42,7 +42,7 @@ def swap_weights(project: Path) -> None:
         lambda project: write_tiny_task(project / "items.jsonl", 25),
         lambda project: edit_gate_yml(project, baseline={"model": "base", "dtype": "bfloat16"}),
         lambda project: edit_gate_yml(project, samples={"limit": 5}),
-        lambda project: edit_gate_yml(project, distance={"kl_top": 64}),
+        lambda project: edit_gate_yml(project, distance={"kl_top": 32}),
     ],
     ids=["weights", "items", "dtype", "limit", "kl_top"],
 )

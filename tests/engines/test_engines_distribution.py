@@ -9,18 +9,18 @@ import pytest
 import torch
 from support.opened import open_model, silent
 
-from gate.engines.hf.model.distribution import distributions
+from gate.engines.hf.model.distribution import Place, distributions
 from gate.errors import EvaluationError
 from gate.tasks.requests import GenerateRequest, LoglikelihoodRequest
 
 
 def top_distributions(logprobs: torch.Tensor, k: int) -> list[Any]:
-    return distributions(logprobs, [GenerateRequest("", (), 1, top=k)] * len(logprobs))
+    return distributions(logprobs, [Place(GenerateRequest("", (), 1, top=k))] * len(logprobs))
 
 
 def divergences(logprobs: torch.Tensor, references: list[Any]) -> list[Any]:
-    requests = [GenerateRequest("", (), 1, reference=reference) for reference in references]
-    return distributions(logprobs, requests)
+    places = [Place(GenerateRequest("", (), 1), 0, reference) for reference in references]
+    return distributions(logprobs, places)
 
 
 def random_logprobs(seed: int, rows: int = 40, vocabulary: int = 1000) -> torch.Tensor:
@@ -129,3 +129,31 @@ def test_a_reference_from_a_larger_vocabulary_is_an_error() -> None:
     reference = top_distributions(random_logprobs(1, rows=1, vocabulary=100), 100)
     with pytest.raises(EvaluationError, match="the candidate's vocabulary has 50 tokens"):
         divergences(random_logprobs(2, rows=1, vocabulary=50), reference)
+
+
+def test_drawn_tokens_estimate_the_divergence_over_the_whole_vocabulary() -> None:
+    p, q = random_logprobs(9, rows=300), random_logprobs(9, rows=300) + 0.1 * random_logprobs(10, rows=300)
+    q = torch.log_softmax(q, dim=1)
+    requests = [GenerateRequest(f"prompt {row}", (), 1, top=16, drawn=16) for row in range(300)]
+    stored = distributions(p, [Place(request) for request in requests])
+    assert all(len(one.drawn) == 16 and not set(one.drawn) & set(one.tokens) for one in stored)
+    assert distributions(p, [Place(request) for request in requests]) == stored  # the draws depend on the prompt only
+    results = divergences(q, stored)
+    error = sum(one.variance for one in results) ** 0.5
+    assert sum(one.kl for one in results) == pytest.approx(float(whole(p, q).sum()), abs=3 * error)
+    assert error < 0.02 * float(whole(p, q).sum())
+    bounds = divergences(q, top_distributions(p, 16))
+    assert all(bound.variance is None for bound in bounds)
+    assert sum(bound.kl for bound in bounds) < 0.8 * sum(one.kl for one in results)
+
+
+def test_tokens_are_drawn_in_proportion_to_their_probability() -> None:
+    """The share of each tail token among 40,000 draws is its share of the tail, within five standard errors."""
+    logprobs = random_logprobs(11, rows=1, vocabulary=30).repeat(2000, 1)
+    places = [Place(GenerateRequest(f"prompt {row}", (), 1, top=10, drawn=20)) for row in range(2000)]
+    stored = distributions(logprobs, places)
+    drawn = torch.tensor([token for one in stored for token in one.drawn])
+    tail = logprobs[0].exp().scatter(0, torch.tensor(stored[0].tokens), 0.0)
+    expected = tail / tail.sum()
+    share = torch.bincount(drawn, minlength=30) / len(drawn)
+    assert bool(((share - expected).abs() <= 5 * (expected / len(drawn)).sqrt() + 1e-9).all())

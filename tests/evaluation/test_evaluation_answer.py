@@ -19,6 +19,7 @@ from support.tiny import write_tiny_task
 from gate.config import SampleSettings
 from gate.engines import Engine
 from gate.evaluation.answer import answer_items
+from gate.evaluation.recording import Recording
 from gate.evaluation.references import StoredDistributions
 from gate.samples.pairing import pair
 from gate.samples.record import SAMPLE_SCHEMA, ModelSamples, TaskSamples
@@ -100,7 +101,7 @@ def test_top_tokens_sets_how_many_tokens_of_a_distribution_are_stored(
     tmp_path: Path, tiny: Engine, other: Engine, top: Any, kept: int
 ) -> None:
     task = choice_task(tmp_path)
-    table = rows(task, tiny, top_tokens=top)
+    table = rows(task, tiny, recording=Recording(top, 0))
     assert {len(one) for one in table.column("top_tokens").to_pylist()} == {kept}
     tails = table.column("tail_mass").to_pylist()
     assert max(tails) < 1e-3 if top == "whole" else min(tails) > 0
@@ -123,7 +124,7 @@ def test_kl_divergence_is_measured_at_the_first_token_of_generated_texts(
     task = repeated_text_task(tmp_path, repeats=2, temperature=1.0)
     table = rows(task, tiny)
     kept = table.filter(pc.equal(table.column("repeat"), 0))
-    assert {len(one) for one in kept.column("top_tokens").to_pylist()} == {128}
+    assert {len(one) for one in kept.column("top_tokens").to_pylist()} == {64}
     assert table.column("tail_mass").null_count == 24  # later repeats have the same distribution
     references = StoredDistributions(samples(task, table))
     compared, itself = (rows(task, engine, references=references) for engine in (other, tiny))
@@ -143,7 +144,7 @@ def test_a_narrower_distribution_gives_a_smaller_divergence(tmp_path: Path, tiny
     task = choice_task(tmp_path)
     divergences = []
     for top in (4, 64, "whole"):
-        references = StoredDistributions(samples(task, rows(task, tiny, top_tokens=top)))
+        references = StoredDistributions(samples(task, rows(task, tiny, recording=Recording(top, 0))))
         divergences.append(np.asarray(rows(task, other, references=references).column("kl").to_pylist()))
     assert (divergences[0] <= divergences[1] + 1e-4).all()
     assert (divergences[1] <= divergences[2] + 1e-4).all()
@@ -151,7 +152,7 @@ def test_a_narrower_distribution_gives_a_smaller_divergence(tmp_path: Path, tiny
 
 def test_top_tokens_0_stores_no_distributions(tmp_path: Path, tiny: Engine) -> None:
     task = choice_task(tmp_path)
-    table = rows(task, tiny, top_tokens=0)
+    table = rows(task, tiny, recording=Recording(0))
     assert table.column("tail_mass").null_count == 24
     assert len(StoredDistributions(samples(task, table))) == 0
 

@@ -12,6 +12,7 @@ from support.evaluations import choice_task, evaluate, opened
 from support.sample_sets import write_set
 
 import gate.samples.record
+from gate.evaluation.recording import Recording
 from gate.importers.build import task_samples
 from gate.samples import SAMPLE_SCHEMA, ModelSamples, TaskSamples
 from gate.store import as_samples, read_sets
@@ -21,6 +22,8 @@ DTYPES = {
     "score": "float64", "correct": "boolean", "output": "string", "target": "string", "choice_logprobs": "object",
     "cluster": "string", "tokens_in": "Int32", "tokens_out": "Int32", "prompt": "string", "choices": "object",
     "top_tokens": "object", "top_logprobs": "object", "tail_mass": "Float32", "kl": "Float32", "same_top": "boolean",
+    "drawn_tokens": "object", "drawn_logprobs": "object", "kl_variance": "Float32",
+    "finish_reason": "string", "reasoning": "string", "reasoning_closed": "boolean",
 }  # fmt: skip
 
 
@@ -79,7 +82,7 @@ def test_a_sample_set_on_disk_is_a_frame(tmp_path: Path) -> None:
 
 
 def test_the_distributions_of_an_evaluation_are_arrays(tmp_path: Path, tiny_model: Path) -> None:
-    sample_set = evaluate(choice_task(tmp_path), opened(tiny_model), tmp_path / "set", top_tokens=5)
+    sample_set = evaluate(choice_task(tmp_path), opened(tiny_model), tmp_path / "set", recording=Recording(5))
     frame = as_samples([sample_set]).to_pandas()
     assert {len(tokens) for tokens in frame["top_tokens"]} == {5}
     assert frame["top_logprobs"][0].dtype == np.float16

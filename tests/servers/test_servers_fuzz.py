@@ -18,6 +18,7 @@ from support.served import open_served
 
 from gate.errors import ExitCode, GateError
 from gate.evaluation.answer import answer_items
+from gate.evaluation.recording import Recording
 from gate.tasks.requests import Distribution, GenerateRequest, LoglikelihoodRequest, Message, RollingRequest
 
 CASES = 60
@@ -44,7 +45,7 @@ def use(url: str, baseline: Path | None, folder: Path) -> None:
     engine = open_served(url, NAME, baseline, {"timeout": 5, "concurrency": 2})
     choices, texts = choice_task(folder), text_task(folder)
     for task in (choices, texts):
-        table = answer_items(task, task.items, engine, silent, None, 3)
+        table = answer_items(task, task.items, engine, silent, None, Recording(3))
         assert table.num_rows == len(task.items)
         assert all(math.isfinite(score) for score in table["score"].to_pylist() if score is not None)
     for answer in engine.loglikelihood([LoglikelihoodRequest("a", ("b", " cat"), reference=REFERENCE)], silent):

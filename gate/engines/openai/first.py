@@ -7,7 +7,7 @@ import math
 
 from gate.engines.openai.client import Client
 from gate.engines.openai.completions import Completions
-from gate.engines.openai.given import GivenIds, find_given_ids, given_each
+from gate.engines.openai.given import GivenIds, find_given_ids, given_all
 from gate.engines.openai.partial import has_ids
 from gate.engines.openai.probe import PROMPTS
 from gate.engines.openai.scoring import list_length
@@ -51,7 +51,7 @@ class FirstTokens:
         self, client: Client, completions: Completions, prompt: list[int] | str, request: GenerateRequest
     ) -> tuple[Likely, ...]:
         if isinstance(prompt, list) and completions.tokens is not None:
-            ids = list(request.reference.tokens) if request.reference else []
+            ids = list(request.reference.ids) if request.reference else []
             if completions.server.kind == "sglang":
                 top = 1 if ids else list_length(request)
                 return (await Generate(client, completions.tokens).after([prompt], [ids], top))[0]
@@ -59,6 +59,6 @@ class FirstTokens:
                 self._has_probed = True
                 self._given = await find_given_ids(client, completions, PROMPTS[0])
             if ids and self._given is not None:
-                return (await given_each(completions, [prompt], ids[: self._given.limit], attempts=2))[0]
+                return await given_all(completions, prompt, ids, self._given, attempts=2)
         tokens, _ = await completions.likeliest(prompt, list_length(request), attempts=2)
         return tokens

@@ -27,6 +27,7 @@ from gate.errors import EvaluationError
 from gate.tasks.requests import LoglikelihoodRequest
 
 _MOST_IDS = (128, 20)  # vLLM's own limit per prompt, and its default of --max-logprobs
+_MOST_REQUESTS = 2  # for one prompt: the tokens of a baseline and the choices may be more than vLLM's limit
 _SHARED_IDS = 32  # ids of several prompts in one request: each is answered for each prompt
 _TOLERANCE = 0.05  # nats, between a token's log-probability as listed and by its id
 
@@ -85,6 +86,21 @@ async def given_each(
     return [positions[0].top if (positions := choice.positions) else () for choice in choices]
 
 
+async def given_all(
+    completions: Completions, prompt: Sequence[int], ids: Sequence[int], given: GivenIds, **options: int
+) -> tuple[Likely, ...]:
+    """Return tokens after a prompt, likeliest first, with at most `_MOST_REQUESTS` requests.
+
+    The first of `ids` are returned if there are more than so many requests can hold.
+    """
+    distinct = list(dict.fromkeys(ids))[: given.limit * _MOST_REQUESTS]
+    found: dict[int | None, Likely] = {}
+    for start in range(0, len(distinct), given.limit):
+        (tokens,) = await given_each(completions, [prompt], distinct[start : start + given.limit], **options)
+        found |= {token.id: token for token in tokens}
+    return tuple(sorted(found.values(), key=lambda token: -token.logprob))
+
+
 async def _block(client: Client) -> int | None:
     """Return the block size of vLLM's prefix cache, from its metrics."""
     try:
@@ -116,8 +132,8 @@ class GivenIdScorer(EchoScorer):
             if request.reference is not None and own:
                 context = context_of(own)
                 scored = [each.ids[-1] for each in own if each.ids[:-1] == context]
-                ids = list(dict.fromkeys([*scored, *request.reference.tokens]))[: self._given.limit]
-                (firsts[number],) = await given_each(self._completions, [context], ids)
+                ids = [*request.reference.ids, *scored]
+                firsts[number] = await given_all(self._completions, context, ids, self._given)
         return firsts
 
     async def _score_requests(

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from gate.engines.openai.wire import Likely
+from gate.engines.tokens.divergences import divergences
+from gate.stats.divergence import kl_bound
 from gate.tasks.requests import Distribution, Divergence
 
 _LOWEST = -100.0  # nats; servers write -9999 or -inf for a probability of 0
@@ -30,24 +32,23 @@ def distribution(top: Sequence[Likely]) -> Distribution | None:
 def divergence(reference: Distribution, top: Sequence[Likely]) -> Divergence | None:
     """Return the divergence of a server's list from a reference, or None without ids.
 
-    Tokens of the reference that the list lacks join the tail on both sides. A coarser partition never increases the
-    divergence (data processing inequality), so the result is still a lower bound, as `Divergence` states.
+    Where the list has every token of the reference, it is the estimate over the whole vocabulary. Else tokens of the
+    reference that the list lacks join the tail on both sides. A coarser partition never increases the divergence (data
+    processing inequality), so the result is still a lower bound.
     """
     if not has_ids(top):
         return None
-    # the floor only makes the bound smaller
+    # the floor only makes the divergence smaller
     listed = {token.id: max(token.logprob, _LOWEST) for token in top}
-    total = p_listed = q_listed = 0.0
-    for token, logprob in zip(reference.tokens, reference.logprobs, strict=True):
-        if token in listed:
-            p = math.exp(logprob)
-            if p > 0:  # float16 can round a tiny probability to zero
-                total += p * (logprob - listed[token])
-            p_listed += p
-            q_listed += math.exp(listed[token])
+    likeliest = max(top, key=lambda token: token.logprob)
+    same = likeliest.id == reference.tokens[0]
+    if all(token in listed for token in reference.ids):
+        q_top, q_drawn = ([[listed[token] for token in ids]] for ids in (reference.tokens, reference.drawn))
+        return divergences([reference], np.array(q_top), np.array(q_drawn), [same])[0]
+    known = [place for place, token in enumerate(reference.tokens) if token in listed]
+    p = np.array([[reference.logprobs[place] for place in known]])
+    q = np.array([[listed[reference.tokens[place]] for place in known]])
     # the stored list and its tail sum to 1, up to float16 rounding
-    mass = sum(map(math.exp, reference.logprobs)) + reference.tail
-    p_rest, q_rest = max(0.0, mass - p_listed), max(1e-7, 1.0 - q_listed)
-    if p_rest > 0:
-        total += p_rest * (math.log(p_rest) - math.log(q_rest))
-    return Divergence(max(0.0, total), top[0].id == reference.tokens[0])
+    mass = float(np.exp(reference.logprobs).sum()) + reference.tail
+    rest = max(0.0, mass - float(np.exp(p).sum()))
+    return Divergence(float(kl_bound(p, q, [rest])[0]), same, None, reference.position)

@@ -188,7 +188,7 @@ class SglangScorer(IdScorer):
         wanted: dict[int, list[int]] = {}
         for number, (request, own) in enumerate(zip(requests, sequences, strict=True)):
             ids = [each.ids[-1] for each in own] if _are_single(own) else []
-            reference = request.reference.tokens if request.reference else ()
+            reference = request.reference.ids if request.reference else ()
             if own and (ids or reference or request.top):
                 wanted[number] = list(dict.fromkeys([*ids, *reference]))
         contexts = [context_of(sequences[number]) for number in wanted]

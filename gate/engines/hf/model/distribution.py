@@ -1,28 +1,57 @@
-"""The distribution of an answer's first token: its top k or all of it, and its divergence from a reference."""
+"""Distributions at positions of an answer: what is stored of them, and their divergence from stored ones."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from gate.engines.hf.model.load import to_device
+from gate.engines.tokens.divergences import divergences
 from gate.errors import EvaluationError
 from gate.tasks.requests import Distribution, Divergence, GenerateRequest, LoglikelihoodRequest
 
 Request = LoglikelihoodRequest | GenerateRequest
+_Results = Callable[[], Sequence[Distribution | Divergence]]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A position of an answer whose distribution is needed.
+
+    Attributes
+    ----------
+    request : Request
+        Says how many tokens are stored.
+    position : int
+        Number of the answer's tokens before it.
+    reference : Distribution or None
+        If set, the divergence from it is needed instead.
+    """
+
+    request: Request
+    position: int = 0
+    reference: Distribution | None = None
+
+    @classmethod
+    def first(cls, request: Request) -> Place:
+        """Return the position of the first token of an answer."""
+        return cls(request, 0, request.reference)
 
 
 def queue_distributions(
-    logprobs: torch.Tensor, requests: Sequence[Request]
+    logprobs: torch.Tensor, places: Sequence[Place]
 ) -> Callable[[], list[Distribution | Divergence]]:
-    """Queue what each row's request asks for: the divergence from its reference, or else its `top` likeliest tokens.
+    """Queue what each row's place needs: the divergence from its reference, or else what is stored of its distribution.
 
     Parameters
     ----------
     logprobs : float32 tensor of shape (rows, vocabulary)
         Normalised, in nats.
-    requests : one per row
+    places : one per row
 
     Returns
     -------
@@ -34,66 +63,95 @@ def queue_distributions(
     EvaluationError
         A reference contains a token that is not in the model's vocabulary.
     """
-    groups: dict[int, list[int]] = {}  # rows by size of their reference (negative), or by k
-    for row, request in enumerate(requests):
-        size = -len(request.reference.tokens) if request.reference is not None else request.top
-        groups.setdefault(size, []).append(row)
-    queued: list[tuple[list[int], Callable[[], Sequence[Distribution | Divergence]]]] = []
-    for size, rows in groups.items():
+    groups: dict[tuple[bool, int, int], list[int]] = {}  # rows by kind and by number of tokens
+    for row, place in enumerate(places):
+        reference = place.reference
+        key = (False, place.request.top, place.request.drawn)
+        if reference is not None:
+            key = (True, len(reference.tokens), len(reference.drawn))
+        groups.setdefault(key, []).append(row)
+    queued: list[tuple[list[int], _Results]] = []
+    for (compared, top, drawn), rows in groups.items():
         chosen = logprobs if len(groups) == 1 else logprobs[to_device(rows, logprobs.device)]
-        references = [reference for row in rows if (reference := requests[row].reference) is not None]
-        queued.append((rows, _queue_divergences(chosen, references) if references else _queue_top(chosen, size)))
+        own = [places[row] for row in rows]
+        queued.append((rows, _queue_divergences(chosen, own) if compared else _queue_stored(chosen, own, top, drawn)))
 
     def wait() -> list[Distribution | Divergence]:
         results = {row: value for rows, values in queued for row, value in zip(rows, values(), strict=True)}
-        return [results[row] for row in range(len(requests))]
+        return [results[row] for row in range(len(places))]
 
     return wait
 
 
-def distributions(logprobs: torch.Tensor, requests: Sequence[Request]) -> list[Distribution | Divergence]:
+def distributions(logprobs: torch.Tensor, places: Sequence[Place]) -> list[Distribution | Divergence]:
     """Return what `queue_distributions` queues, after waiting for it."""
-    wait = queue_distributions(logprobs, requests)
+    wait = queue_distributions(logprobs, places)
     if logprobs.is_cuda:
         torch.cuda.current_stream(logprobs.device).synchronize()
     return wait()
 
 
-def _queue_top(logprobs: torch.Tensor, k: int) -> Callable[[], list[Distribution]]:
-    """Queue the k likeliest tokens of each row; the whole distribution, without a tail, if k >= vocabulary size."""
+def _queue_stored(logprobs: torch.Tensor, places: Sequence[Place], k: int, m: int) -> _Results:
+    """Queue the k likeliest tokens of each row, and m tokens drawn from the others in proportion to their probability.
+
+    With k >= vocabulary size the distribution is whole: it has no tail.
+    """
+    whole = k >= logprobs.shape[1]
     values, tokens = logprobs.topk(min(k, logprobs.shape[1]), dim=1)
-    values = values.half().float()
-    tails = (1.0 - values.exp().sum(dim=1)).clamp(min=0.0) * (k < logprobs.shape[1])
-    tokens, values, tails = (tensor.to("cpu", non_blocking=True) for tensor in (tokens, values, tails))
-    return lambda: [
-        Distribution(tuple(ids), tuple(row), tail)
-        for ids, row, tail in zip(tokens.tolist(), values.tolist(), tails.tolist(), strict=True)
-    ]
+    drawn = tokens[:, :0]
+    if m and not whole:
+        drawn = _draw(logprobs, tokens, to_device(_uniforms(places, m), logprobs.device))
+    drawn_values = logprobs.gather(1, drawn)
+    # rounded as they are stored; the tail is that of the rounded values, see `estimate_kl`
+    values, drawn_values = values.half().float(), drawn_values.half().float()
+    tails = (1.0 - values.exp().sum(dim=1)).clamp(min=0.0) * (not whole)
+    results = [tensor.to("cpu", non_blocking=True) for tensor in (tokens, values, tails, drawn, drawn_values)]
+
+    def wait() -> list[Distribution]:
+        rows = zip(*(tensor.tolist() for tensor in results), places, strict=True)
+        return [
+            Distribution(tuple(ids), tuple(row), tail, tuple(others), tuple(their_values), place.position)
+            for ids, row, tail, others, their_values, place in rows
+        ]
+
+    return wait
 
 
-def _queue_divergences(logprobs: torch.Tensor, references: Sequence[Distribution]) -> Callable[[], list[Divergence]]:
-    """Queue each row's divergence from its reference; all references have the same number of tokens."""
-    reference_tokens = torch.tensor([reference.tokens for reference in references])
-    largest = int(reference_tokens.max())
-    if largest >= logprobs.shape[1]:
+def _draw(logprobs: torch.Tensor, top: torch.Tensor, uniforms: torch.Tensor) -> torch.Tensor:
+    """Return tokens outside of `top`, drawn by inverting the distribution function at uniform numbers in [0, 1)."""
+    cumulative = logprobs.exp().scatter_(1, top, 0.0).cumsum_(1)
+    # below the total even after rounding; a token without probability is never drawn
+    points = uniforms.clamp(max=1.0 - 1e-6) * cumulative[:, -1:]
+    return torch.searchsorted(cumulative, points, right=True).clamp_(max=logprobs.shape[1] - 1)
+
+
+def _uniforms(places: Sequence[Place], m: int) -> np.ndarray:
+    """Return m uniform numbers per place, which depend on its prompt and position only."""
+    rows = []
+    for place in places:
+        digest = hashlib.sha256(place.request.context.encode("utf-8", "surrogatepass")).digest()
+        seed = [int.from_bytes(digest[:8], "big"), place.position]
+        rows.append(np.random.default_rng(seed).random(m, dtype=np.float32))
+    return np.array(rows)
+
+
+def _queue_divergences(logprobs: torch.Tensor, places: Sequence[Place]) -> _Results:
+    """Queue each row's divergence from its reference; all references have the same numbers of tokens."""
+    references = [place.reference for place in places if place.reference is not None]
+    top, drawn = (np.array([getattr(each, name) for each in references]) for name in ("tokens", "drawn"))
+    ids = np.concatenate([top, drawn.astype(top.dtype)], axis=1)
+    if ids.max() >= logprobs.shape[1]:
         raise EvaluationError(
-            f"the baseline's distribution contains token {largest}, but the candidate's vocabulary "
+            f"the baseline's distribution contains token {ids.max()}, but the candidate's vocabulary "
             f"has {logprobs.shape[1]} tokens.",
             "Set distance.kl: false, or compare models with the same vocabulary.",
         )
-    tokens = to_device(reference_tokens, logprobs.device)
-    p_log = to_device([reference.logprobs for reference in references], logprobs.device)
-    p_tail = to_device([reference.tail for reference in references], logprobs.device)
-    q_log = logprobs.gather(1, tokens)
-    # a reference without a tail is a whole distribution: normalised again after its rounding to float16
-    p_log = p_log - torch.where(p_tail == 0.0, p_log.logsumexp(dim=1), 0.0)[:, None]
-    p = p_log.exp()
-    inside = torch.where(p > 0, p * (p_log - q_log), 0.0).sum(dim=1)
-    # float32 leaves about 1e-7 of a tail that is really empty
-    q_tail = (1.0 - q_log.exp().sum(dim=1)).clamp(min=1e-7)
-    outside = torch.special.xlogy(p_tail, p_tail) - p_tail * q_tail.log()
-    # rounding to float16 can make the divergence of equal distributions slightly negative
-    kl = (inside + outside).clamp(min=0.0)
-    same = logprobs.argmax(dim=1) == tokens[:, 0]
-    kl, same = (tensor.to("cpu", non_blocking=True) for tensor in (kl, same))
-    return lambda: [Divergence(value, flag) for value, flag in zip(kl.tolist(), same.tolist(), strict=True)]
+    listed = logprobs.gather(1, to_device(ids, logprobs.device)).to("cpu", non_blocking=True)
+    likeliest = logprobs.argmax(dim=1).to("cpu", non_blocking=True)
+
+    def wait() -> list[Divergence]:
+        q = listed.double().numpy()
+        same = (likeliest.numpy() == top[:, 0]).tolist()
+        return divergences(references, q[:, : top.shape[1]], q[:, top.shape[1] :], same)
+
+    return wait

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from gate.engines.hf.model.distribution import queue_distributions
+from gate.engines.hf.model.distribution import Place, queue_distributions
 from gate.engines.hf.model.load import to_device
 from gate.engines.hf.scoring.forward import Position
 from gate.engines.hf.scoring.trees import Scored, Tree
@@ -83,7 +83,8 @@ class Positions:
             if inside:
                 chosen = logprobs[to_device([row for row, _ in inside], logits.device)]
                 numbers = [request for _, request in inside]
-                queued.append((numbers, queue_distributions(chosen, [self._requests[number] for number in numbers])))
+                places = [Place.first(self._requests[number]) for number in numbers]
+                queued.append((numbers, queue_distributions(chosen, places)))
         value, greedy = (torch.cat(parts).to("cpu", non_blocking=True) for parts in (values, likeliest))
         event = torch.cuda.current_stream(logits.device).record_event() if logits.is_cuda else None
 
