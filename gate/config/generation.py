@@ -10,6 +10,12 @@ from gate.config.section import Section
 
 Tag = Annotated[str, Field(min_length=1, max_length=100)]
 _TRUNCATION = ("top_p", "top_k", "min_p")
+_OWN_VARIABLES = (
+    # arguments of apply_chat_template that the engine sets, or that change what it returns
+    *("conversation", "messages", "chat_template", "tokenize", "add_generation_prompt", "continue_final_message"),
+    *("padding", "truncation", "max_length", "return_tensors", "return_dict", "return_assistant_tokens_mask"),
+    *("tokenizer_kwargs", "processor_kwargs"),
+)
 
 
 class SamplingSettings(Section):
@@ -105,6 +111,9 @@ class ChatSettings(Section):
         """Raise a ValueError if the keys do not fit together, or to the other settings of the task."""
         if self.chat_template_kwargs and not (self.chat or chat_template):
             raise ValueError("chat_template_kwargs need chat_template: true or chat: true")
+        own = [name for name in self.chat_template_kwargs if name in _OWN_VARIABLES]
+        if own:
+            raise ValueError(f"chat_template_kwargs cannot set {', '.join(own)}, which the engine sets itself")
         if self.turns is not None and not (self.chat or chat_template):
             raise ValueError("turns need chat: true or chat_template: true")
         if self.score_turns == "each" and self.turns is None:
