@@ -14,16 +14,17 @@ fi
 
 mapfile -t examples < <(grep -l '^on:' examples/*.yml)
 workflows=(.github/workflows/*.yml "${examples[@]}")
-mapfile -t configs < <(grep -L '^on:' examples/*.yml)
+mapfile -t configs < <(grep -l '^version: 1' examples/*.yml)
 mapfile -t scripts < <(git ls-files --cached --others --exclude-standard -- '*.sh' .ci/run)
 
 echo "actionlint: ${#workflows[@]} workflows"
 actionlint -config-file .github/actionlint.yaml "${workflows[@]}"
 echo "zizmor"
-zizmor --offline --quiet --config .github/zizmor.yml "${workflows[@]}" action.yml
+zizmor --offline --quiet --config .github/zizmor.yml "${workflows[@]}" action.yml bare/action.yml
 echo "check-jsonschema"
 check-jsonschema --quiet --builtin-schema vendor.github-workflows "${workflows[@]}"
-check-jsonschema --quiet --builtin-schema vendor.github-actions action.yml
+check-jsonschema --quiet --builtin-schema vendor.github-actions action.yml bare/action.yml
+check-jsonschema --quiet --builtin-schema vendor.gitlab-ci examples/gitlab-ci.yml
 schema=$(mktemp)
 trap 'rm -f "$schema"' EXIT
 gate schema > "$schema"

@@ -16,6 +16,7 @@ LAYERS = (
     {"__main__"},
     {"cli"},
     {"app", "demo", "doctor"},
+    {"gitlab"},
     {"github"},
     {"report"},
     {"decision"},

@@ -75,6 +75,7 @@ def run_action(environment: Mapping[str, str]) -> int:
     from gate.common.termination import on_termination
     from gate.errors import PANIC, ExitCode, GateError, Terminated, is_panic
     from gate.github.no_verdict import report_no_verdict, write_no_verdict
+    from gate.github.outputs import error_outputs
 
     stopped = "The job was cancelled or the machine was stopped."
     try:
@@ -82,14 +83,17 @@ def run_action(environment: Mapping[str, str]) -> int:
             return _run(environment)
     except GateError as error:
         report_no_verdict(environment, error.exit_code, str(error))
+        _write_gitlab(environment, error_outputs(error.exit_code))
         raise
     except KeyboardInterrupt as error:
         code = ExitCode.TERMINATED if isinstance(error, Terminated) else ExitCode.INTERRUPTED
         report_no_verdict(environment, code, stopped, budget=2.0)  # the runner kills the process after seconds
+        _write_gitlab(environment, error_outputs(code))
         raise
     except BaseException as error:
         cause = PANIC if is_panic(error) else f"{type(error).__name__}: this is a bug in quantgate"
         report_no_verdict(environment, ExitCode.EVALUATION, f"{cause}.")
+        _write_gitlab(environment, error_outputs(ExitCode.EVALUATION))
         raise
 
 
@@ -109,7 +113,9 @@ def _run(environment: Mapping[str, str]) -> int:
             read_template(Path(inputs.comment_template))
         config = effective_config(inputs, overrides, Path())
         result, code, missing = _evaluate(config, inputs, reproduce_command(inputs, overrides), environment)
-        write_outputs(environment, verdict_outputs(result, code, config.loaded, environment, missing))
+        outputs = verdict_outputs(result, code, config.loaded, environment, missing)
+        write_outputs(environment, outputs)
+        _write_gitlab(environment, outputs)
         _publish(result, config, inputs, environment)
     return _exit_code(code, inputs)
 
@@ -175,13 +181,32 @@ def _publish(result: AnyResult, config: EffectiveConfig, inputs: Inputs, environ
     from gate.github.messages import VERDICT_STANDS, warn
     from gate.github.outputs import write_outputs
     from gate.github.publish import publish
+    from gate.gitlab.publish import on_gitlab
+    from gate.gitlab.publish import publish as publish_on_gitlab
 
     try:
-        published = publish(result, inputs, config.path, config.task_lines, environment)
+        if on_gitlab(environment):
+            url = publish_on_gitlab(result, inputs, config.path, config.task_lines, environment)
+        else:
+            url = publish(result, inputs, config.path, config.task_lines, environment).comment_url
     except Exception as error:
         warn(f"publishing failed ({type(error).__name__}: {error}). {VERDICT_STANDS}")
         return
-    write_outputs(environment, {"comment-url": published.comment_url or ""})
+    write_outputs(environment, {"comment-url": url or ""})
+
+
+def _write_gitlab(environment: Mapping[str, str], outputs: Mapping[str, str]) -> None:
+    """Write the outputs for later jobs of GitLab CI; a failure is only a warning."""
+    from gate.errors import GateError
+    from gate.github.messages import warn
+    from gate.gitlab.files import write_variables
+    from gate.gitlab.publish import on_gitlab, project_folder
+
+    if on_gitlab(environment):
+        try:
+            write_variables(project_folder(environment), outputs)
+        except (GateError, OSError) as error:
+            warn(f"the variables for later jobs cannot be written ({error}).")
 
 
 def _mask_token(environment: Mapping[str, str]) -> None:

@@ -10,7 +10,7 @@ from gate.github.client import Client, GitHubError
 from gate.github.context import Context, on_github, read_context
 from gate.github.given import raw_input
 
-_ADD_PERMISSION = "Add it to the job's permissions. A fork's token cannot have it; see examples/fork-safe-*.yml."
+_ADD_PERMISSION = "Add it to the job's permissions. A fork's token cannot have it; see examples/forks.yml."
 
 
 def examine_github(environment: Mapping[str, str]) -> list[Finding]:
@@ -44,7 +44,7 @@ def _event(context: Context) -> Finding:
     text = f"{context.event_name} of pull request {pull.number} in {where}"
     if pull.from_fork and context.event_name == "pull_request":
         text += ", from a fork: the token is read-only, so this job cannot comment."
-        remedy = "Use the two stages in examples/fork-safe-*.yml. The verdict still decides the job."
+        remedy = "Use the second stage in examples/forks.yml. The verdict still decides the job."
         return Finding("event", "warn", text, remedy)
     return Finding("event", "ok", f"{text}.")
 

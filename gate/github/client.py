@@ -1,4 +1,4 @@
-"""A client of GitHub's REST API: retries, rate limits, pagination. The token is sent to GitHub's host only."""
+"""A client of GitHub's (and GitLab's) REST API: retries, rate limits, pagination. The token stays on its host."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ATTEMPTS = 6
 PAGES = 100
 """Most pages of one list: 10,000 entries."""
 _REDIRECTS = 3
-_NETWORK = "Check the runner's network and https://www.githubstatus.com, then rerun the job."
+_NETWORK = "Check the runner's network and the server's status (https://www.githubstatus.com), then rerun the job."
 _SECONDARY_WAIT = 60.0  # GitHub: without a header, wait at least a minute, then exponentially longer
 
 T = TypeVar("T")
@@ -146,9 +146,9 @@ class Client:
         response = self._send("POST", self._url(path), body=body, repeatable=repeatable)
         return _parse(response, shape)
 
-    def patch(self, path: str, body: Mapping[str, JsonValue], shape: type[T]) -> T:
-        """Change an object."""
-        return _parse(self._send("PATCH", self._url(path), body=body), shape)
+    def patch(self, path: str, body: Mapping[str, JsonValue], shape: type[T], method: str = "PATCH") -> T:
+        """Change an object; GitLab's method is PUT."""
+        return _parse(self._send(method, self._url(path), body=body), shape)
 
     def delete(self, path: str) -> None:
         """Delete an object; one that no longer exists is not an error."""

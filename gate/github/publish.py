@@ -200,13 +200,13 @@ def _post_comment(
 ) -> str | None:
     url = None
     base = read_base(inputs.base_result, messages)
-    create = _wanted(inputs.comment, result, base)
+    create = is_comment_wanted(inputs.comment, result, base)
     with messages.refusal_as_warning("No pull-request comment", context, "pull-requests: write"):
         lookup = find_pull(context, client)
         if lookup.pull is None:
             messages.note(f"No pull-request comment: {lookup.reason}.")
         else:
-            body = _body(result, inputs, context.run_url, base, messages)
+            body = comment_text(result, inputs, context.run_url, base, messages)
             number = lookup.pull.number
             url = post_comment(client, context.repository, number, inputs.name, body, messages.warn, create=create)
             if url is None:
@@ -214,14 +214,16 @@ def _post_comment(
     return url
 
 
-def _wanted(mode: CommentMode, result: AnyResult, base: AnyResult | None) -> bool:
+def is_comment_wanted(mode: CommentMode, result: AnyResult, base: AnyResult | None) -> bool:
     """Return whether to create a comment where there is none."""
     if mode == "on-change":
         return has_changed(result, base)
     return mode == "always" or result.blocks or result.verdict == "FAIL"
 
 
-def _body(result: AnyResult, inputs: Inputs, run_url: str | None, base: AnyResult | None, messages: Messages) -> str:
+def comment_text(
+    result: AnyResult, inputs: Inputs, run_url: str | None, base: AnyResult | None, messages: Messages
+) -> str:
     """Return the text of the comment: the user's template, or the report where there is none or it fails."""
     change = change_since(result, base)
     if inputs.report_only and result.blocks:

@@ -231,3 +231,32 @@ def test_secrets_of_the_environment_are_never_published(
     assert "s3cr3t" not in plain
     assert TOKEN not in plain
     assert "&#42;&#42;&#42;" in github.comments[0]["body"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"pull_request": {"title": "no number"}}',  # as nektos/act and hand-written events have it
+        '{"pull_request": {"number": "7"}}',
+        "[]",
+        "",
+        None,
+    ],
+)
+def test_summary_and_annotations_need_no_valid_event(
+    show: Callable[..., Published],
+    github: FakeGitHub,
+    environment: dict[str, str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    text: str | None,
+) -> None:
+    (tmp_path / "event.json").unlink()
+    if text is not None:
+        (tmp_path / "event.json").write_text(text, encoding="utf-8")
+    published = show()
+    (warning,) = published.warnings
+    assert warning.startswith("Not written: the comment and the commit status. The event file ")
+    assert "FAIL" in (tmp_path / "summary.md").read_text(encoding="utf-8")
+    assert capsys.readouterr().out.count("::error ") == 2
+    assert github.requests == []

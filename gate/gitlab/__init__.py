@@ -1,0 +1,1 @@
+"""Publishing in GitLab CI: report artifacts and a note on the merge request."""
