@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.commands import run_gate, run_python
@@ -60,7 +61,16 @@ from gate.cli.main import main
 main(sys.argv[1:])
 """
 # the second is outside Python, where no exception can be raised: a regular expression without an end
-_WAITS = ["time.sleep(60)", "import re; re.match('(a|a)*$', 'a' * 60 + '!')"]
+_SLEEP, _MATCH = "time.sleep(60)", "import re; re.match('(a|a)*$', 'a' * 60 + '!')"
+
+
+def _waits(often: str) -> list[Any]:
+    """Return both ways to wait; the other one only in the exhaustive run."""
+    names = {_SLEEP: "in Python", _MATCH: "outside Python"}
+    return [
+        pytest.param(wait, id=name, marks=() if wait == often else pytest.mark.exhaustive)
+        for wait, name in names.items()
+    ]
 
 
 def _stuck(wait: str, *arguments: str, cwd: Path, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
@@ -74,7 +84,7 @@ def _stuck(wait: str, *arguments: str, cwd: Path, env: dict[str, str] | None = N
     )
 
 
-@pytest.mark.parametrize("wait", _WAITS, ids=["in Python", "outside Python"])
+@pytest.mark.parametrize("wait", _waits(_MATCH))
 def test_sigterm_ends_a_run_within_seconds(tmp_path: Path, tiny_model: Path, wait: str) -> None:
     write_tiny_project(tmp_path, tiny_model, tiny_model)
     process = _stuck(wait, "baseline", cwd=tmp_path)
@@ -87,7 +97,7 @@ def test_sigterm_ends_a_run_within_seconds(tmp_path: Path, tiny_model: Path, wai
     assert run_gate("baseline", "-c", tmp_path / "gate.yml").code == 0
 
 
-@pytest.mark.parametrize("wait", _WAITS, ids=["in Python", "outside Python"])
+@pytest.mark.parametrize("wait", _waits(_SLEEP))
 def test_sigterm_in_the_action_sets_the_outputs(tmp_path: Path, tiny_model: Path, wait: str) -> None:
     write_tiny_project(tmp_path, tiny_model, tiny_model)
     output, summary = tmp_path / "output", tmp_path / "summary"
