@@ -8,6 +8,7 @@ from pydantic import Field
 
 from gate.decision.accepted import Acceptance
 from gate.decision.aggregate import Aggregate
+from gate.decision.behaviour import Behaviour
 from gate.decision.broken_result import BrokenAnswers
 from gate.decision.finding import Finding
 from gate.decision.run_sections import Adjustment, EarlyStopping, Sensitivity
@@ -52,6 +53,7 @@ class TaskResult(ResultSection):
     metric: str
     role: Literal["gating", "advisory"]
     n: int = Field(description="Paired items.")
+    repeats: int = Field(1, description="Answers per item. An item's score is their mean, so it is one unit.")
     baseline: float = Field(description="Mean score of the baseline.")
     candidate: float = Field(description="Mean score of the candidate.")
     drop: float = Field(description="baseline - candidate; positive where the candidate is worse.")
@@ -103,13 +105,13 @@ class TaskResult(ResultSection):
         alias="mde", description="Smallest true drop that the task's own test detects with the stated power."
     )
     kl_mean: float | None = Field(
-        description="Mean KL divergence, baseline || candidate, of the answer's first token, in nats: an estimate over "
-        "the whole vocabulary, or a lower bound. Null where not measured."
+        description="Mean KL divergence, baseline || candidate, over the answers' tokens (of old baselines: their "
+        "first token), in nats: an estimate over the whole vocabulary, or a lower bound. Null where not measured."
     )
     kl_error: float | None = Field(
         None,
-        description="Standard error of kl_mean over the random draws of stored tokens, on the same items. Null where "
-        "it is a lower bound, and in results of old versions.",
+        description="Standard error of kl_mean over the random draws of stored tokens and positions, given the items. "
+        "Null where it is a lower bound, and in results of old versions.",
     )
     kl_is_bound: bool | None = Field(
         None,
@@ -118,7 +120,7 @@ class TaskResult(ResultSection):
     )
     kl_median: float | None
     kl_p99: float | None = Field(description="99th percentile.")
-    same_top_rate: float | None = Field(description="Share of items whose most likely first token is the baseline's.")
+    same_top_rate: float | None = Field(description="Share of measured tokens with the baseline's most likely token.")
     broken: BrokenAnswers | None = Field(
         None, description="Broken answers of both sides, where texts are generated; null in results of old versions."
     )
@@ -136,6 +138,9 @@ class TaskResult(ResultSection):
     )
     recovery: Recovery | None = Field(None, description="Where the task sets `min_recovery`.")
     limits: list[Limit] = Field(default_factory=list, description="The limits that the task sets.")
+    behaviour: Behaviour | None = Field(
+        None, description="How far the answers' distributions and texts moved. Null in results of old versions."
+    )
     subtasks: list[TaskResult] = Field(
         default_factory=list, description="The subtasks of a group, each tested alone; they never decide."
     )
@@ -151,6 +156,11 @@ class TaskResult(ResultSection):
         if self.test == "Tango score at the margin":
             return self.independent is True  # old versions gave every test at a margin this name
         return self.test in ("exact McNemar", "exact unconditional test at the margin")
+
+    @property
+    def count(self) -> str:
+        """Number of items for a table, with the answers per item if there are several."""
+        return f"{self.n:,}" if self.repeats == 1 else f"{self.n:,} \N{MULTIPLICATION SIGN} {self.repeats}"
 
     @property
     def test_label(self) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gate.config import DecisionSettings, TaskPolicy
+from gate.decision.behaviour import behaviour_of
 from gate.decision.broken import broken_of
 from gate.decision.dependence import flip_interval
 from gate.decision.result import TaskResult, TestName
@@ -102,6 +103,7 @@ def task_row(
         metric=pair.metric,
         role=judged.role,
         n=n,
+        repeats=pair.repeats,
         baseline=baseline,
         candidate=candidate,
         drop=(b - c) / n if pair.binary else baseline - candidate,
@@ -124,6 +126,7 @@ def task_row(
         detectable_drop=detectable([planned_task(pair, margin)], settings),
         kl_mean=None if kl is None else max(0.0, float(kl.mean())),
         kl_error=kl_error(pair),
+        behaviour=behaviour_of(pair),
         kl_is_bound=None if kl is None else pair.candidate.column("kl_variance").null_count > 0,
         kl_median=None if kl is None else float(np.median(kl)),
         kl_p99=None if kl is None else float(np.quantile(kl, 0.99)),

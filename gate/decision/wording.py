@@ -126,9 +126,13 @@ def task_summary(decision: Decision, task: TaskResult) -> str:
         f"{level(task, task.baseline)} to {level(task, task.candidate)}, drop {drop_interval(task)}"
         f"{' points' if task.unit == 'proportion' else ''}"
         f"{', not adjusted for the stop' if decision.stopped_early else ''}; "
-        f"{task.regressions:,} regressions, {task.improvements:,} improvements in {task.n:,} items; "
+        f"{task.regressions:,} regressions, {task.improvements:,} improvements in {task.n:,} items{_repeats(task)}; "
         f"{task.test_label} {p_equation(task.p_exact, task.p_is_bound)}{holm}."
     )
+
+
+def _repeats(task: TaskResult) -> str:
+    return "" if task.repeats == 1 else f" (means of {task.repeats} answers per item)"
 
 
 def detectable_drop(decision: Decision) -> str:

@@ -74,7 +74,7 @@ def _tasks(result: Result) -> Table:
             name = f"  {log_line(row.task)}" if is_subtask else log_line(row.task) + mark
             table.add_row(
                 Text(name, style="dim" if is_subtask else ""),
-                f"{row.n:,}",
+                row.count,
                 wording.level(row, row.baseline),
                 wording.level(row, row.candidate),
                 wording.drop_interval(row),

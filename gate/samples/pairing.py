@@ -13,11 +13,12 @@ import pyarrow.compute as pc
 from gate.common.smoothing import BASES
 from gate.errors import SampleError
 from gate.samples.alignment import Alignment, align, first_names
-from gate.samples.broken import joined_problems
+from gate.samples.along import item_means, measured_positions
 from gate.samples.clusters import cluster_numbers
 from gate.samples.differences import differing_names, where_texts_part
 from gate.samples.duplicates import numbered
 from gate.samples.record import ModelSamples, TaskSamples
+from gate.samples.repeats import averaged
 from gate.samples.scores import FloatArray, Range, Unit, paired_scores, refuse_infinite_divergences
 from gate.samples.selection import counted
 
@@ -50,6 +51,8 @@ class PairedTask:
     shared : int64 array of shape (n,) or None
         Number of the item's cluster where it has items in other tasks too, else -1. None: all clusters are the task's
         own.
+    repeats : int
+        Answers per item: the scores are their means.
     """
 
     task: str
@@ -65,6 +68,7 @@ class PairedTask:
     prompts: npt.NDArray[np.int64] | None = None
     names: npt.NDArray[np.int64] | None = None
     shared: npt.NDArray[np.int64] | None = None
+    repeats: int = 1
 
     @property
     def n(self) -> int:
@@ -94,15 +98,15 @@ class PairedTask:
 
     @property
     def divergences(self) -> FloatArray | None:
-        """KL divergence of each item's answer distribution from the baseline's, in nats; None if not measured."""
-        column = self.candidate.column("kl")
-        return column.to_numpy().astype(np.float64) if column.null_count == 0 else None
+        """KL divergence from the baseline, mean over each item's measured tokens, in nats; None if not measured."""
+        positions = measured_positions(self.candidate)
+        return None if positions is None else item_means(positions)
 
     @property
     def same_top_rate(self) -> float | None:
-        """Share of items with the same most likely first token on both sides; None if not measured."""
-        column = self.candidate.column("same_top")
-        return float(pc.mean(column).as_py()) if column.null_count == 0 else None
+        """Share of measured tokens with the same most likely token on both sides; None if not measured."""
+        positions = measured_positions(self.candidate)
+        return None if positions is None else float(np.average(positions.same_top, weights=positions.weight))
 
     @property
     def changed_answers(self) -> int:
@@ -211,21 +215,21 @@ def _pair_task(
 ) -> PairedTask:
     task, a, b = samples.task, aligned.baseline, aligned.candidate
     if not kl_from_baseline:  # the divergence was measured from another model
-        for name in ("kl", "same_top", "kl_variance"):
+        for name in ("kl", "same_top", "kl_variance", "later_kl"):
             index = b.schema.get_field_index(name)
             field = b.schema.field(index)
             b = b.set_column(index, field, pa.nulls(len(b), field.type))
     _require_equal_column(task, a, b, "prompt_hash", "prompts", _SAME_PROMPTS)
     _require_equal_column(task, a, b, "target", "targets", "Score both against the same targets.")
     refuse_infinite_divergences(task, b)
-    if pc.max(a.column("repeat")).as_py() > 0:  # the repeats of an item are not independent
-        a, b = _averaged(a), _averaged(b)
+    (a, repeats), (b, _) = averaged(a), averaged(b)
     if scale is not None and samples.metric.startswith("-"):  # lower is better: the reader changed the signs
         scale = (-scale[1], -scale[0])
     score_a, score_b, unit = paired_scores(task, a, b, scale)
     binary = all(bool(np.isin(score, (0.0, 1.0)).all()) for score in (score_a, score_b))
     clusters = cluster_numbers(task, a, b)
-    return PairedTask(task, samples.metric, a, b, score_a, score_b, binary, clusters, aligned.left_out, unit)
+    left_out = aligned.left_out
+    return PairedTask(task, samples.metric, a, b, score_a, score_b, binary, clusters, left_out, unit, repeats=repeats)
 
 
 def _require_equal_facets(baseline: TaskSamples, candidate: TaskSamples) -> None:
@@ -272,24 +276,6 @@ def _unequal_prompts(baseline: str | None, candidate: str | None) -> str | None:
         "the question is the same, so the few-shot examples, the system message or the chat template differ, or the "
         "template writes the date and the two ran on different days"
     )
-
-
-def _averaged(table: pa.Table) -> pa.Table:
-    """Return one row per item: mean score and problems of all repeats, and the other columns of the first repeat."""
-    codes = table.column("item_id").combine_chunks().dictionary_encode().indices.to_numpy()
-    count = int(codes.max()) + 1
-    means = np.bincount(codes, table.column("score").to_numpy(), count) / np.bincount(codes, minlength=count)
-    first = np.full(count, -1)
-    order = np.lexsort((table.column("repeat").to_numpy(), codes))
-    starts = np.flatnonzero(np.diff(codes[order], prepend=-1))
-    first[codes[order][starts]] = order[starts]
-    rows = table.take(first)
-    rows = rows.set_column(rows.schema.get_field_index("score"), "score", pa.array(means))
-    problems: list[list[str | None]] = [[] for _ in range(count)]
-    for code, text in zip(codes.tolist(), table.column("problems").to_pylist(), strict=True):
-        problems[code].append(text)
-    joined = pa.array(map(joined_problems, problems), pa.string())
-    return rows.set_column(rows.schema.get_field_index("problems"), "problems", joined)
 
 
 def _shorten(text: str) -> str:

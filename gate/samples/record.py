@@ -49,21 +49,33 @@ SAMPLE_SCHEMA = pa.schema(
         pa.field("drawn_logprobs", pa.list_(pa.float16())),  # nats
         # candidate: variance of `kl` over the drawn tokens; null where `kl` is a lower bound
         pa.field("kl_variance", pa.float32()),
+        # the same along the answer after its first token; lists of several tokens per position are joined
+        pa.field("answer_tokens", pa.int32()),  # number of positions of the answer or text
+        pa.field("later_positions", pa.list_(pa.int32())),
+        pa.field("later_top_tokens", pa.list_(pa.int32())),
+        pa.field("later_top_logprobs", pa.list_(pa.float16())),
+        pa.field("later_tail_mass", pa.list_(pa.float32())),
+        pa.field("later_drawn_tokens", pa.list_(pa.int32())),
+        pa.field("later_drawn_logprobs", pa.list_(pa.float16())),
+        pa.field("later_kl", pa.list_(pa.float32())),
+        pa.field("later_kl_variance", pa.list_(pa.float32())),
+        pa.field("later_same_top", pa.list_(pa.bool_())),
+        # text: log-probability of each token (nats). Generated text: the token ids
+        pa.field("token_logprobs", pa.list_(pa.float32())),
+        pa.field("text_tokens", pa.list_(pa.int32())),
     ]
 )
 """Columns of a data file. Readers of other tools' files fill the required ones and leave the others null."""
 
-_LATER_COLUMNS = (
-    "finish_reason", "reasoning", "reasoning_closed", "problems", "drawn_tokens", "drawn_logprobs", "kl_variance"
-)  # fmt: skip
+_LATER_COLUMNS = tuple(SAMPLE_SCHEMA.names[SAMPLE_SCHEMA.names.index("finish_reason") :])
 """Columns that files of older versions lack."""
 
 
 def with_later_columns(table: pa.Table) -> pa.Table:
     """Return a table of an older version with the columns that were added since, all null."""
     missing = [SAMPLE_SCHEMA.field(name) for name in _LATER_COLUMNS if name not in table.schema.names]
-    for field in missing:
-        table = table.append_column(field, pa.nulls(len(table), field.type))
+    for column in missing:
+        table = table.append_column(column, pa.nulls(len(table), column.type))
     complete = missing and set(table.schema.names) == set(SAMPLE_SCHEMA.names)
     return table.select(SAMPLE_SCHEMA.names) if complete else table
 
