@@ -2,11 +2,14 @@
 #
 # Build arguments:
 #   BASE_IMAGE   Debian with python3 >= 3.11. constraints.txt was resolved with the default's Python.
-#   TORCH        Requirement for torch. PyPI's wheels include CUDA. For a CPU image: torch==2.13.0+cpu
+#   TORCH        Requirement for torch. PyPI's wheels include CUDA. For a CPU image: torch==2.13.0+cpu. Empty: none.
 #   TORCH_INDEX  Index of that build, if not PyPI. For a CPU image: https://download.pytorch.org/whl/cpu
 #   FORMATS      Packages that read quantised checkpoints. For others (gptqmodel, ...) derive an image.
 #   EXTRAS       Optional dependencies of pyproject.toml to install.
 #   COMPILER     Debian packages of a C compiler: Triton kernels are compiled on first use.
+#
+# The image with vLLM is built on vLLM's own, whose Python environment stays as it is (see .github/workflows/release.yml):
+# BASE_IMAGE=vllm/vllm-openai@sha256:..., EXTRAS="gs lm-eval s3" without TORCH, FORMATS=transformers for the tokenizer.
 ARG BASE_IMAGE=python:3.11-slim-bookworm
 
 FROM ${BASE_IMAGE} AS build
@@ -33,8 +36,8 @@ ENV PATH=/opt/quantgate/bin:${PATH}
 COPY constraints.txt /opt/quantgate/constraints.txt
 ARG TORCH="torch"
 ARG TORCH_INDEX=""
-RUN pip install --no-cache-dir --disable-pip-version-check --constraint /opt/quantgate/constraints.txt \
-    ${TORCH_INDEX:+--extra-index-url "${TORCH_INDEX}"} "${TORCH}"
+RUN if [ -n "${TORCH}" ]; then pip install --no-cache-dir --disable-pip-version-check \
+    --constraint /opt/quantgate/constraints.txt ${TORCH_INDEX:+--extra-index-url "${TORCH_INDEX}"} "${TORCH}"; fi
 ARG FORMATS="bitsandbytes compressed-tensors gguf torchao"
 COPY --from=build /requirements.txt /opt/quantgate/requirements.txt
 # hadolint ignore=SC2086
