@@ -89,7 +89,7 @@ def baseline_sets(
         cached = _find_baseline(suite, model, task)
         if cached is None:
             continue
-        if not reference and _too_few_tokens(suite, task, cached):
+        if not reference and _too_few_tokens(suite, cached):
             reporter.message(f"  {task.name}: the cached baseline stores fewer tokens than distance.kl_top asks for")
         else:
             sets[task.name] = cached
@@ -278,10 +278,10 @@ def _stored_at(suite: Suite, role: str, model: LocatedModel, task: Task, name: s
     return suite.store.folder(role, name or identity.name, identity.fingerprint, task.name, task.fingerprint)
 
 
-def _too_few_tokens(suite: Suite, task: Task, cached: SampleSet) -> bool:
+def _too_few_tokens(suite: Suite, cached: SampleSet) -> bool:
     """Return whether KL divergence needs more tokens per position than the cached set stores."""
     distance, stored = suite.loaded.config.distance, cached.manifest.top_tokens
-    if not (distance.kl and task.measures_kl) or stored == "whole":
+    if not distance.kl or stored == "whole":
         return False
     return distance.kl_top == "whole" or stored < distance.kl_top
 

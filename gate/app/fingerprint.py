@@ -35,5 +35,6 @@ def fingerprint(loaded: LoadedConfig) -> Fingerprint:
         "tasks": {task.name: task.fingerprint for task in build_suite(config, loaded.folder)},
         "kl_top": config.distance.kl_top if config.distance.kl else 0,
         "kl_sampled": config.distance.kl_sampled if config.distance.kl else 0,
+        "kl_positions": config.distance.kl_positions if config.distance.kl else 0,
     }
     return Fingerprint(digest(parts), parts, identity.name, identity.engine)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from gate.app.reporter import Reporter
 from gate.config import LoadedConfig, load_config
-from gate.errors import ConfigError
 from gate.store import Store
 from gate.store.remote import open_store
 from gate.tasks import Task, build_suite
@@ -34,19 +33,8 @@ def open_suite(loaded: LoadedConfig, reporter: Reporter) -> Suite:
     Raises
     ------
     TaskError, SampleError, ConfigError
-        A task file or the store is wrong, or `max_kl` is set for tasks without KL divergence.
+        A task file or the store is wrong.
     """
     config = loaded.config
     tasks = build_suite(config, loaded.folder)
-    unmeasured = [
-        task.name
-        for task in tasks
-        if not task.measures_kl
-        and (task.settings.max_kl is not None or (config.distance.max_kl is not None and task.role == "gating"))
-    ]
-    if unmeasured:
-        raise ConfigError(
-            f"max_kl needs KL divergence, which these tasks do not measure: {', '.join(unmeasured)}.",
-            "Remove max_kl, or make tasks advisory that do not set it themselves.",
-        )
     return Suite(loaded, tasks, open_store(config.samples.store, loaded.folder, reporter.message))

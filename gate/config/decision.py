@@ -108,11 +108,12 @@ class DistanceSettings(Section):
     max_flip_rate: Proportion | None = Field(None, description="FAIL if the proportion of items that flip is larger.")
     kl: bool = Field(
         True,
-        description="Measure the KL divergence of the answer's first token, of a choice or generated text.",
+        description="Measure the KL divergence along the answers: the right choice, a generated text, or a text.",
     )
     kl_top: Annotated[int, Field(ge=1, le=10_000)] | Literal["whole"] = Field(
         64,
-        description="Number of likeliest tokens of the baseline's distribution to store; whole stores all.",
+        description="Number of likeliest tokens of the baseline's distribution to store; whole stores all, of the "
+        "first token only.",
     )
     kl_sampled: int = Field(
         16,
@@ -120,6 +121,13 @@ class DistanceSettings(Section):
         le=1_000,
         description="Number of tokens to draw from the rest of the distribution. With them the KL divergence is an "
         "unbiased estimate over the whole vocabulary with a standard error, without them (0) a lower bound.",
+    )
+    kl_positions: int = Field(
+        16,
+        ge=1,
+        le=1_000,
+        description="Most positions per answer or text at which the divergence is measured: its first token and a "
+        "seeded sample of the others. 1 measures the first token only.",
     )
     max_kl: float | None = Field(
         None, ge=0, description="FAIL if the mean KL divergence over the gating tasks is larger (nats)."

@@ -11,6 +11,7 @@ from gate.common.smoothing import BASES, DEFAULT_SMOOTHING, MOST_SMOOTHING, Smoo
 from gate.config.generation import ChatSettings
 from gate.config.scorers import WITHOUT_ANSWER, PlainScorer, PythonScorer, Scorer, metric_of
 from gate.config.task_policy import TaskPolicy
+from gate.config.texts import LIKELIHOOD_METRIC, TextSettings
 
 # the keys of a task from the registry of LM Evaluation Harness; the task defines the rest itself
 _REGISTRY_KEYS = {
@@ -27,7 +28,7 @@ TASK_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}$"
 NAME_RULE = "expected letters and digits, after the first also . _ and -, at most 100 in all"
 
 
-class TaskSettings(TaskPolicy, ChatSettings):
+class TaskSettings(TaskPolicy, ChatSettings, TextSettings):
     """One task: a name in the registry of LM Evaluation Harness, or items from a file and how to score them."""
 
     name: str = Field(
@@ -35,12 +36,19 @@ class TaskSettings(TaskPolicy, ChatSettings):
         description="Unique name of the task. Without `file`: its name in the registry of LM Evaluation Harness, or "
         "for `gate compare` as in the files, e.g. `gsm8k|5`.",
     )
-    file: str | None = Field(None, description="JSONL, CSV or Parquet file with one document per row.")
-    kind: Literal["multiple_choice", "generate_until"] = Field(
-        "multiple_choice",
-        description="multiple_choice compares log-likelihoods; generate_until generates text.",
+    file: str | None = Field(
+        None, description="JSONL, CSV or Parquet file with one document per row; for text also a plain text file."
     )
-    prompt: str | None = Field(None, description="Jinja2 template of the prompt, with the fields of the document.")
+    kind: Literal["multiple_choice", "generate_until", "text"] = Field(
+        "multiple_choice",
+        description="multiple_choice compares log-likelihoods; generate_until generates text; text "
+        "measures the likelihood of text.",
+    )
+    prompt: str | None = Field(
+        None,
+        description="Jinja2 template of the prompt, with the fields of the document. text: of the text; null takes the "
+        "field `text`.",
+    )
     choices: str | list[str] | None = Field(
         None, description="Jinja2 expression for the list of choices, or a list of templates."
     )
@@ -126,6 +134,7 @@ class TaskSettings(TaskPolicy, ChatSettings):
     def _consistent(self) -> TaskSettings:
         if self.system is not None and not self.is_chat:
             raise ValueError("system needs chat_template: true or chat: true")
+        self.check_text(self.kind)
         self.check_chat(self.chat_template, self.is_registry_task or self.kind == "generate_until")
         if self.smoothing is not None:
             if self.metric not in BASES:
@@ -148,6 +157,10 @@ class TaskSettings(TaskPolicy, ChatSettings):
     def _check_file_task(self) -> None:
         if not self.may_be_evaluated:
             raise ValueError(f"name: {NAME_RULE}; found {self.name!r}")
+        if self.kind == "text":
+            if self.metric not in (None, LIKELIHOOD_METRIC):
+                raise ValueError(f"metric {self.metric} does not fit a text task; use {LIKELIHOOD_METRIC}")
+            return
         multiple_choice = self.kind == "multiple_choice"
         if self.filter is not None:
             raise ValueError("filter belongs to tasks of LM Evaluation Harness; use extract and normalise")
@@ -204,6 +217,8 @@ class TaskSettings(TaskPolicy, ChatSettings):
     @property
     def resolved_metric(self) -> str:
         """The metric that models are evaluated with: the one that is set, or behind it, or the default of the kind."""
+        if self.kind == "text":
+            return LIKELIHOOD_METRIC
         if self.kind == "multiple_choice" or self.is_registry_task:
             return base_metric(self.metric) or "acc"
         sign = "-" if isinstance(self.scorer, PythonScorer) and self.lower_is_better else ""

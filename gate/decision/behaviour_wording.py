@@ -6,8 +6,8 @@ from gate.decision.result import TaskResult
 from gate.decision.wording import number
 
 KL_CAPTION = (
-    "KL: mean divergence of the answer's first token from the baseline's, over the whole vocabulary; a lower bound where "
-    "it is marked with ≥. It measures the size of the change, not its direction."
+    "KL: mean divergence of the answers' tokens from the baseline's, over the whole vocabulary; a lower bound where it "
+    "is marked with ≥. It measures the size of the change, not its direction."
 )
 
 

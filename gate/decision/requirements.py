@@ -6,16 +6,18 @@ import math
 from collections.abc import Sequence
 
 from gate.config import DecisionSettings, DistanceSettings
+from gate.decision.broken import budgets_of
 from gate.decision.certify import certify
 from gate.decision.interval_wording import FEWEST_UNITS
 from gate.decision.reasons import exceeded
 from gate.decision.result import Certification, Limit, Recovery, TaskResult
 from gate.decision.rows import Judged, interval_of, sizes_of
 from gate.errors import ConfigError
+from gate.samples.behaviour import is_likelihood
 from gate.stats import effective_number, recovery
 
 _KL_HINT = (
-    "`gate run` measures it, except for perplexity tasks and servers that do not return tokens. "
+    "`gate run` measures it, except on servers that do not return tokens, and for texts on servers. "
     "Make these tasks advisory, or remove max_kl."
 )
 
@@ -114,7 +116,7 @@ def _limits(row: TaskResult, judged: Judged, measured: Recovery | None) -> list[
     if policy.min_recovery is not None and measured is not None:
         limit, observed = policy.min_recovery, measured.ratio
         limits.append(Limit(kind="min_recovery", limit=limit, observed=observed, exceeded=_beyond(limit, observed)))
-    return limits
+    return limits + budgets_of(row, policy.max_truncated, policy.max_broken)
 
 
 def _beyond(larger: float, smaller: float) -> bool:
@@ -126,7 +128,10 @@ def over_limit(rows: Sequence[TaskResult], distance: DistanceSettings) -> list[s
     """Return one sentence per limit that the gating tasks exceed, together or alone."""
     beyond = []
     items = sum(row.n for row in rows)
-    flip_rate = sum(row.regressions + row.improvements for row in rows) / items
+    # the likelihood of a text always changes: it does not flip
+    flipping = [row for row in rows if not is_likelihood(row.metric)]
+    flips = sum(row.regressions + row.improvements for row in flipping)
+    flip_rate = flips / max(1, sum(row.n for row in flipping))
     if distance.max_flip_rate is not None and flip_rate > distance.max_flip_rate:
         beyond.append(f"{flip_rate:.2%} of the answers flipped; the limit is {distance.max_flip_rate:.2%}.")
     if distance.max_kl is not None:

@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
 import pyarrow as pa
 
 from gate.common.broken import problems_of
 from gate.common.canonical import text_digest
 from gate.engines import Engine, Progress
 from gate.errors import EvaluationError
+from gate.evaluation.follow import follow_texts
 from gate.evaluation.recording import DEFAULT, Recording
+from gate.evaluation.references import StoredDistributions, columns_of, distribution_columns
 from gate.samples.broken import joined_problems
 from gate.samples.record import SAMPLE_SCHEMA
 from gate.tasks import Item, Message, Task
 from gate.tasks.reasoning import shortened
 from gate.tasks.requests import (
     Answer,
-    Distribution,
     GenerateAnswer,
     GenerateRequest,
+    Later,
     LoglikelihoodRequest,
     Request,
     RollingAnswer,
@@ -40,7 +41,7 @@ def answer_items(
     items: Sequence[Item],
     engine: Engine,
     progress: Progress,
-    references: Mapping[str, Distribution] | None,
+    references: StoredDistributions | None,
     recording: Recording = DEFAULT,
 ) -> pa.Table:
     """Evaluate items of a task with an engine.
@@ -49,7 +50,7 @@ def answer_items(
     ----------
     progress : callable
         Called with the number of items finished since the last call.
-    references : mapping of item_id to Distribution, or None
+    references : StoredDistributions or None
         Distributions to measure KL divergence from. None: store the distributions themselves.
     recording : Recording
         What to store of the distributions.
@@ -79,7 +80,7 @@ def _answer_batch(
     items: Sequence[Item],
     engine: Engine,
     progress: Progress,
-    references: Mapping[str, Distribution] | None,
+    references: StoredDistributions | None,
     recording: Recording,
 ) -> pa.Table:
     def render_chat(messages: Sequence[Message]) -> str:
@@ -111,22 +112,46 @@ def _answer_batch(
         _row(task, item, repeat, requests[0], given)
         for (item, repeat, requests), given in zip(batch, answers, strict=True)
     ]
+    texts = {
+        number: (requests[0], given[0])
+        for number, ((_, repeat, requests), given) in enumerate(zip(batch, answers, strict=True))
+        if repeat == 0 and isinstance(requests[0], GenerateRequest) and isinstance(given[0], GenerateAnswer)
+    }
+    for number, columns in follow_texts(texts, [item.item_id for item, *_ in batch], engine, recording, references):
+        rows[number] |= columns
     return pa.Table.from_pylist(rows, schema=SAMPLE_SCHEMA)
 
 
 def _with_distribution(
-    requests: Sequence[Request], item: Item, recording: Recording, references: Mapping[str, Distribution] | None
+    requests: Sequence[Request],
+    item: Item,
+    recording: Recording,
+    references: StoredDistributions | None,
 ) -> tuple[Request, ...]:
-    """Request the distribution after the prompt, or its divergence, with the first request that can return it."""
-    extended = list(requests)
-    for index, request in enumerate(extended):
-        if not isinstance(request, RollingRequest):
-            if references is None:
-                extended[index] = replace(request, top=recording.requested_top, drawn=recording.drawn)
-            else:
-                extended[index] = replace(request, reference=references.get(item.item_id))
-            break
-    return tuple(extended)
+    """Request the distributions along the right answer, or their divergences from the references."""
+    index, followed = _right_answer(requests, item)
+    request = requests[index]
+    if references is None:
+        request = replace(request, top=recording.requested_top, drawn=recording.drawn)
+        later = Later(recording.positions, followed=followed)
+    else:
+        stored = references.get(item.item_id, ())
+        request = replace(request, reference=stored[0] if stored else None)
+        later = Later(references=tuple(stored[1:]), followed=followed)
+    if not isinstance(request, GenerateRequest):
+        request = replace(request, later=later)
+    return (*requests[:index], request, *requests[index + 1 :])
+
+
+def _right_answer(requests: Sequence[Request], item: Item) -> tuple[int, int]:
+    """Return the request that scores the right choice and the index of its continuation; the first one if unknown."""
+    wanted = item.target_index or 0
+    for index, request in enumerate(requests):
+        count = len(request.continuations) if isinstance(request, LoglikelihoodRequest) else 1
+        if wanted < count:
+            return index, wanted
+        wanted -= count
+    return 0, 0
 
 
 def _count_items(progress: Progress, requests: int, items: int) -> Progress:
@@ -196,18 +221,10 @@ def _row(task: Task, item: Item, repeat: int, first: Request, answers: Sequence[
     }
     row |= _endings([answer for answer in answers if isinstance(answer, GenerateAnswer)], scored.readable)
     for answer in answers:
-        if isinstance(answer, RollingAnswer):
-            continue
-        if answer.distribution is not None:
-            row["top_tokens"] = np.asarray(answer.distribution.tokens, np.int32)
-            row["top_logprobs"] = np.asarray(answer.distribution.logprobs, np.float16)
-            row["tail_mass"] = answer.distribution.tail
-            if answer.distribution.drawn:
-                row["drawn_tokens"] = np.asarray(answer.distribution.drawn, np.int32)
-                row["drawn_logprobs"] = np.asarray(answer.distribution.drawn_logprobs, np.float16)
-        if answer.divergence is not None:
-            row["kl"], row["same_top"] = answer.divergence.kl, answer.divergence.same_top
-            row["kl_variance"] = answer.divergence.variance
+        if isinstance(answer, GenerateAnswer):
+            row |= distribution_columns(answer.distribution, answer.divergence, None)
+        else:
+            row |= columns_of(answer)
     return row
 
 

@@ -61,7 +61,7 @@ class Plan:
     ) -> Plan:
         """Group the items of a task, or of a shard of it, into data files, unless the groups are given."""
         size = items_per_data_file(task)
-        if recording.top == "whole" and baseline is None and task.measures_kl:
+        if recording.top == "whole" and baseline is None:
             size = min(size, _ITEMS_WITH_WHOLE_DISTRIBUTIONS)
         record = None
         if shard is not None:
@@ -107,7 +107,7 @@ class Plan:
         """Return the manifest of the set that the finished data files make up."""
         planned, answered = sum(self.sizes), sum(file.items for file in finished)
         seconds = sum(file.seconds for file in finished)
-        recording = self.recording if self.baseline is None and self.task.measures_kl else NONE
+        recording = self.recording if self.baseline is None else NONE
         return Manifest(
             schema_version=SCHEMA_VERSION,
             task=self.task.name,
@@ -130,6 +130,7 @@ class Plan:
             shard=self.shard,
             top_tokens=recording.top,
             drawn_tokens=recording.drawn,
+            positions=recording.positions,
             settings=digest(self.settings(runtime)),
             stopped_of=planned if answered < planned else None,
         )

@@ -20,15 +20,22 @@ class Recording:
         Likeliest tokens: 6 bytes per token before compression; 0 for no distributions.
     drawn : int
         Tokens drawn from the rest; 6 bytes each.
+    positions : int
+        Most positions per answer or text, each with its own distribution; 1 for the first token only.
     """
 
     top: int | Literal["whole"] = 64
     drawn: int = 16
+    positions: int = 16
 
     @classmethod
     def of(cls, distance: DistanceSettings) -> Recording:
         """Return what `distance` of gate.yml asks for."""
-        return cls(distance.kl_top, 0 if distance.kl_top == "whole" else distance.kl_sampled) if distance.kl else NONE
+        if not distance.kl:
+            return NONE
+        if distance.kl_top == "whole":  # 100 KB or more per position
+            return cls("whole", 0, 1)
+        return cls(distance.kl_top, distance.kl_sampled, distance.kl_positions)
 
     @property
     def requested_top(self) -> int:
@@ -36,10 +43,11 @@ class Recording:
         return _WHOLE if self.top == "whole" else self.top
 
     def __str__(self) -> str:
-        return f"{self.top} + {self.drawn}" if self.drawn else str(self.top)
+        tokens = f"{self.top} + {self.drawn}" if self.drawn else str(self.top)
+        return f"{tokens} at {self.positions} positions" if self.top else tokens
 
 
-NONE = Recording(0, 0)
+NONE = Recording(0, 0, 0)
 """No distributions."""
 DEFAULT = Recording()
 """What gate.yml asks for by default."""

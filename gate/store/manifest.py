@@ -110,3 +110,5 @@ class Manifest(_Section):
     """Number of items of the whole task if the evaluation was stopped early on purpose."""
     drawn_tokens: int = 0
     """Number of tokens drawn from the rest of each distribution; 0 in sets of older versions."""
+    positions: int = 1
+    """Most positions per answer with a distribution."""

@@ -20,6 +20,7 @@ from gate.tasks.sampling import Sampling, answer_facets, chat_facet
 from gate.tasks.scorers import build_scorer, scorer_facets
 from gate.tasks.scoring import SCORING_VERSION
 from gate.tasks.task import Item, Task
+from gate.tasks.text_task import build_text_task
 
 
 def build_suite(config: GateConfig, folder: Path) -> tuple[Task, ...]:
@@ -77,6 +78,8 @@ def build_task(
                 "Set file, or remove slices.",
             )
         task: Task = build_harness_task(settings, samples, [folder / path for path in include_path])
+    elif settings.kind == "text":
+        task = build_text_task(settings, samples, folder)
     else:
         task = _file_task(settings, samples, folder, [folder / path for path in include_path])
     return task if settings.items is None else select_items(task, folder / settings.items)

@@ -104,6 +104,29 @@ class Divergence:
 
 
 @dataclass(frozen=True)
+class Later:
+    """Asks for distributions at positions of an answer after its first token.
+
+    Attributes
+    ----------
+    most : int
+        Most positions, the first token's included; see `gate.tasks.positions.chosen_positions`.
+    references : tuple of Distribution
+        If set, the divergence from each at its position is returned instead.
+    followed : int
+        Index of the continuation whose positions are meant.
+    """
+
+    most: int = 1
+    references: tuple[Distribution, ...] = ()
+    followed: int = 0
+
+
+FIRST_ONLY = Later()
+"""Only the distribution of an answer's first token."""
+
+
+@dataclass(frozen=True)
 class LoglikelihoodRequest:
     """Asks for the log-likelihood of each continuation after one context.
 
@@ -115,6 +138,10 @@ class LoglikelihoodRequest:
         If set, the divergence from this distribution is returned instead.
     drawn : int
         Number of tokens to draw from the rest of the distribution.
+    later : Later
+        Further positions whose distribution or divergence is returned.
+    ids : tuple of int
+        If set, the tokens of a single continuation, which is not given as text.
     """
 
     context: str
@@ -122,6 +149,25 @@ class LoglikelihoodRequest:
     top: int = 0
     reference: Distribution | None = None
     drawn: int = 0
+    later: Later = FIRST_ONLY
+    ids: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Along:
+    """Distributions along an answer or text.
+
+    Attributes
+    ----------
+    tokens : int
+        Length of the answer or text: number of its positions.
+    distributions, divergences : tuple
+        One of them per position after the first one, by position; the other is empty.
+    """
+
+    tokens: int
+    distributions: tuple[Distribution, ...] = ()
+    divergences: tuple[Divergence, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -136,6 +182,8 @@ class LoglikelihoodAnswer:
         Tokens of the prompt, and tokens that were scored.
     greedy : tuple of bool
         Whether greedy decoding gives the continuation, per continuation; empty if the engine does not know.
+    along : Along or None
+        What the request's `later` asks for; None if the engine does not return it.
     """
 
     loglikelihoods: tuple[float, ...]
@@ -144,21 +192,47 @@ class LoglikelihoodAnswer:
     greedy: tuple[bool, ...] = ()
     distribution: Distribution | None = None
     divergence: Divergence | None = None
+    along: Along | None = None
 
 
 @dataclass(frozen=True)
 class RollingRequest:
-    """Asks for the log-likelihood of a whole text, each token given the previous ones (perplexity)."""
+    """Asks for the log-likelihood of a whole text, each token given the previous ones (perplexity).
+
+    Attributes
+    ----------
+    context : str
+        Text before it, which is read and not scored.
+    top, reference, drawn, later
+        As in `LoglikelihoodRequest`, for the positions of the text.
+    """
 
     text: str
+    context: str = ""
+    top: int = 0
+    reference: Distribution | None = None
+    drawn: int = 0
+    later: Later = FIRST_ONLY
 
 
 @dataclass(frozen=True)
 class RollingAnswer:
-    """The log-likelihood (nats) and the number of tokens of a text."""
+    """The log-likelihood (nats) and the number of tokens of a text.
+
+    Attributes
+    ----------
+    token_logprobs : tuple of float
+        Log-probability of each token (nats); empty if the engine does not return them.
+    distribution, divergence, along
+        As in `LoglikelihoodAnswer`.
+    """
 
     loglikelihood: float
     tokens: int
+    token_logprobs: tuple[float, ...] = ()
+    distribution: Distribution | None = None
+    divergence: Divergence | None = None
+    along: Along | None = None
 
 
 @dataclass(frozen=True)
@@ -217,6 +291,8 @@ class GenerateAnswer:
         None if the server does not tell.
     reasoning, reasoning_closed
         See `gate.tasks.reasoning.Separated`; the text is the answer.
+    tokens : tuple of int
+        The generated tokens; empty if the engine does not return them.
     """
 
     text: str
@@ -227,6 +303,7 @@ class GenerateAnswer:
     finish_reason: FinishReason | None = None
     reasoning: str | None = None
     reasoning_closed: bool | None = None
+    tokens: tuple[int, ...] = ()
 
 
 Request = LoglikelihoodRequest | RollingRequest | GenerateRequest
@@ -237,7 +314,7 @@ def prompt_of(request: Request) -> str | None:
     """Return the text that the model reads; None if a server renders it and does not show it."""
     if isinstance(request, GenerateRequest) and request.messages and not request.context:
         return None
-    return request.text if isinstance(request, RollingRequest) else request.context
+    return request.context + request.text if isinstance(request, RollingRequest) else request.context
 
 
 def draw_seed(seed: int, item_id: str, repeat: int) -> int:

@@ -78,12 +78,15 @@ class Scored:
         The generated text, or the index of the choice.
     loglikelihoods : tuple of float
         Log-likelihoods of the choices, in nats; empty for generated text.
+    readable : bool or None
+        Whether an answer could be extracted from the generated text, in the form that the scorer reads.
     """
 
     score: float
     correct: bool | None
     output: str | None
     loglikelihoods: tuple[float, ...] = ()
+    readable: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -111,11 +114,6 @@ class Task(ABC):
     metric: str
     generates: bool
     max_tokens: int
-
-    @property
-    def measures_kl(self) -> bool:
-        """Whether a next-token distribution follows every prompt, so that KL divergence can be measured."""
-        return True
 
     @abstractmethod
     def requests(self, item: Item, repeat: int, render: Render) -> tuple[Request, ...]:

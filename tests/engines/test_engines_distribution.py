@@ -11,15 +11,15 @@ from support.opened import open_model, silent
 
 from gate.engines.hf.model.distribution import Place, distributions
 from gate.errors import EvaluationError
-from gate.tasks.requests import GenerateRequest, LoglikelihoodRequest
+from gate.tasks.requests import LoglikelihoodRequest
 
 
 def top_distributions(logprobs: torch.Tensor, k: int) -> list[Any]:
-    return distributions(logprobs, [Place(GenerateRequest("", (), 1, top=k))] * len(logprobs))
+    return distributions(logprobs, [Place("", k)] * len(logprobs))
 
 
 def divergences(logprobs: torch.Tensor, references: list[Any]) -> list[Any]:
-    places = [Place(GenerateRequest("", (), 1), 0, reference) for reference in references]
+    places = [Place("", 0, reference=reference) for reference in references]
     return distributions(logprobs, places)
 
 
@@ -134,10 +134,10 @@ def test_a_reference_from_a_larger_vocabulary_is_an_error() -> None:
 def test_drawn_tokens_estimate_the_divergence_over_the_whole_vocabulary() -> None:
     p, q = random_logprobs(9, rows=300), random_logprobs(9, rows=300) + 0.1 * random_logprobs(10, rows=300)
     q = torch.log_softmax(q, dim=1)
-    requests = [GenerateRequest(f"prompt {row}", (), 1, top=16, drawn=16) for row in range(300)]
-    stored = distributions(p, [Place(request) for request in requests])
+    places = [Place(f"prompt {row}", 16, 16) for row in range(300)]
+    stored = distributions(p, places)
     assert all(len(one.drawn) == 16 and not set(one.drawn) & set(one.tokens) for one in stored)
-    assert distributions(p, [Place(request) for request in requests]) == stored  # the draws depend on the prompt only
+    assert distributions(p, places) == stored  # the draws depend on the prompt only
     results = divergences(q, stored)
     error = sum(one.variance for one in results) ** 0.5
     assert sum(one.kl for one in results) == pytest.approx(float(whole(p, q).sum()), abs=3 * error)
@@ -150,7 +150,7 @@ def test_drawn_tokens_estimate_the_divergence_over_the_whole_vocabulary() -> Non
 def test_tokens_are_drawn_in_proportion_to_their_probability() -> None:
     """The share of each tail token among 40,000 draws is its share of the tail, within five standard errors."""
     logprobs = random_logprobs(11, rows=1, vocabulary=30).repeat(2000, 1)
-    places = [Place(GenerateRequest(f"prompt {row}", (), 1, top=10, drawn=20)) for row in range(2000)]
+    places = [Place(f"prompt {row}", 10, 20) for row in range(2000)]
     stored = distributions(logprobs, places)
     drawn = torch.tensor([token for one in stored for token in one.drawn])
     tail = logprobs[0].exp().scatter(0, torch.tensor(stored[0].tokens), 0.0)

@@ -107,7 +107,7 @@ def test_top_tokens_sets_how_many_tokens_of_a_distribution_are_stored(
     assert max(tails) < 1e-3 if top == "whole" else min(tails) > 0
     references = StoredDistributions(samples(task, table))
     assert len(references) == 24
-    one = references[task.items[3].item_id]
+    one = references[task.items[3].item_id][0]
     assert list(one.tokens) == table.column("top_tokens")[3].as_py()
     compared = rows(task, other, references=references)
     divergences = compared.column("kl").to_pylist()

@@ -16,10 +16,11 @@ _MAX_TOP = 4096  # a list of the whole vocabulary would be megabytes of JSON per
 
 @dataclass(frozen=True)
 class TextScore:
-    """Log-likelihood of a continuation (nats), and whether it is its greedy continuation."""
+    """Log-likelihood of a continuation and of each token, if known (nats), and whether it is the greedy one."""
 
     loglikelihood: float
     greedy: bool
+    token_logprobs: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def text_score(positions: Sequence[Position]) -> TextScore:
             raise EvaluationError("the server returned no log-probability for a token of a continuation.")
         total += position.token.logprob
         greedy &= bool(position.top) and position.token.logprob >= position.top[0].logprob
-    return TextScore(total, greedy)
+    return TextScore(total, greedy, tuple(position.token.logprob for position in positions if position.token))
 
 
 def request_scores(
@@ -89,7 +90,10 @@ def request_scores(
 
 def rolling_answer(windows: Sequence[ScoredSequence], scores: Sequence[TextScore]) -> RollingAnswer:
     """Return the log-likelihood of a text from the scores of its windows."""
-    return RollingAnswer(sum(score.loglikelihood for score in scores), _scored_tokens(windows))
+    values = tuple(value for score in scores for value in score.token_logprobs)
+    count = _scored_tokens(windows)
+    known = values if len(values) == count else ()
+    return RollingAnswer(sum(score.loglikelihood for score in scores), count, known)
 
 
 def _scored_tokens(sequences: Sequence[ScoredSequence]) -> int:

@@ -7,7 +7,7 @@ from typing import Any, Protocol, Self
 
 from gate.engines.openai.client import Client, RefusedError
 from gate.engines.openai.server import Server
-from gate.engines.tokens.sequences import ScoredSequence, rolling_sequences, scored_sequences, texts_to_encode
+from gate.engines.tokens.sequences import ScoredSequence, scored_sequences, texts_to_encode
 from gate.engines.tokens.tokenizer import encode, prefix_token
 from gate.errors import ModelError
 from gate.tasks.requests import LoglikelihoodRequest, RollingRequest
@@ -106,9 +106,10 @@ async def as_sequences(
 async def as_windows(
     tokens: TokenSource, requests: Sequence[RollingRequest], max_length: int | None
 ) -> list[list[ScoredSequence]]:
-    """Return rolling requests as token ids; see `gate.engines.tokens.sequences.rolling_sequences`."""
-    encoded = await tokens.encode([request.text for request in requests], special=False)
-    return [rolling_sequences(ids, tokens.prefix, max_length) for ids in encoded]
+    """Return rolling requests as token ids; see `gate.engines.tokens.sequences.rolling_windows`."""
+    texts = list(dict.fromkeys(text for request in requests for text in rolling_texts(request)))
+    encoded = dict(zip(texts, await tokens.encode(texts, special=False), strict=True))
+    return [rolling_windows(request, encoded, tokens.prefix, max_length) for request in requests]
 
 
 async def check_same_tokenizer(client: Client, server: Server, local: LocalTokens) -> None:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gate.engines.tokens.sequences import rolling_sequences, scored_sequences, texts_to_encode
+from gate.engines.tokens.sequences import rolling_texts, rolling_windows, scored_sequences, texts_to_encode
 from gate.engines.tokens.tokenizer import Tokenizer, encode, prefix_token
 from gate.tasks.requests import LoglikelihoodRequest, RollingRequest
 
@@ -93,10 +93,11 @@ def scoring_rows(tokenizer: Tokenizer, requests: Sequence[LoglikelihoodRequest],
 def rolling_rows(tokenizer: Tokenizer, requests: Sequence[RollingRequest], max_length: int) -> list[Row]:
     """Return rows that score each token of each text once. Errors are those of `rolling_sequences`."""
     prefix = prefix_token(tokenizer)
-    encoded = encode(tokenizer, [request.text for request in requests], special=False)
+    texts = list(dict.fromkeys(text for request in requests for text in rolling_texts(request)))
+    encoded = dict(zip(texts, encode(tokenizer, texts, special=False), strict=True))
     rows = []
-    for index, ids in enumerate(encoded):
-        for number, window in enumerate(rolling_sequences(ids, prefix, max_length)):
+    for index, request in enumerate(requests):
+        for number, window in enumerate(rolling_windows(request, encoded, prefix, max_length)):
             tokens = window.ids[:-1]
             rows.append(Row(tokens, (Target((index, number), len(tokens), window.ids[window.start :]),)))
     return rows

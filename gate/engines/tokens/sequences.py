@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from gate.engines.tokens.tokenizer import Tokenizer, encode, prefix_token
 from gate.errors import EvaluationError
-from gate.tasks.requests import GenerateRequest, LoglikelihoodRequest
+from gate.tasks.requests import GenerateRequest, LoglikelihoodRequest, RollingRequest
 
 _LOG = logging.getLogger(__name__)
 
@@ -45,6 +45,9 @@ def texts_to_encode(requests: Iterable[LoglikelihoodRequest]) -> list[str]:
     """Return the distinct texts whose token ids `scored_sequences` needs."""
     texts: dict[str, None] = {}
     for request in requests:
+        if request.ids:
+            texts |= dict.fromkeys([request.context] if request.context else [])
+            continue
         context, joined = joined_texts(request)
         texts |= dict.fromkeys([context, *joined] if context else joined)
     return list(texts)
@@ -76,6 +79,8 @@ def scored_sequences(
     EvaluationError
         A continuation has no tokens, or more than `max_length`.
     """
+    if request.ids:
+        return [_given_sequence(request, encoded, prefix, max_length)]
     context, joined = joined_texts(request)
     sequences = []
     for text in joined:
@@ -99,7 +104,21 @@ def scored_sequences(
     return sequences
 
 
-def rolling_sequences(ids: Sequence[int], prefix: int | None, max_length: int | None) -> list[ScoredSequence]:
+def _given_sequence(
+    request: LoglikelihoodRequest, encoded: Mapping[str, Sequence[int]], prefix: int | None, max_length: int | None
+) -> ScoredSequence:
+    """Return the sequence of a request with token ids; the prompt is that of the generation."""
+    ids = request.ids if max_length is None else request.ids[:max_length]
+    prompt = tuple(encoded[request.context]) if request.context else ()
+    prompt = prompt or ((0,) if prefix is None else (prefix,))
+    excess = 0 if max_length is None else max(0, len(prompt) + len(ids) - 1 - max_length)
+    prompt = prompt[min(excess, len(prompt) - 1) :]
+    return ScoredSequence((*prompt, *ids), len(prompt), truncated=excess > 0)
+
+
+def rolling_sequences(
+    ids: Sequence[int], prefix: int | None, max_length: int | None, context: int = 0
+) -> list[ScoredSequence]:
     """Cut a text into disjoint windows that score each token once.
 
     The first window scores its tokens after the prefix token, and each later window has at least one token of context.
@@ -113,6 +132,8 @@ def rolling_sequences(ids: Sequence[int], prefix: int | None, max_length: int | 
         See `prefix_token`.
     max_length : int or None
         Longest input in tokens, and the most tokens that a window scores.
+    context : int
+        Number of the first tokens that are read and not scored.
 
     Raises
     ------
@@ -127,11 +148,29 @@ def rolling_sequences(ids: Sequence[int], prefix: int | None, max_length: int | 
     whole = (prefix, *ids)
     size = len(whole) if max_length is None else max_length
     windows = []
-    for start in range(1, len(whole), size):
+    for start in range(1 + context, len(whole), size):
         end = min(start + size, len(whole))
         first = max(0, end - size - 1)
         windows.append(ScoredSequence(whole[first:end], start - first))
     return windows
+
+
+def rolling_texts(request: RollingRequest) -> list[str]:
+    """Return the texts whose token ids `rolling_windows` needs."""
+    return [request.context + request.text, *([request.context] if request.context else [])]
+
+
+def rolling_windows(
+    request: RollingRequest, encoded: Mapping[str, Sequence[int]], prefix: int | None, max_length: int | None
+) -> list[ScoredSequence]:
+    """Return the windows of a text, after its context; see `rolling_sequences`.
+
+    The tokens of the text are those of the joined text after as many tokens as the context alone has.
+    """
+    whole = encoded[request.context + request.text]
+    # joining can merge tokens; the text keeps at least one
+    before = min(len(encoded[request.context]), len(whole) - 1) if request.context else 0
+    return rolling_sequences(whole, prefix, max_length, before)
 
 
 def generation_prompts(

@@ -27,6 +27,9 @@ from gate.tasks.requests import (
 )
 from gate.tasks.task import Item, Scored, Task
 
+_NOTHING = "[invalid]"
+"""What lm-eval's filters return where they extract nothing."""
+
 
 @dataclass(frozen=True)
 class HarnessItem(Item):
@@ -62,12 +65,6 @@ class HarnessTask(Task):
     subtasks: Mapping[str, Any] = field(repr=False, compare=False)
     score_by: Metric
     filter_name: str
-
-    @property
-    def measures_kl(self) -> bool:
-        """Whether every item has a request other than a rolling log-likelihood."""
-        kinds = [{instance.request_type for instance in _own(item).instances} for item in self.items]
-        return all(kind - {"loglikelihood_rolling"} for kind in kinds)
 
     def requests(self, item: Item, repeat: int, render: Render) -> tuple[Request, ...]:
         """Return lm-eval's requests: log-likelihoods grouped by context, and one text per repeat of the task."""
@@ -126,7 +123,8 @@ class HarnessTask(Task):
         binary = self.score_by.form == "score" and score in (0.0, 1.0)
         loglikelihoods = _loglikelihoods(instances, len(item.choices))
         output = _output(instances, loglikelihoods, item.choices, metric, self.filter_name)
-        return Scored(score, bool(score) if binary else None, output, loglikelihoods)
+        readable = None if output is None or loglikelihoods else output != _NOTHING
+        return Scored(score, bool(score) if binary else None, output, loglikelihoods, readable)
 
     def _answered(self, item: HarnessItem, answers: Sequence[Answer]) -> list[Any]:
         """Return copies of the item's instances with the answers as lm-eval's responses."""

@@ -86,6 +86,7 @@ class TokenSequence:
             "stop" if self.ended or positions else "length",
             separated.reasoning,
             separated.closed,
+            tuple(self.generated),
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -12,9 +11,9 @@ import torch
 from gate.engines.hf.model.load import to_device
 from gate.engines.tokens.divergences import divergences
 from gate.errors import EvaluationError
-from gate.tasks.requests import Distribution, Divergence, GenerateRequest, LoglikelihoodRequest
+from gate.tasks.positions import text_seed
+from gate.tasks.requests import Distribution, Divergence, GenerateRequest
 
-Request = LoglikelihoodRequest | GenerateRequest
 _Results = Callable[[], Sequence[Distribution | Divergence]]
 
 
@@ -24,22 +23,26 @@ class Place:
 
     Attributes
     ----------
-    request : Request
-        Says how many tokens are stored.
+    prompt : str
+        The text that the answer follows: the seed of the draws.
+    top, drawn : int
+        Numbers of tokens that are stored.
     position : int
         Number of the answer's tokens before it.
     reference : Distribution or None
         If set, the divergence from it is needed instead.
     """
 
-    request: Request
+    prompt: str
+    top: int
+    drawn: int = 0
     position: int = 0
     reference: Distribution | None = None
 
     @classmethod
-    def first(cls, request: Request) -> Place:
-        """Return the position of the first token of an answer."""
-        return cls(request, 0, request.reference)
+    def first(cls, request: GenerateRequest) -> Place:
+        """Return the position of the first token of a text."""
+        return cls(request.context, request.top, request.drawn, 0, request.reference)
 
 
 def queue_distributions(
@@ -66,7 +69,7 @@ def queue_distributions(
     groups: dict[tuple[bool, int, int], list[int]] = {}  # rows by kind and by number of tokens
     for row, place in enumerate(places):
         reference = place.reference
-        key = (False, place.request.top, place.request.drawn)
+        key = (False, place.top, place.drawn)
         if reference is not None:
             key = (True, len(reference.tokens), len(reference.drawn))
         groups.setdefault(key, []).append(row)
@@ -129,9 +132,8 @@ def _uniforms(places: Sequence[Place], m: int) -> np.ndarray:
     """Return m uniform numbers per place, which depend on its prompt and position only."""
     rows = []
     for place in places:
-        digest = hashlib.sha256(place.request.context.encode("utf-8", "surrogatepass")).digest()
-        seed = [int.from_bytes(digest[:8], "big"), place.position]
-        rows.append(np.random.default_rng(seed).random(m, dtype=np.float32))
+        generator = np.random.default_rng([text_seed(place.prompt), 0, place.position])
+        rows.append(generator.random(m, dtype=np.float32))
     return np.array(rows)
 
 

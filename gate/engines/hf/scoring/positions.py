@@ -6,13 +6,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
-from gate.engines.hf.model.distribution import Place, queue_distributions
+from gate.engines.hf.model.distribution import queue_distributions
 from gate.engines.hf.model.load import to_device
 from gate.engines.hf.scoring.forward import Position
 from gate.engines.hf.scoring.trees import Scored, Tree
-from gate.tasks.requests import Distribution, Divergence, LoglikelihoodRequest
+from gate.engines.hf.scoring.wanted import Wanted
+from gate.tasks.requests import Distribution, Divergence
+
+Results = list[tuple[int, Distribution | Divergence]]
+"""Pairs of a request and a result."""
 
 # log-probabilities held in float32 at a time: 8 MiB fit into a CPU's cache, 256 MiB into any GPU's memory
 _CPU_CHUNK, _GPU_CHUNK = 1 << 21, 1 << 26
@@ -20,39 +25,40 @@ _CPU_CHUNK, _GPU_CHUNK = 1 << 21, 1 << 26
 
 @dataclass(frozen=True)
 class Answer:
-    """The log-likelihood of a continuation (nats), and whether greedy decoding would generate it."""
+    """The log-likelihood of a continuation (nats), and whether greedy decoding would generate it.
+
+    `token_logprobs` are those of its tokens.
+    """
 
     target: Scored
     loglikelihood: float
     greedy: bool
+    token_logprobs: npt.NDArray[np.float64]
 
 
 class Positions:
     """The positions of a batch whose logits are needed, each once, and what is computed from these.
 
-    The `top` and `reference` of a request concern the token after its context. `requests` is empty for rolling texts.
+    `wanted` tells where distributions are needed.
     """
 
-    def __init__(self, trees: Sequence[Tree], requests: Sequence[LoglikelihoodRequest]) -> None:
+    def __init__(self, trees: Sequence[Tree], wanted: Wanted) -> None:
         pairs = [(row, target) for row, tree in enumerate(trees) for target in tree.targets]
         self._targets = [target for _, target in pairs]
         index: dict[Position, int] = {}
         scored: list[tuple[int, int, int]] = []  # index of the position, token, continuation
-        distributions: list[tuple[int, int]] = []  # index of the position, request
+        distributions = []  # index of the position, request, place
         for number, (row, target) in enumerate(pairs):
             for at, token in zip(target.at, target.ids, strict=True):
                 scored.append((index.setdefault((row, at), len(index)), token, number))
-            if requests and target.indices[1] == 0:
-                request = requests[target.indices[0]]
-                if request.top or request.reference is not None:
-                    distributions.append((index[row, target.at[0]], target.indices[0]))
+            for offset, place in wanted.get(target.indices, ()):
+                distributions.append((index[row, target.at[offset]], target.indices[0], place))
         self.needed: list[Position] = list(index)
         scored.sort()
         self._at, self._token, self._continuation = (np.array(column) for column in zip(*scored, strict=True))
-        self._distributions = sorted(distributions)
-        self._requests = requests
+        self._distributions = sorted(distributions, key=lambda each: each[:2])
 
-    def read(self, logits: torch.Tensor) -> Callable[[], tuple[list[Answer], dict[int, Distribution | Divergence]]]:
+    def read(self, logits: torch.Tensor) -> Callable[[], tuple[list[Answer], Results]]:
         """Queue all computations on the logits and the transfer of their results to the CPU.
 
         Parameters
@@ -62,7 +68,7 @@ class Positions:
         Returns
         -------
         callable
-            Waits for the device; returns the answers, and the distribution or divergence per request.
+            Waits for the device; returns the answers, and the distributions or divergences with their requests.
         """
         values, likeliest = [], []
         queued: list[tuple[list[int], Callable[[], list[Distribution | Divergence]]]] = []
@@ -75,35 +81,34 @@ class Positions:
             picked = logprobs[at, token]
             values.append(picked)
             likeliest.append(is_likeliest(logprobs, at, token, picked))
-            inside = [
-                (position - start, request)
-                for position, request in self._distributions
-                if start <= position < start + len(logprobs)
-            ]
+            inside = [each for each in self._distributions if start <= each[0] < start + len(logprobs)]
             if inside:
-                chosen = logprobs[to_device([row for row, _ in inside], logits.device)]
-                numbers = [request for _, request in inside]
-                places = [Place.first(self._requests[number]) for number in numbers]
-                queued.append((numbers, queue_distributions(chosen, places)))
+                chosen = logprobs[to_device([position - start for position, *_ in inside], logprobs.device)]
+                numbers = [request for _, request, _ in inside]
+                queued.append((numbers, queue_distributions(chosen, [place for *_, place in inside])))
         value, greedy = (torch.cat(parts).to("cpu", non_blocking=True) for parts in (values, likeliest))
         event = torch.cuda.current_stream(logits.device).record_event() if logits.is_cuda else None
 
-        def wait() -> tuple[list[Answer], dict[int, Distribution | Divergence]]:
+        def wait() -> tuple[list[Answer], Results]:
             if event is not None:  # not for the whole stream, which has the next batch queued by now
                 event.synchronize()
             count = len(self._targets)
-            sums = np.bincount(self._continuation, weights=value.double().numpy(), minlength=count)
+            values = value.double().numpy()
+            sums = np.bincount(self._continuation, weights=values, minlength=count)
             misses = np.bincount(self._continuation, weights=~greedy.numpy(), minlength=count)
+            ends = np.cumsum(np.bincount(self._continuation, minlength=count))[:-1]
+            # in the order of the tokens: a token's position has a larger index than that of the token before it
+            single = np.split(values[np.argsort(self._continuation, kind="stable")], ends)
             answers = [
-                Answer(target, float(total), not missed)
-                for target, total, missed in zip(self._targets, sums, misses, strict=True)
+                Answer(target, float(total), not missed, own)
+                for target, total, missed, own in zip(self._targets, sums, misses, single, strict=True)
             ]
-            distributions = {
-                number: result
+            results = [
+                (number, result)
                 for numbers, wait_for_results in queued
                 for number, result in zip(numbers, wait_for_results(), strict=True)
-            }
-            return answers, distributions
+            ]
+            return answers, results
 
         return wait
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from functools import cached_property
 
@@ -17,9 +17,10 @@ from gate.engines.hf.scoring.costs import Costs, automatic_tokens
 from gate.engines.hf.scoring.forward import Forward
 from gate.engines.hf.scoring.method import Method, choose_method
 from gate.engines.hf.scoring.packing import plan_groups
-from gate.engines.hf.scoring.positions import Answer, Positions
+from gate.engines.hf.scoring.positions import Answer, Positions, Results
 from gate.engines.hf.scoring.prefix_cache import PrefixCache
 from gate.engines.hf.scoring.trees import Group, Tree, unpacked
+from gate.engines.hf.scoring.wanted import Wanted, along, wanted_places
 from gate.engines.tokens.rows import Row, rolling_rows, scoring_rows
 from gate.tasks.requests import (
     Distribution,
@@ -32,7 +33,7 @@ from gate.tasks.requests import (
 
 _LOG = logging.getLogger(__name__)
 
-_FirstTokens = dict[int, Distribution | Divergence]  # by request
+_ByRequest = dict[int, list[Distribution | Divergence]]
 
 
 class Scorer:
@@ -85,19 +86,21 @@ class Scorer:
         if not requests:
             return []
         rows = scoring_rows(self.loaded.tokenizer, requests, self._max_length)
-        answers, first_tokens = self._run(self._groups(rows), requests, progress)
+        answers, found = self._run(self._groups(rows), wanted_places(rows, requests), progress)
         results = []
         for index, request in enumerate(requests):
-            scored = [answers[index, number] for number in range(len(request.continuations))]
-            first_token = first_tokens.get(index)
+            scored = [answers[index, number] for number in range(len(request.continuations) or 1)]
+            length = len(scored[request.later.followed].target.ids) if scored else 0
+            distribution, divergence, later = along(found[index], length)
             results.append(
                 LoglikelihoodAnswer(
                     tuple(answer.loglikelihood for answer in scored),
                     tokens_in=sum(answer.target.context for answer in scored),
                     tokens_out=sum(len(answer.target.ids) for answer in scored),
                     greedy=tuple(answer.greedy for answer in scored),
-                    distribution=first_token if isinstance(first_token, Distribution) else None,
-                    divergence=first_token if isinstance(first_token, Divergence) else None,
+                    distribution=distribution,
+                    divergence=divergence,
+                    along=later,
                 )
             )
         return results
@@ -106,12 +109,18 @@ class Scorer:
         """Answer rolling requests, in their order."""
         rows = rolling_rows(self.loaded.tokenizer, requests, self._max_length)
         progress(len(requests) - len({row.targets[0].indices[0] for row in rows}))  # texts without tokens
-        answers = self._run([unpacked(rows)], (), progress)[0] if rows else {}
-        totals, tokens = [0.0] * len(requests), [0] * len(requests)
-        for (request, _), answer in sorted(answers.items()):  # sums do not depend on the order of batches
-            totals[request] += answer.loglikelihood
-            tokens[request] += len(answer.target.ids)
-        return [RollingAnswer(total, count) for total, count in zip(totals, tokens, strict=True)]
+        if not rows:
+            return [RollingAnswer(0.0, 0)] * len(requests)
+        answers, found = self._run([unpacked(rows)], wanted_places(rows, requests), progress)
+        values: list[list[float]] = [[] for _ in requests]
+        totals = [0.0] * len(requests)
+        for (request, _), answer in sorted(answers.items(), key=lambda pair: pair[0]):
+            totals[request] += answer.loglikelihood  # sums do not depend on the order of batches
+            values[request] += answer.token_logprobs.tolist()
+        return [
+            RollingAnswer(total, len(own), tuple(own), *along(found[index], len(own)))
+            for index, (total, own) in enumerate(zip(totals, values, strict=True))
+        ]
 
     def _groups(self, rows: Sequence[Row]) -> list[Group]:
         if not self.method.packed:
@@ -126,22 +135,23 @@ class Scorer:
         return groups
 
     def _run(
-        self, groups: Sequence[Group], requests: Sequence[LoglikelihoodRequest], progress: Progress
-    ) -> tuple[dict[tuple[int, int], Answer], _FirstTokens]:
+        self, groups: Sequence[Group], wanted: Wanted, progress: Progress
+    ) -> tuple[dict[tuple[int, int], Answer], _ByRequest]:
         """Return the answers by request and continuation, and the distributions or divergences by request."""
         answers: dict[tuple[int, int], Answer] = {}
-        first_tokens: _FirstTokens = {}
+        found: _ByRequest = defaultdict(list)
         pending = Counter(target.indices[0] for group in groups for tree in group.trees for target in tree.targets)
 
-        def keep(results: Sequence[Answer], first: _FirstTokens) -> None:
-            first_tokens.update(first)
+        def keep(results: Sequence[Answer], distributions: Results) -> None:
+            for request, distribution in distributions:
+                found[request].append(distribution)
             answers.update((answer.target.indices, answer) for answer in results)
             counts = Counter(answer.target.indices[0] for answer in results)
             pending.subtract(counts)
             progress(sum(pending[request] == 0 for request in counts))
 
         for group in groups:
-            self._run_group(group, requests, keep)
+            self._run_group(group, wanted, keep)
         limit, _ = self._bounds
         if limit.costly:
             _LOG.warning(
@@ -149,22 +159,22 @@ class Scorer:
                 100 * limit.wasted / limit.seconds,
                 limit.tokens,
             )
-        return answers, first_tokens
+        return answers, found
 
     def _run_group(
         self,
         group: Group,
-        requests: Sequence[LoglikelihoodRequest],
-        keep: Callable[[list[Answer], _FirstTokens], None],
+        wanted: Wanted,
+        keep: Callable[[list[Answer], Results], None],
     ) -> None:
         limit, costs = self._bounds
         run = Forward(self.loaded, self.method.gathered)
-        queued: list[Callable[[], tuple[list[Answer], _FirstTokens]]] = []
+        queued: list[Callable[[], tuple[list[Answer], Results]]] = []
 
         def forward(batch: list[int]) -> None:
             trees = [group.trees[index] for index in batch]
             cache = self._prefixes.get(group.prefix, run.prefill) if group.prefix else None
-            positions = Positions(trees, requests)
+            positions = Positions(trees, wanted)
             logits = run.logits(trees, positions.needed, cache)
             queued.append(positions.read(logits))
             del logits
