@@ -43,6 +43,10 @@ class FakeVllm:
     ----------
     shift : bool
         Echo the log-probabilities of the next position, as llama-cpp-python 0.3.36 does.
+    max_given : int
+        Most ids in `logprob_token_ids`; with 0 the field is ignored, as older versions of vLLM do.
+    block : int or None
+        Block size of the prefix cache in /metrics; None has no such route.
     faults : list of Fault
         Replies to the next requests for completions.
     requests : list of (route, body, headers)
@@ -53,6 +57,9 @@ class FakeVllm:
     echo: bool = True
     shift: bool = False
     accepts_ids: bool = True
+    accepts_many: bool = True
+    max_given: int = 0
+    block: int | None = None
     routes: tuple[str, ...] = ("/version", "/tokenize")
     reports_ids: bool = True
     lists: bool = True
@@ -78,13 +85,18 @@ class FakeVllm:
 
     def complete(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         prompt = body["prompt"]
+        if isinstance(prompt, list) and prompt and isinstance(prompt[0], list):
+            return self._complete_each(body)
         if isinstance(prompt, list) and not self.accepts_ids:
             return 500, {"error": {"message": "Input should be a valid string"}}
         count = body.get("logprobs")
-        if count is not None and count > self.max_list:
+        if count is not None and count > self.max_list and not (self.max_given and body.get("logprob_token_ids")):
             return self.list_status, {"error": {"message": f"logprobs {count} > {self.max_list}"}}
         ids = prompt if isinstance(prompt, list) else self.tokenizer(prompt)["input_ids"]
         by_id = bool(body.get("return_tokens_as_token_ids")) and self.reports_ids
+        given = body.get("logprob_token_ids") if self.max_given else None
+        if given is not None and (len(given) > self.max_given or count != len(given)):
+            return 400, {"error": {"message": f"logprob_token_ids of length {len(given)}, logprobs {count}"}}
         generated: list[int] = []
         reason = "length"
         generator = torch.Generator().manual_seed(body.get("seed", 0))
@@ -108,11 +120,26 @@ class FakeVllm:
         choice: dict[str, Any] = {"index": 0, "text": text, "finish_reason": reason}
         if count is not None and self.lists:
             first = 0 if body.get("echo") and self.echo else len(ids)
-            choice["logprobs"] = self._table(ids + generated, first, len(ids), count, by_id)
+            choice["logprobs"] = self._table(ids + generated, first, len(ids), count, by_id, given)
         usage = {"prompt_tokens": len(ids), "completion_tokens": len(generated)}
         return 200, {"object": "text_completion", "choices": [choice], "usage": usage}
 
-    def _table(self, ids: list[int], first: int, prompt: int, count: int, by_id: bool) -> dict[str, Any]:
+    def _complete_each(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        if not self.accepts_many:
+            return 400, {"error": {"message": "prompt: Input should be a valid string"}}
+        choices = []
+        usage = {"prompt_tokens": 0, "completion_tokens": 0}
+        for index, prompt in enumerate(body["prompt"]):
+            status, reply = self.complete({**body, "prompt": prompt})
+            if status != 200:
+                return status, reply
+            choices.append({**reply["choices"][0], "index": index})
+            usage = {name: count + reply["usage"][name] for name, count in usage.items()}
+        return 200, {"object": "text_completion", "choices": choices[::-1], "usage": usage}
+
+    def _table(
+        self, ids: list[int], first: int, prompt: int, count: int, by_id: bool, given: list[int] | None
+    ) -> dict[str, Any]:
         rows = self.logprobs(ids)
         tokens, values, tops = [], [], []
         for index in range(first, len(ids)):
@@ -124,12 +151,15 @@ class FakeVllm:
                 tops.append(None)
                 continue
             values.append(float(rows[row][ids[index]]))
-            best = rows[row].topk(min(count, rows.shape[1]))
-            pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-            tops.append({self.token(number, by_id): value for number, value in pairs})
+            best = rows[row].topk(min(count, rows.shape[1])).indices.tolist()
+            numbers = best if given is None else [ids[index], *given]
+            tops.append({self.token(number, by_id): float(rows[row][number]) for number in numbers})
         return {"tokens": tokens, "token_logprobs": values, "top_logprobs": tops, "text_offset": []}
 
     def answer(self, route: str, body: dict[str, Any]) -> tuple[int, Any]:
+        if route == "/metrics" and self.block is not None:
+            labels = f'block_size="{self.block}",enable_prefix_caching="True",engine="0"'
+            return 200, f"# HELP vllm:cache_config_info x\nvllm:cache_config_info{{{labels}}} 1.0\n"
         if route == "/v1/models":
             return 200, {"data": [{"id": self.name, "created": 1, "owned_by": "vllm", "max_model_len": 256}]}
         if route == "/v1/completions":
@@ -194,7 +224,7 @@ def serve(fake: FakeVllm, port: int = 0) -> Iterator[str]:
                 status, headers, text = 401, {}, json.dumps({"error": {"message": message}})
             else:
                 status, answer = fake.answer(self.path, body)
-                headers, text = {}, json.dumps(answer)
+                headers, text = {}, answer if isinstance(answer, str) else json.dumps(answer)
             content = text.encode()
             self.send_response(status)
             for name, value in headers.items():

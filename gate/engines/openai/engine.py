@@ -170,6 +170,8 @@ class OpenAIEngine:
                     progress(1)
                     return answer
 
+                if any(request.reference for request in requests):
+                    await self._first.probe(client, completions)
                 return await in_lanes(len(requests), self._settings.concurrency, answer)
 
         return self._run(work())

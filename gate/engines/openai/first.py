@@ -34,6 +34,12 @@ class FirstTokens:
         """Return whether to ask for the first tokens of a text."""
         return self._left > 0 and bool(request.top or request.reference)
 
+    async def probe(self, client: Client, completions: Completions) -> None:
+        """Find out, once, whether the server returns given ids."""
+        if not self._has_probed:
+            self._given = await find_given_ids(client, completions, PROMPTS[0])
+            self._has_probed = True
+
     async def after(
         self, client: Client, completions: Completions, prompt: list[int] | str, request: GenerateRequest
     ) -> tuple[Likely, ...]:
@@ -55,9 +61,6 @@ class FirstTokens:
             if completions.server.kind == "sglang":
                 top = 1 if ids else list_length(request)
                 return (await Generate(client, completions.tokens).after([prompt], [ids], top))[0]
-            if ids and not self._has_probed:
-                self._has_probed = True
-                self._given = await find_given_ids(client, completions, PROMPTS[0])
             if ids and self._given is not None:
                 return await given_all(completions, prompt, ids, self._given, attempts=2)
         tokens, _ = await completions.likeliest(prompt, list_length(request), attempts=2)

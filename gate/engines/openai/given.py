@@ -55,7 +55,10 @@ async def find_given_ids(client: Client, completions: Completions, text: str) ->
     if completions.server.kind != "vllm" or completions.tokens is None:
         return None
     (prompt,) = await completions.tokens.encode([text])
-    listed, _ = await completions.likeliest(prompt, 5)
+    try:
+        listed, _ = await completions.likeliest(prompt, 5, attempts=1)
+    except EvaluationError:
+        return None
     known = {token.id: token.logprob for token in listed[1:4] if token.id is not None}
     others = [number for number in range(140) if number not in {token.id for token in listed}]
     for limit in _MOST_IDS:

@@ -84,7 +84,7 @@ async def find_server(client: Client, name: str) -> Server:
     version = await _get_optional(client, "version")
     if "version" in version:
         return Server("vllm", str(version["version"]), model, length, facts)
-    info = await _get_optional(client, "get_server_info")
+    info = await _get_optional(client, "server_info") or await _get_optional(client, "get_server_info")
     if "version" in info:
         facts |= {key: info[key] for key in ("model_path", "dtype", "quantization") if key in info}
         length = length or _positive(info.get("context_length"))
