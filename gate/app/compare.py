@@ -81,7 +81,7 @@ def compare(baseline: Samples, candidate: Samples, **options: Unpack[CompareOpti
         FAIL if a larger proportion of items flips.
     max_kl : float, optional
         FAIL if the mean KL divergence (nats) is larger.
-    alpha, rule, margin, certify, power, on_inconclusive, draws
+    alpha, rule, margin, certify, power, on_inconclusive, max_truncated, max_broken, draws
         Keys of gate.yml's `decision` section.
 
     Raises

@@ -21,6 +21,8 @@ class DecisionKeywords(TypedDict, total=False):
     certify: float | None
     power: float
     on_inconclusive: Literal["pass", "fail"]
+    max_truncated: float | None
+    max_broken: float | None
     draws: int
 
 

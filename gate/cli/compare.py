@@ -91,6 +91,16 @@ _FORMS: tuple[Form, ...] = ("json", "markdown", "html", "junit")
     help="Exit code of INCONCLUSIVE: 0 (pass) or 3 (fail).",
 )
 @click.option("--max-flip-rate", type=options.Number(0, 1), help="FAIL if a larger proportion of items flips.")
+@click.option(
+    "--max-truncated",
+    type=options.Number(0, 1),
+    help="FAIL if a larger proportion of the candidate's generated texts is stopped by its length.",
+)
+@click.option(
+    "--max-broken",
+    type=options.Number(0, 1),
+    help="FAIL if a larger proportion of them is broken (truncated, empty, a loop, no answer found, open reasoning).",
+)
 @click.option("--max-kl", type=options.Number(0), help="FAIL if the mean KL divergence (nats) is larger.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the simulated p-values.")
 @click.option("--json", help="Write result.json here; - for standard output.")
@@ -121,7 +131,7 @@ def command(
     CSV, JSON, JSONL or Parquet file with the columns task, item_id, output, target, correct (or score).
     """
     from gate.app.compare import candidate_names, compare_samples
-    from gate.app.report_files import Reports
+    from gate.app.report_files import Reports, refuse_overlaps
     from gate.app.sources import explain as pairing_lines
     from gate.app.sources import file_lines
     from gate.cli.console import Terminal
@@ -136,6 +146,9 @@ def command(
     destinations = {form: options.pop(form) for form in _FORMS}
     # the other options have the names of the keyword arguments of `gate.compare`, which has the same defaults
     options = {name: value for name, value in options.items() if _is_set(context, name)}
+    files = {form: destination for form, destination in destinations.items() if destination is not None}
+    reports_by_option = {f"--{form}": Path(name) for form, name in files.items() if name != "-"}
+    refuse_overlaps(reports_by_option, [baseline, *candidates, *filter(None, [options.get("config")])])
     sides: dict[str, ModelSamples] = {}
 
     def on_read(side: str, samples: ModelSamples) -> None:
@@ -148,7 +161,6 @@ def command(
     line = _command_line(context)
     compared = compare_samples(baseline, sources, line, cast("CompareOptions", options), on_read)
     pairings = {name: pairing for name, (_, pairing) in compared.items()}
-    files = {form: destination for form, destination in destinations.items() if destination is not None}
     secrets = secrets_of(os.environ)
     to_stdout = "-" in files.values()
     terminal = Terminal(quiet)

@@ -35,6 +35,16 @@ class TaskPolicy(Section):
     max_kl: Annotated[float, Field(ge=0.0)] | None = Field(
         None, description="FAIL if the mean KL divergence of this task is larger (nats). A limit, not a test."
     )
+    max_truncated: Proportion | None = Field(
+        None,
+        description="FAIL if a larger proportion of the candidate's generated texts is stopped by max_tokens. A limit, "
+        "not a test.",
+    )
+    max_broken: Proportion | None = Field(
+        None,
+        description="FAIL if a larger proportion of the candidate's generated texts is broken: truncated, empty, ending "
+        "in a loop, without an answer to extract, or with reasoning that never ends. A limit, not a test.",
+    )
     chance: Proportion | None = Field(
         None,
         description="Score of a model that knows nothing (proportion). A gating task whose baseline is not better than "

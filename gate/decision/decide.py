@@ -11,6 +11,7 @@ import numpy as np
 from gate.config import DecisionSettings, DistanceSettings, TaskPolicy
 from gate.decision import validity
 from gate.decision.aggregate import aggregate_of
+from gate.decision.broken import broken_findings, over_budget
 from gate.decision.dependence import joined, links_of
 from gate.decision.nightly import level_of_one_run, log_e_value_of, with_tonight
 from gate.decision.reasons import reasons
@@ -167,10 +168,11 @@ def conclude(
         for row, task in zip(_rows(tested.judged, combined, alone, level, seed), tested.judged, strict=True)
     ]
     gating_rows = [row for row in rows if row.role == "gating"]
-    exceeded = over_limit(gating_rows, distance or DistanceSettings())
+    exceeded = over_limit(gating_rows, distance or DistanceSettings()) + over_budget(gating_rows, tested.policy)
     rows = with_verdicts(rows, gating, combined, settings.alpha, early, tested.spending, p_value, rejected, seed)
     gating_rows = [row for row in rows if row.role == "gating"]
     findings = validity.findings(tested.judged, tested.policy, settings.alpha)
+    findings = sorted([*findings, *broken_findings(rows, tested.policy.alpha)], key=lambda finding: not finding.blocks)
     blocking = [finding for finding in findings if finding.blocks]
     rows, certification = validity.without_proofs(rows, certification, blocking)
     gating_rows = [row for row in rows if row.role == "gating"]

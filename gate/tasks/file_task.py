@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gate.common.canonical import canonical_json
@@ -82,12 +82,15 @@ class FileTask(Task):
             raise TypeError("a task from a file asks for log-likelihoods of choices, or for texts")
         if self.settings.score_turns == "last":
             grade = self._grade(item, texts[-1], item.targets)
-            return Scored(grade.score, grade.correct, texts[-1])
+            return Scored(grade.score, grade.correct, texts[-1], readable=grade.readable)
         targets = item.turn_targets or ((),) * len(texts)
         grades = [self._grade(item, text, accepted) for text, accepted in zip(texts, targets, strict=True)]
-        return Scored(sum(grade.score for grade in grades) / len(grades), None, canonical_json(texts))
+        mean = sum(grade.score for grade in grades) / len(grades)
+        return Scored(mean, None, canonical_json(texts), readable=all(grade.readable for grade in grades))
 
     def _grade(self, item: Item, text: str, targets: Sequence[str]) -> Grade:
         if self.scorer is None:
             raise TypeError("a generated text needs a scorer")
-        return self.scorer.grade(extract(text, self.settings.extract), targets, self.documents.get(item.item_id, {}))
+        extracted = extract(text, self.settings.extract)
+        grade = self.scorer.grade(extracted, targets, self.documents.get(item.item_id, {}))
+        return replace(grade, readable=grade.readable and (bool(extracted) or self.settings.extract is None))
