@@ -74,12 +74,12 @@ def run_action(environment: Mapping[str, str]) -> int:
     """
     from gate.common.termination import on_termination
     from gate.errors import PANIC, ExitCode, GateError, Terminated, is_panic
-    from gate.github.no_verdict import report_no_verdict, write_no_verdict
+    from gate.github.no_verdict import report_no_verdict
     from gate.github.outputs import error_outputs
 
     stopped = "The job was cancelled or the machine was stopped."
     try:
-        with on_termination(lambda: write_no_verdict(environment, ExitCode.TERMINATED, stopped)):
+        with on_termination(lambda: _write_stopped(environment, stopped)):
             return _run(environment)
     except GateError as error:
         report_no_verdict(environment, error.exit_code, str(error))
@@ -95,6 +95,16 @@ def run_action(environment: Mapping[str, str]) -> int:
         report_no_verdict(environment, ExitCode.EVALUATION, f"{cause}.")
         _write_gitlab(environment, error_outputs(ExitCode.EVALUATION))
         raise
+
+
+def _write_stopped(environment: Mapping[str, str], message: str) -> None:
+    """Write, without the network, that the run was stopped. The status of the commit is then still pending."""
+    from gate.errors import ExitCode
+    from gate.github.no_verdict import write_no_verdict
+    from gate.github.outputs import error_outputs
+
+    write_no_verdict(environment, ExitCode.TERMINATED, message)
+    _write_gitlab(environment, error_outputs(ExitCode.TERMINATED))
 
 
 def _run(environment: Mapping[str, str]) -> int:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.commands import run_gate, run_python
+from support.fake_github import HOME, TOKEN, FakeGitHub
 from support.runner import as_runner, read_outputs
 from support.tiny import TINY_TASK, write_gate_yml, write_tiny_project, write_tiny_task
 
@@ -73,9 +77,11 @@ def _waits(often: str) -> list[Any]:
     ]
 
 
-def _stuck(wait: str, *arguments: str, cwd: Path, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
+def _stuck(
+    wait: str, *arguments: str, cwd: Path, env: dict[str, str] | None = None, start: Sequence[str] = ()
+) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", _STUCK.format(wait=wait), *arguments],
+        [*start, sys.executable, "-c", _STUCK.format(wait=wait), *arguments],
         cwd=cwd,
         env=env,
         stdout=subprocess.PIPE,
@@ -121,6 +127,46 @@ def test_sigterm_in_the_action_sets_the_outputs(tmp_path: Path, tiny_model: Path
     assert read_outputs(output)["verdict"] == "ERROR"
     assert read_outputs(output)["exit-code"] == "143"
     assert "cancelled" in summary.read_text()
+
+
+@pytest.mark.exhaustive
+@pytest.mark.skipif(os.getuid() != 0 or shutil.which("unshare") is None, reason="needs root and unshare")
+@pytest.mark.parametrize(
+    ("wait", "last"), [(_SLEEP, "error"), (_MATCH, "pending")], ids=["in Python", "outside Python"]
+)
+def test_sigterm_to_the_first_process_of_a_container(
+    tmp_path: Path, tiny_model: Path, github: FakeGitHub, wait: str, last: str
+) -> None:
+    """The kernel ignores signals without a handler there. No older status of the commit remains."""
+    write_tiny_project(tmp_path, tiny_model, tiny_model)
+    environment = {
+        **os.environ,
+        "GITHUB_ACTIONS": "true",
+        "GITHUB_EVENT_NAME": "schedule",
+        "GITHUB_REPOSITORY": HOME,
+        "GITHUB_SHA": "9" * 40,
+        "GITHUB_API_URL": github.url,
+        "GITHUB_OUTPUT": str(tmp_path / "output"),
+        "GITHUB_STEP_SUMMARY": str(tmp_path / "summary"),
+        **as_runner(status="status", github_token=TOKEN),
+    }
+    github.statuses.append({"state": "success", "context": "quantgate", "sha": "9" * 40})  # of an earlier run
+    process = _stuck(
+        wait, "action", cwd=tmp_path, env=environment, start=["unshare", "--pid", "--fork", "--mount-proc"]
+    )
+    assert process.stdout is not None
+    assert any(line == "answering\n" for line in process.stdout)
+    (first,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    assert "NSpid:" in (status := Path(f"/proc/{first}/status").read_text())
+    assert status.split("NSpid:")[1].split("\n")[0].split()[-1] == "1"
+    began = time.monotonic()
+    os.kill(int(first), signal.SIGTERM)
+    process.communicate(timeout=15)
+    assert time.monotonic() - began < 10  # 4 seconds of grace, and a busy machine
+    assert process.returncode == 143
+    assert read_outputs(tmp_path / "output")["exit-code"] == "143"
+    assert [one["state"] for one in github.statuses if one["context"] == "quantgate"][-1] == last
+    assert run_gate("run", "-c", tmp_path / "gate.yml").code == 0  # the store is valid
 
 
 def _set_tokenizer(model: Path, target: Path, **changes: object) -> Path:

@@ -39,7 +39,12 @@ class Engine(Protocol):
     def environment(self, tag: str) -> dict[str, str]: ...
 
     def run(
-        self, tag: str, folders: Path, environment: Mapping[str, str], arguments: Sequence[str] = ()
+        self,
+        tag: str,
+        folders: Path,
+        environment: Mapping[str, str],
+        arguments: Sequence[str] = (),
+        entrypoint: str | None = None,
     ) -> Finished: ...
 
 
@@ -68,11 +73,19 @@ class Docker:
         text = _checked(["docker", "image", "inspect", "--format", "{{json .Config.Env}}", tag])
         return dict(entry.split("=", 1) for entry in json.loads(text))
 
-    def run(self, tag: str, folders: Path, environment: Mapping[str, str], arguments: Sequence[str] = ()) -> Finished:
+    def run(
+        self,
+        tag: str,
+        folders: Path,
+        environment: Mapping[str, str],
+        arguments: Sequence[str] = (),
+        entrypoint: str | None = None,
+    ) -> Finished:
         variables = [part for name, text in environment.items() for part in ("--env", f"{name}={text}")]
         volumes = [part for name, target in MOUNTS.items() for part in ("--volume", f"{folders / name}:{target}")]
         # the fake GitHub listens on this machine
         start = ["docker", "run", "--rm", "--network", "host", "--workdir", MOUNTS["workspace"]]
+        start += [] if entrypoint is None else ["--entrypoint", entrypoint]
         return _timed([*start, *variables, *volumes, tag, *arguments])
 
 
@@ -136,10 +149,18 @@ class Buildah:
     def environment(self, tag: str) -> dict[str, str]:
         return dict(entry.split("=", 1) for entry in self._config(tag)["Env"])  # type: ignore[attr-defined]
 
-    def run(self, tag: str, folders: Path, environment: Mapping[str, str], arguments: Sequence[str] = ()) -> Finished:
+    def run(
+        self,
+        tag: str,
+        folders: Path,
+        environment: Mapping[str, str],
+        arguments: Sequence[str] = (),
+        entrypoint: str | None = None,
+    ) -> Finished:
         config = self._config(tag)
         # `buildah run` ignores the entry point; Docker runs it with the arguments
-        command = [*config["Entrypoint"], *(arguments or config["Cmd"])]  # type: ignore[misc]
+        start = config["Entrypoint"] if entrypoint is None else [entrypoint]
+        command = [*start, *(arguments or config["Cmd"])]  # type: ignore[misc]
         variables = [part for name, text in environment.items() for part in ("--env", f"{name}={text}")]
         volumes = [part for name, target in MOUNTS.items() for part in ("--volume", f"{folders / name}:{target}")]
         container = self._image("from", tag)

@@ -29,6 +29,7 @@ from engines import MOUNTS, Buildah, Engine, Finished, find_engine
 from support.fake_github import HOME, TOKEN, FakeGitHub
 from support.runner import PAYLOADS, as_runner, read_outputs
 from support.tiny import use_outputs_as_targets, write_tiny_project, write_tiny_task
+from support.workflow_steps import IS_FORK, SHELL, STORE_KEY, ScriptStep, input_values, script_steps
 
 from gate.store import read_sets
 
@@ -115,12 +116,23 @@ class Step:
         }
 
     def run(self, *arguments: str, env: dict[str, str] | None = None, **inputs: str) -> Finished:
+        self._prepare()
+        variables = self.environment | as_runner(**{"github_token": TOKEN} | inputs)
+        return self._image.engine.run(self._image.tag, self.folders, variables | (env or {}), arguments)
+
+    def script(self, step: ScriptStep) -> Finished:
+        """Run a script as a step of a job container, whose shell the runner starts instead of the entry point."""
+        self._prepare()
+        bash, *options = SHELL
+        return self._image.engine.run(
+            self._image.tag, self.folders, self.environment | step.environment, [*options, step.script], bash
+        )
+
+    def _prepare(self) -> None:
         for name in ("set_output", "step_summary"):
             (self.folders / "file_commands" / name).write_text("")
         for path in [self.workspace, *self.workspace.rglob("*")]:
             os.chown(path, RUNNER, RUNNER)
-        variables = self.environment | as_runner(**{"github_token": TOKEN} | inputs)
-        return self._image.engine.run(self._image.tag, self.folders, variables | (env or {}), arguments)
 
     @property
     def outputs(self) -> dict[str, str]:
@@ -219,6 +231,28 @@ def test_doctor_explains_the_missing_gpu(tiny: Step, note: Callable[[str, object
 
 def test_arguments_replace_the_default_command(tiny: Step) -> None:
     assert tiny.run("--version").out.startswith("quantgate")
+
+
+def test_the_scripts_of_the_reusable_workflow_run_in_the_image(tiny: Step, github: FakeGitHub) -> None:
+    """The image is the job's container there; it needs bash, rm, mkdir and cp beside gate."""
+    values = {
+        **input_values(candidate="base", status="check"),
+        "github.token": TOKEN,
+        "secrets.HF_TOKEN": "",
+        IS_FORK: "false",
+        STORE_KEY: "",
+        **{f"steps.gate.outputs.{name}": "" for name in ("report-path", "result-path")},
+    }
+    for step in script_steps(values):
+        if step.name != "Install the gate":
+            finished = tiny.script(step)
+            assert finished.code == 0, (step.name, finished.out, finished.err)
+            values |= {f"steps.{step.id}.outputs.{name}": text for name, text in tiny.outputs.items()}
+    assert values["steps.gate.outputs.verdict"] == "PASS"
+    assert len(values["steps.key.outputs.value"]) >= 16
+    assert {path.name for path in (tiny.workspace / "quantgate-reports").iterdir()} >= {"gate-result.json"}
+    assert "PASS" in github.comments[0]["body"]
+    assert (github.checks[0]["status"], github.checks[0]["conclusion"]) == ("completed", "success")
 
 
 @pytest.mark.skipif("GATE_TEST_MODELS" not in os.environ, reason="GATE_TEST_MODELS names no demo models")
