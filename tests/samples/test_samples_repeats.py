@@ -60,10 +60,10 @@ def test_the_report_says_items_and_repeats() -> None:
 def test_the_size_of_the_test_holds_with_repeats_that_depend_on_their_item() -> None:
     """Items with their own difficulty, four answers each, no difference between the models: 5 % of the tests reject."""
     generator = np.random.default_rng(3)
-    rejected, runs = 0, 300
+    rejected, runs = 0, 100
     for _ in range(runs):
-        difficulty = generator.beta(0.5, 0.5, size=(60, 1))
-        sides = [(generator.random((60, 4)) < difficulty).astype(float) for _ in range(2)]
+        difficulty = generator.beta(0.5, 0.5, size=(40, 1))
+        sides = [(generator.random((40, 4)) < difficulty).astype(float) for _ in range(2)]
         rejected += p_value(*sides)[1] <= 0.05
     assert rejected / runs <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / runs)
     assert rejected > 0
