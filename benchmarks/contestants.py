@@ -59,7 +59,7 @@ def write_harness_task(task: Task, folder: Path) -> None:
 class Ours:
     """The transformers engine of quantgate; can measure the time in the model itself."""
 
-    def __init__(self, model: Path, dtype: str, device: str, tokens: int) -> None:
+    def __init__(self, model: Path, dtype: str, device: str, tokens: int | str) -> None:
         settings = EngineSettings.model_validate({"device": device, "max_batch_tokens": tokens})
         source = locate(ModelSettings.model_validate({"model": str(model.resolve()), "dtype": dtype}), model)
         source = fetch(source, settings, model, None)

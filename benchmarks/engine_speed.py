@@ -94,10 +94,10 @@ def start_up(model: Path, task: Task, folder: Path, options: argparse.Namespace)
                    "choices": "{{ choices }}", "answer": "{{ gold }}"}],
     }  # fmt: skip
     (one / "gate.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
-    bin_ = Path(sys.executable).parent
     commands = {
-        "ours": [str(bin_ / "gate"), "evaluate", "--config", str(one / "gate.yml"), "--out", str(one / "out")],
-        "lm-eval": [str(bin_ / "lm_eval"), "run", "--model", "hf", "--model_args",
+        "ours": [sys.executable, "-m", "gate", "evaluate",
+                 "--config", str(one / "gate.yml"), "--out", str(one / "out")],
+        "lm-eval": [sys.executable, "-m", "lm_eval", "run", "--model", "hf", "--model_args",
                     f"pretrained={model.resolve()},dtype={options.dtype}", "--device", options.device,
                     "--tasks", task.name, "--include_path", str(folder), "--limit", "1", "--batch_size", "1",
                     "--output_path", str(one / "theirs"), "--log_samples"],
@@ -152,7 +152,9 @@ def random_llama(model: Path, folder: Path) -> Path:
         num_key_value_heads=8, max_position_embeddings=8192, tie_word_embeddings=True,
         bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
     )  # fmt: skip
-    LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
+    with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
+        random = LlamaForCausalLM(config)
+    random.to(torch.bfloat16).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import platform
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +18,9 @@ from gate.engines.files import weights_bytes
 from gate.engines.hf.generation.generate import generate
 from gate.engines.hf.generation.token_budget import automatic_token_budget
 from gate.engines.hf.model.batching import BatchLimit
+from gate.engines.hf.model.causal import check_causal
 from gate.engines.hf.model.load import load
+from gate.engines.hf.model.memory import peak_memory, reset_peak
 from gate.engines.hf.scoring.scorer import Scorer
 from gate.engines.source import ModelSource
 from gate.engines.stack import local_stack
@@ -47,7 +50,7 @@ class TransformersEngine:
     Raises
     ------
     ModelError, EvaluationError
-        See `gate.engines.hf.model.load.load`.
+        See `gate.engines.hf.model.load.load` and `gate.engines.hf.model.causal.check_causal`.
     """
 
     def __init__(self, source: ModelSource, settings: EngineSettings) -> None:
@@ -55,11 +58,18 @@ class TransformersEngine:
         self._settings = settings
         self._dtype = source.settings.dtype
         self._weights_bytes = None if source.folder is None else weights_bytes(source.folder, source.settings)
+        # The garbage collector need not visit the objects of torch and transformers: a full collection takes longer
+        # than planning a batch. Before loading, and after a collection, because a frozen model would never be freed.
+        gc.collect()
+        gc.freeze()
         self._loaded = load(source, settings)
+        reset_peak(self._loaded.device)
         tokens = settings.max_batch_tokens
         self._max_batch_tokens = None if isinstance(tokens, str) else tokens
         self._max_length = _max_length(self._loaded.model, self._loaded.tokenizer)
         self.scorer = Scorer(self._loaded, self._max_batch_tokens, self._max_length)
+        with self._explained():
+            check_causal(self._loaded, self._name)
 
     @property
     def runtime(self) -> Runtime:
@@ -84,6 +94,7 @@ class TransformersEngine:
             stack=local_stack(self._settings, str(device), hardware, dtype),
             weights_bytes=self._weights_bytes,
             quantization=self._loaded.quantization,
+            peak_memory=peak_memory(device),
         )
 
     def render_chat(self, messages: Sequence[Message], chat: ChatFormat = TEMPLATE_ONLY) -> str:
