@@ -22,7 +22,8 @@ def type_name(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
     if options := schema.get("anyOf") or schema.get("oneOf"):
         return " or ".join(dict.fromkeys(type_name(option, definitions) for option in options))
     if "const" in schema:
-        return f"`{schema['const']}`"
+        value = schema["const"]
+        return f"`{value if isinstance(value, str) else json.dumps(value)}`"
     if "enum" in schema:
         return ", ".join(f"`{value}`" for value in schema["enum"])
     if schema.get("type") == "array":
