@@ -85,6 +85,8 @@ class Runtime:
     quantization : str or None
         The quantisation of the loaded weights, e.g. `compressed-tensors W4A16 int`, or `none`; None if only a server
         knows it.
+    peak_memory : int or None
+        Most bytes in use since the model was loaded, on a GPU or in the process; None if not known.
     """
 
     device: str
@@ -96,6 +98,7 @@ class Runtime:
     stack: dict[str, str] = field(default_factory=dict)
     weights_bytes: int | None = None
     quantization: str | None = None
+    peak_memory: int | None = None
 
 
 class Engine(Protocol):

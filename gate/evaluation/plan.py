@@ -85,7 +85,7 @@ class Plan:
         # batch settings may change between an interruption and its resumption, e.g. after running out of memory
         stack = environment.pop("stack")
         environment |= {"processor": stack["hardware"]} if "instructions" in stack else {}
-        del environment["versions"], environment["weights_bytes"]
+        del environment["versions"], environment["weights_bytes"], environment["peak_memory"]
         environment["device"] = runtime.device.partition(":")[0]  # the index among equal GPUs does not matter
         return {
             "model": self.identity.fingerprint,
@@ -124,6 +124,7 @@ class Plan:
                 items_per_second=answered / max(seconds, 1e-9),
                 tokens_in=sum(file.tokens_in for file in finished),
                 tokens_out=sum(file.tokens_out for file in finished),
+                peak_memory=runtime.peak_memory,
             ),
             created=datetime.now(UTC).isoformat(timespec="milliseconds"),
             quantgate=__version__,

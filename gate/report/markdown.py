@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
@@ -11,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from gate.decision import behaviour_wording, broken_wording, wording
 from gate.decision.noise_wording import control_sections
 from gate.decision.result import TaskResult
+from gate.report.behaviour import BehaviourTable, behaviour_tables
 from gate.report.drawing import draw_drops
 from gate.report.escape import markdown, prose
 from gate.report.figures import drop_lines
@@ -65,6 +67,7 @@ def render_markdown(
         "flips": len(result.flips),
         "subtasks": len(_subtasks(result)),
         "broken": len(broken_wording.broken_tasks(result)),
+        "behaviour": sum(len(table.rows) for table in behaviour_tables(result)),
         "slices": min(len(result.slices), MOST_SLICES),
     }
 
@@ -124,6 +127,7 @@ def _render(result: Result, rows: _Rows, available: _Rows, full_report: str | No
         drawing=draw_drops(drawn, lines),
         subtasks=_subtasks(result)[: rows["subtasks"]],
         broken=broken_wording.broken_tasks(result)[: rows["broken"]],
+        behaviour=_first_rows(behaviour_tables(result), rows["behaviour"]),
         slices=result.slices[: rows["slices"]],
         flips=result.flips[: rows["flips"]],
         notes=result.notes[: rows["notes"]],
@@ -164,6 +168,16 @@ def _tasks(result: Result, count: int) -> list[TaskResult]:
         return result.tasks
     by_p = sorted(enumerate(result.tasks), key=lambda entry: (entry[1].role != "gating", entry[1].p_exact))
     return [task for _, task in sorted(by_p[:count], key=lambda entry: entry[0])]
+
+
+def _first_rows(tables: list[BehaviourTable], count: int) -> list[BehaviourTable]:
+    """Return the tables with their first rows, `count` in all."""
+    kept = []
+    for table in tables:
+        if count > 0:
+            kept.append(replace(table, rows=table.rows[:count]))
+        count -= len(table.rows)
+    return kept
 
 
 def _subtasks(result: Result) -> list[tuple[str, TaskResult]]:

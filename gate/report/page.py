@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from gate.decision import behaviour_wording, broken_wording, wording
 from gate.decision.noise_wording import control_sections
+from gate.report.behaviour import behaviour_tables
 from gate.report.escape import one_line
 from gate.report.slices import MOST_SLICES, slice_drop, slice_level, slices_title
 
@@ -48,6 +49,7 @@ def environment() -> Environment:
     templates.globals.update(
         wording.TEMPLATE_NAMES | behaviour_wording.TEMPLATE_NAMES | broken_wording.TEMPLATE_NAMES,
         control_sections=control_sections,
+        behaviour_tables=behaviour_tables,
     )
     templates.globals.update(
         slices_title=slices_title, slice_level=slice_level, slice_drop=slice_drop, MOST_SLICES=MOST_SLICES

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from gate.decision import behaviour_wording, broken_wording, wording
 from gate.decision.noise_wording import control_sections
+from gate.report.behaviour import BehaviourTable, behaviour_tables
 from gate.report.escape import log_line
 from gate.report.result import Result
 from gate.report.slices import slice_drop, slice_level, slices_title
@@ -48,6 +49,8 @@ def print_result(result: Result, console: Console, flips: int = 5) -> None:
         console.print(Text(f"Note: {log_line(note, 500)}", style="yellow"))
     if broken_wording.broken_tasks(result):
         console.print(_broken(result))
+    for behaviour in behaviour_tables(result):
+        console.print(_behaviour(behaviour))
     if result.slices:
         console.print(_slices(result))
     if result.flips and flips:
@@ -105,6 +108,15 @@ def _broken(result: Result) -> Table:
     for task in broken_wording.broken_tasks(result):
         table.add_row(Text(log_line(task.task)), *broken_wording.broken_cells(task))
     return table
+
+
+def _behaviour(table: BehaviourTable) -> Table:
+    shown = Table(title=table.title, title_justify="left")
+    for place, name in enumerate(table.head):
+        shown.add_column(name, justify="right" if place else "left", overflow="fold")
+    for name, *cells in table.rows:
+        shown.add_row(Text(log_line(name)), *cells)
+    return shown
 
 
 def _slices(result: Result) -> Table:

@@ -62,6 +62,8 @@ class Timings(_Section):
     items_per_second: float
     tokens_in: int
     tokens_out: int
+    peak_memory: int | None = None
+    """Most bytes in use, on a GPU or in the process; of the last run."""
 
 
 class Shard(_Section):

@@ -187,6 +187,7 @@ def _merged_manifest(shards: Sequence[Manifest], data_files: Sequence[DataFile])
                 items_per_second=items / max(seconds, 1e-9),
                 tokens_in=sum(manifest.timings.tokens_in for manifest in shards),
                 tokens_out=sum(manifest.timings.tokens_out for manifest in shards),
+                peak_memory=max((manifest.timings.peak_memory or 0 for manifest in shards), default=0) or None,
             ),
             "created": max(manifest.created for manifest in shards),
             "shard": None,

@@ -114,7 +114,7 @@ def read_data_file(folder: Path, data_file: DataFile) -> pa.Table:
         )
     try:
         table = with_later_columns(read_parquet(pa.BufferReader(content)))
-    except (pa.ArrowInvalid, TooLargeError, OSError) as error:
+    except (pa.ArrowException, TooLargeError, OSError) as error:
         raise SampleError(f"{path} is not a Parquet file: {error}.", EVALUATE_AGAIN) from None
     if table.schema != SAMPLE_SCHEMA:
         raise SampleError(
@@ -202,6 +202,7 @@ def as_samples(sets: Sequence[SampleSet]) -> ModelSamples:
                 "created": sample_set.manifest.created,
                 "seconds": sample_set.manifest.timings.seconds,
                 "tokens": sample_set.manifest.timings.tokens_in + sample_set.manifest.timings.tokens_out,
+                "peak_memory": sample_set.manifest.timings.peak_memory,
                 "quantgate": sample_set.manifest.quantgate,
             }
             for sample_set in sets

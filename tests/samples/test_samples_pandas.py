@@ -23,7 +23,11 @@ DTYPES = {
     "cluster": "string", "tokens_in": "Int32", "tokens_out": "Int32", "prompt": "string", "choices": "object",
     "top_tokens": "object", "top_logprobs": "object", "tail_mass": "Float32", "kl": "Float32", "same_top": "boolean",
     "drawn_tokens": "object", "drawn_logprobs": "object", "kl_variance": "Float32",
-    "finish_reason": "string", "reasoning": "string", "reasoning_closed": "boolean",
+    "finish_reason": "string", "reasoning": "string", "reasoning_closed": "boolean", "problems": "string",
+    "answer_tokens": "Int32", "later_positions": "object", "later_top_tokens": "object",
+    "later_top_logprobs": "object", "later_tail_mass": "object", "later_drawn_tokens": "object",
+    "later_drawn_logprobs": "object", "later_kl": "object", "later_kl_variance": "object", "later_same_top": "object",
+    "token_logprobs": "object", "text_tokens": "object",
 }  # fmt: skip
 
 

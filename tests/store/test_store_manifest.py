@@ -66,7 +66,9 @@ def with_newer_facts(manifest: dict[str, Any]) -> dict[str, Any]:
     """Return a manifest of 0.1.0 with the defaults of the facts that later versions record."""
     newer = {"stack": {}, "control": "", "weights_bytes": None, "quantization": None}
     newer |= {"load_quantization": "", "adapter": ""}
-    return {**manifest, "model": {**manifest["model"], **newer}, "drawn_tokens": 0, "positions": 1}
+    timings = {**manifest["timings"], "peak_memory": None}
+    own = {"timings": timings, "drawn_tokens": 0, "positions": 1}
+    return {**manifest, "model": {**manifest["model"], **newer}, **own}
 
 
 def test_an_existing_manifest_is_read_and_written_with_the_same_keys(tmp_path: Path) -> None:
