@@ -279,15 +279,19 @@ def _stored_at(suite: Suite, role: str, model: LocatedModel, task: Task, name: s
 
 
 def _too_few_tokens(suite: Suite, cached: SampleSet) -> bool:
-    """Return whether KL divergence needs more tokens per position than the cached set stores."""
-    distance, stored = suite.loaded.config.distance, cached.manifest.top_tokens
-    if not distance.kl or stored == "whole":
+    """Return whether KL divergence needs more tokens or positions than the cached set stores.
+
+    Sets of older versions, without drawn tokens, are kept: they give lower bounds at the first token.
+    """
+    wanted, stored = Recording.of(suite.loaded.config.distance), cached.manifest
+    if stored.top_tokens == "whole" or not wanted.top:
         return False
-    return distance.kl_top == "whole" or stored < distance.kl_top
+    if wanted.top == "whole" or stored.top_tokens < wanted.top:
+        return True
+    return 0 < stored.drawn_tokens and (stored.drawn_tokens < wanted.drawn or stored.positions < wanted.positions)
 
 
 def _only_bounds(suite: Suite, cached: SampleSet) -> bool:
     """Return whether a cached set has distributions, but no drawn tokens although they are asked for."""
-    wanted = Recording.of(suite.loaded.config.distance)
-    stored = cached.manifest
+    wanted, stored = Recording.of(suite.loaded.config.distance), cached.manifest
     return bool(wanted.drawn and stored.top_tokens) and stored.top_tokens != "whole" and not stored.drawn_tokens

@@ -45,7 +45,7 @@ class FlipDetail:
     logprobs : pair of tuples of float or None
         Log-likelihood of each choice, in nats.
     kl : float or None
-        KL divergence of the answer's first token from the baseline's, in nats.
+        KL divergence of the answer's tokens from the baseline's, mean in nats.
     """
 
     task: str
@@ -169,6 +169,7 @@ def _details(pair: PairedTask, rows: npt.NDArray[np.int64]) -> Iterator[FlipDeta
     shifts = logprob_shifts(pair, rows) if has_logprobs(pair) else None
     sides = (table.take(rows).to_pylist() for table in (pair.baseline, pair.candidate))
     kinds = _kinds(pair)[rows]
+    divergences = pair.divergences
     for index, (baseline, candidate) in enumerate(zip(*sides, strict=True)):
         choices = tuple(str(text) for text in baseline["choices"] or ())
         logprobs = baseline["choice_logprobs"], candidate["choice_logprobs"]
@@ -188,5 +189,5 @@ def _details(pair: PairedTask, rows: npt.NDArray[np.int64]) -> Iterator[FlipDeta
             picked=(parse_index(baseline["output"], len(choices)), parse_index(candidate["output"], len(choices))),
             right=parse_index(baseline["target"], len(choices)),
             logprobs=(tuple(logprobs[0]), tuple(logprobs[1])) if comparable else None,
-            kl=candidate["kl"],
+            kl=None if divergences is None else float(divergences[row]),
         )
