@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
-from gate.errors import EvaluationError, ExitCode, GateError, first_line
+from gate.common.files import same_file
+from gate.errors import ConfigError, EvaluationError, ExitCode, GateError, first_line
 from gate.report.candidates import AnyResult
 from gate.report.files import ReportFile
 
@@ -33,6 +35,20 @@ class ReportError(EvaluationError):
         self.problems = list(problems)
         if result.exit_code:
             self.exit_code = ExitCode(result.exit_code)
+
+
+def refuse_overlaps(written: Mapping[str, Path], read: Sequence[Path]) -> None:
+    """Raise a ConfigError if a report would replace another one, or a file that is read.
+
+    `written` are the paths of the reports, by the key or option that names them.
+    """
+    for number, (key, path) in enumerate(written.items()):
+        for other in read:
+            if same_file(path, other):
+                raise ConfigError(f"{key}: the report would replace {other}, which is read.", "Choose another path.")
+        for before, earlier in list(written.items())[:number]:
+            if same_file(path, earlier) and not path.is_char_device():
+                raise ConfigError(f"{before} and {key} name the same file, {path}.", "Choose another path.")
 
 
 class Reports:

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from gate.app.control import controlled_sets
 from gate.app.evaluate import Evaluated, baseline_sets
 from gate.app.judge import Answers, Judged, Policy, judge
+from gate.app.judged import with_judgements
 from gate.app.models import LocatedModel, locate_model
+from gate.app.report_files import refuse_overlaps
 from gate.app.reporter import Reporter
 from gate.app.suite import Suite, open_suite
 from gate.common.canonical import digest
@@ -55,6 +57,7 @@ class Session:
         """The values of secret-looking environment variables, and of the API keys that gate.yml names."""
         config = self.suite.loaded.config
         keys = {config.engine_of(model).api_key_env for model in config.models.values()}
+        keys |= {task.judge.api_key_env for task in config.tasks if task.judge is not None}
         return secrets_of(os.environ, *(os.environ.get(key) for key in keys if key is not None))
 
 
@@ -70,7 +73,12 @@ class Reference:
 def open_session(loaded: LoadedConfig, command: Sequence[str] | None, reporter: Reporter) -> Session:
     """Check the machine and gate.yml, open the store, and locate the baseline; nothing is evaluated."""
     started = time.monotonic()
-    require_devices(loaded.config)
+    folder, config = loaded.folder, loaded.config
+    refuse_overlaps(
+        {f"report.{form}": folder / name for form, name in config.report.files.items()},
+        [loaded.path, *(folder / task.file for task in config.tasks if task.file is not None)],
+    )
+    require_devices(config)
     suite = open_suite(loaded, reporter)
     return Session(
         suite,
@@ -104,7 +112,9 @@ def answer_candidate(
     )
     # the decision uses the control where there is one, whatever the cached answers say
     compared = reference.samples if control.reference is reference.sets else as_samples(control.reference)
-    return Answers(compared, as_samples(evaluated.sets), evaluated.early, control), evaluated
+    answers = Answers(compared, as_samples(evaluated.sets), evaluated.early, control)
+    loaded = session.suite.loaded
+    return with_judgements(answers, loaded.config, loaded.folder, session.reporter), evaluated
 
 
 def judge_session(

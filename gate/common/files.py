@@ -6,6 +6,7 @@ import errno
 import os
 import secrets
 import shutil
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -21,7 +22,7 @@ def write_text(path: Path, text: str, temporary: Path | None = None) -> None:
 
     Lone surrogates are written as "?". The text is first written to `temporary` (in the same folder;
     by default a random name), which is then renamed to `path`. Random names that killed processes left more than a day
-    ago are removed.
+    ago are removed. Devices and streams (/dev/null, /dev/stdout, /dev/fd/63) are written to and stay what they are.
 
     Raises
     ------
@@ -29,6 +30,12 @@ def write_text(path: Path, text: str, temporary: Path | None = None) -> None:
         The disk is full or the file cannot be written.
     """
     with writing(path):
+        if not path.name:
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if _is_stream(path):
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND), "wb") as stream:
+                stream.write(text.encode("utf-8", "replace"))
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         if temporary is None:
             remove_stale(path)
@@ -39,6 +46,18 @@ def write_text(path: Path, text: str, temporary: Path | None = None) -> None:
         finally:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
+
+
+def _is_stream(path: Path) -> bool:
+    """Return whether a path is an entry of /dev or /proc that is no file: root could replace the device by a file."""
+    folder = path.parent.resolve()
+    if not folder.is_relative_to("/dev") and not folder.is_relative_to("/proc"):
+        return False
+    try:
+        kind = path.lstat().st_mode
+    except OSError:
+        return False
+    return not stat.S_ISREG(kind) and not stat.S_ISDIR(kind) and folder != Path("/dev/shm")  # noqa: S108
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -66,6 +85,14 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def same_file(first: Path, second: Path) -> bool:
+    """Return whether two paths are the same file, or would be once they are written."""
+    try:
+        return first.samefile(second)
+    except OSError:
+        return first.resolve() == second.resolve()
 
 
 @contextmanager

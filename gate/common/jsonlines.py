@@ -13,7 +13,7 @@ from gate.common.compressed import open_binary, read_bytes
 from gate.errors import SampleError
 
 _BOM = b"\xef\xbb\xbf"
-_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_OTHER_MARKS = (b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")  # byte order marks of UTF-16 and UTF-32
 _SPACE = re.compile(r"\s*")
 _DECODER = json.JSONDecoder()
 _LINE_HINT = (
@@ -33,8 +33,8 @@ def json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """
     with open_binary(path) as lines:
         for number, raw in enumerate(lines, start=1):
-            if number == 1 and raw.startswith(_UTF16):
-                raise SampleError(f"{path} is UTF-16; expected UTF-8.", "Save it as UTF-8.")
+            if number == 1 and raw.startswith(_OTHER_MARKS):
+                raise SampleError(f"{path} is UTF-16 or UTF-32; expected UTF-8.", "Save it as UTF-8.")
             line = raw.removeprefix(_BOM) if number == 1 else raw
             if not line or line.isspace():
                 continue
@@ -100,7 +100,7 @@ def _list(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         try:
             value, position = _DECODER.raw_decode(text, position)
         except (ValueError, RecursionError) as error:
-            reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
+            reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error).partition("; use sys.")[0]
             raise SampleError(f"{path}:{line}: not valid JSON: {reason}.", hint) from None
         if not isinstance(value, dict):
             raise SampleError(f"{path}:{line}: expected a JSON object, found a {type(value).__name__}.", hint)
@@ -127,7 +127,7 @@ def _object(content: bytes, where: str, hint: str) -> dict[str, Any]:
     try:
         value = json.loads(content)
     except (ValueError, RecursionError) as error:
-        reason = str(error) or type(error).__name__
+        reason = str(error).partition("; use sys.")[0] or type(error).__name__
         if isinstance(error, json.JSONDecodeError):
             reason = f"{error.msg} at column {error.colno}"
         elif isinstance(error, UnicodeDecodeError):

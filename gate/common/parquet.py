@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -18,6 +20,27 @@ class TooLargeError(ValueError):
     """The file's rows take more than `LIMIT` bytes."""
 
 
+@contextmanager
+def _as_arrow_errors() -> Iterator[None]:
+    """Raise whatever pyarrow raises for damaged metadata (KeyError, UnicodeDecodeError, ...) as an ArrowException."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, TooLargeError, MemoryError):
+        raise
+    except (LookupError, ValueError, TypeError, ArithmeticError) as error:
+        raise pa.ArrowInvalid(f"damaged metadata ({type(error).__name__}: {error})") from None
+
+
+@_as_arrow_errors()
+def column_names(path: Path) -> list[str]:
+    """Return the names of the columns of a Parquet file; errors as in `read_parquet`."""
+    import pyarrow.parquet as pq
+
+    names: list[str] = pq.read_schema(path).names
+    return names
+
+
+@_as_arrow_errors()
 def read_parquet(source: Any, columns: Sequence[str] | None = None) -> pa.Table:
     """Return the rows of a Parquet file.
 
@@ -111,6 +134,7 @@ def _check(size: int) -> None:
         raise TooLargeError(f"its rows take more than {LIMIT >> 30} GiB in memory")
 
 
+@_as_arrow_errors()
 def read_rows(source: Any, columns: Sequence[str]) -> list[dict[str, Any]]:
     """Return the rows of a Parquet file with nested columns, as Python values.
 

@@ -13,11 +13,16 @@ from gate.errors import ConfigError
 
 KeyPath = tuple[str | int, ...]
 _MOST_KEYS = 100_000
+_LARGEST = 4 << 20  # bytes
 
 
 def read_text(path: Path) -> str:
     """Return the text of a gate.yml; a missing or unreadable file is a ConfigError."""
     try:
+        if path.exists() and not path.is_file():
+            raise ConfigError(f"{path} is not a regular file.", "Check the path.")
+        if path.stat().st_size > _LARGEST:
+            raise ConfigError(f"{path} has more than {_LARGEST >> 20} MiB.", "Check the path.")
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ConfigError(
@@ -75,7 +80,8 @@ class _Loader(yaml.SafeLoader):
         try:
             return super().construct_object(node, deep)
         except ValueError as error:  # PyYAML does not catch those of int() and date(), e.g. for 2024-13-45
-            raise yaml.constructor.ConstructorError(problem=str(error), problem_mark=node.start_mark) from None
+            problem = str(error).partition("; use sys.")[0]
+            raise yaml.constructor.ConstructorError(problem=problem, problem_mark=node.start_mark) from None
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys: set[str] = set()

@@ -52,7 +52,7 @@ class TaskResult(ResultSection):
     task: str
     metric: str
     role: Literal["gating", "advisory"]
-    n: int = Field(description="Paired items.")
+    n: int = Field(ge=0, le=10**9, description="Paired items.")
     repeats: int = Field(1, description="Answers per item. An item's score is their mean, so it is one unit.")
     baseline: float = Field(description="Mean score of the baseline.")
     candidate: float = Field(description="Mean score of the candidate.")
@@ -62,8 +62,8 @@ class TaskResult(ResultSection):
         "(Tango's score interval in results of old versions), else inverted score tests (Student's t in old versions). "
         "Not adjusted for an early stop."
     )
-    regressions: int
-    improvements: int
+    regressions: int = Field(ge=0)
+    improvements: int = Field(ge=0)
     flip_rate: float = Field(description="(regressions + improvements) / n.")
     flip_rate_ci95: tuple[float, float] = Field(
         description="95% interval of the flip rate: Clopper-Pearson, with clusters at the effective number of items."

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gate.errors import SampleError
 from gate.importers.detect import find_samples
-from gate.importers.files import READABLE
+from gate.importers.files import READABLE, refuse_odd_tasks
 from gate.importers.reading import Reading
 from gate.importers.recognise import Kind
 from gate.samples.record import ModelSamples
@@ -83,6 +83,7 @@ def read_foreign(
     except (OSError, UnicodeError, EOFError, zlib.error) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise SampleError(f"{path} cannot be read: {reason}.", READABLE) from None
+    refuse_odd_tasks(path, samples.tasks)
     return replace(samples, left_out=(*samples.left_out, *found.left_out))
 
 

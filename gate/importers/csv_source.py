@@ -15,6 +15,7 @@ from gate.errors import SampleError
 from gate.importers.files import READABLE, suffix_of
 
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_UTF32 = (b"\xff\xfe\0\0", b"\0\0\xfe\xff")
 _HEAD = 1 << 20  # bytes; the header is among them
 _DELIMITERS = (",", ";", "\t", "|")
 _NAMES = ("task", "item_id")  # a header has these; other delimiters than the right one hide them
@@ -73,6 +74,8 @@ def csv_source(path: Path) -> CsvSource:
     with open_binary(path) as stream:
         head = stream.read(_HEAD)
     content = None
+    if head.startswith(_UTF32):
+        raise SampleError(f"{path} is UTF-32.", "Save it as UTF-8.")
     if head.startswith(_UTF16):
         try:
             content = read_bytes(path).decode("utf-16").encode()

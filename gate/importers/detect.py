@@ -19,6 +19,7 @@ from gate.importers.files import (
     files_below,
     files_in,
     no_rows,
+    refuse_archives,
     refuse_empty,
     stem_of,
     suffix_of,
@@ -57,6 +58,10 @@ def find_samples(path: Path) -> Found:
         return _in_folder(path)
     if not path.exists():
         raise SampleError(f"{path} does not exist.", "Check the path; it is relative to the working directory.")
+    if not path.is_file():
+        raise SampleError(
+            f"{path} is not a regular file, but a pipe, a device or a socket.", "Write its content to a file first."
+        )
     refuse_empty(path)
     return Found(_kind_of(path), (path,))
 
@@ -124,6 +129,8 @@ def _kind_by_name(path: Path) -> Kind:
 
 def _kind_of(path: Path) -> Kind:
     suffix = suffix_of(path)
+    if suffix in (*LINES, ".json", ".csv", ".tsv", ".txt"):
+        refuse_archives(path)
     if suffix in LINES:
         return _lines_kind(path)
     if suffix in (".parquet", ".pq"):
@@ -148,10 +155,11 @@ def _lines_kind(path: Path) -> Kind:
 
 def _parquet_kind(path: Path) -> Kind:
     import pyarrow as pa
-    import pyarrow.parquet as pq
+
+    from gate.common.parquet import column_names
 
     try:
-        columns = set(pq.read_schema(path).names)
+        columns = set(column_names(path))
     except (pa.ArrowException, OSError):  # the reader of tables says what is wrong
         return Kind.TABLE
     is_lighteval = any(names <= columns for names in _LIGHTEVAL)

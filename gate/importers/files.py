@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
-from gate.common.compressed import plain_name
+from gate.common.compressed import is_compressed, plain_name
 from gate.errors import SampleError
 
 LINES = (".jsonl", ".ndjson")
@@ -17,7 +17,14 @@ READABLE = (
     "NeMo Evaluator; details of lighteval; per_instance_stats.json of HELM; reviews of evalscope; results of "
     "OpenCompass (with details), promptfoo and DeepEval; CSV, JSON and JSONL also as .gz or .zst; or a folder of these."
 )
+MOST_TASKS = 2_000
+_LONGEST_NAME = 500  # characters
 _DEPTH = 8
+_ARCHIVES = {
+    b"\x1f\x8b": ("compressed with gzip", "Add .gz to its name."),
+    b"\x28\xb5\x2f\xfd": ("compressed with zstd", "Add .zst to its name."),
+    b"PK\x03\x04": ("a ZIP archive, or an Excel workbook", "Unpack it, or save the sheet as CSV in UTF-8."),
+}
 _STOPPED = "Check whether the evaluation stopped before it wrote its samples."
 
 
@@ -65,6 +72,15 @@ def refuse_empty(path: Path) -> None:
         raise SampleError(f"{path} is empty (0 bytes).", _STOPPED)
 
 
+def refuse_archives(path: Path) -> None:
+    """Raise SampleError if a file that should hold text is compressed although its name does not say so."""
+    with path.open("rb") as handle:
+        start = handle.read(4)
+    for magic, (content, hint) in () if is_compressed(path) else _ARCHIVES.items():
+        if start.startswith(magic):
+            raise SampleError(f"{path} is {content}.", hint)
+
+
 def no_rows(path: Path) -> SampleError:
     """Return the error for a file without rows."""
     return SampleError(f"{path} holds no rows.", _STOPPED)
@@ -82,6 +98,23 @@ def refuse_models(path: Path, models: Iterable[object]) -> None:
         raise SampleError(
             f"{path} holds the samples of {len(names)} models: {shorten(names)}.",
             "Move the files of each model into a folder of their own.",
+        )
+
+
+def refuse_odd_tasks(path: Path, names: Collection[str]) -> None:
+    """Raise SampleError if there are too many tasks to test, or one has a name that no report can show."""
+    if len(names) > MOST_TASKS:
+        raise SampleError(
+            f"{path} holds {len(names):,} tasks, e.g. {shorten([name[:40] for name in list(names)[:3]])}; at most "
+            f"{MOST_TASKS:,} can be compared.",
+            "Check whether the names of tasks and items were exchanged, or choose tasks with --task.",
+        )
+    longest = max(names, key=len, default="")
+    if len(longest) > _LONGEST_NAME:
+        raise SampleError(
+            f"{path}: the name of a task has {len(longest):,} characters: {longest[:40]}...; expected at most "
+            f"{_LONGEST_NAME}.",
+            "Check whether the columns were exchanged.",
         )
 
 

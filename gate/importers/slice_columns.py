@@ -10,8 +10,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from gate.common.compressed import open_binary, read_bytes
+from gate.common.compressed import read_bytes
 from gate.common.jsonlines import json_lines
+from gate.common.parquet import TooLargeError, read_rows
 from gate.errors import SampleError
 from gate.importers.csv_source import csv_source
 from gate.importers.files import LINES, files_below, suffix_of
@@ -63,14 +64,9 @@ def _rows(path: Path, columns: Sequence[str]) -> Iterable[Mapping[str, Any]]:
 
 
 def _parquet_rows(path: Path, columns: Sequence[str]) -> Iterator[Mapping[str, Any]]:
-    import pyarrow.parquet as pq
-
     try:
-        with open_binary(path) as handle:
-            file = pq.ParquetFile(handle)
-            names = [name for name in columns if name in file.schema_arrow.names]
-            yield from file.read(columns=names).to_pylist()
-    except (pa.ArrowException, OSError) as error:
+        yield from read_rows(path, columns)
+    except (TooLargeError, pa.ArrowException, OSError) as error:
         raise SampleError(f"{path} is not a readable Parquet file: {error}.") from None
 
 

@@ -19,7 +19,7 @@ from gate.common.lm_eval import DEFAULT_METRICS
 from gate.errors import SampleError
 from gate.importers.build import NO_SCORE, SCORE_WORDS, task_samples
 from gate.importers.choose import Selection
-from gate.importers.files import label_of, source_files
+from gate.importers.files import label_of, refuse_odd_tasks, source_files
 from gate.importers.orient import Directions
 from gate.importers.reading import Reading
 from gate.importers.tabular_check import PLACE, Places, refuse_nameless, refuse_odd_repeats, refuse_scores
@@ -46,6 +46,7 @@ def read_tabular(path: Path, files: Sequence[Path], reading: Reading) -> ModelSa
     places = Places(tables)
     refuse_nameless(table, path)
     names = [str(name) for name in pc.unique(table.column("task")).to_pylist()]
+    refuse_odd_tasks(path, [name for name in names if reading.wants(name)])
     unread = sorted(name for name in names if not reading.wants(name))
     if unread:
         table = table.filter(pc.is_in(table.column("task"), pa.array(sorted(reading.tasks))))
@@ -120,6 +121,8 @@ def _as_text(column: pa.ChunkedArray, name: str, path: Path) -> pa.ChunkedArray:
     if pa.types.is_string(kind):
         return column
     try:
+        if pa.types.is_floating(kind):
+            column = pc.if_else(pc.is_nan(column), pa.scalar(None, kind), column)
         if pa.types.is_floating(kind) and pc.all(pc.equal(pc.floor(column), column), min_count=0).as_py():
             column = column.cast(pa.int64())  # pandas turns a column of integers into floats for one null
         return column.cast(pa.string())

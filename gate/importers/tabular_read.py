@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pyarrow as pa
 
 from gate.common.compressed import read_bytes
 from gate.common.jsonlines import as_text, first_object, json_lines
-from gate.common.parquet import TooLargeError, read_parquet
+from gate.common.parquet import TooLargeError, column_names, read_parquet
 from gate.errors import SampleError
 from gate.importers.csv_source import csv_source, refuse_other_encodings
 from gate.importers.files import LINES, READABLE, no_rows, refuse_empty, suffix_of
@@ -80,11 +81,8 @@ def _check_columns(columns: Sequence[str], extra: Mapping[str, str], path: Path)
 
 
 def _read_parquet(path: Path, extra: Mapping[str, str]) -> pa.Table:
-    import pyarrow.parquet as pq
-
     try:
-        with pq.ParquetFile(path, memory_map=True) as file:
-            names = file.schema_arrow.names
+        names = column_names(path)
         _check_columns(names, extra, path)
         table = read_parquet(path, [name for name in _KNOWN if name in names])
     except TooLargeError as error:
@@ -199,7 +197,7 @@ def _lines_by_row(path: Path) -> pa.Table:
 
 
 def _cell(value: object, name: str, where: str) -> str | None:
-    if value is None:
+    if value is None or (isinstance(value, float) and math.isnan(value) and name in TEXT):
         return None
     if isinstance(value, bool):
         return "true" if value else "false"

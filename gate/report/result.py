@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 Section = TypeVar("Section", bound=BaseModel)
 
+_DIGITS = 20  # of the largest seed, with its sign
 _WRITE_AGAIN = "Write it again with `gate run` or `gate compare --json`."
 
 
@@ -208,7 +210,8 @@ def read_result(path: Path) -> Result:
 def read_data(path: Path) -> dict[str, object]:
     """Return the data of a result.json of this schema version, not validated; errors as for `read_result`."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        data = json.loads(text, parse_constant=_finite, parse_float=_finite, parse_int=_whole)
     except FileNotFoundError:
         raise SampleError(f"{path} does not exist.", "`gate run` and `gate compare --json` write it.") from None
     except OSError as error:
@@ -220,6 +223,20 @@ def read_data(path: Path) -> dict[str, object]:
     if (version := data["schema_version"]) != 1:
         raise SampleError(f"{path} has schema version {version}; expected 1.", _WRITE_AGAIN)
     return data
+
+
+def _finite(number: str) -> float:
+    """Return a number of a result.json, which holds neither NaN nor infinity."""
+    value = float(number)
+    if not math.isfinite(value):
+        raise ValueError(f"the number {number[:40]} is not finite")
+    return value
+
+
+def _whole(number: str) -> int:
+    if len(number) > _DIGITS:
+        raise ValueError(f"the number {number[:40]} has {len(number)} digits")
+    return int(number)
 
 
 def validated(model: type[Section], data: Mapping[str, object], path: Path) -> Section:

@@ -17,6 +17,7 @@ Range = tuple[float, float]
 Unit = Literal["proportion", "score"]
 """proportion: scores lie in [0, 1], so that differences are shares. score: the task's own unit, of unknown range."""
 
+_LARGEST = 1e100  # sums and squares of larger scores would overflow
 _OF_OTHER_SCALE = 0.9  # share of one side's non-zero scores above 1 from which the scales count as different
 
 
@@ -33,13 +34,14 @@ def paired_scores(
     Raises
     ------
     SampleError
-        A score is NaN or infinite, lies outside of the declared range, or the two sides have different scales.
+        A score is NaN, infinite or beyond 1e100, lies outside of the declared range, or the two sides have different
+        scales.
     """
     scores = [table.column("score").to_numpy().astype(np.float64) for table in (baseline, candidate)]
     items = baseline.column("item_id")
     for side, values in zip(("baseline", "candidate"), scores, strict=True):
-        wrong = ~np.isfinite(values)
-        _refuse(task, side, items, values, wrong, "a finite number", "Evaluate these items again.")
+        wrong = ~(np.abs(values) <= _LARGEST)
+        _refuse(task, side, items, values, wrong, f"a finite number up to {_LARGEST:g}", "Evaluate these items again.")
     _refuse_mixed_scales(task, scores, scale)
     if scale is not None:
         low, high = scale

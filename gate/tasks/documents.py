@@ -128,6 +128,6 @@ def _parquet(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
     try:
         rows = read_parquet(path).to_pylist()
-    except (pa.ArrowInvalid, TooLargeError) as error:
+    except (pa.ArrowException, TooLargeError) as error:
         raise TaskError(f"{path} is not a readable Parquet file: {error}") from None
     yield from enumerate(rows, start=1)

@@ -73,7 +73,23 @@ def test_utf_16_without_a_byte_order_mark_is_named(tmp_path: Path) -> None:
     assert "it looks like UTF-16 without a byte order mark" in message(path)
     path = tmp_path / "m.jsonl"
     path.write_bytes(LINES.encode("utf-16"))
-    assert f"{path} is UTF-16; expected UTF-8" in message(path)
+    assert f"{path} is UTF-16 or UTF-32; expected UTF-8" in message(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "complaint"),
+    [
+        ("a.csv", csv_text().encode("utf-32"), "is UTF-32"),
+        ("a.jsonl", "{}".encode("utf-32"), "is UTF-16 or UTF-32"),
+        ("a.jsonl", gzip.compress(b"{}"), "is compressed with gzip"),
+        ("a.json", b"\x28\xb5\x2f\xfd123", "is compressed with zstd"),
+        ("a.csv", b"PK\x03\x04123", "is a ZIP archive, or an Excel workbook"),
+        ("a.jsonl", b'{"task": ' + b"9" * 5000 + b"}", "value has 5000 digits."),
+    ],
+)
+def test_what_looks_like_text_and_is_not_is_named(tmp_path: Path, name: str, content: bytes, complaint: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    assert complaint in message(tmp_path / name)
 
 
 @pytest.mark.parametrize("row", [0, 1, 1500, 2999])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import random
+import re
 import shutil
 from pathlib import Path
 
@@ -51,3 +52,15 @@ def test_damaged_files_are_read_or_refused(valid: list[Origin], tmp_path: Path) 
             shutil.rmtree(tmp_path / "run")
     assert sum(outcomes.values()) > 2000
     assert min(outcomes.values()) > 300  # the damage is neither hopeless nor harmless
+
+
+def test_metadata_of_parquet_that_contradict_each_other_are_refused(valid: list[Origin], tmp_path: Path) -> None:
+    """Each name of a column is replaced in turn: in the schema, in the path of its values, in Arrow's own schema."""
+    outcomes = []
+    for origin in (one for one in valid if one.file.suffix == ".parquet"):
+        content = origin.file.read_bytes()
+        for match in re.finditer(rb"gold|predictions|metric|element|task|item_id|correct", content):
+            damaged = content[: match.start()] + match[0][::-1] + content[match.end() :]
+            (tmp_path / origin.file.name).write_bytes(damaged)
+            outcomes.append(read_or_refuse(tmp_path / origin.file.name, random.Random(0)))
+    assert outcomes.count("refused") > 10

@@ -241,6 +241,9 @@ def test_rows_without_an_item_id_are_refused(tmp_path: Path) -> None:
     assert "1 rows have no item_id, the first: 2" in message(
         write(tmp_path / "m.csv", with_values(item_id=["a", "", "c"]))
     )
+    for ending in (".jsonl", ".parquet"):  # a number in JSON, a float in Parquet
+        path = write(tmp_path / f"m{ending}", with_values(item_id=[1.0, float("nan"), 3.0]))
+        assert "1 rows have no item_id, the first: 2" in message(path)
 
 
 @pytest.mark.parametrize("repeat", [-1, 0.5, None, 2**40])

@@ -39,12 +39,12 @@ def refused(a: list[float], b: list[float], scale: tuple[float, float] | None = 
     return str(caught.value)
 
 
-@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), float("-inf"), 1e308, -1e101])
 @pytest.mark.parametrize("where", ["baseline", "candidate"])
 def test_a_score_that_is_not_finite_is_refused_with_the_name_of_its_item(wrong: float, where: str) -> None:
     right, broken = [0.0, 1.0, 1.0], [0.0, 1.0, wrong]
     message = refused(broken, right) if where == "baseline" else refused(right, broken)
-    assert f"task qa: item i2 has {wrong:g} in the {where}; expected a finite number (1 of 3 items)" in message
+    assert f"task qa: item i2 has {wrong:g} in the {where}; expected a finite number up to 1e+100 (1 of 3 items)" in message
 
 
 @pytest.mark.parametrize("wrong", [float("nan"), float("inf")])

@@ -98,3 +98,17 @@ def test_files_replace_symbolic_links(tmp_path: Path) -> None:
     assert (tmp_path / "report.md").read_text() == "report"
     assert not (tmp_path / "report.md").is_symlink()
     assert victim.read_text() == "precious"
+
+
+def test_devices_and_streams_are_written_to_and_stay_what_they_are() -> None:
+    """As root, a report at /dev/stdout or /dev/null would otherwise replace the device."""
+    reader, writer = os.pipe()
+    write_text(Path(f"/dev/fd/{writer}"), "report")
+    assert os.read(reader, 100) == b"report"
+    controller, terminal = os.openpty()  # a character device; no file can take its place if the test fails
+    name = Path(os.ttyname(terminal))
+    write_text(name, "report")
+    assert os.read(controller, 100) == b"report"
+    assert name.is_char_device()
+    for descriptor in (reader, writer, controller, terminal):
+        os.close(descriptor)
