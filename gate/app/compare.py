@@ -221,6 +221,10 @@ def compare_samples(
     for name, candidate in candidates.items():
         answers[name] = Answers(reference, with_names_of(reference, read(candidate)))
         tell(name, answers[name].candidate)
+    if loaded is not None and any(task.judge is not None for task in loaded.config.tasks):
+        from gate.app.judged import with_judgements  # loads the client of model servers
+
+        answers = {name: with_judgements(one, loaded.config, loaded.folder) for name, one in answers.items()}
     sides = [reference, *(one.candidate for one in answers.values())]
     available = dict.fromkeys(name for side in sides for name in (*side.tasks, *side.unread))
     files = file_policy(

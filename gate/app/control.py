@@ -51,11 +51,14 @@ class ControlRun:
             return self.control
         config = suite.loaded.config
         roles = {task.name: task.role for task in config.tasks}
-        noise = pair(as_samples(self.first), as_samples(self.second), [task.name for task in suite.tasks]).tasks
+        names = [task.name for task in suite.tasks if task.settings.judge is None]  # a judge compares with a candidate
+        if not any(roles[name] == "gating" for name in names):
+            return self.control
+        noise = pair(as_samples(self.first), as_samples(self.second), names).tasks
         floor, tasks = noise_floor(noise, config.decision, roles, config.samples.seed)
         moved = None
         if judged is not None:
-            gating = [one for one in judged.tasks if roles[one.task] == "gating"]
+            gating = [one for one in judged.tasks if one.task in names and roles[one.task] == "gating"]
             moved = excess(gating, noise, "baseline" if self.control.kind == "stack" else "candidate")
         return self.control.model_copy(update={"floor": floor, "excess": moved, "tasks": tasks})
 

@@ -84,6 +84,9 @@ class GateConfig(Section):
         graded = [task.name for task in self.tasks if task.role == "gating" and task.smoothed is not None]
         if self.decision.early_stop is not None and graded:
             raise ValueError(f"early_stop needs binary scores and cannot be used with: {', '.join(graded)} (smoothed)")
+        judged = [task.name for task in self.tasks if task.role == "gating" and task.judge is not None]
+        if self.decision.early_stop is not None and judged:
+            raise ValueError(f"early_stop needs scores at once and cannot be used with a judge: {', '.join(judged)}")
         unmeasured = [task.name for task in self.tasks if task.max_kl is not None]
         if unmeasured and not self.distance.kl:
             raise ValueError(f"max_kl needs distance.kl: true; it is set for: {', '.join(unmeasured)}")

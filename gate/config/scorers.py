@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, GetJsonSchemaHandler
 from pydantic_core import CoreSchema
 
 from gate.common.directions import known_direction, looks_like_an_error
+from gate.config.judge import JudgeScorer
 from gate.config.section import Section
 
 _Tolerance = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
@@ -73,7 +74,7 @@ class PythonScorer(Section):
         )
 
 
-AnyScorer = PlainScorer | ContainsScorer | NumericScorer | JsonSchemaScorer | PythonScorer
+AnyScorer = PlainScorer | ContainsScorer | NumericScorer | JsonSchemaScorer | PythonScorer | JudgeScorer
 
 
 def _as_mapping(value: Any) -> Any:
@@ -90,10 +91,10 @@ class _NameOrMapping:
 
 
 Scorer = Annotated[AnyScorer, Field(discriminator="kind"), BeforeValidator(_as_mapping), _NameOrMapping()]
-WITHOUT_ANSWER = ("json_schema", "python")
+WITHOUT_ANSWER = ("json_schema", "python", "judge")
 """Scorers that do not need `answer`."""
 
 
 def metric_of(scorer: AnyScorer) -> str:
     """Return the name of a scorer's metric."""
-    return scorer.metric if isinstance(scorer, PythonScorer) else scorer.kind
+    return scorer.metric if isinstance(scorer, PythonScorer | JudgeScorer) else scorer.kind

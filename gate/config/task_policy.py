@@ -42,8 +42,8 @@ class TaskPolicy(Section):
     )
     max_broken: Proportion | None = Field(
         None,
-        description="FAIL if a larger proportion of the candidate's generated texts is broken: truncated, empty, ending "
-        "in a loop, without an answer to extract, or with reasoning that never ends. A limit, not a test.",
+        description="FAIL if a larger proportion of the candidate's generated texts is broken: truncated, empty, "
+        "ending in a loop, without an answer to extract, or with reasoning that never ends. A limit, not a test.",
     )
     chance: Proportion | None = Field(
         None,

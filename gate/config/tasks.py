@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from gate.common.smoothing import BASES, DEFAULT_SMOOTHING, MOST_SMOOTHING, Smoothing, base_metric, check_smoothing
 from gate.config.generation import ChatSettings
+from gate.config.judge import JudgeScorer
 from gate.config.scorers import WITHOUT_ANSWER, PlainScorer, PythonScorer, Scorer, metric_of
 from gate.config.task_policy import TaskPolicy
 from gate.config.texts import LIKELIHOOD_METRIC, TextSettings
@@ -208,6 +209,11 @@ class TaskSettings(TaskPolicy, ChatSettings, TextSettings):
     def is_registry_task(self) -> bool:
         """Whether the task comes from the registry of LM Evaluation Harness."""
         return self.file is None
+
+    @property
+    def judge(self) -> JudgeScorer | None:
+        """The judge of the generated texts, if the scorer is one."""
+        return self.scorer if self.kind == "generate_until" and isinstance(self.scorer, JudgeScorer) else None
 
     @property
     def reads_documents(self) -> bool:

@@ -92,7 +92,9 @@ def over_budget(rows: Sequence[TaskResult], settings: DecisionSettings) -> list[
 
 def _number(row: TaskResult, key: str) -> int:
     candidate = None if row.broken is None else row.broken.candidate
-    number = candidate and (candidate.truncated if key == "max_truncated" else candidate.broken)
+    number = None
+    if candidate is not None:
+        number = candidate.truncated if key == "max_truncated" else candidate.broken
     if number is None:
         raise ConfigError(
             f"{key} is set for task {row.task}, but "

@@ -214,6 +214,9 @@ def _pair_task(
     samples: TaskSamples, aligned: Alignment, kl_from_baseline: bool, scale: Range | None = None
 ) -> PairedTask:
     task, a, b = samples.task, aligned.baseline, aligned.candidate
+    unjudged = (pc.all(pc.is_nan(table.column("score"))).as_py() for table in (a, b))
+    if samples.metric.startswith("judge_") and all(unjudged):
+        raise SampleError(f"task {task}: its texts were not judged.", "Use gate compare --config with its gate.yml.")
     if not kl_from_baseline:  # the divergence was measured from another model
         for name in ("kl", "same_top", "kl_variance", "later_kl"):
             index = b.schema.get_field_index(name)

@@ -82,7 +82,9 @@ class FileTask(Task):
             raise TypeError("a task from a file asks for log-likelihoods of choices, or for texts")
         if self.settings.score_turns == "last":
             grade = self._grade(item, texts[-1], item.targets)
-            return Scored(grade.score, grade.correct, texts[-1], readable=grade.readable)
+            whole = self.settings.judge is not None and len(texts) > 1  # a judge reads the whole conversation
+            output = canonical_json(texts) if whole else texts[-1]
+            return Scored(grade.score, grade.correct, output, readable=grade.readable)
         targets = item.turn_targets or ((),) * len(texts)
         grades = [self._grade(item, text, accepted) for text, accepted in zip(texts, targets, strict=True)]
         mean = sum(grade.score for grade in grades) / len(grades)

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from gate.common.canonical import canonical_json
 from gate.config import TaskSettings
+from gate.config.judge import JudgeScorer
 from gate.config.scorers import ContainsScorer, JsonSchemaScorer, NumericScorer, PythonScorer
-from gate.tasks.scorers.base import Grade, Scorer
+from gate.tasks.scorers.base import Grade, Scorer, Unjudged
 from gate.tasks.scorers.json_schema import read_schema
 from gate.tasks.scorers.numeric import Numeric
 from gate.tasks.scorers.python import PythonFunction
@@ -42,6 +43,8 @@ def build_scorer(settings: TaskSettings, folder: Path, include_path: Sequence[Pa
     if isinstance(scorer, PythonScorer):
         low, high = settings.scale or (0.0, 1.0)
         return PythonFunction(scorer.function, include_path, (low, high), settings.lower_is_better is True)
+    if isinstance(scorer, JudgeScorer):
+        return Unjudged()
     if scorer.kind == "f1":
         return F1(steps if "normalise" in settings.model_fields_set else SQUAD)
     plain = {"exact_match": lambda: ExactMatch(steps), "regex": Regex, "rouge_l": RougeL}
@@ -52,6 +55,8 @@ def scorer_facets(settings: TaskSettings, scorer: Scorer) -> dict[str, str]:
     """Return the facets of the task fingerprint; none for exact_match, whose settings have always been facets."""
     if settings.scorer.kind == "exact_match":
         return {}
+    if isinstance(settings.scorer, JudgeScorer):
+        return {"scorer": "judge"}  # the texts do not depend on the judge: another judge does not need them again
     own = settings.scorer.model_dump(exclude={"json_schema"})
     if settings.scorer.kind == "f1":
         own["normalise"] = "normalise" in settings.model_fields_set

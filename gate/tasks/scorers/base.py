@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -47,3 +48,11 @@ class Scorer(ABC):
     @abstractmethod
     def grade(self, text: str, targets: Sequence[str], document: Mapping[str, Any]) -> Grade:
         """Score an extracted text against the accepted answers of its document."""
+
+
+class Unjudged(Scorer):
+    """The scorer of texts that a judge scores later, when both models have answered."""
+
+    def grade(self, text: str, targets: Sequence[str], document: Mapping[str, Any]) -> Grade:
+        """Return no score."""
+        return Grade(math.nan, None)

@@ -1,0 +1,116 @@
+"""Judged texts in a whole comparison: the policy of a gate.yml, the notes, the stored judgements."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.jsonl import write_jsonl
+from support.judge_server import JudgeServer, judge_server
+
+import gate
+from gate.config import TaskSettings, parse_config
+from gate.errors import SampleError
+from gate.importers.build import task_samples
+from gate.samples import ModelSamples, TaskSamples
+from gate.tasks.requests import GenerateAnswer
+
+
+def gate_yml(folder: Path, server: JudgeServer, **scorer: Any) -> Any:
+    import yaml
+
+    task = {
+        "name": "chat",
+        "file": "q.jsonl",
+        "kind": "generate_until",
+        "prompt": "{{ q }}",
+        "scorer": {"kind": "judge", "base_url": server.url, "model": "rule", "api_key_env": None, **scorer},
+    }
+    config = {"version": 1, "baseline": {"model": "a"}, "candidate": {"model": "b"}, "tasks": [task]}
+    return parse_config(yaml.safe_dump(config), folder / "gate.yml")
+
+
+def samples(outputs: list[str], **about: Any) -> ModelSamples:
+    columns: dict[str, Any] = {"item_id": [f"i{n}" for n in range(len(outputs))], "score": [0.0] * len(outputs)}
+    one = task_samples(
+        "chat", "judge_pairwise", columns | {"output": outputs, "prompt": [f"q{n}" for n in range(len(outputs))]}
+    )
+    unscored = one.table.set_column(
+        one.table.schema.get_field_index("score"), one.table.schema.field("score"), [[math.nan] * len(outputs)]
+    )
+    return ModelSamples("m", {"chat": TaskSamples("chat", "judge_pairwise", unscored)}, about)
+
+
+LONG, SHORT = ["a good long answer"] * 30, ["short"] * 30
+
+
+def test_worse_answers_fail_and_the_judge_is_reported(tmp_path: Path) -> None:
+    with judge_server() as server:
+        config = gate_yml(tmp_path, server)
+        result = gate.compare(samples(LONG), samples(SHORT), config=config)
+        again = gate.compare(samples(LONG), samples(SHORT), config=config)
+    (task,) = result.tasks
+    assert (result.verdict, task.test, task.regressions, task.improvements) == ("FAIL", "exact McNemar", 30, 0)
+    assert result.p_value == pytest.approx(2.0**-30)
+    (note,) = (note for note in result.notes if "judge" in note)
+    assert "prefers the baseline's answer in 30 and the candidate's in 0" in note
+    assert "60 judgements (0 from earlier runs), 0 replies without a verdict" in note
+    assert result.candidate["judges"]["chat"]["baseline"] == 30
+    assert "60 judgements (60 from earlier runs)" in " ".join(again.notes)
+    assert len(server.asked) == 60
+    assert len(list((tmp_path / ".gate/judgements").glob("*.jsonl"))) == 1
+
+
+def test_equal_texts_cost_nothing_and_pass(tmp_path: Path) -> None:
+    with judge_server() as server:
+        result = gate.compare(samples(LONG), samples(LONG), config=gate_yml(tmp_path, server))
+        assert (result.verdict, server.asked) == ("PASS", [])
+
+
+def test_grades_are_graded_scores(tmp_path: Path) -> None:
+    with judge_server() as server:
+        config = gate_yml(tmp_path, server, mode="grade")
+        result = gate.compare(samples(["12345678"] * 30), samples(["1234"] * 30), config=config)
+    (task,) = result.tasks
+    assert (result.verdict, task.baseline, task.candidate) == ("FAIL", pytest.approx(7 / 9), pytest.approx(3 / 9))
+
+
+def test_texts_that_were_not_judged_are_refused() -> None:
+    with pytest.raises(SampleError, match="task chat: its texts were not judged"):
+        gate.compare(samples(LONG), samples(SHORT))
+
+
+def test_a_task_with_a_judge_stores_texts_without_scores(tmp_path: Path) -> None:
+    from gate.config import SampleSettings
+    from gate.tasks import build_task
+
+    # questions as in MT-Bench: some have reference answers
+    questions = [
+        {"question_id": 81, "category": "writing", "turns": ["Compose a post.", "Rewrite it."]},
+        {"question_id": 101, "category": "math", "turns": ["1 + 1?", "Why?"], "reference": ["2", "It is so."]},
+    ]
+    write_jsonl(tmp_path / "question.jsonl", questions)
+    judge = {"kind": "judge", "base_url": "http://127.0.0.1:9/v1", "model": "m"}
+    settings = {
+        "name": "mt", "file": "question.jsonl", "kind": "generate_until", "turns": "{{ turns }}", "chat_template": True,
+        "answer": "{{ reference | default('none') }}", "cluster": "question_id", "slices": ["category"], "scorer": judge,
+    }  # fmt: skip
+    task = build_task(TaskSettings.model_validate(settings), SampleSettings(), tmp_path)
+    scored = task.score(task.items[1], [GenerateAnswer("2", 1, 1), GenerateAnswer("Because.", 1, 1)])
+    assert math.isnan(scored.score)
+    assert (scored.correct, scored.output, task.items[1].cluster) == (None, '["2","Because."]', "101")
+    # another judge does not need the answers again
+    other = build_task(
+        TaskSettings.model_validate(settings | {"scorer": judge | {"model": "n"}}), SampleSettings(), tmp_path
+    )
+    assert other.fingerprint == task.fingerprint
+
+
+def test_early_stopping_cannot_wait_for_a_judge(tmp_path: Path) -> None:
+    with judge_server() as server:
+        data = gate_yml(tmp_path, server).config.model_dump(by_alias=True)
+    data["decision"]["early_stop"] = {"alpha": 0.01}
+    with pytest.raises(ValueError, match="cannot be used with a judge: chat"):
+        type(gate_yml(tmp_path, server).config).model_validate(data)

@@ -1,0 +1,87 @@
+"""A judge with a rule instead of a model, behind the chat route of an OpenAI-compatible server."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+Rule = Callable[[Sequence[str]], str | None]
+"""From the answers, in the order shown, to a verdict; None gives a reply without one."""
+
+
+def longer(answers: Sequence[str]) -> str:
+    """Prefer the longer answer; grade one answer by its length."""
+    if len(answers) == 1:
+        return str(max(1, min(10, len(answers[0]))))
+    first, second = map(len, answers)
+    return "A" if first > second else "B" if second > first else "TIE"
+
+
+@dataclass
+class JudgeServer:
+    """The server's address, and what it was asked."""
+
+    url: str = ""
+    asked: list[dict[str, Any]] = field(default_factory=list)
+
+
+@contextmanager
+def judge_server(
+    rule: Rule = longer, seconds: float = 0.0, structured: bool = False, status: int = 200
+) -> Iterator[JudgeServer]:
+    """Serve the rule. The judge quotes the answers before its verdict, with whatever verdicts they contain."""
+    server = JudgeServer()
+    lock = threading.Lock()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            with lock:
+                server.asked.append(body)
+            time.sleep(seconds)
+            text = reply(body["messages"][-1]["content"], rule, structured)
+            message = {
+                "choices": [{"message": {"content": text}}],
+                "usage": {"prompt_tokens": 7, "completion_tokens": 3},
+            }
+            content = json.dumps(message).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=http.serve_forever, daemon=True)
+    thread.start()
+    server.url = f"http://127.0.0.1:{http.server_port}/v1"
+    try:
+        yield server
+    finally:
+        http.shutdown()
+        http.server_close()
+
+
+def reply(prompt: str, rule: Rule, structured: bool) -> str:
+    """Return the judge's reply to a prompt."""
+    nonce = re.match(r"<question-(\w+)>", prompt)[1]
+    names = [name for name in ("answer_a", "answer_b", "answer") if f"<{name}-{nonce}>" in prompt]
+    answers = [prompt.split(f"<{name}-{nonce}>\n", 1)[1].split(f"\n</{name}-{nonce}>", 1)[0] for name in names]
+    verdict = rule(answers)
+    if structured:
+        shown: Any = int(verdict) if verdict and verdict.isdecimal() else verdict
+        return json.dumps({"reason": "by rule", "verdict": shown})
+    quoted = "\n".join(answers)
+    return f"I read:\n{quoted}\n" + ("" if verdict is None else f"**VERDICT-{nonce}: {verdict}**")
