@@ -7,14 +7,12 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from gate.common.canonical import digest
+from gate.tasks.chat import TEMPLATE_ONLY, ChatFormat, Message
 from gate.tasks.requests import (
-    TEMPLATE_ONLY,
-    ChatFormat,
     GenerateAnswer,
     GenerateRequest,
     LoglikelihoodAnswer,
     LoglikelihoodRequest,
-    Message,
     RollingAnswer,
     RollingRequest,
 )

@@ -17,9 +17,8 @@ from gate.engines.cluster import connect, gpus_per_replica, stop
 from gate.engines.source import ModelSource
 from gate.errors import EvaluationError, GateError, first_line
 from gate.tasks import Message
+from gate.tasks.chat import TEMPLATE_ONLY, ChatFormat
 from gate.tasks.requests import (
-    TEMPLATE_ONLY,
-    ChatFormat,
     GenerateAnswer,
     GenerateRequest,
     LoglikelihoodAnswer,

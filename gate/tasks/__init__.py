@@ -1,8 +1,8 @@
 """Tasks: items and prompts from files or LM Evaluation Harness, and the scoring of answers."""
 
 from gate.tasks.build import build_suite, build_task
+from gate.tasks.chat import CHAT_DATE, Message
 from gate.tasks.curation import Curation
-from gate.tasks.requests import CHAT_DATE, Message
 from gate.tasks.sampling import Sampling
 from gate.tasks.task import Item, Task
 

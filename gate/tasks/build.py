@@ -10,12 +10,12 @@ from gate.common.canonical import canonical_json, digest
 from gate.config import GateConfig, SampleSettings, TaskSettings
 from gate.config.tasks import NAME_RULE
 from gate.errors import ConfigError, TaskError
+from gate.tasks.chat import CHAT_DATE, Message
 from gate.tasks.curation import select_items
 from gate.tasks.documents import Document, read_documents, slice_values
 from gate.tasks.file_task import FileTask
 from gate.tasks.harness import HarnessItem, build_harness_task
 from gate.tasks.render import Rendered, Renderer
-from gate.tasks.requests import CHAT_DATE, Message
 from gate.tasks.sampling import Sampling, answer_facets, chat_facet
 from gate.tasks.scorers import build_scorer, scorer_facets
 from gate.tasks.scoring import SCORING_VERSION

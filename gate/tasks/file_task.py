@@ -8,14 +8,13 @@ from typing import Any
 
 from gate.common.canonical import canonical_json
 from gate.common.lm_eval import pick_choice
+from gate.tasks.chat import Message, Render
 from gate.tasks.requests import (
     Answer,
     GenerateAnswer,
     GenerateRequest,
     LoglikelihoodAnswer,
     LoglikelihoodRequest,
-    Message,
-    Render,
     Request,
     draw_seed,
 )

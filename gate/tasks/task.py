@@ -9,8 +9,9 @@ from typing import Literal
 
 from gate.common.canonical import canonical_json, digest
 from gate.config import TaskSettings
+from gate.tasks.chat import ChatFormat, Message, Render
 from gate.tasks.reasoning import ReasoningTags
-from gate.tasks.requests import Answer, ChatFormat, GenerateRequest, Message, Render, Request
+from gate.tasks.requests import Answer, GenerateRequest, Request
 from gate.tasks.sampling import Sampling
 
 

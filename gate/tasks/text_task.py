@@ -10,8 +10,9 @@ from gate.common.canonical import canonical_json, digest
 from gate.config import SampleSettings, TaskSettings
 from gate.config.texts import DEFAULT_WINDOW, LIKELIHOOD_METRIC
 from gate.errors import TaskError
+from gate.tasks.chat import Render
 from gate.tasks.documents import Document, read_documents
-from gate.tasks.requests import Answer, Render, Request, RollingAnswer, RollingRequest
+from gate.tasks.requests import Answer, Request, RollingAnswer, RollingRequest
 from gate.tasks.sampling import Sampling
 from gate.tasks.task import Item, Scored, Task
 from gate.tasks.templates import Template

@@ -16,8 +16,9 @@ from support.served import open_served
 from gate.engines import Engine
 from gate.errors import EvaluationError, ExitCode, TaskError
 from gate.tasks import Message
+from gate.tasks.chat import ChatFormat
 from gate.tasks.reasoning import ReasoningTags
-from gate.tasks.requests import ChatFormat, GenerateAnswer, GenerateRequest
+from gate.tasks.requests import GenerateAnswer, GenerateRequest
 
 ROUTE = ChatFormat(route=True)
 DIRECT = ChatFormat('{"enable_thinking":false}', route=True)
@@ -198,7 +199,7 @@ def test_a_refused_setting_is_named(url: str, fake: FakeChat, weights: Path) -> 
     fake.routes = ("/tokenize",)
     served = open_served(url, NAME, weights)
     with pytest.raises(
-        EvaluationError, match=r"status 400: .*supplied: min_p The server does not accept: min_p 0\.1"
+        EvaluationError, match=r"status 400: .*supplied: min_p .* The server does not accept: min_p 0\.1"
     ) as e:
         answers(served, temperature=0.5, min_p=0.1, top_k=3)
     assert "`sampling:`" in str(e.value.hint)

@@ -19,7 +19,8 @@ from support.served import open_served
 from gate.errors import ExitCode, GateError
 from gate.evaluation.answer import answer_items
 from gate.evaluation.recording import Recording
-from gate.tasks.requests import Distribution, GenerateRequest, LoglikelihoodRequest, Message, RollingRequest
+from gate.tasks.chat import Message
+from gate.tasks.requests import Distribution, GenerateRequest, LoglikelihoodRequest, RollingRequest
 
 CASES = 20
 """Servers of each kind in the normal suite; the exhaustive test has 1,000 of both together."""

@@ -27,9 +27,8 @@ from gate.engines.stack import local_stack
 from gate.engines.tokens.tokenizer import render_chat
 from gate.errors import EvaluationError, ModelError
 from gate.tasks import Message
+from gate.tasks.chat import TEMPLATE_ONLY, ChatFormat
 from gate.tasks.requests import (
-    TEMPLATE_ONLY,
-    ChatFormat,
     GenerateAnswer,
     GenerateRequest,
     LoglikelihoodAnswer,

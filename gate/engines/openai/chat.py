@@ -20,8 +20,9 @@ from gate.engines.openai.wire import Usage, read
 from gate.engines.tokens.tokenizer import encode, render_chat
 from gate.errors import EvaluationError, TaskError
 from gate.tasks import Message
+from gate.tasks.chat import ChatFormat
 from gate.tasks.reasoning import Separated, separate
-from gate.tasks.requests import ChatFormat, GenerateAnswer, GenerateRequest
+from gate.tasks.requests import GenerateAnswer, GenerateRequest
 
 _LOG = logging.getLogger(__name__)
 _ROUTE = "v1/chat/completions"
@@ -90,7 +91,7 @@ class ChatRoute:
         options = sampling_options(self._server, request) | stop_strings(request)
         try:
             reply = await self._request(client, request.messages, request.template_kwargs, request.max_tokens, options)
-        except RefusedError as error:
+        except EvaluationError as error:
             raise explained(error, self._server, request) from None
         if not reply.choices:
             raise EvaluationError(f"the server answers /{_ROUTE} without a choice.")

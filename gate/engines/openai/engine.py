@@ -29,9 +29,8 @@ from gate.engines.tokens.load import load_tokenizer, tokenizer_digest
 from gate.engines.tokens.sequences import generation_prompts
 from gate.engines.tokens.tokenizer import render_chat
 from gate.tasks import Message
+from gate.tasks.chat import TEMPLATE_ONLY, ChatFormat
 from gate.tasks.requests import (
-    TEMPLATE_ONLY,
-    ChatFormat,
     GenerateAnswer,
     GenerateRequest,
     LoglikelihoodAnswer,

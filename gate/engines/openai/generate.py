@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from gate.engines.openai.client import RefusedError
 from gate.engines.openai.completions import Completions
 from gate.engines.openai.sampling import explained, sampling_options
 from gate.engines.openai.wire import Usage
@@ -28,7 +27,7 @@ async def generate(completions: Completions, prompt: list[int] | str, request: G
     options = sampling_options(completions.server, request) | stop_strings(request)
     try:
         completion = await completions.complete(prompt, max_tokens=request.max_tokens, **options)
-    except RefusedError as error:
+    except EvaluationError as error:
         raise explained(error, completions.server, request) from None
     choice = completion.choices[0]
     opened = request.reasoning is not None and request.reasoning.opened_by(request.context)

@@ -66,14 +66,16 @@ def sampling_options(server: Server, request: GenerateRequest) -> dict[str, Any]
     return body
 
 
-def explained(error: RefusedError, server: Server, request: GenerateRequest) -> EvaluationError:
-    """Return the error for a refused request for a text; name the settings that the server may not accept."""
+def explained(error: EvaluationError, server: Server, request: GenerateRequest) -> EvaluationError:
+    """Return the error of a failed request for a text, with its prompt and the settings that the server may refuse."""
+    prompt = request.messages[-1].content if request.messages else request.context
+    where = f"{error.message} The prompt ends with {prompt.strip()[-40:]!r}."
     changed = {name: getattr(request, name) for name, neutral in _NEUTRAL.items() if getattr(request, name) != neutral}
     if request.temperature > 0:
         changed |= {"temperature": request.temperature, "top_p": request.top_p, "seed": request.seed}
-    if error.status not in _REJECTED or not changed:
-        return error
+    if not (isinstance(error, RefusedError) and error.status in _REJECTED and changed):
+        return EvaluationError(where, error.hint)
     named = [name for name in changed if name in error.message or _NAMES[server.kind].get(name, name) in error.message]
     listed = ", ".join(f"{name} {changed[name]:g}" for name in named or changed)
     blamed = "does not accept" if named else "may not accept"
-    return EvaluationError(f"{error.message} The server {blamed}: {listed}.", "Change or remove it in `sampling:`.")
+    return EvaluationError(f"{where} The server {blamed}: {listed}.", "Change or remove it in `sampling:`.")

@@ -10,7 +10,7 @@ from gate.engines.openai.client import Client, RefusedError
 from gate.engines.openai.server import Server
 from gate.errors import TaskError
 from gate.tasks import Message
-from gate.tasks.requests import ChatFormat
+from gate.tasks.chat import ChatFormat
 
 
 async def render_on_server(

@@ -31,9 +31,8 @@ from gate.engines.served.readiness import find_name, listed_names, wait_until_re
 from gate.engines.source import ModelSource
 from gate.errors import EvaluationError, ModelError, StartError
 from gate.tasks import Message
+from gate.tasks.chat import TEMPLATE_ONLY, ChatFormat
 from gate.tasks.requests import (
-    TEMPLATE_ONLY,
-    ChatFormat,
     GenerateAnswer,
     GenerateRequest,
     LoglikelihoodAnswer,

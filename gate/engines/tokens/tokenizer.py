@@ -12,7 +12,7 @@ import jinja2
 from gate.common.time_limit import time_limit
 from gate.errors import TaskError
 from gate.tasks import CHAT_DATE, Message
-from gate.tasks.requests import TEMPLATE_ONLY, ChatFormat
+from gate.tasks.chat import TEMPLATE_ONLY, ChatFormat
 
 _TEMPLATE_SECONDS = 5.0  # for one prompt; real templates take less than a millisecond
 _DIRECTIVES = [f"%{flag}{letter}" for flag in ("", "-") for letter in "aAwdebBhmyYHIMSfpjUWcxXGuVDFTRzZ"]
@@ -56,9 +56,7 @@ def encode(tokenizer: Tokenizer, texts: Sequence[str], special: bool = True) -> 
     return encoded
 
 
-def render_chat(
-    tokenizer: Any, messages: Sequence[Message], model: str, chat: ChatFormat = TEMPLATE_ONLY
-) -> str:
+def render_chat(tokenizer: Any, messages: Sequence[Message], model: str, chat: ChatFormat = TEMPLATE_ONLY) -> str:
     """Return the prompt that a transformers tokenizer's chat template renders.
 
     If the last message is the assistant's, the prompt leaves it open for the model to continue. A template that writes

@@ -16,12 +16,12 @@ from gate.common.lm_eval import DEFAULT_FILTERS, DEFAULT_METRICS, without_addres
 from gate.common.smoothing import base_metric
 from gate.config import SampleSettings, TaskSettings
 from gate.errors import TaskError
-from gate.tasks.harness.chat import Chat
+from gate.tasks.chat import CHAT_DATE
+from gate.tasks.harness.chat import Chat, refuse_chat_of_choices
 from gate.tasks.harness.generation import generation
 from gate.tasks.harness.metrics import Metric, choose, metrics_of
 from gate.tasks.harness.registry import load, own_code, quiet
 from gate.tasks.harness.task import HarnessItem, HarnessTask, group_requests, process, refuse_unsupported
-from gate.tasks.requests import CHAT_DATE
 from gate.tasks.sampling import Sampling, answer_facets, chat_facet
 from gate.tasks.scoring import SCORING_VERSION
 
@@ -64,7 +64,7 @@ def build_harness_task(
     metric = _metric(subtasks, items, filter_name, settings)
     generates = any(task.OUTPUT_TYPE == "generate_until" for task in subtasks.values())
     sampling = Sampling.of(samples, settings) if generates else Sampling()
-    _refuse_chat_of_choices(settings, subtasks)
+    refuse_chat_of_choices(settings, subtasks)
     lengths = [
         generation(instance.args[1], f"task {item.task_name}", sampling).max_tokens
         for item in items
@@ -88,18 +88,6 @@ def build_harness_task(
         score_by=metric,
         filter_name=filter_name,
     )
-
-
-def _refuse_chat_of_choices(settings: TaskSettings, subtasks: Mapping[str, Any]) -> None:
-    """Raise a TaskError for keys that need generated texts, if a subtask asks for log-likelihoods."""
-    keys = [key for key in ("chat", "reasoning", "sampling") if getattr(settings, key)]
-    other = [name for name, task in subtasks.items() if task.OUTPUT_TYPE != "generate_until"]
-    if keys and other:
-        raise TaskError(
-            f"task {settings.name}: {', '.join(keys)}: only for tasks that generate text; {other[0]} asks for "
-            "log-likelihoods.",
-            "Remove the keys; chat_template: true applies a chat template to any task.",
-        )
 
 
 def _configure(task: Any, name: str, settings: TaskSettings) -> None:

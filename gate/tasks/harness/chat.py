@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gate.common.canonical import canonical_json
+from gate.config import TaskSettings
 from gate.errors import TaskError
-from gate.tasks.requests import Message, Render
+from gate.tasks.chat import Message, Render
 
 _MARK = "\x00chat:"
 
@@ -59,3 +60,15 @@ def chat_of(context: str, where: str) -> tuple[Message, ...]:
             "Use chat_template: true instead of chat.",
         )
     return messages
+
+
+def refuse_chat_of_choices(settings: TaskSettings, subtasks: Mapping[str, Any]) -> None:
+    """Raise a TaskError for keys that need generated texts, if a subtask asks for log-likelihoods."""
+    keys = [key for key in ("chat", "reasoning", "sampling") if getattr(settings, key)]
+    other = [name for name, task in subtasks.items() if task.OUTPUT_TYPE != "generate_until"]
+    if keys and other:
+        raise TaskError(
+            f"task {settings.name}: {', '.join(keys)}: only for tasks that generate text; {other[0]} asks for "
+            "log-likelihoods.",
+            "Remove the keys; chat_template: true applies a chat template to any task.",
+        )

@@ -11,6 +11,7 @@ from typing import Any
 from gate.common.canonical import canonical_json
 from gate.common.lm_eval import pick_choice
 from gate.errors import EvaluationError, TaskError
+from gate.tasks.chat import Render
 from gate.tasks.harness.chat import chat_of, rendered
 from gate.tasks.harness.generation import Generation, generation
 from gate.tasks.harness.metrics import Metric
@@ -19,7 +20,6 @@ from gate.tasks.requests import (
     GenerateAnswer,
     LoglikelihoodAnswer,
     LoglikelihoodRequest,
-    Render,
     Request,
     RollingAnswer,
     RollingRequest,

@@ -1,0 +1,204 @@
+"""The chat route and sampling of real servers: vLLM (`QUANTGATE_VLLM_PYTHON` names its interpreter) and llama.cpp."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from scipy import stats
+from support.opened import open_model, silent
+
+from gate.config import EngineSettings, ModelSettings
+from gate.engines import Context, Engine, close_engine, fetch, locate, open_engine
+from gate.tasks import Message
+from gate.tasks.chat import ChatFormat
+from gate.tasks.reasoning import ReasoningTags
+from gate.tasks.requests import GenerateAnswer, GenerateRequest
+
+pytestmark = [pytest.mark.slow, pytest.mark.exhaustive]
+
+ROUTE = ChatFormat(route=True)
+QUESTIONS = [
+    "What is the capital of France?",
+    "Name three colours.",
+    "What do bees make?",
+    "Write one sentence about the sea.",
+    "What is 2 + 3?",
+    "Which animal barks?",
+]
+VARIABLE = "{% if enable_thinking is defined and not enable_thinking %}Sure. {% endif %}"
+
+
+@pytest.fixture(scope="module")
+def weights(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """SmolLM2 in float32, with a variable in its chat template."""
+    folder = tmp_path_factory.mktemp("chat") / "smollm2"
+    shutil.copytree(smollm2, folder)
+    template = folder / "chat_template.jinja"
+    template.write_text(template.read_text(encoding="utf-8") + VARIABLE, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def plain(weights: Path) -> Engine:
+    return open_model(weights, dtype="float32")
+
+
+def started(weights: Path, folder: Path, settings: EngineSettings, **model: Any) -> Engine:
+    source = fetch(locate(ModelSettings(model=str(weights), **model), folder, settings), settings, folder, None)
+    return open_engine(source, settings, Context(folder, folder / "logs", lambda _: None))
+
+
+@pytest.fixture(scope="module")
+def vllm(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    python = os.environ.get("QUANTGATE_VLLM_PYTHON")
+    if python is None:
+        pytest.skip("QUANTGATE_VLLM_PYTHON is not set")
+    settings = EngineSettings(
+        kind="served",
+        preset="vllm",
+        python=python,
+        args=["--enforce-eager", "--max-model-len", "512"],
+        env={"VLLM_CPU_KVCACHE_SPACE": "1"},
+    )
+    engine = started(weights, tmp_path_factory.mktemp("vllm"), settings, dtype="float32")
+    yield engine
+    close_engine(engine)
+
+
+@pytest.fixture(scope="module")
+def llama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """llama.cpp with the 4-bit GGUF file, without a tokenizer on this machine."""
+    pytest.importorskip("xllamacpp")
+    from gate.demo.models import find_gguf
+
+    script = Path(__file__).parents[1] / "support" / "llamacpp_server.py"
+    command = [sys.executable, str(script), "{model}", "{name}", "{port}"]
+    settings = EngineSettings(kind="served", command=command)
+    gguf = find_gguf()
+    engine = started(gguf.parent, tmp_path_factory.mktemp("llama"), settings, gguf_file=gguf.name)
+    yield engine
+    close_engine(engine)
+
+
+@pytest.fixture(scope="module")
+def gguf() -> Engine:
+    """The weights of the GGUF file in transformers."""
+    from gate.demo.models import find_gguf
+
+    return open_model(find_gguf().parent, gguf_file=find_gguf().name, dtype="float32")
+
+
+def asked(
+    engine: Engine, chat: ChatFormat = ROUTE, questions: list[str] = QUESTIONS, **options: Any
+) -> list[GenerateRequest]:
+    chats = [(Message("user", question),) for question in questions]
+    given = {"stop": (), "max_tokens": 24, **options}
+    return [
+        GenerateRequest(
+            engine.render_chat(messages, chat), messages=messages, template_kwargs=chat.template_kwargs, **given
+        )
+        for messages in chats
+    ]
+
+
+def answers(engine: Engine, chat: ChatFormat = ROUTE, **options: Any) -> list[GenerateAnswer]:
+    return engine.generate_until(asked(engine, chat, **options), silent)
+
+
+def equal_texts(one: list[GenerateAnswer], other: list[GenerateAnswer]) -> int:
+    return sum(a.text == b.text for a, b in zip(one, other, strict=True))
+
+
+@pytest.mark.parametrize("variables", ["{}", '{"enable_thinking":false}'])
+def test_vllm_renders_and_answers_chats_as_transformers_does(vllm: Engine, plain: Engine, variables: str) -> None:
+    chat = ChatFormat(variables, route=True)
+    assert [r.context for r in asked(vllm, chat)] == [r.context for r in asked(plain, chat)]
+    ours, theirs = answers(plain, chat), answers(vllm, chat)
+    assert [a.tokens_in for a in ours] == [a.tokens_in for a in theirs]
+    print(f"equal greedy texts: {equal_texts(ours, theirs)} of {len(ours)}")
+    assert equal_texts(ours, theirs) >= len(ours) - 1
+    assert asked(vllm, chat)[0].context.endswith("Sure. ") is (variables != "{}")
+
+
+def test_vllm_applies_a_repetition_penalty_as_transformers_does(vllm: Engine, plain: Engine) -> None:
+    ours, theirs = (answers(engine, repetition_penalty=1.3) for engine in (plain, vllm))
+    print(f"equal greedy texts with a repetition penalty: {equal_texts(ours, theirs)} of {len(ours)}")
+    assert equal_texts(ours, theirs) >= len(ours) - 1
+    assert equal_texts(ours, answers(plain)) < len(ours)
+
+
+def first_tokens(engine: Engine, question: str, count: int, **options: Any) -> Counter[str]:
+    request = asked(engine, questions=[question], max_tokens=1, **options)[0]
+    requests = [GenerateRequest(**{**vars(request), "seed": seed}) for seed in range(count)]
+    return Counter(answer.text for answer in engine.generate_until(requests, silent))
+
+
+def compared(ours: Counter[str], theirs: Counter[str]) -> float:
+    """Return the p-value of a test that two samples have one distribution, over common texts and the rest."""
+    common = [text for text in ours | theirs if ours[text] + theirs[text] >= 10]
+    table = [[counts[text] for text in common] for counts in (ours, theirs)]
+    rest = [counts.total() - sum(row) for counts, row in zip((ours, theirs), table, strict=True)]
+    rows = [[*row, left] for row, left in zip(table, rest, strict=True)] if sum(rest) >= 10 else table
+    return float(stats.chi2_contingency(rows).pvalue) if len(rows[0]) > 1 else 1.0
+
+
+SETTINGS: list[dict[str, Any]] = [
+    {"temperature": 1.2, "top_k": 5},
+    {"temperature": 1.5, "top_p": 0.7},
+    {"temperature": 1.8, "min_p": 0.08},
+    {"temperature": 0.9, "repetition_penalty": 1.5},
+]
+
+
+@pytest.mark.parametrize("options", SETTINGS)
+def test_vllm_samples_first_tokens_from_the_distribution_of_transformers(
+    vllm: Engine, plain: Engine, options: dict[str, Any]
+) -> None:
+    ours, theirs = (first_tokens(engine, QUESTIONS[3], 400, **options) for engine in (plain, vllm))
+    p = compared(ours, theirs)
+    print(f"{options}: {len(ours)} and {len(theirs)} different tokens, p = {p:.3f}")
+    assert p > 1e-3
+    assert len(theirs) > 1
+    assert first_tokens(vllm, QUESTIONS[3], 40, **options) == first_tokens(vllm, QUESTIONS[3], 40, **options)
+
+
+def test_reasoning_in_the_text_of_vllm_is_separated(vllm: Engine, plain: Engine) -> None:
+    tags = ReasoningTags("The", "is")
+    ours, theirs = (answers(engine, reasoning=tags, stop=(".",)) for engine in (plain, vllm))
+    fields = [[(a.text, a.reasoning, a.reasoning_closed, a.finish_reason) for a in side] for side in (ours, theirs)]
+    assert sum(a == b for a, b in zip(*fields, strict=True)) >= len(ours) - 1
+    assert any(a.reasoning_closed for a in theirs)
+
+
+def test_llama_cpp_answers_chats_of_its_own_template(llama: Engine, gguf: Engine) -> None:
+    contexts = [[r.context for r in asked(engine)] for engine in (llama, gguf)]
+    assert contexts[0] == contexts[1]
+    ours, theirs = answers(gguf), answers(llama)
+    print(f"llama.cpp, equal greedy texts: {equal_texts(ours, theirs)} of {len(ours)}")
+    assert [a.tokens_in for a in ours] == [a.tokens_in for a in theirs]
+    assert equal_texts(ours, theirs) >= len(ours) // 2  # it multiplies quantised values
+    assert {a.finish_reason for a in theirs} <= {"stop", "length"}
+
+
+@pytest.mark.parametrize("options", SETTINGS)
+def test_llama_cpp_samples_first_tokens_from_the_distribution_of_transformers(
+    llama: Engine, gguf: Engine, options: dict[str, Any]
+) -> None:
+    ours, theirs = (first_tokens(engine, QUESTIONS[3], 400, **options) for engine in (gguf, llama))
+    p = compared(ours, theirs)
+    print(f"llama.cpp {options}: {len(ours)} and {len(theirs)} different tokens, p = {p:.3f}")
+    assert p > 1e-4
+
+
+def test_top_k_1_is_greedy_everywhere(vllm: Engine, plain: Engine) -> None:
+    torch.manual_seed(0)
+    for engine in (vllm, plain):
+        assert equal_texts(answers(engine, temperature=2.0, top_k=1, seed=9), answers(engine)) == len(QUESTIONS)
