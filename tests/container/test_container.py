@@ -29,7 +29,7 @@ from engines import MOUNTS, Buildah, Engine, Finished, find_engine
 from support.fake_github import HOME, TOKEN, FakeGitHub
 from support.runner import PAYLOADS, as_runner, read_outputs
 from support.tiny import use_outputs_as_targets, write_tiny_project, write_tiny_task
-from support.workflow_steps import IS_FORK, SHELL, STORE_KEY, ScriptStep, input_values, script_steps
+from support.workflow_steps import IS_FORK, SHELL, STORE_KEY, TORCH_INDEX, ScriptStep, input_values, script_steps
 
 from gate.store import read_sets
 
@@ -241,6 +241,7 @@ def test_the_scripts_of_the_reusable_workflow_run_in_the_image(tiny: Step, githu
         "secrets.HF_TOKEN": "",
         IS_FORK: "false",
         STORE_KEY: "",
+        TORCH_INDEX: "",
         **{f"steps.gate.outputs.{name}": "" for name in ("report-path", "result-path")},
     }
     for step in script_steps(values):

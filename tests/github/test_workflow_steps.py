@@ -17,7 +17,7 @@ import pytest
 from support.fake_github import HOME, TOKEN, FakeGitHub
 from support.runner import PAYLOADS, read_outputs
 from support.tiny import write_tiny_project
-from support.workflow_steps import IS_FORK, SHELL, STORE_KEY, input_values, script_steps
+from support.workflow_steps import IS_FORK, SHELL, STORE_KEY, TORCH_INDEX, input_values, script_steps
 
 pytestmark = pytest.mark.exhaustive
 
@@ -56,6 +56,7 @@ class Job:
             "secrets.HF_TOKEN": "",
             IS_FORK: str(fork).lower(),
             STORE_KEY: "",
+            TORCH_INDEX: "",
         }
         codes, shown, found = [], "", {}
         values |= {f"steps.gate.outputs.{name}": "" for name in ("report-path", "result-path")}

@@ -14,6 +14,7 @@ SHELL = ["bash", "--noprofile", "--norc", "-e", "-o", "pipefail", "-c"]
 """How the runner starts `shell: bash`; it passes a file instead of a text."""
 IS_FORK = "github.event_name == 'pull_request' && github.event.pull_request.head.repo.full_name != github.repository"
 STORE_KEY = "github.event_name != 'pull_request' && secrets.GATE_STORE_KEY || ''"
+TORCH_INDEX = "!inputs.gpu && 'https://download.pytorch.org/whl/cpu' || ''"
 """Expressions in the environment of the steps."""
 _EXPRESSION = re.compile(r"\$\{\{\s*(.*?)\s*\}\}", re.DOTALL)
 
