@@ -115,7 +115,10 @@ def _answer_batch(
     texts = {
         number: (requests[0], given[0])
         for number, ((_, repeat, requests), given) in enumerate(zip(batch, answers, strict=True))
-        if repeat == 0 and isinstance(requests[0], GenerateRequest) and isinstance(given[0], GenerateAnswer)
+        if repeat == 0
+        and isinstance(requests[0], GenerateRequest)
+        and isinstance(given[0], GenerateAnswer)
+        and prompt_of(requests[0]) is not None
     }
     for number, columns in follow_texts(texts, [item.item_id for item, *_ in batch], engine, recording, references):
         rows[number] |= columns
