@@ -166,7 +166,7 @@ def same_source(
     pairs : sequence of PairedTask
     """
     hashes = [_hashes(side) for side in (baseline, candidate)]
-    if hashes[0] and hashes[0] == hashes[1]:
+    if hashes[0] and hashes[0] == hashes[1] and baseline.get("judged_model") == candidate.get("judged_model"):
         what = "file" if len(hashes[0]) == 1 else "files"
         message = (
             f"Baseline and candidate are the same {what} (SHA-256 {min(hashes[0])[:12]}): nothing was compared. Check "

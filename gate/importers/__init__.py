@@ -28,6 +28,7 @@ _READERS = {
     Kind.OPENCOMPASS: ("opencompass", "read_opencompass"),
     Kind.PROMPTFOO: ("promptfoo", "read_promptfoo"),
     Kind.DEEPEVAL: ("deepeval", "read_deepeval"),
+    Kind.JUDGED: ("judged", "read_judged"),
     Kind.TABLE: ("tabular", "read_tabular"),
 }
 
@@ -49,8 +50,9 @@ def read_foreign(
     path : Path
         CSV, TSV, JSON, JSONL or Parquet; `samples_*.jsonl` of LM Evaluation Harness; an Inspect log; `results.jsonl` of
         NeMo Evaluator; details of lighteval; `per_instance_stats.json` of HELM; reviews of evalscope; results of
-        OpenCompass (with details), promptfoo or DeepEval; or a folder of one of these. CSV, JSON and JSONL files may be
-        compressed (.gz, .zst).
+        OpenCompass (with details), promptfoo or DeepEval; verdicts of judges (MT-Bench, AlpacaEval, Arena-Hard), where
+        FILE::MODEL names the model; or a folder of one of these. CSV, JSON and JSONL files may be compressed (.gz,
+        .zst).
     metric : str, optional
         The metric to read. Default: the only one, else the first of `gate.common.lm_eval.DEFAULT_METRICS`, with a note.
     filter_name : str, optional
@@ -77,8 +79,13 @@ def read_foreign(
     """
     path = Path(path)
     reading = Reading.of(metric, filter_name, tasks, lower_is_better, higher_is_better, allow_partial)
+    if "::" in str(path) and not path.exists():
+        file, _, model = str(path).partition("::")
+        path, reading = Path(file), replace(reading, model=model)
     try:
         found = find_samples(path)
+        if reading.model is not None and found.kind is not Kind.JUDGED:
+            raise SampleError(f"{path} has the format {found.kind.value}, which has one model.", "Leave out ::MODEL.")
         samples = _read(found.kind, path, found.files, reading)
     except (OSError, UnicodeError, EOFError, zlib.error) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error

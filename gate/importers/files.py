@@ -15,7 +15,8 @@ READABLE = (
     "Supported: a quantgate sample set; CSV, JSON, JSONL or Parquet with the columns task, item_id, output, target and "
     "correct (or score); samples_*.jsonl of LM Evaluation Harness; Inspect logs (.eval, .json); results.jsonl of "
     "NeMo Evaluator; details of lighteval; per_instance_stats.json of HELM; reviews of evalscope; results of "
-    "OpenCompass (with details), promptfoo and DeepEval; CSV, JSON and JSONL also as .gz or .zst; or a folder of these."
+    "OpenCompass (with details), promptfoo and DeepEval; verdicts of MT-Bench, AlpacaEval and Arena-Hard; CSV, "
+    "JSON and JSONL also as .gz or .zst; or a folder of these."
 )
 MOST_TASKS = 2_000
 _LONGEST_NAME = 500  # characters

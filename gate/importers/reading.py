@@ -20,6 +20,8 @@ class Reading:
         Metrics, or tasks, whose direction the user declared.
     allow_partial : bool
         Leave out samples that ended with an error instead of refusing them.
+    model : str or None
+        The model of a file with verdicts about several.
     """
 
     metric: str | None = None
@@ -28,6 +30,7 @@ class Reading:
     lower_is_better: frozenset[str] = frozenset()
     higher_is_better: frozenset[str] = frozenset()
     allow_partial: bool = False
+    model: str | None = None
 
     @classmethod
     def of(

@@ -28,6 +28,7 @@ class Kind(Enum):
     OPENCOMPASS = "OpenCompass"
     PROMPTFOO = "promptfoo"
     DEEPEVAL = "DeepEval"
+    JUDGED = "judge's verdicts"
     TABLE = "table"
 
 
@@ -55,6 +56,10 @@ def kind_of_row(row: Mapping[str, Any], where: Path) -> Kind:
         )
     if "sample_score" in row or ("reviewed" in row and "choices" in row):
         return Kind.EVALSCOPE
+    pair = "model_1" in row and "model_2" in row and ("g1_winner" in row or "winner" in row)
+    grade = "judgment" in row and "score" in row and "model" in row
+    if pair or grade or ("games" in row and "model" in row) or {"output_1", "output_2", "preference"} <= set(row):
+        return Kind.JUDGED
     if "testIdx" in row and "promptIdx" in row and "success" in row:
         return Kind.PROMPTFOO
     if "index" in row and "model_output" in row:
