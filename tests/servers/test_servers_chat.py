@@ -14,6 +14,8 @@ from support.opened import open_model, silent
 from support.served import open_served
 
 from gate.engines import Engine
+from gate.engines.openai.sampling import sampling_options
+from gate.engines.openai.server import Server
 from gate.errors import EvaluationError, ExitCode, TaskError
 from gate.tasks import Message
 from gate.tasks.chat import ChatFormat
@@ -185,13 +187,55 @@ def test_sampling_settings_are_sent_under_the_names_of_the_server(url: str, fake
     assert (sent(fake)["top_k"], sent(fake)["min_p"], sent(fake)["repetition_penalty"]) == (-1, 0, 1)
 
 
-def test_an_unknown_server_gets_only_settings_that_have_an_effect(url: str, fake: FakeChat, weights: Path) -> None:
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("vllm", {"top_k": 5, "min_p": 0.1, "repetition_penalty": 1.2}),
+        ("sglang", {"top_k": 5, "min_p": 0.1, "repetition_penalty": 1.2}),
+        (
+            "llama.cpp",
+            {
+                "top_k": 5,
+                "min_p": 0.1,
+                "repeat_penalty": 1.2,
+                "repeat_last_n": -1,
+                "samplers": ["penalties", "temperature", "top_k", "top_p", "min_p"],
+            },
+        ),
+        ("unknown", {"top_k": 5, "min_p": 0.1, "repetition_penalty": 1.2}),
+    ],
+)
+def test_each_server_has_its_names(kind: Any, expected: dict[str, Any]) -> None:
+    server = Server(kind, "1", "m", None, {})
+    request = GenerateRequest("", (), 1, temperature=0.7, top_k=5, min_p=0.1, top_p=0.9, repetition_penalty=1.2, seed=4)
+    body = sampling_options(server, request)
+    assert {name: body[name] for name in expected} == expected
+    assert (body["temperature"], body["top_p"], body["seed"]) == (0.7, 0.9, 4)
+    greedy = sampling_options(server, GenerateRequest("", (), 1))
+    assert "samplers" not in greedy
+    neutral = {"vllm": -1, "sglang": -1, "llama.cpp": 0, "unknown": None}[kind]
+    assert greedy.get("top_k") == neutral
+
+
+def test_a_server_without_a_setting_is_refused() -> None:
+    server = Server("tgi", "3", "m", None, {})
+    assert sampling_options(server, GenerateRequest("", (), 1, temperature=1.0, top_p=0.9))["top_p"] == 0.9
+    with pytest.raises(
+        EvaluationError, match="the server tgi has no top_k and no min_p in its OpenAI-compatible routes"
+    ):
+        sampling_options(server, GenerateRequest("", (), 1, temperature=1.0, top_k=3, min_p=0.1))
+
+
+def test_an_unknown_server_gets_only_settings_that_have_an_effect(
+    url: str, fake: FakeChat, weights: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     fake.routes = ("/tokenize",)
     served = open_served(url, NAME, weights)
     answers(served, temperature=0.5)
     assert not {"top_k", "min_p", "repetition_penalty"} & sent(fake).keys()
     answers(served, temperature=0.5, top_k=4)
     assert sent(fake)["top_k"] == 4
+    assert caplog.text.count("the server is of an unknown kind, and may ignore top_k") == 1
 
 
 def test_a_refused_setting_is_named(url: str, fake: FakeChat, weights: Path) -> None:

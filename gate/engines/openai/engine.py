@@ -18,6 +18,7 @@ from gate.engines.openai.generate import generate
 from gate.engines.openai.lanes import Runner, in_lanes, run
 from gate.engines.openai.method import Support, find_support, make_scorer
 from gate.engines.openai.partial import distribution, divergence
+from gate.engines.openai.sampling import doubtful_settings
 from gate.engines.openai.scoring import Scorer, Scores
 from gate.engines.openai.server import Server, find_server
 from gate.engines.openai.template import render_on_server
@@ -149,6 +150,9 @@ class OpenAIEngine:
     def generate_until(self, requests: Sequence[GenerateRequest], progress: Progress) -> list[GenerateAnswer]:
         """Answer generation requests, in their order."""
         prompts = self._prompts(requests)
+        doubtful = {name: None for request in requests for name in doubtful_settings(self._server, request)}
+        if doubtful:
+            self._warn(f"the server is of an unknown kind, and may ignore {', '.join(doubtful)}")
 
         async def work() -> list[GenerateAnswer]:
             async with Client(self._settings) as client:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from gate.engines.openai.client import RefusedError
@@ -10,7 +9,6 @@ from gate.engines.openai.server import Server
 from gate.errors import EvaluationError
 from gate.tasks.requests import GenerateRequest
 
-_LOG = logging.getLogger(__name__)
 _HF_NAMES = {"top_k": "top_k", "min_p": "min_p", "repetition_penalty": "repetition_penalty"}
 _NAMES = {
     "vllm": _HF_NAMES,
@@ -40,7 +38,7 @@ def sampling_options(server: Server, request: GenerateRequest) -> dict[str, Any]
     """
     names = _NAMES[server.kind]
     values = {name: getattr(request, name) for name in _NEUTRAL}
-    changed = [name for name, neutral in _NEUTRAL.items() if values[name] != neutral]
+    changed = _changed(request)
     missing = [name for name in changed if name not in names]
     if missing:
         raise EvaluationError(
@@ -66,11 +64,20 @@ def sampling_options(server: Server, request: GenerateRequest) -> dict[str, Any]
     return body
 
 
+def doubtful_settings(server: Server, request: GenerateRequest) -> list[str]:
+    """Return the settings that a server of an unknown kind may ignore."""
+    return _changed(request) if server.kind == "unknown" else []
+
+
+def _changed(request: GenerateRequest) -> list[str]:
+    return [name for name, neutral in _NEUTRAL.items() if getattr(request, name) != neutral]
+
+
 def explained(error: EvaluationError, server: Server, request: GenerateRequest) -> EvaluationError:
     """Return the error of a failed request for a text, with its prompt and the settings that the server may refuse."""
     prompt = request.messages[-1].content if request.messages else request.context
     where = f"{error.message} The prompt ends with {prompt.strip()[-40:]!r}."
-    changed = {name: getattr(request, name) for name, neutral in _NEUTRAL.items() if getattr(request, name) != neutral}
+    changed = {name: getattr(request, name) for name in _changed(request)}
     if request.temperature > 0:
         changed |= {"temperature": request.temperature, "top_p": request.top_p, "seed": request.seed}
     if not (isinstance(error, RefusedError) and error.status in _REJECTED and changed):
