@@ -7,7 +7,13 @@ from typing import Any, Protocol, Self
 
 from gate.engines.openai.client import Client, RefusedError
 from gate.engines.openai.server import Server
-from gate.engines.tokens.sequences import ScoredSequence, scored_sequences, texts_to_encode
+from gate.engines.tokens.sequences import (
+    ScoredSequence,
+    rolling_texts,
+    rolling_windows,
+    scored_sequences,
+    texts_to_encode,
+)
 from gate.engines.tokens.tokenizer import encode, prefix_token
 from gate.errors import ModelError
 from gate.tasks.requests import LoglikelihoodRequest, RollingRequest
