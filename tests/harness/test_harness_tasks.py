@@ -18,6 +18,7 @@ from gate.engines import Engine
 from gate.errors import ConfigError, TaskError
 from gate.tasks import Task, build_suite
 from gate.tasks.harness import registry
+from gate.tasks.reasoning import ReasoningTags
 from gate.tasks.requests import GenerateRequest, LoglikelihoodRequest
 
 
@@ -273,3 +274,32 @@ def test_fingerprint_covers_helper_code_of_own_tasks(tmp_path: Path) -> None:
     assert fingerprints() == before
     helper.write_text("def right(text): return 0.0\n")
     assert fingerprints() != before
+
+
+def test_a_generating_task_can_use_the_chat_route_and_one_of_choices_cannot(own_tasks: Path) -> None:
+    task = gate_task(own_tasks, "own_written", filter="whole", chat=True, chat_template_kwargs={"thinking": False})
+    (request,) = task.requests(task.items[0], 0, lambda messages: f"rendered {len(messages)}")
+    assert isinstance(request, GenerateRequest)
+    assert (request.context, request.template_kwargs) == ("rendered 1", '{"thinking":false}')
+    assert [message.role for message in request.messages] == ["user"]
+    assert request.reasoning == ReasoningTags()
+    plain = gate_task(own_tasks, "own_written", filter="whole", chat_template=True)
+    (rendered,) = plain.requests(plain.items[0], 0, lambda messages: f"rendered {len(messages)}")
+    assert isinstance(rendered, GenerateRequest)
+    assert (rendered.messages, rendered.reasoning) == ((), None)
+    assert task.fingerprint != plain.fingerprint
+    for key, value in (("chat", True), ("reasoning", {}), ("sampling", {"temperature": 1.0})):
+        with pytest.raises(TaskError, match=f"{key}: only for tasks that generate text"):
+            gate_task(own_tasks, "own_mutual", **{key: value})
+
+
+def test_the_tasks_own_sampling_applies_where_gate_yml_sets_none(own_tasks: Path) -> None:
+    def first(**settings: Any) -> GenerateRequest:
+        task = gate_task(own_tasks, "own_nucleus", **settings)
+        request = task.requests(task.items[0], 0, lambda _: "")[0]
+        assert isinstance(request, GenerateRequest)
+        return request
+
+    assert (first().temperature, first().top_p, first().top_k) == (0.7, 0.9, 0)
+    own = first(sampling={"temperature": 0.4, "top_k": 7, "top_p": 0.5})
+    assert (own.temperature, own.top_p, own.top_k) == (0.4, 0.5, 7)
