@@ -1,10 +1,13 @@
-"""KL divergence of the answer's first token: from a few stored tokens, compared with the whole vocabulary.
+"""KL divergence from a few stored tokens, compared with the whole vocabulary: bias, standard error and size.
 
-    python benchmarks/kl_topk.py DATA [--models gate-demo/models] [--items 200] [--out benchmarks/results]
+    python benchmarks/kl_topk.py DATA [--models gate-demo/models] [--items 200] [--text FILE] [--tokens 10000]
+                                 [--out benchmarks/results]
 
-DATA contains step_inference.jsonl with the field `question`. The models are those that `gate demo` writes: `baseline`,
-`int8` and `damaged`. The exact divergence is computed in float64 from the logits of transformers, without the engine.
-Prints a table and writes kl_topk.md.
+DATA contains step_inference.jsonl with the field `question`: the divergence is measured after each prompt, and then at
+every position of the first `--tokens` tokens of a text. The models are those that `gate demo` writes: `baseline`,
+`int8` and `damaged`. Each reads each prompt and each window of the text once, in transformers; what is stored and
+estimated is what the engine stores and estimates of these logits. Exact divergences are computed in float64. Prints a
+table and writes kl_topk.md.
 """
 
 from __future__ import annotations
@@ -12,7 +15,10 @@ from __future__ import annotations
 import argparse
 import io
 import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,42 +26,108 @@ import pyarrow.parquet as pq
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from gate.config import EngineSettings, ModelSettings, SampleSettings, TaskSettings
-from gate.engines import Engine, fetch, locate, open_engine
-from gate.evaluation.answer import answer_items
+from gate.engines.hf.model.distribution import Place, distributions
 from gate.evaluation.recording import Recording
-from gate.evaluation.references import StoredDistributions
-from gate.samples.record import TaskSamples
-from gate.tasks import Task, build_task
+from gate.tasks.requests import Distribution, Divergence
 
 RECORDINGS = (
     *(Recording(top, 0) for top in (16, 64, 128, 1024)),
     *(Recording(top, drawn) for top, drawn in ((16, 16), (64, 16), (64, 64), (128, 16))),
     Recording("whole", 0),
 )
-COLUMNS = ("top_tokens", "top_logprobs", "tail_mass", "drawn_tokens", "drawn_logprobs")
+ON_TEXT = tuple(Recording(top, drawn) for top, drawn in ((64, 0), (64, 16)))
+CANDIDATES = ("int8", "damaged")
+WINDOW = 500  # tokens
 
 
-def open_model(folder: Path) -> Engine:
-    settings = EngineSettings(device="cpu")
-    source = locate(ModelSettings(model=str(folder.resolve()), dtype="float32"), folder)
-    return open_engine(fetch(source, settings, folder, None), settings)
+@dataclass
+class Estimates:
+    """Estimates and exact values of one candidate from one recording."""
+
+    kl: list[float] = field(default_factory=list)
+    exact: list[float] = field(default_factory=list)
+    variance: list[float | None] = field(default_factory=list)
+
+    def cells(self) -> str:
+        """Return the cells of a row."""
+        kl, exact = np.array(self.kl), np.array(self.exact)
+        error = "bound"
+        if None not in self.variance:
+            error = f"{np.sqrt(np.sum(self.variance)) / len(kl) / exact.mean():.3%}"
+        largest = np.abs(kl - exact).max()
+        return f"{kl.mean():.6f} | {exact.mean():.6f} | {kl.mean() / exact.mean() - 1:+.3%} | {error} | {largest:.2g}"
 
 
-def stored_bytes(table: pa.Table) -> float:
-    """Return the size of the stored distributions in Parquet, in bytes per item."""
-    sink = io.BytesIO()
-    pq.write_table(table.select(COLUMNS), sink, compression="zstd")
-    return len(sink.getvalue()) / table.num_rows
+def load(folder: Path) -> Any:
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
 
 
-def exact_logprobs(folder: Path, task: Task) -> torch.Tensor:
-    """Return the log-probabilities of the token after each prompt, as float64 of shape (items, vocabulary)."""
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+def logprobs(model: Any, ids: Sequence[int], start: int) -> torch.Tensor:
+    """Return the log-probabilities (float32) of the tokens that follow each prefix of at least `start` tokens."""
     with torch.no_grad():
-        last = [model(**tokenizer(item.context, return_tensors="pt")).logits[0, -1] for item in task.items]
-    return torch.log_softmax(torch.stack(last).double(), dim=1)
+        return torch.log_softmax(model(torch.tensor([ids])).logits[0, start - 1 :].float(), dim=1)
+
+
+def measure(
+    passages: Iterator[tuple[str, Sequence[int], int]], models: dict[str, Any], recordings: Sequence[Recording]
+) -> tuple[dict[tuple[str, Recording], Estimates], dict[Recording, list[Distribution]]]:
+    """Return the estimates of each candidate and recording, and what is stored (of the first positions)."""
+    found: dict[tuple[str, Recording], Estimates] = {}
+    stored: dict[Recording, list[Distribution]] = {recording: [] for recording in recordings}
+    for name, ids, start in passages:
+        before = logprobs(models["baseline"], ids, start)
+        references: dict[Recording, list[Distribution | Divergence]] = {}
+        for recording in recordings:
+            top, drawn = recording.requested_top, recording.drawn
+            references[recording] = distributions(
+                before, [Place(name, top, drawn, position) for position in range(len(before))]
+            )
+            if len(stored[recording]) < (16 if recording.top == "whole" else 1000):
+                stored[recording] += [one for one in references[recording] if isinstance(one, Distribution)]
+        for candidate in CANDIDATES:
+            after = logprobs(models[candidate], ids, start)
+            p, q = (torch.log_softmax(values.double(), dim=1) for values in (before, after))
+            exact = (p.exp() * (p - q)).sum(dim=1).tolist()
+            for recording in recordings:
+                places = [
+                    Place(name, 0, reference=one) for one in references[recording] if isinstance(one, Distribution)
+                ]
+                estimates = found.setdefault((candidate, recording), Estimates())
+                for one in distributions(after, places):
+                    assert isinstance(one, Divergence)
+                    estimates.kl.append(one.kl)
+                    estimates.variance.append(one.variance)
+                estimates.exact += exact
+    return found, stored
+
+
+def stored_bytes(kept: Sequence[Distribution]) -> float:
+    """Return the size in Parquet, in bytes per position, with 16 positions per row as in sample sets."""
+    groups = [kept[start : start + 16] for start in range(0, len(kept), 16)]
+    columns = {
+        "tokens": [np.array([one.tokens for one in group], np.int32).ravel() for group in groups],
+        "logprobs": [np.array([one.logprobs for one in group], np.float16).ravel() for group in groups],
+        "tail": [np.array([one.tail for one in group], np.float32) for group in groups],
+        "drawn": [np.array([one.drawn for one in group], np.int32).ravel() for group in groups],
+        "drawn_logprobs": [np.array([one.drawn_logprobs for one in group], np.float16).ravel() for group in groups],
+    }
+    sink = io.BytesIO()
+    pq.write_table(pa.table(columns), sink, compression="zstd")
+    return len(sink.getvalue()) / len(kept)
+
+
+def prompts(data: Path, items: int, tokenizer: Any) -> Iterator[tuple[str, Sequence[int], int]]:
+    with (data / "step_inference.jsonl").open(encoding="utf-8") as lines:
+        for _, line in zip(range(items), lines, strict=False):
+            prompt = f"Q: {json.loads(line)['question']}\nA:"
+            ids = tokenizer.encode(prompt)
+            yield prompt, ids, len(ids)
+
+
+def windows(text: str, tokens: int, tokenizer: Any) -> Iterator[tuple[str, Sequence[int], int]]:
+    ids = tokenizer.encode(text)[:tokens]
+    for start in range(0, len(ids), WINDOW):
+        yield f"window {start}", ids[start : start + WINDOW], 1
 
 
 def main() -> None:
@@ -64,60 +136,46 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--models", type=Path, default=Path("gate-demo/models"))
     parser.add_argument("--items", type=int, default=200)
+    parser.add_argument("--text", type=Path, default=Path("docs/explanation/statistics.md"))
+    parser.add_argument("--tokens", type=int, default=10_000)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     options = parser.parse_args()
-    settings = TaskSettings(
-        name="step_inference",
-        file=str(options.data.resolve() / "step_inference.jsonl"),
-        prompt="Q: {{ question }}\nA:",
-        # the distribution after the prompt does not depend on the choices; these need one row per item
-        choices=["A", "B"],
-        answer="0",
-    )
-    task = build_task(settings, SampleSettings(limit=options.items), options.data)
-    models = options.models.resolve()
-    baseline = open_model(models / "baseline")
-    tables = {each: answer_items(task, task.items, baseline, lambda _: None, None, each) for each in RECORDINGS}
-    del baseline
-    sizes = {each: stored_bytes(table) for each, table in tables.items()}
-    before = exact_logprobs(models / "baseline", task)
+    tokenizer = AutoTokenizer.from_pretrained(options.models / "baseline")
+    models = {name: load(options.models / name) for name in ("baseline", *CANDIDATES)}
     lines = [
         "# KL divergence from a few stored tokens, compared with the whole vocabulary",
         "",
-        f"First {options.items} items of step_inference, SmolLM2-135M-Instruct in float32 on the CPU; mean KL "
-        "divergence of the",
-        "answer's first token in nats. Stored: the k likeliest tokens, or k + m with m tokens drawn from the rest.",
-        "Without drawn tokens the result is a lower bound, with them an unbiased estimate. `exact`: float64, from the",
-        "logits of transformers. `error`: relative error of the mean. `standard error`: of the mean over the draws, as the",
-        "report states it.",
+        "SmolLM2-135M-Instruct in float32 on the CPU; mean KL divergence in nats. Stored: the k likeliest tokens, or",
+        "k + m with m tokens drawn from the rest. Without drawn tokens the result is a lower bound, with them an",
+        "unbiased estimate. `exact`: float64 over the whole vocabulary. `error`: relative error of the mean.",
+        "`standard error`: of the mean over the draws, as reports state it. Bytes: per position, compressed, 16",
+        "positions per row.",
         "",
-        "| candidate | stored | mean KL | exact | error | standard error | largest error of an item | bytes per item |",
-        "|---|---|---|---|---|---|---|---|",
     ]
-    relative_errors: dict[str, dict[str, float]] = {}
-    for name in ("int8", "damaged"):
-        after = exact_logprobs(models / name, task)
-        exact = (before.exp() * (before - after)).sum(dim=1).numpy()
-        engine = open_model(models / name)
-        for recording, table in tables.items():
-            references = StoredDistributions(TaskSamples(task.name, task.metric, table))
-            answers = answer_items(task, task.items, engine, lambda _: None, references, recording)
-            kl = np.asarray(answers.column("kl").to_pylist(), dtype=np.float64)
-            relative = kl.mean() / exact.mean() - 1
-            variance = answers.column("kl_variance")
-            error = "bound"
-            if not variance.null_count:
-                error = f"{np.sqrt(np.sum(variance.to_numpy())) / len(kl) / exact.mean():.3%}"
-            relative_errors.setdefault(name, {})[str(recording)] = relative
-            lines.append(
-                f"| {name} | {recording} | {kl.mean():.6f} | {exact.mean():.6f} | {relative:+.3%} | "
-                f"{error} | {np.abs(kl - exact).max():.2g} | {sizes[recording]:.0f} |"
-            )
-    lines += ["", f"Relative errors: `{json.dumps(relative_errors)}`."]
-    text = "\n".join(lines) + "\n"
-    print(text)
+    parts = [
+        ("first answer positions of step_inference", prompts(options.data, options.items, tokenizer), RECORDINGS),
+        (
+            f"positions of {options.text.name}",
+            windows(options.text.read_text("utf-8"), options.tokens, tokenizer),
+            ON_TEXT,
+        ),
+    ]
+    for title, passages, recordings in parts:
+        found, stored = measure(passages, models, recordings)
+        count = len(found[CANDIDATES[0], recordings[0]].kl)
+        part = [
+            f"## {count:,} {title}",
+            "",
+            "| candidate | stored | mean KL | exact | error | standard error | largest error of a position | bytes |",
+            "|---|---|---|---|---|---|---|---|",
+        ]
+        for (candidate, recording), estimates in sorted(found.items(), key=lambda entry: CANDIDATES.index(entry[0][0])):
+            tokens = f"{recording.top} + {recording.drawn}" if recording.drawn else str(recording.top)
+            part.append(f"| {candidate} | {tokens} | {estimates.cells()} | {stored_bytes(stored[recording]):,.0f} |")
+        print("\n".join(part), flush=True)
+        lines += [*part, ""]
     options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "kl_topk.md").write_text(text, encoding="utf-8")
+    (options.out / "kl_topk.md").write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gate.app.marker import run_id_of, started_at
+from gate.app.marker import RUNNING, is_resumed, run_id_of, started_at
 from gate.app.models import LocatedModel, check_comparable, opened
 from gate.app.prompts import check_prompts
 from gate.app.reporter import Reporter
@@ -195,8 +195,8 @@ def candidate_sets(
             reporter.message("  KL divergence is not measured: it needs both tokenizers to be known")
             measure_kl = False
         run_id = run_id_of(suite, model, reference, shard, name)
-        marker = (folder or suite.store.root / "candidate") / f".{run_id}.running"
-        resumed = marker.is_file()
+        marker = (folder or suite.store.root / "candidate") / f".{run_id}{RUNNING}"
+        resumed = is_resumed(marker)
         since = started_at(marker)
         evaluations = []
         for index, task in enumerate(suite.tasks):
@@ -288,7 +288,7 @@ def _too_few_tokens(suite: Suite, cached: SampleSet) -> bool:
         return False
     if wanted.top == "whole" or stored.top_tokens < wanted.top:
         return True
-    return 0 < stored.drawn_tokens and (stored.drawn_tokens < wanted.drawn or stored.positions < wanted.positions)
+    return stored.drawn_tokens > 0 and (stored.drawn_tokens < wanted.drawn or stored.positions < wanted.positions)
 
 
 def _only_bounds(suite: Suite, cached: SampleSet) -> bool:

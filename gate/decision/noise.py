@@ -34,8 +34,8 @@ class TaskNoise(ResultSection):
     flip_rate: float = Field(ge=0, le=1)
     kl_mean: float | None = Field(
         ge=0,
-        description="Mean KL divergence between the two runs, in nats; a lower bound at the first token where both runs "
-        "are stored ones. Null where not known.",
+        description="Mean KL divergence between the two runs, in nats; a lower bound at the first token where both are "
+        "stored runs. Null where not known.",
     )
 
 

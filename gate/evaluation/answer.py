@@ -201,7 +201,7 @@ def _row(task: Task, item: Item, repeat: int, first: Request, answers: Sequence[
         _refuse_nan(item, answer)
     scored = task.score(item, answers)
     tokens = [
-        (answer.tokens, answer.tokens) if isinstance(answer, RollingAnswer) else (answer.tokens_in, answer.tokens_out)
+        (0, answer.tokens) if isinstance(answer, RollingAnswer) else (answer.tokens_in, answer.tokens_out)
         for answer in answers
     ]
     prompt = prompt_of(first)

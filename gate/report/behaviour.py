@@ -20,12 +20,15 @@ class BehaviourTable:
     ----------
     caption : str
         What the numbers are.
+    curves : tuple of tuples of float
+        Per row, values to draw as a curve; empty for no curves.
     """
 
     title: str
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     caption: str
+    curves: tuple[tuple[float, ...], ...] = ()
 
 
 def behaviour_tables(result: Result) -> list[BehaviourTable]:
@@ -74,6 +77,7 @@ def _positions(known: Known) -> BehaviourTable:
         ("Task", *(names[first] for first in starts)),
         tuple(rows),
         "Mean in nats at the tokens of the answer, counted from 0.",
+        tuple(tuple(each.kl_mean for each in ranges[:_MOST_POSITIONS]) for _, ranges in several),
     )
 
 

@@ -55,8 +55,8 @@ class TextLikelihood:
 
 
 def is_likelihood(metric: str) -> bool:
-    """Return whether the score of an item is a log-likelihood of text, which always changes: it has no flips."""
-    return metric.startswith("loglikelihood")
+    """Return whether the score of an item is the likelihood of a whole text, which always changes: it has no flips."""
+    return metric.startswith("loglikelihood_per_")
 
 
 def text_likelihood(pair: PairedTask) -> TextLikelihood | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -41,13 +41,14 @@ class Parting:
 
 def parting(pair: PairedTask) -> Parting | None:
     """Return where the texts of a task part; None unless both sides generated text."""
-    sides = [_texts(table, "text_tokens") for table in (pair.baseline, pair.candidate)]
+    tables = pair.baseline, pair.candidate
+    sides: list[list[npt.NDArray[Any]] | None] = [_tokens(table) for table in tables]
     unit: Unit = "tokens"
     if any(side is None for side in sides):
         if pair.baseline.column("choices").null_count < pair.n or pair.baseline.column("finish_reason").null_count:
             return None  # choices, or files of other tools, whose output need not be a text
         unit = "words"
-        sides = [_words(table) for table in (pair.baseline, pair.candidate)]
+        sides = [_words(table) for table in tables]
     first, second = sides
     if first is None or second is None:
         return None
@@ -56,20 +57,20 @@ def parting(pair: PairedTask) -> Parting | None:
     return Parting(unit, prefix, equal)
 
 
-def _texts(table: pa.Table, name: str) -> list[npt.NDArray[np.int32]] | None:
-    column = table.column(name).combine_chunks()
+def _tokens(table: pa.Table) -> list[npt.NDArray[Any]] | None:
+    column = table.column("text_tokens").combine_chunks()
     if column.null_count or not len(column):
         return None
     values, offsets = column.values.to_numpy(), column.offsets.to_numpy()
     return [values[start:end] for start, end in pairwise(offsets)]
 
 
-def _words(table: pa.Table) -> list[npt.NDArray[np.str_]] | None:
+def _words(table: pa.Table) -> list[npt.NDArray[Any]] | None:
     column = table.column("output")
     return None if column.null_count else [np.array(text.split()) for text in column.to_pylist()]
 
 
-def _common(a: npt.NDArray[np.generic], b: npt.NDArray[np.generic]) -> int:
+def _common(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> int:
     size = min(len(a), len(b))
     differ = np.flatnonzero(a[:size] != b[:size])
     return int(differ[0]) if len(differ) else size
