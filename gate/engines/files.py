@@ -74,6 +74,27 @@ def _check_labels(config: Path, name: str) -> None:
         )
 
 
+def refuse_encoder_decoder(folder: Path, name: str) -> None:
+    """Refuse a model with an encoder: transformers would load its decoder alone.
+
+    Raises
+    ------
+    ModelError
+        config.json says that the model is one.
+    """
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        encoder_decoder, kind = bool(config.get("is_encoder_decoder")), config.get("model_type")
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return  # the loader explains it
+    if encoder_decoder:
+        raise ModelError(
+            f"model {name}: it is an encoder-decoder model (model_type {kind}, is_encoder_decoder in config.json); "
+            "expected a causal language model.",
+            "Models with an encoder cannot be evaluated.",
+        )
+
+
 def _names(files: Iterable[Path]) -> list[str]:
     return sorted(file.name for file in files)
 

@@ -17,6 +17,7 @@ from gate.engines.files import (
     has_tokenizer,
     hash_files,
     model_files,
+    refuse_encoder_decoder,
     safetensors_files,
     tokenizer_files,
 )
@@ -83,7 +84,7 @@ def locate(settings: ModelSettings, base: Path, engine: EngineSettings | None = 
     ------
     ModelError
         The model does not exist; its weights are missing, truncated, pickled without `allow_pickle`, or quantised by a
-        method that transformers does not apply; `revision` is set for a local folder.
+        method that transformers does not apply; it has an encoder; `revision` is set for a local folder.
     """
     tokenizer, commit = _tokenizer_model(settings), None
     if tokenizer is not None and _local_folder(tokenizer, base) is None:
@@ -173,6 +174,7 @@ def _check_files(folder: Path, settings: ModelSettings, engine: EngineSettings |
     """Check that the weights are intact, and that transformers applies their quantisation if it loads them."""
     check_weights(folder, settings)
     if settings.gguf_file is None and (engine is None or engine.kind == "transformers"):
+        refuse_encoder_decoder(folder, settings.model)
         refuse_embedded_adapter(folder, settings)
         check_declared_method(folder, settings.model, safetensors_files(folder, settings.model))
 

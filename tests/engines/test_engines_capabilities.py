@@ -14,6 +14,7 @@ from gate.engines.hf.model.capabilities import logit_distances, read_capabilitie
 from gate.engines.hf.scoring.method import choose_method
 
 LLAMA = PACKED["llama"]
+LLAMA4 = LLAMA | {"attention_chunk_size": 128, "floor_scale": 64, "num_local_experts": 2, "intermediate_size_mlp": 64}
 DYNAMIC = {"rope_type": "dynamic", "factor": 4.0, "rope_theta": 10000.0}
 
 
@@ -23,6 +24,7 @@ DYNAMIC = {"rope_type": "dynamic", "factor": 4.0, "rope_theta": 10000.0}
         ("llama", LLAMA, None),
         ("mistral", PACKED["mistral"], 128),
         ("gemma3_text", PACKED["gemma3_text"], 200),
+        ("llama4_text", LLAMA4, 63),
         ("qwen2", PACKED["qwen2"], None),  # has a window and does not use it
         ("llama", LLAMA | {"rope_parameters": DYNAMIC}, 256),  # the model's maximum, where the scaling starts
         ("llama", LLAMA | {"rope_parameters": DYNAMIC | {"original_max_position_embeddings": 40}}, 40),

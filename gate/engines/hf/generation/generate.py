@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from gate.engines.base import Progress
 from gate.engines.hf.generation.continuous_batching import generate_continuous
@@ -46,6 +46,17 @@ def generate(
         answers[sequence.index] = sequence.answer(loaded.tokenizer)
         progress(1)
 
+    generate_sequences(loaded, sequences, limit, on_finished)
+    return [answers[index] for index in range(len(requests))]
+
+
+def generate_sequences(
+    loaded: LoadedModel,
+    sequences: Sequence[TokenSequence],
+    limit: BatchLimit,
+    on_finished: Callable[[TokenSequence], None],
+) -> None:
+    """Generate every sequence to its end, in continuous batches where the model supports its length; see `generate`."""
     reason, window = paging_obstacle(loaded), loaded.capabilities.window
     if reason is not None:
         longest = 0.0
@@ -59,4 +70,3 @@ def generate(
         generate_static(loaded, static, limit, on_finished)
     if continuous:
         generate_continuous(loaded, continuous, limit, on_finished)
-    return [answers[index] for index in range(len(requests))]

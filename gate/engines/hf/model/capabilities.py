@@ -24,6 +24,8 @@ _COMPARED = 32  # tokens per position whose log-probabilities are compared
 # nats. Rounding alone makes up to 0.15 in bfloat16; a wrong mask or wrong positions make 0.4 to 8
 _TOLERANCE = {torch.float64: 1e-3, torch.float32: 1e-3, torch.float16: 0.1}
 _MASKABLE = ("sdpa", "eager")  # attention implementations that accept a 4-D mask
+# queries at and after this position in the row, whatever their position ids are, are scaled (Llama 4)
+_SCALED_FROM = ("floor_scale", "log_scaling_n_floor")
 _ATTENTION_LAYERS = {"full_attention", "sliding_attention", "chunked_attention"}
 
 
@@ -40,8 +42,8 @@ class Capabilities:
     remote_code : bool
         Whether the model's code comes from its repository.
     window : int or None
-        Longest input, in tokens, that no attention window cuts and whose rotary embeddings do not depend on its length;
-        None for no limit.
+        Longest input, in tokens, that no attention window cuts and whose queries and rotary embeddings are not scaled
+        by its length; None for no limit.
     cache_layers : int
         Number of layers of the key-value cache; 0 if a layer keeps anything but plain keys and values.
     """
@@ -94,8 +96,6 @@ def tolerance(dtype: torch.dtype) -> float:
 
 
 def _obstacle(model: Any, config: Any) -> str:
-    if getattr(model.config, "is_encoder_decoder", False):
-        return "it is an encoder-decoder model"
     other = set(getattr(config, "layer_types", None) or ()) - _ATTENTION_LAYERS
     if getattr(model, "_is_stateful", False) or other:
         return f"it is a recurrent or hybrid model ({', '.join(sorted(other)) or type(model).__name__})"
@@ -110,7 +110,7 @@ def _obstacle(model: Any, config: Any) -> str:
 
 
 def _window(config: Any) -> int | None:
-    """Return the smallest of all attention windows and of the lengths from which rotary embeddings change."""
+    """Return the smallest of all attention windows and of the lengths from which queries or rotations are rescaled."""
     kinds = set(getattr(config, "layer_types", None) or ())
     unused = kinds == {"full_attention"} if kinds else getattr(config, "use_sliding_window", None) is False
     bounds = []
@@ -118,6 +118,8 @@ def _window(config: Any) -> int | None:
         is_size = "window" in name and not name.endswith(("_layers", "_pattern"))
         if (is_size or name == "attention_chunk_size") and type(value) is int and value > 0 and not unused:
             bounds.append(value)
+        if name in _SCALED_FROM and type(value) is int and value > 1:
+            bounds.append(value - 1)
     rope = getattr(config, "rope_parameters", None) or {}
     for parameters in [rope, *(value for value in rope.values() if isinstance(value, dict))]:
         if parameters.get("rope_type") in ("dynamic", "longrope"):
