@@ -26,8 +26,8 @@ def load_samples(
     path : path
         A folder written by `gate evaluate`, a stored baseline, a file or folder of LM Evaluation Harness
         `samples_*.jsonl`, an Inspect log, results of NeMo Evaluator, lighteval, HELM, evalscope, OpenCompass, promptfoo
-        or DeepEval, or a CSV, JSON, JSONL or Parquet file with the columns task, item_id, output, target, correct (or
-        score).
+        or DeepEval, verdicts of MT-Bench, AlpacaEval or Arena-Hard (FILE::MODEL), or a CSV, JSON, JSONL or Parquet file
+        with the columns task, item_id, output, target, correct (or score).
     metric : str, optional
         Metric to read if the files have several.
     filter_name : str, optional

@@ -127,8 +127,9 @@ def command(
 
     Several candidates give one table; alpha then limits the probability of any false FAIL of the tests among them.
     Each argument is a folder that `gate evaluate` wrote, a file or folder of LM Evaluation Harness samples_*.jsonl,
-    an Inspect log, results of lighteval, HELM, OpenCompass, evalscope, promptfoo, DeepEval or NeMo Evaluator, or a
-    CSV, JSON, JSONL or Parquet file with the columns task, item_id, output, target, correct (or score).
+    an Inspect log, results of lighteval, HELM, OpenCompass, evalscope, promptfoo, DeepEval or NeMo Evaluator, verdicts
+    of MT-Bench, AlpacaEval or Arena-Hard (FILE::MODEL), or a CSV, JSON, JSONL or Parquet file with the columns task,
+    item_id, output, target, correct (or score).
     """
     from gate.app.compare import candidate_names, compare_samples
     from gate.app.report_files import Reports, refuse_overlaps
