@@ -182,7 +182,7 @@ def _require_binary(task: Task, scores: Mapping[str, float]) -> None:
     if not set(scores.values()) <= {0.0, 1.0}:
         raise ConfigError(
             f"task {task.name}: early_stop needs binary scores (0 or 1); the metric {task.metric} gives others.",
-            "Make the task advisory, set samples.repeats to 1, or remove decision.early_stop.",
+            "Make the task advisory, set repeats to 1, or remove decision.early_stop.",
         )
 
 

@@ -308,3 +308,9 @@ def test_an_answer_with_reasoning_only_is_not_closed(url: str, fake: FakeChat, w
         fake.chat = original  # type: ignore[method-assign]
     assert (answer.text, answer.reasoning, answer.reasoning_closed) == ("", "so the answer", False)
     assert answer.finish_reason == "length"
+
+
+def test_variables_that_the_template_rejects_are_named(plain: Engine) -> None:
+    with pytest.raises(TaskError, match=r"chat: true, but the tokenizer of .* cannot render the chat") as caught:
+        plain.render_chat(CHATS[0], ChatFormat('{"conversation":1}', route=True))
+    assert 'Check chat_template_kwargs: {"conversation":1}' in str(caught.value.hint)
