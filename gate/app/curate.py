@@ -65,9 +65,11 @@ def curate(
     choices = tuple(task for task in suite.tasks if not task.generates)
     generated = [task.settings for task in suite.tasks if task.generates]
     untargeted = [task.name for task in choices if any(item.target_index is None for item in task.items)]
+    untargeted += [task.name for task in suite.tasks if task.settings.judge is not None]
     if untargeted:
         raise ConfigError(
-            f"neither multiple choice with one right answer nor generated text: {', '.join(untargeted)}.",
+            "neither multiple choice with one right answer nor generated text with a right answer: "
+            f"{', '.join(untargeted)}.",
             "Name the tasks to curate with --task.",
         )
     if generated and by is None:

@@ -62,6 +62,11 @@ def noise(
     if candidate is not None and candidate not in candidates:
         raise ConfigError(f"{loaded.path} has no candidate {candidate}.", f"It has: {', '.join(candidates)}.")
     settings = next(iter(candidates.values())) if candidate is None else candidates[candidate]
+    if all(task.judge is not None for task in loaded.config.tasks if task.role == "gating"):
+        raise ConfigError(
+            "the noise of judged tasks is unknown: a judge compares the baseline with a candidate.",
+            "Add a gating task with another scorer.",
+        )
     require_devices(loaded.config)
     suite = open_suite(loaded, reporter)
     baseline = locate_model(loaded, loaded.config.baseline)

@@ -104,8 +104,9 @@ def _row(row: Mapping[str, Any], side: str, file: Path, number: int) -> Row:
         return _with(name, question, where, WIN_RATE, score)
     if side == "model":
         grade = row.get("score")
-        known = isinstance(grade, int | float) and not isinstance(grade, bool) and grade >= 0
-        return _with(name, question, where, GRADE, float(grade) if known else None)  # -1: no grade was found
+        if not isinstance(grade, int | float) or isinstance(grade, bool) or not grade >= 0:  # -1: no grade was found
+            grade = None
+        return _with(name, question, where, GRADE, grade)
     opponents = " against ".join(sorted([str(row["model_1"]), str(row["model_2"])]))
     return _with(f"{name}/{opponents}", question, where, WIN_RATE, _mt_bench(row, side))
 

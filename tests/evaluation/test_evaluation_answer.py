@@ -192,3 +192,15 @@ def test_a_distribution_of_128_tokens_takes_less_than_2_kilobytes_of_parquet() -
     schema = pa.schema([SAMPLE_SCHEMA.field(name) for name in columns])
     size = parquet_bytes(pa.Table.from_pylist(rows_, schema=schema), columns) / 1000
     assert 500 < size < 900  # bytes per item; the limit is 2,048
+
+
+def test_broken_answers_are_recorded(tmp_path: Path, tiny: Engine) -> None:
+    task = text_task(tmp_path, answer="{{ choices[gold] }}", cluster=None, extract="#(.)", max_tokens=3)
+    table = rows(task, tiny)
+    columns = (table.column(name).to_pylist() for name in ("problems", "finish_reason", "output"))
+    for problems, reason, output in zip(*columns, strict=True):
+        expected = {"truncated": reason == "length", "empty": not output.strip(), "unreadable": "#" not in output[:-1]}
+        assert problems == " ".join(name for name, present in expected.items() if present)
+    assert pc.any(pc.match_substring(table.column("problems"), "truncated")).as_py()
+    choices = choice_task(tmp_path)
+    assert rows(choices, tiny).column("problems").null_count == len(choices.items)

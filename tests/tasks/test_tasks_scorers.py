@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.jsonl import write_jsonl
 
-from gate.config import SampleSettings, TaskSettings, parse_config
+from gate.config import GateConfig, SampleSettings, TaskSettings, parse_config
 from gate.errors import ExitCode, GateError, TaskError
 from gate.tasks import Task, build_suite, build_task
 from gate.tasks.requests import GenerateAnswer
@@ -235,7 +235,7 @@ def python(name: str, **more: Any) -> dict[str, Any]:
 def test_a_function_of_the_user_scores(tmp_path: Path, own: Path) -> None:
     task = task_of(tmp_path, "ab", **python("short"))
     assert task.metric == "short"
-    assert (scored(task, "abc"), scored(task, "abcd").score) == (Scored(1.0, True, "abc"), 0.0)
+    assert (scored(task, "abc"), scored(task, "abcd").score) == (Scored(1.0, True, "abc", readable=True), 0.0)
     graded = scored(task_of(tmp_path, "ab", **python("share")), "xxab")
     assert (graded.score, graded.correct) == (0.25, None)
 
@@ -357,3 +357,30 @@ def test_the_page_s_examples_build_and_score(tmp_path: Path) -> None:
         name: pytest.approx(score) for name, (_, _, score) in rows.items()
     }
     assert scored(tasks[-1], "word " * 24).score == 6.0
+
+
+def test_the_json_schema_of_gate_yml_knows_names_and_mappings() -> None:
+    import jsonschema
+
+    schema = GateConfig.model_json_schema(by_alias=True)
+    scorer = {"$defs": schema["$defs"], **schema["$defs"]["TaskSettings"]["properties"]["scorer"]}
+    good = ["f1", {"kind": "numeric", "tolerance": 1}, {"kind": "json_schema", "schema": {"type": "object"}}]
+    good.append({"kind": "judge", "base_url": "http://localhost/v1", "model": "m"})
+    wrong = ["f2", "python", {"kind": "numeric", "tolerence": 1}, {"kind": "python"}, {"kind": "judge", "model": "m"}]
+    validator = jsonschema.Draft202012Validator(scorer)
+    assert [validator.is_valid(value) for value in (*good, *wrong)] == [True] * len(good) + [False] * len(wrong)
+
+
+@pytest.mark.parametrize(
+    ("own", "text", "readable"),
+    [
+        ({"scorer": "numeric"}, "none", False), ({"scorer": "numeric"}, "13", True), ({}, "wrong", True),
+        ({"extract": r"#(\d+)"}, "12", False), ({"extract": r"#(\d+)"}, "#13", True),
+        ({"extract": r"#(\d+)", "scorer": "contains"}, "12", False),
+    ],
+)  # fmt: skip
+def test_an_answer_that_cannot_be_read_is_told_from_a_wrong_one(
+    tmp_path: Path, own: dict[str, Any], text: str, readable: bool
+) -> None:
+    result = scored(task_of(tmp_path, "12", **own), text)
+    assert (result.score, result.readable) == (0.0, readable)
