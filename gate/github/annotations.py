@@ -52,7 +52,8 @@ def candidates_annotations(result: CandidatesResult, file: str | None, report_on
 
 
 def _level(verdict: str, worst: Level) -> Level:
-    return {"FAIL": worst, "INCONCLUSIVE": "warning"}.get(verdict, "notice")  # type: ignore[return-value]
+    levels: dict[str, Level] = {"FAIL": worst, "INCONCLUSIVE": "warning"}
+    return levels.get(verdict, "notice")
 
 
 def verdict_annotations(

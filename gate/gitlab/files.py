@@ -72,8 +72,9 @@ def code_quality(
     if isinstance(result, CandidatesResult):
         if result.verdict != "PASS" or result.unevaluated:
             yield _issue(f"{result.verdict}: {headline(result)}.", name, "verdict", severity, path, 1)
+        broken = {*(one.name for one in result.failed), *(one.name for one in result.unevaluated)}
         for candidate, text in reasons(result):
-            if candidate in {one.name for one in (*result.failed, *result.unevaluated)}:
+            if candidate in broken:
                 yield _issue(f"{candidate}: {text}", name, f"candidate {candidate}", severity, path, 1)
         return
     if result.verdict != "PASS":
