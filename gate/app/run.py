@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from gate.app.evaluate import Evaluated
 from gate.app.judge import Answers, Judged
+from gate.app.marker import remove_markers
 from gate.app.models import LocatedModel, locate_model
 from gate.app.past_runs import read_past
 from gate.app.report_files import Reports
@@ -83,7 +84,7 @@ def run(
         past.append(session.history, [_record(session, result, past.run)])
         _write(session, reports, result, judged)
     reports.check()
-    evaluated.marker.unlink(missing_ok=True)
+    remove_markers([evaluated.marker])
     return shown
 
 
@@ -133,8 +134,7 @@ def run_candidates(
         _write(session, reports, result, judged)
     reports.check()
     if not errors:
-        for one in evaluated:
-            one.marker.unlink(missing_ok=True)
+        remove_markers([one.marker for one in evaluated])
     return shown
 
 

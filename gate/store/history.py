@@ -68,7 +68,7 @@ class Record(BaseModel):
         Of the record and its number within its series, where `GATE_STORE_KEY` is set.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     time: str
     series: str
@@ -148,19 +148,21 @@ class LocalHistory:
         SampleError
             A record is damaged. A history that lost records would spend the same alpha twice.
         """
-        if not self._path.is_file():
+        if not self._path.exists():
             return []
+        if not self._path.is_file():
+            raise SampleError(f"{self._path} is not a regular file.", _RESTORE)
         try:
-            lines = self._path.read_text(encoding="utf-8").split("\n")
+            lines = self._path.read_text(encoding="utf-8-sig").split("\n")
         except UnicodeDecodeError as error:
             raise SampleError(f"{self._path} is not UTF-8 text (byte {error.start}).", _RESTORE) from None
         except OSError as error:
             raise SampleError(f"{self._path} cannot be read: {error.strerror}.", "Check its permissions.") from None
-        if not lines[-1]:
-            del lines[-1]
         records = []
         numbers: Counter[str] = Counter()
         for line_number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
             where = f"{self._path}:{line_number}"
             record = _parse(line, where)
             numbers[record.series] += 1

@@ -12,7 +12,7 @@ MANIFEST = "manifest.json"
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False)
 
 
 class DataFile(_Section):
@@ -49,7 +49,7 @@ class ModelRecord(_Section):
     """Quantisation on loading that gate.yml asked for; see `gate.engines.base.ModelIdentity`."""
     adapter: str = ""
     """Identity of the PEFT adapter; empty without one."""
-    weights_bytes: int | None = None
+    weights_bytes: int | None = Field(default=None, ge=0, lt=2**63)
     """Size of the weights on disk; None if unknown."""
     quantization: str | None = None
     """Quantisation of the loaded weights, or `none`; None if unknown, and in sets of older versions."""
@@ -91,8 +91,8 @@ class Manifest(_Section):
     schema_version: int
     task: str = Field(pattern=TASK_NAME)
     metric: str
-    items: int
-    rows: int
+    items: int = Field(ge=0)
+    rows: int = Field(ge=0)
     data_files: list[DataFile] = Field(alias="shards")
     task_fingerprint: str
     facets: dict[str, str]
@@ -108,7 +108,7 @@ class Manifest(_Section):
     """Number of likeliest tokens stored of each distribution; 0 for no distributions."""
     settings: str | None = None
     """SHA-256 of everything that the rows depend on; see `gate.evaluation.plan`."""
-    stopped_of: int | None = None
+    stopped_of: int | None = Field(default=None, ge=1)
     """Number of items of the whole task if the evaluation was stopped early on purpose."""
     drawn_tokens: int = 0
     """Number of tokens drawn from the rest of each distribution; 0 in sets of older versions."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -48,6 +51,32 @@ def test_a_damaged_history_is_refused_with_its_line(tmp_path: Path) -> None:
     with (tmp_path / "history.jsonl").open("a", encoding="utf-8") as handle:
         handle.write("{broken\n")
     with pytest.raises(SampleError, match=r"history\.jsonl:2"):
+        history.read()
+
+
+def test_a_history_that_an_editor_saved_is_read(tmp_path: Path) -> None:
+    history = write_history(tmp_path, record(0.1), record(0.2))
+    path = tmp_path / "history.jsonl"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n") + b"\r\n")
+    assert [entry.p_value for entry in history.read()] == [0.1, 0.2]
+
+
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+def test_a_history_that_is_no_file_is_refused_before_anything_is_evaluated(
+    tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    make(tmp_path / "history.jsonl")
+    with pytest.raises(SampleError, match="not a regular file"):
+        LocalHistory(tmp_path).read()
+
+
+@pytest.mark.parametrize("field", ["drop", "flip_rate", "p_value"])
+@pytest.mark.parametrize("number", ["NaN", "Infinity"])
+def test_numbers_of_a_record_are_finite(tmp_path: Path, field: str, number: str) -> None:
+    history = write_history(tmp_path, record(0.1))
+    path = tmp_path / "history.jsonl"
+    path.write_text(re.sub(f'"{field}": [0-9.]+', f'"{field}": {number}', path.read_text()), encoding="utf-8")
+    with pytest.raises(SampleError, match=r"history\.jsonl:1 is not a record of a run"):
         history.read()
 
 

@@ -117,3 +117,18 @@ def test_a_task_that_is_a_path_is_refused(tmp_path: Path, name: str) -> None:
     write_old_set(tmp_path / "set", task=name)
     with pytest.raises(SampleError, match="not a valid manifest: task"):
         open_set(tmp_path / "set")
+
+
+@pytest.mark.parametrize(
+    ("key", "number"),
+    [("items", -1), ("rows", -1), ("stopped_of", 0), ("timings.seconds", float("nan")), ("model.weights_bytes", 10**40)],
+)
+def test_impossible_numbers_are_refused(tmp_path: Path, key: str, number: float) -> None:
+    write_old_set(tmp_path / "set")
+    path = tmp_path / "set" / "manifest.json"
+    content = json.loads(path.read_text())
+    section, _, name = key.rpartition(".")
+    (content[section] if section else content)[name] = number
+    path.write_text(json.dumps(content))
+    with pytest.raises(SampleError, match=f"not a valid manifest: {key}"):
+        open_set(tmp_path / "set")
