@@ -71,7 +71,9 @@ def test_git_bisect_finds_the_commit(tmp_path: Path) -> None:
     commits = []
     for right in (40, 39, 40, None, 39, 20, 19, 20):
         if right is None:  # a file whose answers prove nothing
-            (tmp_path / "candidate.csv").write_text("task,item_id,output,target,correct\nfaq,i0,x,x,1\n", encoding="utf-8")
+            (tmp_path / "candidate.csv").write_text(
+                "task,item_id,output,target,correct\nfaq,i0,x,x,1\n", encoding="utf-8"
+            )
         else:
             write(tmp_path / "candidate.csv", right)
         git("add", ".")
