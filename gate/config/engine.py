@@ -80,10 +80,10 @@ class EngineSettings(Section):
     port: Annotated[int, Field(ge=1, le=65535)] | Literal["auto"] = Field(
         "auto", description="served: port of the server on this machine; auto takes a free one."
     )
-    gpus: list[Annotated[int, Field(ge=0)]] | None = Field(
+    gpus: list[Annotated[int, Field(ge=0)]] | Annotated[int, Field(ge=0)] | None = Field(
         None,
         description="served: numbers of the GPUs that the server sees (CUDA_VISIBLE_DEVICES); null for all, [] for "
-        "none.",
+        "none. With replicas, the number of GPUs of each replica, which Ray chooses; null for one if there are any.",
     )
     replicas: int = Field(
         1, ge=1, le=1024, description="Number of copies of the model; more than 1 run on Ray workers."
@@ -110,8 +110,8 @@ class EngineSettings(Section):
             raise ValueError("an openai engine needs base_url, e.g. http://localhost:8000/v1")
         if self.kind != "openai" and self.base_url is not None:
             raise ValueError(f"base_url belongs to kind: openai, not {self.kind}")
-        if self.kind != "transformers" and self.replicas > 1:
-            raise ValueError("replicas belong to kind: transformers; a server manages its own replicas")
+        if self.kind == "openai" and self.replicas > 1:
+            raise ValueError("replicas belong to the kinds transformers and served; a running server manages its own")
         if self.kind == "served":
             self._check_served()
         else:
@@ -125,6 +125,13 @@ class EngineSettings(Section):
         if (self.preset is None) == (self.command is None):
             found = "neither" if self.preset is None else "both"
             raise ValueError(f"a served engine needs a preset (vllm, sglang, llama.cpp) or a command; found {found}")
+        on_ray = self.replicas > 1 or self.address is not None
+        if on_ray and isinstance(self.gpus, list):
+            raise ValueError("gpus must be a number with replicas: the GPUs of each replica; Ray chooses them")
+        if on_ray and self.port != "auto":
+            raise ValueError("port must be auto with replicas: two servers cannot listen on one port")
+        if not on_ray and isinstance(self.gpus, int):
+            raise ValueError("gpus must be a list of numbers without replicas, e.g. [0, 1]")
         if self.python is not None and self.preset not in ("vllm", "sglang"):
             raise ValueError("python belongs to the presets vllm and sglang; a command names its program itself")
         words = " ".join([*(self.command or ()), *self.args])

@@ -33,7 +33,7 @@ def examine_servers(loaded: LoadedConfig) -> list[Finding]:
             problems.append(Finding(what, "problem", error.message, error.hint))
             continue
         present = [number for number, _ in visible_gpus()]
-        missing = sorted(set(engine.gpus or ()) - set(present))
+        missing = sorted(set(engine.gpus if isinstance(engine.gpus, list) else ()) - set(present))
         if missing:
             text = f"engine.gpus names {missing}, but nvidia-smi lists {present or 'no GPU'}."
             problems.append(Finding(what, "problem", text, "Correct engine.gpus; numbers start at 0."))

@@ -28,21 +28,23 @@ def open_engine(source: ModelSource, settings: EngineSettings, context: Context 
         The device does not exist, or the server is unreachable or does not start.
     """
     if settings.kind == "served":
-        from gate.engines.served.engine import ServedEngine
-
         require_packages("transformers")  # for the tokenizer
-        return ServedEngine(source, settings, context or Context())
     if settings.kind == "openai":
         from gate.engines.openai.engine import OpenAIEngine
 
         if source.tokenizer_folder is not None:
             require_packages("transformers")
         return OpenAIEngine(source, settings)
-    require_packages(*LOCAL_ENGINE)
+    if settings.kind == "transformers":
+        require_packages(*LOCAL_ENGINE)
     if settings.replicas > 1 or settings.address is not None:
         from gate.engines.replicas import ReplicaEngine
 
-        return ReplicaEngine(source, settings)
+        return ReplicaEngine(source, settings, context or Context())
+    if settings.kind == "served":
+        from gate.engines.served.engine import ServedEngine
+
+        return ServedEngine(source, settings, context or Context())
     from gate.engines.hf.engine import TransformersEngine
 
     return TransformersEngine(source, settings)

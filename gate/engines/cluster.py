@@ -11,6 +11,7 @@ from gate.config import EngineSettings
 from gate.errors import ConfigError, EvaluationError, first_line
 
 _CONNECT_TIMEOUT = 10.0  # seconds
+_CLOSE_TIMEOUT = 30.0  # seconds, more than a server's grace period
 _STORE = 256 * 2**20  # bytes of a local cluster's object store; requests and answers are small
 
 
@@ -45,7 +46,7 @@ def connect(settings: EngineSettings) -> Any:
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
         try:
             if settings.address is None:
-                # Ray 2.60 and later ask every client for a token
+                # Ray listens on all interfaces, but 2.60 and later ask every client for a token (RAY_AUTH_MODE=token)
                 ray.init(address="local", include_dashboard=False, object_store_memory=_STORE, **options)
             else:
                 host, _, port = settings.address.removeprefix("ray://").rpartition(":")
@@ -61,33 +62,42 @@ def connect(settings: EngineSettings) -> Any:
 
 
 def gpus_per_replica(ray: Any, settings: EngineSettings) -> int:
-    """Return the number of GPUs per replica, 0 or 1.
+    """Return the number of GPUs per replica.
 
     Raises
     ------
     EvaluationError
-        There are fewer GPUs, or processors of a given cluster, than replicas.
+        There are fewer GPUs, or processors of a given cluster, than the replicas need.
     """
     gpus, cpus = (int(ray.cluster_resources().get(kind, 0)) for kind in ("GPU", "CPU"))
-    on_gpu = settings.device == "cuda" or (settings.device == "auto" and gpus > 0)
-    if on_gpu and gpus < settings.replicas:
+    each = int(settings.device == "cuda" or (settings.device == "auto" and gpus > 0))
+    if isinstance(settings.gpus, int):
+        each = settings.gpus
+    if gpus < settings.replicas * each:
+        plural = f" with {each} GPUs each" if each > 1 else ""
         raise EvaluationError(
-            f"engine.replicas is {settings.replicas}, but Ray has {gpus} GPUs.",
-            f"Set engine.replicas: {gpus}." if gpus else "Set engine.device: cpu, or add machines.",
+            f"engine.replicas is {settings.replicas}{plural}, but Ray has {gpus} GPUs.",
+            f"Set engine.replicas: {gpus // each}." if gpus >= each else "Set engine.device: cpu, or add machines.",
         )
-    if not on_gpu and settings.address is not None and cpus < settings.replicas:
+    if not each and settings.address is not None and cpus < settings.replicas:
         raise EvaluationError(
             f"engine.replicas is {settings.replicas}, but the Ray cluster has {cpus} processors.",
             f"Set engine.replicas: {cpus}, or add machines.",
         )
-    return int(on_gpu)
+    return each
 
 
-def stop(ray: Any, workers: list[Any]) -> None:
-    """Stop an engine's workers, and close the connection with the last engine. Called once per engine."""
+def stop(ray: Any, workers: list[Any], *, closes: bool) -> None:
+    """Stop an engine's workers, and close the connection with the last engine. Called once per engine.
+
+    If `closes` is set, the workers first stop the servers that they started. A killed worker's server is stopped by its
+    supervisor, a little later.
+    """
     _Connection.users -= 1
     if not ray.is_initialized():
         return
+    if closes and workers:
+        ray.wait([worker.close.remote() for worker in workers], num_returns=len(workers), timeout=_CLOSE_TIMEOUT)
     for worker in workers:
         ray.kill(worker)
     if _Connection.opened and _Connection.users == 0:

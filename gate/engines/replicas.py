@@ -9,11 +9,13 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 from gate.config import EngineSettings
 from gate.engines.base import Engine, Progress, Runtime
 from gate.engines.cluster import connect, gpus_per_replica, stop
+from gate.engines.served.context import Context
 from gate.engines.source import ModelSource
 from gate.errors import EvaluationError, GateError, first_line
 from gate.tasks import Message
@@ -35,6 +37,14 @@ _LOAD_NOTICE = 60.0  # seconds between messages while workers wait for room on a
 
 
 @dataclass(frozen=True)
+class Places:
+    """The folder of gate.yml and that of the servers' logs; see `gate.engines.served.context.Context`."""
+
+    folder: Path
+    logs: Path
+
+
+@dataclass(frozen=True)
 class Chunk:
     """Adjacent requests, which share few-shot examples, and the number of workers lost over them."""
 
@@ -48,12 +58,12 @@ class Worker:
 
     _engine: Engine  # set by `open`
 
-    def __init__(self, source: ModelSource, settings: EngineSettings, threads: int | None) -> None:
-        self._source, self._settings, self._threads = source, settings, threads
+    def __init__(self, source: ModelSource, settings: EngineSettings, threads: int | None, places: Places) -> None:
+        self._source, self._settings, self._threads, self._places = source, settings, threads, places
 
     def open(self) -> Runtime | GateError:
-        """Load the model."""
-        from gate.engines import fetch, open_engine
+        """Load the model, or start its server."""
+        from gate.engines import Context, fetch, open_engine
 
         try:
             source = self._source
@@ -70,10 +80,19 @@ class Worker:
                 import torch
 
                 torch.set_num_threads(self._threads)
-            self._engine = open_engine(source, self._settings)
+            # every server of this machine writes a log of its own
+            logs = self._places.logs / f"replica-{os.getpid()}"
+            self._engine = open_engine(source, self._settings, Context(self._places.folder, logs))
             return self._engine.runtime
         except GateError as error:
             return error
+
+    def close(self) -> None:
+        """Stop the server of an engine that started one."""
+        from gate.engines import close_engine
+
+        if hasattr(self, "_engine"):
+            close_engine(self._engine)
 
     def answer(self, method: str, requests: Sequence[Any]) -> tuple[list[Any], Runtime] | GateError:
         """Answer requests with a method of the engine; also return the runtime, which the first answers complete."""
@@ -86,10 +105,11 @@ class Worker:
 
 
 class ReplicaEngine:
-    """Answers requests with copies of the transformers engine on Ray workers; see `gate.engines.base.Engine`.
+    """Answers requests with copies of an engine on Ray workers; see `gate.engines.base.Engine`.
 
     `engine.replicas` is the number of copies, `engine.address` a running cluster. Without an address, a cluster is
-    started on this machine and stopped with the engine. Each copy has its own GPU or an equal share of the processors.
+    started on this machine and stopped with the engine. Each copy has its own GPUs or an equal share of the processors.
+    A copy of a served engine starts a server of its own.
 
     Attributes
     ----------
@@ -104,11 +124,12 @@ class ReplicaEngine:
         The model cannot be loaded; there are fewer GPUs than replicas; the cluster is unreachable.
     """
 
-    def __init__(self, source: ModelSource, settings: EngineSettings) -> None:
+    def __init__(self, source: ModelSource, settings: EngineSettings, context: Context) -> None:
+        self._places = Places(context.folder, context.logs)
         self._ray = connect(settings)
         self._workers: list[Any] = []
         # registered before the workers start, so that an error below stops them
-        self.close = weakref.finalize(self, stop, self._ray, self._workers)
+        self.close = weakref.finalize(self, stop, self._ray, self._workers, closes=settings.kind == "served")
         try:
             self._start(source, settings)
         except GateError:
@@ -118,12 +139,13 @@ class ReplicaEngine:
     def _start(self, source: ModelSource, settings: EngineSettings) -> None:
         gpus = gpus_per_replica(self._ray, settings)
         device = "cuda" if gpus else "cpu"
-        single = settings.model_copy(update={"replicas": 1, "address": None, "device": device})
-        threads = None if gpus or settings.address else max(1, (os.cpu_count() or 1) // settings.replicas)
+        single = settings.model_copy(update={"replicas": 1, "address": None, "gpus": None, "device": device})
+        is_shared = gpus or settings.address or settings.kind == "served"
+        threads = None if is_shared else max(1, (os.cpu_count() or 1) // settings.replicas)
         # on this machine the threads divide the processors, and an engine that is not yet closed must not block another
         cpus = 0 if settings.address is None else 1
         self._actor = self._ray.remote(num_cpus=cpus, num_gpus=gpus, max_restarts=0)(Worker)
-        self._arguments = (source, single, threads)
+        self._arguments = (source, single, threads, self._places)
         try:
             self._workers += [self._actor.remote(*self._arguments) for _ in range(settings.replicas)]
             results = self._wait_for_all([worker.open.remote() for worker in self._workers])

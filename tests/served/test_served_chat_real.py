@@ -13,11 +13,13 @@ from typing import Any
 import pytest
 import torch
 from scipy import stats
+from support.jsonl import write_jsonl
 from support.opened import open_model, silent
 
-from gate.config import EngineSettings, ModelSettings
+from gate.config import EngineSettings, ModelSettings, SampleSettings, TaskSettings
 from gate.engines import Context, Engine, close_engine, fetch, locate, open_engine
-from gate.tasks import Message
+from gate.evaluation.answer import answer_items
+from gate.tasks import Message, build_task
 from gate.tasks.chat import ChatFormat
 from gate.tasks.reasoning import ReasoningTags
 from gate.tasks.requests import GenerateAnswer, GenerateRequest
@@ -202,3 +204,25 @@ def test_top_k_1_is_greedy_everywhere(vllm: Engine, plain: Engine) -> None:
     torch.manual_seed(0)
     for engine in (vllm, plain):
         assert equal_texts(answers(engine, temperature=2.0, top_k=1, seed=9), answers(engine)) == len(QUESTIONS)
+
+
+def test_a_task_of_several_turns_gives_the_same_rows_through_vllm(vllm: Engine, plain: Engine, tmp_path: Path) -> None:
+    rows = [{"turns": [question, "Say that again.", "Thank you."], "gold": "x"} for question in QUESTIONS[:4]]
+    write_jsonl(tmp_path / "talk.jsonl", rows)
+    settings = {
+        "name": "talk",
+        "file": "talk.jsonl",
+        "kind": "generate_until",
+        "turns": "{{ turns }}",
+        "answer": "{{ gold }}",
+        "chat": True,
+        "max_tokens": 16,
+        "score_turns": "last",
+    }
+    task = build_task(TaskSettings.model_validate(settings), SampleSettings(), tmp_path)
+    ours, theirs = (answer_items(task, task.items, engine, silent, None) for engine in (plain, vllm))
+    equal = sum(a == b for a, b in zip(ours["output"].to_pylist(), theirs["output"].to_pylist(), strict=True))
+    print(f"equal answers to the third turn: {equal} of {len(ours)}")
+    assert ours["prompt_hash"].to_pylist() == theirs["prompt_hash"].to_pylist()
+    assert equal >= len(ours) - 1
+    assert theirs["finish_reason"].null_count == 0

@@ -47,7 +47,10 @@ COMMAND = [sys.executable, "serve.py", "{model}", "{port}"]
         ({**VLLM, "args": [True]}, "valid string"),
         ({**VLLM, "port": 70000}, "less than or equal to 65535"),
         ({**VLLM, "ready": "health"}, "pattern"),
-        ({**VLLM, "replicas": 2}, "replicas belong to kind: transformers"),
+        (
+            {"kind": "openai", "base_url": "http://a/v1", "replicas": 2},
+            "replicas belong to the kinds transformers and served",
+        ),
         ({**VLLM, "env": {"A=B": "1"}}, "names must not be empty or contain"),
         ({**VLLM, "preset": "llama.cpp", "python": "python3"}, "python belongs to the presets vllm and sglang"),
     ],

@@ -117,7 +117,7 @@ def environment(engine: EngineSettings, inherited: Mapping[str, str] = os.enviro
     variables = {name: value for name, value in inherited.items() if not _GATE_SECRETS.match(name)}
     if engine.preset == "vllm":
         variables.setdefault("VLLM_HOST_IP", HOST)  # its processes talk to each other on loopback
-    if engine.gpus is not None:
+    if isinstance(engine.gpus, list):
         variables |= {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": ",".join(map(str, engine.gpus))}
     return variables | engine.env
 

@@ -12,7 +12,8 @@ from gate.engines.stack import processor
 
 def server_hardware(engine: EngineSettings) -> dict[str, str]:
     """Return the facts of the stack about hardware: the GPUs that the server sees, else the processor."""
-    gpus = {number: name for number, name in visible_gpus() if engine.gpus is None or number in engine.gpus}
+    chosen = engine.gpus if isinstance(engine.gpus, list) else None
+    gpus = {number: name for number, name in visible_gpus() if chosen is None or number in chosen}
     if gpus:
         return {"hardware": ", ".join(sorted(gpus.values()))}
     name, features = processor()
