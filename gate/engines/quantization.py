@@ -24,6 +24,7 @@ _SIDE_FILES = {
     "quanto_qmap.json": "optimum-quanto",
     "quantize_config.json": "GPTQ",
     "quant_config.json": "AWQ",
+    "qmodel.pt": "HQQ",  # the weights themselves
 }
 # methods that every supported transformers applies: they need no import of transformers
 _COMMON = ("awq", "bitsandbytes", "compressed-tensors", "fp8", "gptq", "mxfp4", "torchao")

@@ -172,8 +172,11 @@ def _fetch_adapter(source: ModelSource) -> Path | None:
 
 def _check_files(folder: Path, settings: ModelSettings, engine: EngineSettings | None) -> None:
     """Check that the weights are intact, and that transformers applies their quantisation if it loads them."""
+    loaded_here = settings.gguf_file is None and (engine is None or engine.kind == "transformers")
+    if loaded_here and not any(folder.glob("*.safetensors")):
+        check_declared_method(folder, settings.model, ())  # the method explains more than the pickled file that it has
     check_weights(folder, settings)
-    if settings.gguf_file is None and (engine is None or engine.kind == "transformers"):
+    if loaded_here:
         refuse_encoder_decoder(folder, settings.model)
         refuse_embedded_adapter(folder, settings)
         check_declared_method(folder, settings.model, safetensors_files(folder, settings.model))

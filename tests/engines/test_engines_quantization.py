@@ -118,6 +118,12 @@ def test_a_folder_of_optimum_quanto_is_refused_by_name(model: Path) -> None:
         open_model(model)
 
 
+def test_a_folder_of_hqq_is_refused_by_name_and_not_as_pickled(model: Path) -> None:
+    (model / "model.safetensors").rename(model / "qmodel.pt")  # its contents do not matter: it is not opened
+    with pytest.raises(ModelError, match=r"HQQ \(qmodel\.pt\), which transformers .* does not apply"):
+        open_model(model)
+
+
 def test_a_method_that_no_transformers_knows_is_refused_before_the_weights_are_loaded(model: Path) -> None:
     change_config(model, quantization_config={"quant_method": "newest", "bits": 3})
     add_tensors(model, **{f"{LAYER}__scales".replace(".", "__"): torch.full((2,), 0.5)})
