@@ -9,9 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from support.opened import open_model, silent
-from support.tiny import WORDS, write_tiny_model
-from support.tiny_configs import small_config
 
 import gate.engines.hf.engine  # noqa: F401 - before a fork, and once
 from gate.engines.hf.generation.generate import generate_sequences
@@ -23,6 +20,9 @@ from gate.engines.tokens.sequences import generation_prompts, scored_sequences, 
 from gate.engines.tokens.tokenizer import encode, prefix_token
 from gate.errors import GateError
 from gate.tasks.requests import GenerateRequest, LoglikelihoodRequest
+from support.opened import open_model, silent
+from support.tiny import WORDS, write_tiny_model
+from support.tiny_configs import small_config
 
 _LARGE = 50.0  # logits
 _TOLERANCE = 1e-4  # nats per token, in float32
@@ -117,7 +117,7 @@ def small_model(name: str) -> Any:
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(small_config(name)).eval()
     with torch.no_grad():
-        for key, parameter in model.named_parameters():
+        for parameter in model.parameters():
             if not parameter.is_floating_point():
                 continue
             if parameter.ndim > 1:

@@ -11,18 +11,33 @@ LENGTH = 80
 # by name of the key; the first that matches
 _SIZES: tuple[tuple[str, int], ...] = (
     (r"vocab_size|vocab_size_per_layer_input", 384),
-    (r"(max|original_max|max_target|max_source)_positions?_?(embeddings)?|n_positions|n_ctx|max_seq_len|context_length"
-     r"|model_max_length", 512),
+    (
+        r"(max|original_max|max_target|max_source)_positions?_?(embeddings)?|n_positions|n_ctx|max_seq_len|context_length"
+        r"|model_max_length",
+        512,
+    ),
     (r"num_hidden_layers|n_layers?|num_layers|(num_)?(decoder|encoder)_layers|num_blocks|num_layers_per_stack", 2),
-    (r"(num|n|encoder|decoder|num_encoder|num_decoder)_?(attention_)?heads?|attention_heads|swa_num_attention_heads"
-     r"|linear_num_heads", 4),
+    (
+        r"(num|n|encoder|decoder|num_encoder|num_decoder)_?(attention_)?heads?|attention_heads|swa_num_attention_heads"
+        r"|linear_num_heads",
+        4,
+    ),
     (r"num_(key_value|kv)_heads|swa_num_key_value_heads|num_query_groups", 2),
-    (r"hidden_size|d_model|n_embd|embedding_size|embedding_dim|emb_dim|word_embed_proj_dim|lru_width|dim_model_base"
-     r"|(input|output)_embedding_size|attention_hidden_size|d_inner", 32),
-    (r".*intermediate_size|.*ffn_dim|ffn_hidden_size|dff|dim_ff|intermediate_size_mlp|feed_forward_size"
-     r"|expert_ffn_hidden_size", 64),
-    (r"head_dim|d_head|dim_head|swa_head_dim|attention_head_size|kv_channels|v_head_dim|qk_nope_head_dim"
-     r"|qk_rope_head_dim|rotary_dim|index_head_dim|linear_(key_|value_)?head_dim", 8),
+    (
+        r"hidden_size|d_model|n_embd|embedding_size|embedding_dim|emb_dim|word_embed_proj_dim|lru_width|dim_model_base"
+        r"|(input|output)_embedding_size|attention_hidden_size|d_inner",
+        32,
+    ),
+    (
+        r".*intermediate_size|.*ffn_dim|ffn_hidden_size|dff|dim_ff|intermediate_size_mlp|feed_forward_size"
+        r"|expert_ffn_hidden_size",
+        64,
+    ),
+    (
+        r"head_dim|d_head|dim_head|swa_head_dim|attention_head_size|kv_channels|v_head_dim|qk_nope_head_dim"
+        r"|qk_rope_head_dim|rotary_dim|index_head_dim|linear_(key_|value_)?head_dim",
+        8,
+    ),
     (r"attention_head_dim", 8),
     (r"qk_head_dim", 16),
     (r".*lora_rank|laurel_rank|hc_lowrank|gated_norm_rank|adapter_rank", 16),
@@ -43,13 +58,19 @@ _SIZES: tuple[tuple[str, int], ...] = (
     (r"hidden_size_per_layer_input", 8),
     (r"num_kv_shared_layers", 0),
     (r"attn_layer_offset|expert_layer_offset", 1),
-    (r"attn_layer_period|expert_layer_period|_?sliding_window_pattern|no_rope_layer_interval|layer_group_size"
-     r"|global_attn_every_n_layers|interleave_moe_layer_step|n_layers_per_attn_res_block", 2),
+    (
+        r"attn_layer_period|expert_layer_period|_?sliding_window_pattern|no_rope_layer_interval|layer_group_size"
+        r"|global_attn_every_n_layers|interleave_moe_layer_step|n_layers_per_attn_res_block",
+        2,
+    ),
     (r"index_topk", LENGTH),
     (r"index_block_size", 16),
     (r"index_topk_blocks", 5),
-    (r".*window.*(?<!layers)(?<!pattern)|local_attention|attention_chunk_size|floor_scale|log_scaling_n_floor"
-     r"|rel_extent|position_bias_max_distance|relative_max_distance", LENGTH),
+    (
+        r".*window.*(?<!layers)(?<!pattern)|local_attention|attention_chunk_size|floor_scale|log_scaling_n_floor"
+        r"|rel_extent|position_bias_max_distance|relative_max_distance",
+        LENGTH,
+    ),
     (r".*chunk_?(size|length)|block_size|block_multiple_of", 16),
     (r"ngram_vocab_size_base", 64),
     (r"split_ngram_parts", 4),
@@ -94,11 +115,14 @@ _SPECIAL: dict[str, dict[str, Any]] = {
     "nemotron": {"num_key_value_heads": 2},
     "qwen4_exp": {"text_config": _QWEN4},
     "qwen4_exp_text": _QWEN4,
+    "recurrent_gemma": {"num_hidden_layers": 3},
     "reformer": {"is_decoder": True, "axial_pos_embds": False, "num_buckets": 4},
     "zamba": {
         "num_hidden_layers": 4,
         "layers_block_type": ["linear_attention", "hybrid", "linear_attention", "hybrid"],
-        "attention_hidden_size": 64, "attention_head_dim": 16},
+        "attention_hidden_size": 64,
+        "attention_head_dim": 16,
+    },
     "zamba2": {"attention_hidden_size": 64, "attention_head_dim": 16, "mamba_headdim": 16, "n_mamba_heads": 4},
     "zaya": {"num_experts_per_tok": 1},
 }

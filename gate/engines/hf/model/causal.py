@@ -12,8 +12,8 @@ from gate.errors import ModelError
 def check_causal(loaded: LoadedModel, name: str) -> None:
     """Compare the logits of a text's first half with and without its second half.
 
-    Attention in both directions changes the logits of every position, rounding and the routing of experts those of a few,
-    so the median of the positions decides.
+    Attention in both directions changes the logits of every position, rounding and the routing of experts those of a
+    few, so the median of the positions decides.
 
     Raises
     ------

@@ -1,0 +1,290 @@
+"""Which checkpoint formats load where, and the verdicts: real quantisers, judged on the demo's tasks.
+
+    python benchmarks/formats.py WORK --venvs VENVS [--vllm PYTHON] [--only NAME ...] [--items 60]
+
+WORK holds the checkpoints and the runs; what is there already is kept. VENVS has one virtual environment per tool,
+made by `--install`: a tool pins versions of torch and transformers that the others do not accept. Each format is
+evaluated by `gate run` against the unquantised model in transformers, in bfloat16, and through vLLM if `--vllm` names
+its interpreter. Writes formats.md to benchmarks/results.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import site
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gate.demo.models import find_gguf, write_baseline
+from gate.demo.suite import write_suite
+
+RESULTS = Path(__file__).parent / "results"
+TASKS = 3
+TORCH = "torch==2.13.0"
+# packages of each environment; `gate` and `gptqmodel` also see those of the environment that runs this script
+VENVS: dict[str, tuple[str, ...]] = {
+    "gate": (TORCH, "bitsandbytes", "compressed-tensors", "peft"),
+    "llmcompressor": (TORCH, "llmcompressor==0.14.*", "transformers==5.17.*"),
+    "autoround": (TORCH, "auto-round"),
+    "misc": (TORCH, "optimum-quanto", "hqq", "transformers"),
+    "gptqmodel": (TORCH, "setuptools<82", "wheel", "gptqmodel", "optimum"),
+}
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format: what makes it, and its settings in gate.yml beside the folder."""
+
+    name: str
+    title: str
+    venv: str | None
+    settings: dict[str, Any] = field(default_factory=dict)
+    served: dict[str, Any] | None = None  # settings for vLLM; None where vLLM has no such format
+
+    @property
+    def made(self) -> bool:
+        """Whether a tool makes files; otherwise the model is quantised on loading."""
+        return self.venv is not None
+
+
+GGUF = {"gguf_file": "model.gguf"}
+FORMATS = (
+    Format("ct-w8a8", "compressed-tensors W8A8 int (llm-compressor, round to nearest)", "llmcompressor", served={}),
+    Format(
+        "ct-w4a16",
+        "compressed-tensors W4A16, groups of 64 (llm-compressor, round to nearest)",
+        "llmcompressor",
+        served={},
+    ),
+    Format("ct-fp8", "compressed-tensors FP8 dynamic (llm-compressor)", "llmcompressor", served={}),
+    Format("ct-nvfp4a16", "compressed-tensors NVFP4A16 (llm-compressor)", "llmcompressor", served={}),
+    Format("gptq", "GPTQ 4-bit, groups of 64 (GPTQModel)", "gptqmodel", served={}),
+    Format("awq", "AWQ 4-bit, groups of 64 (GPTQModel)", "gptqmodel", served={}),
+    Format("autoround", "AutoRound W4A16, groups of 64", "autoround", served={}),
+    Format("bnb-8bit", "bitsandbytes 8-bit", "gate"),
+    Format("bnb-nf4", "bitsandbytes NF4", "gate"),
+    Format("bnb-fp4", "bitsandbytes FP4", "gate"),
+    Format("bnb-nf4-used", "bitsandbytes NF4, saved after a forward pass on a CPU", "gate"),
+    Format("torchao-int8", "torchao Int8WeightOnly", "gate"),
+    Format("torchao-float8", "torchao Float8WeightOnly", "gate"),
+    Format("torchao-int4", "torchao IntxWeightOnly int4, groups of 64", "gate"),
+    Format("quanto", "optimum-quanto int8", "misc"),
+    Format("hqq", "HQQ 4-bit, groups of 64", "misc"),
+    Format("gguf-q8_0", "GGUF Q8_0 (kernels of llama.cpp)", "gate", GGUF),
+    Format("gguf-q4_k", "GGUF Q4_K, Q5_0 where rows are no multiple of 256 (kernels of llama.cpp)", "gate", GGUF),
+    Format("gguf-q2_k", "GGUF Q2_K, IQ4_NL where rows are no multiple of 256 (kernels of llama.cpp)", "gate", GGUF),
+    Format("lora", "LoRA adapter with small weights (`adapter:`)", "gate"),
+    Format("load-8bit", "`load_in: 8bit`", None, {"load_in": "8bit"}),
+    Format("load-4bit", "`load_in: 4bit`", None, {"load_in": "4bit"}),
+    Format(
+        "load-torchao",
+        "`quantization_config`: torchao Int8DynamicActivationInt8Weight",
+        None,
+        {"quantization_config": {"quant_method": "torchao", "quant_type": "Int8DynamicActivationInt8WeightConfig"}},
+    ),
+)
+
+
+def install(venvs: Path) -> None:
+    """Make the environments that do not exist."""
+    for name, packages in VENVS.items():
+        python = venvs / name / "bin" / "python"
+        if python.exists():
+            continue
+        subprocess.run([sys.executable, "-m", "venv", venvs / name], check=True)
+        for package in packages:  # in this order: gptqmodel is built with the torch that is installed
+            subprocess.run([python, "-m", "pip", "install", "-q", "--no-build-isolation", package], check=True)
+        if name in ("gate", "gptqmodel"):
+            own = next((venvs / name).glob("lib/python*/site-packages"))
+            (own / "gate.pth").write_text("\n".join(site.getsitepackages()) + "\n")
+
+
+def make(form: Format, work: Path, venvs: Path) -> str:
+    """Make a checkpoint that does not exist; return the error, or an empty string."""
+    dest = work / "made" / form.name
+    if not form.made or dest.exists():
+        return ""
+    base = find_gguf() if form.settings == GGUF else work / "baseline"
+    part = dest.with_suffix(".part")
+    log = work / f"made.{form.name}.log"
+    python = venvs / str(form.venv) / "bin" / "python"
+    if not python.exists():
+        return f"no environment {form.venv}"
+    command = [python, Path(__file__).with_name("make_formats.py"), form.name, base, part]
+    with log.open("wb") as out:
+        done = subprocess.run(command, stdout=out, stderr=subprocess.STDOUT, env=_environment(), check=False)
+    if done.returncode:
+        return _last_error(log.read_text(encoding="utf-8", errors="replace"))
+    part.rename(dest)
+    return ""
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+
+
+def _last_error(log: str) -> str:
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    errors = [line for line in lines if "Error" in line]
+    return (errors or lines or ["no output"])[-1][:300]
+
+
+def judge(form: Format, work: Path, venvs: Path, items: int, vllm: str | None) -> dict[str, Any]:
+    """Run the gate on one format, in transformers or, with `vllm`, in vLLM; return the result, kept in a file."""
+    kind = "vllm" if vllm else "transformers"
+    folder = work / "runs" / kind / form.name
+    kept = folder / "outcome.json"
+    if kept.exists():
+        return dict(json.loads(kept.read_text(encoding="utf-8")))
+    folder.mkdir(parents=True, exist_ok=True)
+    made = work / "made" / form.name
+    candidate: dict[str, Any] = {"model": str(made if form.made else work / "baseline"), **form.settings}
+    if form.name == "lora":
+        candidate = {"model": str(work / "baseline"), "adapter": str(made)}
+    candidate["dtype"] = "bfloat16"
+    if vllm:
+        served = {"kind": "served", "preset": "vllm", "python": vllm}
+        candidate["engine"] = {**served, "args": ["--enforce-eager", "--max-model-len", "1024"], **(form.served or {})}
+    config = {
+        "version": 1,
+        "baseline": {"model": str(work / "baseline"), "dtype": "bfloat16"},
+        "candidate": candidate,
+        "engine": {"kind": "transformers", "device": "cpu"},
+        "tasks": _tasks(work),
+        "samples": {"limit": items, "store": str(work / "store")},
+        "decision": {"control": "never"},
+        "report": {"markdown": None, "html": None, "json": "result.json"},
+    }
+    (folder / "gate.yml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+    python = venvs / ("gptqmodel" if form.venv == "gptqmodel" and not vllm else "gate") / "bin" / "python"
+    environment = {**_environment(), "PYTHONPATH": str(Path(__file__).parents[1]), "VLLM_CPU_KVCACHE_SPACE": "2"}
+    started = time.perf_counter()
+    done = subprocess.run(
+        [python, "-m", "gate", "run", "--config", folder / "gate.yml"],
+        capture_output=True,
+        env=environment,
+        cwd=folder,
+        check=False,
+    )
+    text = done.stderr.decode(errors="replace")
+    (folder / "log").write_text(done.stdout.decode(errors="replace") + text, encoding="utf-8")
+    outcome: dict[str, Any] = {"exit": done.returncode, "seconds": round(time.perf_counter() - started)}
+    if (folder / "result.json").exists():
+        result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        tasks = result["tasks"]
+        outcome |= {
+            "verdict": result["verdict"],
+            "worse": sum(task["regressions"] for task in tasks),
+            "better": sum(task["improvements"] for task in tasks),
+            "kl": sum(task["kl_mean"] * task["n"] for task in tasks) / sum(task["n"] for task in tasks),
+            "quantization": result["candidate"]["quantization"],
+        }
+    else:
+        outcome["error"] = _error(text, work)
+    kept.write_text(json.dumps(outcome, indent=1), encoding="utf-8")
+    return outcome
+
+
+def _error(log: str, work: Path) -> str:
+    """Return the error of the gate, which is the last paragraph of its log."""
+    lines = log.replace(str(work), "WORK").splitlines()
+    starts = [number for number, line in enumerate(lines) if line.lower().startswith(("error", "gate: ", "[error"))]
+    return " ".join(" ".join(lines[starts[-1] if starts else -3 :]).split())[:700]
+
+
+def _tasks(work: Path) -> list[dict[str, Any]]:
+    suite = write_suite(work / "suite")[:TASKS]
+    return [
+        {
+            "name": task.name,
+            "file": str(task.file),
+            "prompt": "{{ question }}",
+            "choices": "{{ choices }}",
+            "answer": "{{ gold }}",
+            "metric": task.metric,
+        }
+        for task in suite
+    ]
+
+
+def row(form: Format, problem: str, here: dict[str, Any] | None, there: dict[str, Any] | None) -> str:
+    """Return a row of the table."""
+    cells = [form.title]
+    for outcome in (here, there):
+        if outcome is None:
+            cells += ["", "", ""]
+        elif "verdict" in outcome:
+            cells += [outcome["verdict"], f"{outcome['worse']} / {outcome['better']}", f"{outcome['kl']:.2g}"]
+        else:
+            cells += [f"exit {outcome['exit']}", "", ""]
+    used = (here or {}).get("quantization") or ""
+    errors = [outcome["error"] for outcome in (here, there) if outcome and "error" in outcome]
+    note = "; ".join([f"not made: {problem}"] if problem else [used, *errors])
+    return "| " + " | ".join([*cells, note.replace("|", "/")]) + " |"
+
+
+def table(rows: list[str], items: int) -> str:
+    """Return the Markdown file."""
+    import torch
+    import transformers
+
+    return "\n".join(
+        [
+            "# Checkpoint formats",
+            "",
+            f"SmolLM2-135M-Instruct, quantised by the tool in the first column and judged by `gate run` on {items} "
+            f"items of each of {TASKS} tasks of the demo, against the unquantised model in transformers "
+            f"{transformers.__version__} (torch {torch.__version__}, bfloat16, CPU). Candidates in vLLM run in its CPU "
+            "build. KL: mean divergence in nats at the answer. The last column has the quantisation that was loaded, or the error. Written by "
+            "`python benchmarks/formats.py`.",
+            "",
+            "| Format | transformers | Worse / better | KL | vLLM | Worse / better | KL | Loaded as, or error |",
+            "|:--|:--|--:|--:|:--|--:|--:|:--|",
+            *rows,
+            "",
+        ]
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("work", type=Path)
+    parser.add_argument("--venvs", type=Path, required=True)
+    parser.add_argument("--install", action="store_true")
+    parser.add_argument("--vllm")
+    parser.add_argument("--only", nargs="*")
+    parser.add_argument("--items", type=int, default=60)
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    arguments = parser.parse_args()
+    if arguments.install:
+        install(arguments.venvs)
+    work = arguments.work.resolve()
+    (work / "made").mkdir(parents=True, exist_ok=True)
+    if not (work / "baseline").exists():
+        write_baseline(work / "baseline")
+    rows = []
+    for form in FORMATS:
+        if arguments.only and form.name not in arguments.only:
+            continue
+        problem = make(form, work, arguments.venvs)
+        here = there = None
+        if not problem:
+            here = judge(form, work, arguments.venvs, arguments.items, None)
+            if arguments.vllm and form.served is not None:
+                there = judge(form, work, arguments.venvs, arguments.items, arguments.vllm)
+        rows.append(row(form, problem, here, there))
+        print(rows[-1], flush=True)
+    if not arguments.only:
+        (arguments.out / "formats.md").write_text(table(rows, arguments.items), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
