@@ -53,7 +53,8 @@ def connect(settings: EngineSettings) -> Any:
                 if host and port.isdigit():  # fails immediately if nothing listens; Ray retries for five minutes
                     socket.create_connection((host.strip("[]"), int(port)), _CONNECT_TIMEOUT).close()
                 ray.init(address=settings.address, **options)
-        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        except Exception as error:  # Ray raises this class itself, e.g. after 30 s on a machine that is too busy
+            ray.shutdown()  # what has started
             cluster = f"the Ray cluster {settings.address}" if settings.address else "Ray on this machine"
             raise EvaluationError(f"{cluster} cannot be reached or started: {first_line(error)}") from None
         _Connection.opened = True

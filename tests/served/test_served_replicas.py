@@ -71,6 +71,17 @@ def test_settings_that_do_not_fit_replicas_are_refused(settings: dict[str, Any],
         served(**settings)
 
 
+def test_a_ray_that_does_not_start_is_an_error(start: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = pytest.importorskip("ray")
+
+    def time_out(**_: Any) -> None:
+        raise Exception("The current node timed out during startup.")
+
+    monkeypatch.setattr(ray, "init", time_out)
+    with pytest.raises(EvaluationError, match="Ray on this machine cannot be reached or started: The current node"):
+        start(replicas=2)
+
+
 class Cluster:
     """The part of Ray that reports resources."""
 
