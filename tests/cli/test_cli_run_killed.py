@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -154,6 +155,56 @@ def test_a_full_disk_is_an_error_and_the_same_command_completes_the_run(
     again = server.run(project)
     assert again.status == 1, again.text
     assert outcome(project) == expected
+
+
+@pytest.fixture
+def mounted(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own, whose size `mount` changes."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if mount(folder, 64 << 10) != 0:
+        pytest.skip("mounting a file system needs root")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def mount(folder: Path, kilobytes: int, *options: str) -> int:
+    """Mount a file system in memory, or with the option "remount" change its size; return the exit code."""
+    words = ",".join([*options, f"size={kilobytes}k"])
+    return subprocess.run(["mount", "-t", "tmpfs", "-o", words, "tmpfs", folder], capture_output=True).returncode
+
+
+@pytest.mark.exhaustive
+def test_a_file_system_of_ten_sizes_fills_up_and_the_same_command_completes_the_run(
+    server: Runs, whole: Path, tmp_path: Path, mounted: Path
+) -> None:
+    def project_in(name: str) -> Path:
+        project = copied(whole, mounted / name)
+        (project / "output.txt").symlink_to(tmp_path / f"{name}.txt")  # the log has room
+        return project
+
+    reference = project_in("reference")
+    assert server.run(reference).status == 1
+    expected = outcome(reference)
+    used = sum(path.stat().st_blocks for path in reference.rglob("*") if not path.is_symlink()) // 2  # of 512 bytes
+    shutil.rmtree(reference)
+    statuses = []
+    for number in range(10):
+        project = project_in(f"size-{number}")
+        before = shutil.disk_usage(mounted).used >> 10
+        assert mount(mounted, before + 4 + used * number // 10, "remount") == 0
+        ended = server.run(project)
+        statuses.append(ended.status)
+        verdict = "not every report was written" in ended.text
+        assert ended.status == (1 if verdict else 4), (number, ended.text)
+        assert "no space left" in ended.text, (number, ended.text)
+        assert "bug in quantgate" not in ended.text, (number, ended.text)
+        assert mount(mounted, 64 << 10, "remount") == 0
+        again = server.run(project)
+        assert again.status == 1, (number, again.text)
+        assert outcome(project) == expected, (number, again.text)
+        shutil.rmtree(project)
+    print("kilobytes:", used, "exit codes:", statuses)
 
 
 @pytest.mark.exhaustive
