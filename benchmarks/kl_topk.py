@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,11 +43,12 @@ WINDOW = 500  # tokens
 
 @dataclass
 class Estimates:
-    """Estimates and exact values of one candidate from one recording."""
+    """Estimates and exact values of one candidate from one recording; `sums` are those of each repetition."""
 
     kl: list[float] = field(default_factory=list)
     exact: list[float] = field(default_factory=list)
     variance: list[float | None] = field(default_factory=list)
+    sums: Counter[int] = field(default_factory=Counter)
 
     def cells(self) -> str:
         """Return the cells of a row."""
@@ -54,8 +56,14 @@ class Estimates:
         error = "bound"
         if None not in self.variance:
             error = f"{np.sqrt(np.sum(self.variance)) / len(kl) / exact.mean():.3%}"
+        repeated = np.array(list(self.sums.values())) / exact.sum() - 1
+        bias = f"{repeated.mean():+.3%}"
+        if len(repeated) > 1:
+            bias += f" ± {repeated.std(ddof=1) / np.sqrt(len(repeated)):.3%} | {repeated.std(ddof=1):.3%}"
+        else:
+            bias += " | -"
         largest = np.abs(kl - exact).max()
-        return f"{kl.mean():.6f} | {exact.mean():.6f} | {kl.mean() / exact.mean() - 1:+.3%} | {error} | {largest:.2g}"
+        return f"{kl.mean():.6f} | {exact.mean():.6f} | {bias} | {error} | {largest:.2g}"
 
 
 def load(folder: Path) -> Any:
@@ -69,35 +77,39 @@ def logprobs(model: Any, ids: Sequence[int], start: int) -> torch.Tensor:
 
 
 def measure(
-    passages: Iterator[tuple[str, Sequence[int], int]], models: dict[str, Any], recordings: Sequence[Recording]
+    passages: Iterator[tuple[str, Sequence[int], int]],
+    models: dict[str, Any],
+    recordings: Sequence[Recording],
+    draws: int,
 ) -> tuple[dict[tuple[str, Recording], Estimates], dict[Recording, list[Distribution]]]:
     """Return the estimates of each candidate and recording, and what is stored (of the first positions)."""
     found: dict[tuple[str, Recording], Estimates] = {}
     stored: dict[Recording, list[Distribution]] = {recording: [] for recording in recordings}
     for name, ids, start in passages:
         before = logprobs(models["baseline"], ids, start)
-        references: dict[Recording, list[Distribution | Divergence]] = {}
+        after = {candidate: logprobs(models[candidate], ids, start) for candidate in CANDIDATES}
+        p = torch.log_softmax(before.double(), dim=1)
+        exact = {
+            candidate: (p.exp() * (p - torch.log_softmax(q.double(), dim=1))).sum(dim=1).tolist()
+            for candidate, q in after.items()
+        }
         for recording in recordings:
-            top, drawn = recording.requested_top, recording.drawn
-            references[recording] = distributions(
-                before, [Place(name, top, drawn, position) for position in range(len(before))]
-            )
-            if len(stored[recording]) < (16 if recording.top == "whole" else 1000):
-                stored[recording] += [one for one in references[recording] if isinstance(one, Distribution)]
-        for candidate in CANDIDATES:
-            after = logprobs(models[candidate], ids, start)
-            p, q = (torch.log_softmax(values.double(), dim=1) for values in (before, after))
-            exact = (p.exp() * (p - q)).sum(dim=1).tolist()
-            for recording in recordings:
-                places = [
-                    Place(name, 0, reference=one) for one in references[recording] if isinstance(one, Distribution)
-                ]
-                estimates = found.setdefault((candidate, recording), Estimates())
-                for one in distributions(after, places):
-                    assert isinstance(one, Divergence)
-                    estimates.kl.append(one.kl)
-                    estimates.variance.append(one.variance)
-                estimates.exact += exact
+            for repeat in range(draws if recording.drawn else 1):
+                prompt = f"{repeat} {name}"
+                top, drawn = recording.requested_top, recording.drawn
+                results = distributions(before, [Place(prompt, top, drawn, each) for each in range(len(before))])
+                references = [one for one in results if isinstance(one, Distribution)]
+                if len(stored[recording]) < (16 if recording.top == "whole" else 1000):
+                    stored[recording] += references
+                for candidate, values in after.items():
+                    estimates = found.setdefault((candidate, recording), Estimates())
+                    places = [Place(prompt, 0, reference=one) for one in references]
+                    compared = [one for one in distributions(values, places) if isinstance(one, Divergence)]
+                    estimates.sums[repeat] += sum(one.kl for one in compared)
+                    if repeat == 0:
+                        estimates.kl += [one.kl for one in compared]
+                        estimates.variance += [one.variance for one in compared]
+                        estimates.exact += exact[candidate]
     return found, stored
 
 
@@ -147,27 +159,28 @@ def main() -> None:
         "",
         "SmolLM2-135M-Instruct in float32 on the CPU; mean KL divergence in nats. Stored: the k likeliest tokens, or",
         "k + m with m tokens drawn from the rest. Without drawn tokens the result is a lower bound, with them an",
-        "unbiased estimate. `exact`: float64 over the whole vocabulary. `error`: relative error of the mean.",
-        "`standard error`: of the mean over the draws, as reports state it. Bytes: per position, compressed, 16",
-        "positions per row.",
+        "unbiased estimate. `exact`: float64 over the whole vocabulary. `bias` and `spread`: mean (± its standard",
+        "error) and standard deviation of the relative error over 30 repetitions of the draws. `standard error`: of",
+        "one mean over its draws, as reports state it. Bytes: per position, compressed, 16 positions per row.",
         "",
     ]
     parts = [
-        ("first answer positions of step_inference", prompts(options.data, options.items, tokenizer), RECORDINGS),
+        ("first answer positions of step_inference", prompts(options.data, options.items, tokenizer), RECORDINGS, 30),
         (
             f"positions of {options.text.name}",
             windows(options.text.read_text("utf-8"), options.tokens, tokenizer),
             ON_TEXT,
+            1,
         ),
     ]
-    for title, passages, recordings in parts:
-        found, stored = measure(passages, models, recordings)
+    for title, passages, recordings, draws in parts:
+        found, stored = measure(passages, models, recordings, draws)
         count = len(found[CANDIDATES[0], recordings[0]].kl)
         part = [
             f"## {count:,} {title}",
             "",
-            "| candidate | stored | mean KL | exact | error | standard error | largest error of a position | bytes |",
-            "|---|---|---|---|---|---|---|---|",
+            "| candidate | stored | mean KL | exact | bias | spread | standard error | largest error | bytes |",
+            "|---|---|---|---|---|---|---|---|---|",
         ]
         for (candidate, recording), estimates in sorted(found.items(), key=lambda entry: CANDIDATES.index(entry[0][0])):
             tokens = f"{recording.top} + {recording.drawn}" if recording.drawn else str(recording.top)
