@@ -121,7 +121,7 @@ class RuleAtZero:
 
     def _p(self, b: Table, c: Table) -> FloatArray:
         """Return the p-value of the rule; for omnibus, the smallest of three."""
-        return np.minimum.reduce([self._part(part, b, c) for part in self._parts])
+        return np.asarray(np.minimum.reduce([self._part(part, b, c) for part in self._parts]))
 
     def _part(self, part: str, b: Table, c: Table) -> FloatArray:
         """Return the p-value of pooled, max or Fisher."""
@@ -160,7 +160,7 @@ def _null_outcomes(m: NDArray[np.int64], draws: int, generator: np.random.Genera
     for own in m:
         pmf = np.exp(_binomial.log_pmf(np.arange(own + 1), np.full(own + 1, own)))
         weights = np.multiply.outer(weights, pmf).ravel()
-    return np.indices(m + 1).reshape(m.size, -1).T, weights
+    return np.indices(tuple((m + 1).tolist())).reshape(m.size, -1).T, weights
 
 
 def _law(values: FloatArray, weights: FloatArray) -> SumLaw:

@@ -44,7 +44,7 @@ def test_differences_of_mixed_magnitudes_are_tested() -> None:
 
 
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("unit", [1e200, 1e-300])
+@pytest.mark.parametrize("unit", [1e90, 1e-300])
 def test_a_decision_does_not_depend_on_the_unit(unit: float) -> None:
     generator = np.random.default_rng(0)
     baseline = generator.normal(1.0, 0.1, 60)

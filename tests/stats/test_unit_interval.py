@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import pdtr
+from scipy.stats import binom
 
 from gate.stats import Evidence, effective_number, unit_interval, unit_noninferiority
-from gate.stats._score import Score
+from gate.stats._score import proof_tail, tail
 
 RUNS = 300
 MOST = 0.05 + 3 * (0.05 * 0.95 / RUNS) ** 0.5
@@ -134,14 +137,46 @@ def test_binary_counts_have_no_units() -> None:
         unit_interval(Evidence.from_counts(3, 1, 10))
 
 
-@pytest.mark.parametrize(("level", "most"), [(0.05, 0.0545), (0.05 / 6, 0.0115), (1 / 365, 0.0045)])
-def test_the_size_with_rare_changes_of_the_largest_size_is_as_documented(level: float, most: float) -> None:
-    """A steady drop with a Poisson number of whole gains that make up for it: the sizes that limits.md names."""
+@pytest.mark.parametrize("level", [0.05, 0.05 / 6, 1 / 365, 1e-4, 1e-6])
+def test_rare_changes_of_the_largest_size_keep_the_level(level: float) -> None:
+    """A steady drop with a Poisson number of whole gains that make up for it, the skewest case: exact sizes."""
     largest = 0.0
-    for expected in np.arange(0.5, 90.0, 0.25):
-        gains = np.arange(int(expected) + 1)
-        p = [float(Score(expected - k, float(k), float(k), 1.0).upper_pvalue) for k in gains]
-        rejected = gains[np.array(p) <= level]
+    for expected in np.arange(0.5, 400.0, 0.25):
+        gains = np.arange(int(expected) + 1.0)
+        rejected = gains[tail(expected - gains, gains + 1.0, gains + 1.0, np.ones_like(gains)) <= level]
         if rejected.size:
             largest = max(largest, float(pdtr(rejected.max(), expected)))
-    assert level < largest <= most
+    assert 0.7 * level < largest <= 1.001 * level
+
+
+@pytest.mark.parametrize("n", [50, 300, 1000])
+def test_two_differences_keep_the_level(n: int) -> None:
+    """Every item has a common or a rare difference, with a mean of exactly d: exact sizes of both tests."""
+    k = np.arange(n + 1)
+    for d, common, rare in itertools.product(
+        (0.005, 0.02, 0.1, 0.4), (0.0, 0.002, 0.05, 0.26, 0.66, -0.002, -0.05, -0.26, -0.66), (-1.0, -0.25, 0.25, 1.0)
+    ):
+        share = (d - common) / (rare - common)
+        if not 0.0 < share < 1.0:
+            continue
+        chance = binom.pmf(k, n, share)
+        distance, squares, fourths = (k * (rare - d) ** i + (n - k) * (common - d) ** i for i in (1, 2, 4))
+        gain, loss = np.array(1 + d), np.array(1 - d)
+        for p in (
+            tail(distance, squares + gain**2, fourths + gain**4, gain),
+            proof_tail(-distance, squares + loss**2, fourths + loss**4, loss, np.array(n * d * (1 - d))),
+        ):
+            for level in (0.05, 1 / 365, 1e-5):
+                assert chance[p <= level].sum() <= level, (d, common, rare, level)
+
+
+def test_a_larger_distance_has_a_smaller_p_value() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        conceded, spread = 10 ** rng.uniform(-3, 2), 10 ** rng.uniform(-3, 3)
+        variance = conceded**2 + spread**2
+        fourth = conceded**4 + spread**4 * 10 ** rng.uniform(-4, 0)
+        distance = np.linspace(-3, 60, 400) * np.sqrt(variance)
+        p = tail(distance, np.full(400, variance), np.full(400, fourth), np.full(400, conceded))
+        assert (np.diff(p) <= 1e-12).all()
+        assert (p > 0).all() or p[-1] == 0.0
