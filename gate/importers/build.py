@@ -16,6 +16,7 @@ from gate.importers.files import shorten
 from gate.samples.record import SAMPLE_SCHEMA, TaskSamples
 
 SCORE_WORDS = {"true": 1.0, "yes": 1.0, "false": 0.0, "no": 0.0}
+NONFINITE = "The model computed NaN (an overflow in float16, or a broken quantisation). Fix it, and evaluate again."
 NO_SCORE = ("", "none", "null", "nan", "na", "n/a")
 
 

@@ -7,7 +7,6 @@ The format is that of `evalscope.api.evaluator.cache.ReviewResult` at commit fde
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,8 @@ from gate.common.canonical import digest
 from gate.common.jsonlines import as_text, json_lines, mapping, optional_text
 from gate.common.lm_eval import DEFAULT_METRICS
 from gate.errors import SampleError
-from gate.importers.files import stem_of
 from gate.importers.reading import Reading
-from gate.importers.scored import Part, Row, Rows, read_scored
-from gate.importers.sibling_folders import below
+from gate.importers.scored import Row, Rows, part_below, read_scored
 from gate.samples.record import ModelSamples
 
 _EXPECTED = "Expected a file of the folder reviews/ that evalscope wrote."
@@ -36,12 +33,7 @@ def read_evalscope(path: Path, files: Sequence[Path], reading: Reading) -> Model
     SampleError
         See `gate.importers.read_foreign`.
     """
-    return read_scored("evalscope", path, [_part(file) for file in files], reading)
-
-
-def _part(file: Path) -> Part:
-    model = below(file, "reviews")
-    return Part(stem_of(file), file, partial(_read, file), model, named_after_file=model is None)
+    return read_scored("evalscope", path, [part_below(file, "reviews", _read) for file in files], reading)
 
 
 def _read(file: Path) -> Rows:

@@ -9,7 +9,7 @@ from pathlib import Path
 from gate.common.canonical import canonical_json
 from gate.common.lm_eval import DEFAULT_FILTERS, DEFAULT_TARGET_DELIMITER, pick_choice, without_addresses
 from gate.errors import SampleError
-from gate.importers.build import parse_score, refuse_unscored, task_samples
+from gate.importers.build import NONFINITE, parse_score, refuse_unscored, task_samples
 from gate.importers.choose import Selection
 from gate.importers.files import label_of, no_rows, no_score, source_files
 from gate.importers.harness_files import TaskFile, find_task_files
@@ -125,7 +125,7 @@ def _task(
     rows = [row for row in part.rows if row.filter_name == chosen_filter]
     usable = usable_metrics(rows, reading.metric, where, likelihoods)
     metric = choices.metrics.choose(task, usable, where)
-    refuse_nonfinite(rows, file.path, where)
+    _refuse_nonfinite(rows, file.path, where)
     ids, duplicates = _item_ids(rows)
     if duplicates:
         notes.append(f"{task}: {duplicates} documents are duplicated; numbered by position.")
@@ -166,14 +166,14 @@ def _request_and_answer(row: HarnessRow) -> tuple[tuple[object, ...], tuple[obje
     return request, (row.loglikelihoods, row.answer)
 
 
-def refuse_nonfinite(rows: Sequence[HarnessRow], path: Path, where: str) -> None:
+def _refuse_nonfinite(rows: Sequence[HarnessRow], path: Path, where: str) -> None:
     """Raise SampleError if any log-likelihood is NaN or infinite: the choice that was scored is arbitrary."""
     wrong = [row.line for row in rows if not row.finite]
     if wrong:
         raise SampleError(
             f"{where}: the log-likelihoods are NaN or infinite in {len(wrong)} of {len(rows)} samples, the first at "
             f"{path}:{wrong[0]}.",
-            "The model computed NaN (an overflow in float16, or a broken quantisation). Fix it, and evaluate again.",
+            NONFINITE,
         )
 
 

@@ -19,6 +19,7 @@ from gate.common.jsonlines import as_text, mapping, optional_text, read_json
 from gate.common.lm_eval import DEFAULT_METRICS
 from gate.common.parquet import TooLargeError, read_rows
 from gate.errors import SampleError
+from gate.importers.build import NONFINITE
 from gate.importers.reading import Reading
 from gate.importers.scored import Part, Row, Rows, numbered, read_scored
 from gate.importers.sibling_folders import below, sibling
@@ -137,7 +138,7 @@ def _refuse_nonfinite(logprobs: object, file: Path, number: int) -> None:
     if any(isinstance(value, float) and not math.isfinite(value) for value in values):
         raise SampleError(
             f"{file}, row {number}: the log-likelihoods are NaN or infinite.",
-            "The model computed NaN (an overflow in float16, or a broken quantisation). Fix it, and evaluate again.",
+            NONFINITE,
         )
 
 

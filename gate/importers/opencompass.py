@@ -8,16 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from gate.common.canonical import digest
 from gate.common.jsonlines import mapping, optional_text, read_json
-from gate.importers.files import stem_of
 from gate.importers.reading import Reading
-from gate.importers.scored import Part, Row, Rows, read_scored
-from gate.importers.sibling_folders import below, sibling
+from gate.importers.scored import Row, Rows, part_below, read_scored
+from gate.importers.sibling_folders import sibling
 from gate.samples.record import ModelSamples
 
 _VERDICTS = ("correct", "is_correct", "cascade_correct", "score")
@@ -39,12 +37,7 @@ def read_opencompass(path: Path, files: Sequence[Path], reading: Reading) -> Mod
     SampleError
         See `gate.importers.read_foreign`.
     """
-    return read_scored("OpenCompass", path, [_part(file) for file in files], reading)
-
-
-def _part(file: Path) -> Part:
-    model = below(file, "results")
-    return Part(stem_of(file), file, partial(_read, file), model, named_after_file=model is None)
+    return read_scored("OpenCompass", path, [part_below(file, "results", _read) for file in files], reading)
 
 
 def _read(file: Path) -> Rows:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from gate.errors import SampleError
 from gate.importers.build import parse_score, refuse_unscored, task_samples
 from gate.importers.choose import Selection
-from gate.importers.files import label_of, no_rows, no_score, refuse_models, shorten, source_files
+from gate.importers.files import label_of, no_rows, no_score, refuse_models, shorten, source_files, stem_of
 from gate.importers.orient import Directions
 from gate.importers.reading import Reading
+from gate.importers.sibling_folders import below
 from gate.importers.twins import refuse_twins
 from gate.samples.record import ModelSamples, TaskSamples
 
@@ -82,6 +84,12 @@ class Part:
     model: str | None = None
     stamp: str = ""
     named_after_file: bool = False
+
+
+def part_below(file: Path, folder: str, read: Callable[[Path], Rows]) -> Part:
+    """Return the task of a file `FOLDER/MODEL/TASK.json`; without such a folder, it is only named after its file."""
+    model = below(file, folder)
+    return Part(stem_of(file), file, partial(read, file), model, named_after_file=model is None)
 
 
 _COLUMNS = ("item_id", "output", "target", "prompt", "prompt_hash", "cluster")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 from support.fake_vllm import NAME
+from support.http_server import Answer, serve_answers
 from support.opened import silent
 from support.served import open_served
 
@@ -24,7 +22,7 @@ def _bomb(size: int) -> bytes:
     return b"".join(compress.compress(bytes(1 << 20)) for _ in range(size >> 20)) + compress.flush()
 
 
-def _gzip(handler: BaseHTTPRequestHandler) -> None:
+def _gzip(handler: BaseHTTPRequestHandler, _: bytes) -> None:
     body = _bomb(MAX_REPLY + (8 << 20))
     handler.send_response(200)
     handler.send_header("Content-Encoding", "gzip")
@@ -33,49 +31,24 @@ def _gzip(handler: BaseHTTPRequestHandler) -> None:
     handler.wfile.write(body)
 
 
-def _endless(handler: BaseHTTPRequestHandler) -> None:
+def _endless(handler: BaseHTTPRequestHandler, _: bytes) -> None:
     handler.send_response(200)
     handler.end_headers()
     while True:
         handler.wfile.write(b" " * (1 << 20))
 
 
-def _deep(handler: BaseHTTPRequestHandler) -> None:
+def _deep(handler: BaseHTTPRequestHandler, _: bytes) -> None:
     handler.send_response(200)
     handler.end_headers()
     handler.wfile.write(b"[" * 1_000_000)
 
 
-def _redirect(handler: BaseHTTPRequestHandler) -> None:
+def _redirect(handler: BaseHTTPRequestHandler, _: bytes) -> None:
     handler.send_response(307)
     handler.send_header("Location", f"http://127.0.0.1:9/?key={handler.headers['Authorization'].split()[1]}")
     handler.send_header("Content-Length", "0")
     handler.end_headers()
-
-
-@contextmanager
-def _serve(answer: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[str]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            try:
-                answer(self)
-            except OSError:
-                self.close_connection = True
-
-        do_POST = do_GET  # noqa: N815 - the library's name
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/v1"
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 @pytest.mark.parametrize(
@@ -83,16 +56,14 @@ def _serve(answer: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[str]:
     [(_gzip, "more than 256 MiB"), (_endless, "more than 256 MiB"), (_deep, "not with JSON")],
     ids=["compression bomb", "endless", "deep JSON"],
 )
-def test_oversized_answer_is_an_evaluation_error(
-    answer: Callable[[BaseHTTPRequestHandler], None], message: str
-) -> None:
-    with _serve(answer) as url, pytest.raises(EvaluationError, match=message):
+def test_oversized_answer_is_an_evaluation_error(answer: Answer, message: str) -> None:
+    with serve_answers(answer) as url, pytest.raises(EvaluationError, match=message):
         open_served(url, NAME).generate_until([], silent)
 
 
 def test_redirect_does_not_show_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    with _serve(_redirect) as url, pytest.raises(GateError) as caught:
+    with serve_answers(_redirect) as url, pytest.raises(GateError) as caught:
         open_served(url, NAME).generate_until([], silent)
     assert "redirects" in str(caught.value)
     assert KEY not in str(caught.value)

@@ -11,10 +11,11 @@ import random
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any, Literal
 
 from support.fake_vllm import NAME, FakeVllm
+from support.http_server import serve_answers
 
 Kind = Literal["vllm", "llama.cpp"]
 _VALUES: list[Any] = [
@@ -179,32 +180,14 @@ def _places(value: Any) -> Iterator[tuple[Any, Any]]:
 def serve(mutant: Mutant) -> Iterator[str]:
     """Serve on a free local port, and yield the base URL."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            status, headers, content, shift = mutant.answer(self.path, json.loads(body or b"{}"))
-            try:
-                self.send_response_only(status, "Reason")
-                for name, text in headers:
-                    self.send_header(name, text)
-                self.send_header("Content-Length", str(max(0, len(content) + shift)))
-                self.end_headers()
-                self.wfile.write(content)
-            except OSError:
-                self.close_connection = True
+    def answer(handler: BaseHTTPRequestHandler, body: bytes) -> None:
+        status, headers, content, shift = mutant.answer(handler.path, json.loads(body or b"{}"))
+        handler.send_response_only(status, "Reason")
+        for name, text in headers:
+            handler.send_header(name, text)
+        handler.send_header("Content-Length", str(max(0, len(content) + shift)))
+        handler.end_headers()
+        handler.wfile.write(content)
 
-        do_POST = do_GET  # noqa: N815 - the library's name
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/v1"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with serve_answers(answer) as url:
+        yield url
