@@ -108,11 +108,6 @@ def is_samples_name(name: str) -> bool:
     return name.startswith(SAMPLES_PREFIX) or _LMMS.match(name) is not None
 
 
-def results_name(stamp: str) -> str:
-    """Return the name of the results file of the run with a time stamp."""
-    return f"results_{stamp}.json" if stamp else "results.json"
-
-
 def is_results_name(name: str) -> bool:
     """Return whether a file name is that of a run's results, which hold no samples."""
     return _RESULTS.match(name) is not None
