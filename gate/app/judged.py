@@ -14,7 +14,7 @@ from gate.app.reporter import Reporter, SilentReporter
 from gate.common.canonical import canonical_json, digest
 from gate.config import GateConfig
 from gate.config.judge import JudgeScorer
-from gate.errors import SampleError
+from gate.errors import EvaluationError, SampleError
 from gate.evaluation.judge import ask
 from gate.evaluation.judge_tables import Tally, compare_texts, grade_texts
 from gate.samples import ModelSamples, TaskSamples
@@ -43,7 +43,7 @@ def with_judgements(
     Raises
     ------
     ConfigError, EvaluationError
-        See `gate.evaluation.judge.ask`.
+        See `gate.evaluation.judge.ask`; or the verdicts say nothing, see `Tally.blind`.
     SampleError
         One side has no texts of a task.
     """
@@ -62,6 +62,16 @@ def with_judgements(
         with reporter.progress(f"judge of {task.name}", 2 * len(before.table)) as progress:
             inquiry = partial(ask, judge=judge, path=path, progress=progress, task=task.name)
             tables = score(before.table, after.table, inquiry)
+        if tables[2].blind:
+            raise EvaluationError(
+                f"task {task.name}: the judge {judge.model} cannot tell answers apart: "
+                + (
+                    f"all {tables[2].swayed:,} preferences changed with the order."
+                    if judge.mode == "pairwise"
+                    else "it gives all texts one grade."
+                ),
+                "Its verdicts say nothing about the models. Use a stronger judge.",
+            )
         notes = (summary(task.name, judge, tables[2]),)
         sides = (
             _judged(sides[0], before, tables[0], judge, tables[2]),

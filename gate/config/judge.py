@@ -39,8 +39,8 @@ class JudgeScorer(Section):
     )
     structured: bool = Field(
         False,
-        description="Ask the server for a reply by a JSON Schema (response_format). The judge then cannot fail to give "
-        "a verdict. vLLM, SGLang, llama.cpp and OpenAI support it.",
+        description="Ask the server for a reply by a JSON Schema (response_format). The judge then fails to give a "
+        "verdict only if max_tokens cuts it off. vLLM, SGLang, llama.cpp and OpenAI support it.",
     )
     max_tokens: int = Field(1024, ge=1, le=32768, description="Longest reply of the judge, in tokens.")
     max_calls: int = Field(

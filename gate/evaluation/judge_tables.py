@@ -13,6 +13,8 @@ import pyarrow as pa
 from gate.evaluation.judge import Asked, preference, proportion
 from gate.evaluation.judge_prompt import Case
 
+_SWAYED = (("A", "A"), ("B", "B"))
+_FEWEST_PAIRS, _FEWEST_GRADES = 5, 10
 _COLUMNS = ("item_id", "repeat", "prompt", "target", "output")
 Ask = Callable[[Sequence[Case]], Asked]
 
@@ -33,6 +35,9 @@ class Tally:
         Pairs in which one answer is preferred in both orders, or has the better grade.
     swayed : int
         Pairs in which the preference changed with the order.
+    blind : bool
+        Whether the verdicts say nothing: of at least 5 pairs with a verdict in both orders, each preference changed
+        with the order; or at least 10 texts all have one grade.
     """
 
     answers: int
@@ -43,6 +48,7 @@ class Tally:
     baseline: int
     candidate: int
     swayed: int = 0
+    blind: bool = False
 
 
 def compare_texts(baseline: pa.Table, candidate: pa.Table, ask: Ask) -> tuple[pa.Table, pa.Table, Tally]:
@@ -63,6 +69,7 @@ def compare_texts(baseline: pa.Table, candidate: pa.Table, ask: Ask) -> tuple[pa
     verdicts = list(zip(asked.verdicts[::2], asked.verdicts[1::2], strict=True))
     preferred = {key: preference(*both) for key, both in zip(differing, verdicts, strict=True)}
     scores = {key: (float(preferred.get(key, 0) <= 0), float(preferred.get(key, 0) >= 0)) for key in pairs}
+    swayed = sum(both in _SWAYED for both in verdicts)
     tally = Tally(
         answers=len(pairs),
         equal=len(pairs) - len(differing),
@@ -71,7 +78,8 @@ def compare_texts(baseline: pa.Table, candidate: pa.Table, ask: Ask) -> tuple[pa
         unreadable=asked.unreadable,
         baseline=sum(value < 0 for value in preferred.values()),
         candidate=sum(value > 0 for value in preferred.values()),
-        swayed=sum(both in (("A", "A"), ("B", "B")) for both in verdicts),
+        swayed=swayed,
+        blind=swayed >= _FEWEST_PAIRS and all(both in _SWAYED for both in verdicts if None not in both),
     )
     return _with_scores(baseline, scores, 0), _with_scores(candidate, scores, 1), tally
 
@@ -103,6 +111,7 @@ def grade_texts(baseline: pa.Table, candidate: pa.Table, ask: Ask) -> tuple[pa.T
         unreadable=asked.unreadable,
         baseline=sum(a > b for a, b in both.values()),
         candidate=sum(b > a for a, b in both.values()),
+        blind=len(cases) >= _FEWEST_GRADES and len(set(grades.values()) - {None}) <= 1,
     )
     return _with_scores(baseline, both, 0), _with_scores(candidate, both, 1), tally
 

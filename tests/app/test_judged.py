@@ -12,7 +12,7 @@ from support.judge_server import JudgeServer, judge_server
 
 import gate
 from gate.config import TaskSettings, parse_config
-from gate.errors import SampleError
+from gate.errors import EvaluationError, SampleError
 from gate.importers.build import task_samples
 from gate.samples import ModelSamples, TaskSamples
 from gate.tasks.requests import GenerateAnswer
@@ -67,6 +67,28 @@ def test_equal_texts_cost_nothing_and_pass(tmp_path: Path) -> None:
     with judge_server() as server:
         result = gate.compare(samples(LONG), samples(LONG), config=gate_yml(tmp_path, server))
         assert (result.verdict, server.asked) == ("PASS", [])
+
+
+@pytest.mark.parametrize(
+    ("mode", "rule", "message"),
+    [
+        ("pairwise", lambda _: "A", "all 30 preferences changed with the order"),
+        ("grade", lambda _: "8", "it gives all texts one grade"),
+    ],
+)
+def test_a_judge_that_cannot_tell_answers_apart_gives_no_pass(
+    tmp_path: Path, mode: str, rule: Any, message: str
+) -> None:
+    texts = [f"text {n}" for n in range(30)]
+    with judge_server(rule) as server, pytest.raises(EvaluationError, match=message) as caught:
+        gate.compare(samples(texts), samples(texts[::-1]), config=gate_yml(tmp_path, server, mode=mode))
+    assert caught.value.exit_code == 4
+    assert len(list((tmp_path / ".gate/judgements").glob("*.jsonl"))) == 1
+
+
+def test_a_judge_that_finds_ties_gives_a_pass(tmp_path: Path) -> None:
+    with judge_server(lambda _: "TIE") as server:
+        assert gate.compare(samples(LONG), samples(SHORT), config=gate_yml(tmp_path, server)).verdict == "PASS"
 
 
 def test_grades_are_graded_scores(tmp_path: Path) -> None:
