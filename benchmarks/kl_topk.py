@@ -160,12 +160,12 @@ def main() -> None:
         "SmolLM2-135M-Instruct in float32 on the CPU; mean KL divergence in nats. Stored: the k likeliest tokens, or",
         "k + m with m tokens drawn from the rest. Without drawn tokens the result is a lower bound, with them an",
         "unbiased estimate. `exact`: float64 over the whole vocabulary. `bias` and `spread`: mean (± its standard",
-        "error) and standard deviation of the relative error over 30 repetitions of the draws. `standard error`: of",
+        "error) and standard deviation of the relative error over 12 repetitions of the draws. `standard error`: of",
         "one mean over its draws, as reports state it. Bytes: per position, compressed, 16 positions per row.",
         "",
     ]
     parts = [
-        ("first answer positions of step_inference", prompts(options.data, options.items, tokenizer), RECORDINGS, 30),
+        ("first answer positions of step_inference", prompts(options.data, options.items, tokenizer), RECORDINGS, 12),
         (
             f"positions of {options.text.name}",
             windows(options.text.read_text("utf-8"), options.tokens, tokenizer),

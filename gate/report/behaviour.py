@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from gate.decision.behaviour import Behaviour, Divergences, Partings, Texts
@@ -150,7 +150,7 @@ def _costs(result: Result) -> BehaviourTable:
     )
 
 
-def _total(parts: list[object], key: str, join: Callable[[list[float]], float]) -> float | None:
+def _total(parts: Sequence[object], key: str, join: Callable[[list[float]], float]) -> float | None:
     values = [part.get(key) for part in parts if isinstance(part, Mapping)]
     known = [float(value) for value in values if isinstance(value, int | float)]
     return join(known) if known and len(known) == len(parts) else None
