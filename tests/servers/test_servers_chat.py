@@ -43,6 +43,18 @@ def loaded(weights: Path) -> FakeChat:
     return FakeChat(weights)
 
 
+@pytest.fixture(scope="module")
+def url(loaded: FakeChat) -> Iterator[str]:
+    with serve(loaded) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def served(url: str, weights: Path) -> Engine:
+    """The served model, for tests that do not change what the server tells at the beginning."""
+    return open_served(url, NAME, weights)
+
+
 @pytest.fixture
 def fake(loaded: FakeChat) -> Iterator[FakeChat]:
     before = {each.name: getattr(loaded, each.name) for each in dataclasses.fields(loaded)}
@@ -52,15 +64,9 @@ def fake(loaded: FakeChat) -> Iterator[FakeChat]:
         setattr(loaded, name, value)
 
 
-@pytest.fixture
-def url(fake: FakeChat) -> Iterator[str]:
-    with serve(fake) as address:
-        yield address
-
-
 def requests_of(engine: Engine, chat: ChatFormat = ROUTE, **options: Any) -> list[GenerateRequest]:
     """Return the requests for the chats, rendered by an engine as a task does."""
-    given = {"stop": (), "max_tokens": 12, **options}
+    given = {"stop": (), "max_tokens": 8, **options}
     return [
         GenerateRequest(
             engine.render_chat(messages, chat), messages=messages, template_kwargs=chat.template_kwargs, **given
@@ -85,9 +91,8 @@ def sent(fake: FakeChat) -> dict[str, Any]:
 @pytest.mark.parametrize("chat", [ROUTE, DIRECT])
 @pytest.mark.parametrize("stop", [(), ("eats", "two")])
 def test_a_chat_is_answered_as_by_the_transformers_engine(
-    url: str, fake: FakeChat, weights: Path, plain: Engine, chat: ChatFormat, stop: tuple[str, ...]
+    served: Engine, fake: FakeChat, plain: Engine, chat: ChatFormat, stop: tuple[str, ...]
 ) -> None:
-    served = open_served(url, NAME, weights)
     ours, theirs = answers(plain, chat, stop=stop), answers(served, chat, stop=stop)
     for expected, actual in zip(ours, theirs, strict=True):
         assert (actual.text, actual.finish_reason) == (expected.text, expected.finish_reason)
@@ -143,9 +148,8 @@ def test_a_server_without_a_chat_route_is_refused_by_name(url: str, fake: FakeCh
 
 @pytest.mark.parametrize("name", ["reasoning", "reasoning_content"])
 def test_reasoning_that_the_server_separates_is_not_part_of_the_answer(
-    url: str, fake: FakeChat, weights: Path, name: str
+    served: Engine, fake: FakeChat, name: str
 ) -> None:
-    served = open_served(url, NAME, weights)
     ours = answers(served, reasoning=TAGS)
     fake.reasoning_field, fake.start, fake.end = name, TAGS.start, TAGS.end
     theirs = answers(served, reasoning=TAGS)
@@ -155,9 +159,8 @@ def test_reasoning_that_the_server_separates_is_not_part_of_the_answer(
 
 
 def test_reasoning_is_separated_as_in_the_transformers_engine_and_stop_strings_end_the_answer_only(
-    url: str, fake: FakeChat, weights: Path, plain: Engine
+    served: Engine, fake: FakeChat, plain: Engine
 ) -> None:
-    served = open_served(url, NAME, weights)
     for stop in ((), ("five",), ("eats eats", "five five")):
         ours = answers(plain, reasoning=TAGS, stop=stop)
         theirs = answers(served, reasoning=TAGS, stop=stop)
@@ -166,8 +169,7 @@ def test_reasoning_is_separated_as_in_the_transformers_engine_and_stop_strings_e
     assert "stop" not in sent(fake)
 
 
-def test_the_route_of_completions_separates_reasoning_too(url: str, weights: Path, plain: Engine) -> None:
-    served = open_served(url, NAME, weights)
+def test_the_route_of_completions_separates_reasoning_too(served: Engine, plain: Engine) -> None:
     prompts = [plain.render_chat(messages) for messages in CHATS]
     requests = [GenerateRequest(prompt, ("five",), 24, reasoning=TAGS) for prompt in prompts]
     ours, theirs = plain.generate_until(requests, silent), served.generate_until(requests, silent)
@@ -176,14 +178,12 @@ def test_the_route_of_completions_separates_reasoning_too(url: str, weights: Pat
     ]
 
 
-def test_sampling_settings_are_sent_under_the_names_of_the_server(url: str, fake: FakeChat, weights: Path) -> None:
+def test_sampling_settings_are_sent_under_the_names_of_the_server(served: Engine, fake: FakeChat) -> None:
     options = {"temperature": 0.6, "top_k": 20, "top_p": 0.95, "min_p": 0.1, "repetition_penalty": 1.2, "seed": 7}
     expected = {**options, "frequency_penalty": 0, "presence_penalty": 0}
-    for served, route in ((open_served(url, NAME, weights), "/v1/chat/completions"), (open_served(url, NAME), "")):
-        answers(served, **options)
-        assert {name: sent(fake)[name] for name in expected} == expected, route
-    neutral = open_served(url, NAME, weights)
-    answers(neutral)
+    answers(served, **options)
+    assert {name: sent(fake)[name] for name in expected} == expected
+    answers(served)
     assert (sent(fake)["top_k"], sent(fake)["min_p"], sent(fake)["repetition_penalty"]) == (-1, 0, 1)
 
 
@@ -260,11 +260,10 @@ def test_newer_models_of_openai_get_the_length_under_its_new_name(url: str, fake
     before = texts(served)
     fake.refused = {"max_tokens": "Unsupported parameter: use 'max_completion_tokens' instead."}
     assert texts(served) == before
-    assert sent(fake)["max_completion_tokens"] == 12
+    assert sent(fake)["max_completion_tokens"] == 8
 
 
-def test_kl_divergence_is_measured_after_a_chat_whose_prompt_is_known(url: str, weights: Path, plain: Engine) -> None:
-    served = open_served(url, NAME, weights)
+def test_kl_divergence_is_measured_after_a_chat_whose_prompt_is_known(url: str, served: Engine, plain: Engine) -> None:
     expected = answers(plain, top=10)
     measured = answers(served, top=10)
     for ours, theirs in zip(expected, measured, strict=True):
@@ -275,8 +274,7 @@ def test_kl_divergence_is_measured_after_a_chat_whose_prompt_is_known(url: str, 
     assert all(answer.distribution is None for answer in unknown)
 
 
-def test_a_reply_without_a_choice_or_without_text(url: str, fake: FakeChat, weights: Path) -> None:
-    served = open_served(url, NAME, weights)
+def test_a_reply_without_a_choice_or_without_text(served: Engine, fake: FakeChat) -> None:
     requests = requests_of(served)[:1]
     fake.faults = []
     original = fake.chat
@@ -296,8 +294,7 @@ def test_a_reply_without_a_choice_or_without_text(url: str, fake: FakeChat, weig
             fake.chat = original  # type: ignore[method-assign]
 
 
-def test_an_answer_with_reasoning_only_is_not_closed(url: str, fake: FakeChat, weights: Path) -> None:
-    served = open_served(url, NAME, weights)
+def test_an_answer_with_reasoning_only_is_not_closed(served: Engine, fake: FakeChat) -> None:
     requests = requests_of(served)[:1]
     original = fake.chat
     message = {"content": None, "reasoning": "so the answer"}
