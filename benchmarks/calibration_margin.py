@@ -1,6 +1,7 @@
 """Calibration of the tests at a margin: exact sizes by enumeration, and simulated sizes over several tasks.
 
-    python benchmarks/calibration_margin.py            # about six minutes on one core
+    python benchmarks/calibration_margin.py            # about eight minutes on one core
+    python benchmarks/calibration_margin.py --only large-sample  # graded scores and clusters; the rest stays
 
 Writes calibration_margin.md to benchmarks/results. `calibration.py` is the study at margin 0.
 """
@@ -292,13 +293,36 @@ def _table(rows: dict[str, dict[str, float]], runs: int) -> str:
     return "\n".join(lines) + "\n"
 
 
+LARGE_SAMPLE, COVERAGE = "## Graded scores and clusters: large-sample tests\n", "## Coverage of the 90 % interval\n"
+
+
+def large_sample_section(runs: int, seed: int) -> str:
+    """Return the section on the large-sample tests."""
+    return f"""{LARGE_SAMPLE}
+{runs:,} runs. FAIL is the score test on the differences alone; the decision also requires a significant drop.
+
+{_table(other_scores(runs, seed), runs)}
+Exact sizes where every item's difference has one of two values, so that a common small change balances a rare large
+one: the largest over 7 margins, 51 common and 6 rare values.
+
+{_table(two_values(), 0)}
+"""
+
+
 def main() -> None:
     """Run the study and write its page."""
     parser = argparse.ArgumentParser(description="Calibration of the tests at a margin.")
     parser.add_argument("--runs", type=int, default=4_000)
     parser.add_argument("--seed", type=int, default=20260210)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    parser.add_argument("--only", choices=["large-sample"])
     arguments = parser.parse_args()
+    page = arguments.out / "calibration_margin.md"
+    if arguments.only:
+        before, rest = page.read_text().split(LARGE_SAMPLE)
+        section = large_sample_section(5 * arguments.runs, arguments.seed)
+        page.write_text(before + section + COVERAGE + rest.split(COVERAGE)[1])
+        return
     started = time.perf_counter()
     # equal counts occur often
     _unconditional.pvalue, _unconditional.margin_pvalue = map(
@@ -316,9 +340,7 @@ def main() -> None:
             sizes = several_tasks(n, flips, margin, runs, [arguments.seed, number, round(1000 * margin)])
             several[f"{name}, d = {100 * margin:g} points ({runs:,} runs)"] = (sizes, runs)
             print(f"{time.perf_counter() - started:6.0f} s  {name}")
-    score_runs = 5 * arguments.runs
-    scores = other_scores(score_runs, arguments.seed)
-    pairs = two_values()
+    large_sample = large_sample_section(5 * arguments.runs, arguments.seed)
     print(f"{time.perf_counter() - started:6.0f} s  graded scores and clusters")
     coverage = exact_coverage(20)
     names = list(coverage["n = 20, drop 0 points"])
@@ -365,17 +387,7 @@ Every task's true drop is d.
             cells = [f"**{v:.4f}**" if v > _limit(column, runs) else f"{v:.4f}" for column, v in row.items()]
             lines.append(f"| {row_name} | " + " | ".join(cells) + " |")
         text += f"{name}:\n\n" + "\n".join(lines) + "\n\n"
-    text += f"""## Graded scores and clusters: large-sample tests
-
-{score_runs:,} runs. FAIL is the score test on the differences alone; the decision also requires a significant drop.
-
-{_table(scores, score_runs)}
-Exact sizes where every item's difference has one of two values, so that a common small change balances a rare large
-one: the largest over 7 margins, 51 common and 6 rare values.
-
-{_table(pairs, 0)}
-## Coverage of the 90 % interval
-
+    text += f"""{large_sample}{COVERAGE}
 The smallest coverage over 200 improvement rates, with all outcomes enumerated.
 
 | | {" | ".join(names)} |
@@ -384,7 +396,7 @@ The smallest coverage over 200 improvement rates, with all outcomes enumerated.
     text += "\n".join(
         f"| {name} | " + " | ".join(f"{v:.4f}" for v in row.values()) + " |" for name, row in coverage.items()
     )
-    (arguments.out / "calibration_margin.md").write_text(text + "\n")
+    page.write_text(text + "\n")
 
 
 if __name__ == "__main__":

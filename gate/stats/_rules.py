@@ -163,7 +163,7 @@ def log_max(nulls: Sequence[Null], z: float) -> float:
 
 def log_any(log_tails: FloatArray) -> float:
     """Return ln(1 - prod(1 - p_k)), without cancellation at small p_k."""
-    if (log_tails >= 0.0).any():
+    if log_tails.max() > -1e-16:  # exp rounds to 1
         return 0.0
     if log_tails.max() < -30.0:
         return float(special.logsumexp(log_tails))

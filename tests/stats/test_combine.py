@@ -201,3 +201,11 @@ def test_counts_that_do_not_fit_the_number_of_items_are_refused() -> None:
         Evidence.from_counts(1, 0, 0)
     with pytest.raises(ValueError, match="n: expected non-negative integers, found -1"):
         Evidence.from_counts(0, 0, -1)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_candidate_that_gains_everywhere_causes_no_warning_of_the_arithmetic() -> None:
+    """Tails that round to 1."""
+    for counts in ([(0, 20_000), (3, 9_000)], [(40, 20_000), (0, 1)]):
+        result = combine([Evidence.from_counts(b, c) for b, c in counts], "max", rng=0)
+        assert result.max_drop.pvalue == pytest.approx(1.0)
