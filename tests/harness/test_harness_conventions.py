@@ -86,7 +86,6 @@ def test_binary_metrics_and_the_strict_filter_are_preferred() -> None:
 def test_the_names_of_results_files_are_known() -> None:
     stamp = split_samples_name("samples_arc_easy_2026-01-02T03-04-05.678")[1]
     assert is_results_name(f"results_{stamp}.json")
-    assert is_results_name("results.json")
     assert not is_results_name("results.jsonl")
 
 
