@@ -122,9 +122,10 @@ def _queue_stored(logprobs: torch.Tensor, places: Sequence[Place], k: int, m: in
 
 def _draw(logprobs: torch.Tensor, top: torch.Tensor, uniforms: torch.Tensor) -> torch.Tensor:
     """Return tokens outside of `top`, drawn by inverting the distribution function at uniform numbers in [0, 1)."""
-    cumulative = logprobs.exp().scatter_(1, top, 0.0).cumsum_(1)
+    # in float64: a float32 sum loses the unlikely tokens, of which a tail has tens of thousands
+    cumulative = logprobs.exp().scatter_(1, top, 0.0).cumsum(1, dtype=torch.float64)
     # below the total even after rounding; a token without probability is never drawn
-    points = uniforms.clamp(max=1.0 - 1e-6) * cumulative[:, -1:]
+    points = uniforms.clamp(max=1.0 - 1e-12) * cumulative[:, -1:]
     return torch.searchsorted(cumulative, points, right=True).clamp_(max=logprobs.shape[1] - 1)
 
 
@@ -133,7 +134,7 @@ def _uniforms(places: Sequence[Place], m: int) -> np.ndarray:
     rows = []
     for place in places:
         generator = np.random.default_rng([text_seed(place.prompt), 0, place.position])
-        rows.append(generator.random(m, dtype=np.float32))
+        rows.append(generator.random(m))
     return np.array(rows)
 
 
