@@ -66,7 +66,7 @@ def test_a_refused_connection_is_an_unambiguous_error() -> None:
         ):
             client.get(PULL, PullRequest)
     assert not caught.value.ambiguous
-    hint = "Check the runner's network and https://www.githubstatus.com, then rerun the job."
+    hint = "Check the runner's network and the server's status (https://www.githubstatus.com), then rerun the job."
     assert caught.value.hint == hint
 
 
