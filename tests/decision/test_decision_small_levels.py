@@ -50,7 +50,7 @@ def test_a_collapse_after_a_thousand_quiet_nights_fails(name: str, margin: float
     assert spending.level < 2e-6
     decision = decide(COLLAPSES[name], settings, spending=spending)
     assert decision.verdict == "FAIL"
-    assert 0 < decision.p_value < 1e-12
+    assert 0 < decision.p_value < 1e-10  # with clusters and a margin, the tail is that of Bernstein's inequality
 
 
 @pytest.mark.parametrize("rule", ["pooled", "max", "fisher", "holm"])
