@@ -83,7 +83,7 @@ class Mutant:
         """Return status, headers, content, and how much the announced length differs from the content's."""
         try:
             status, value = (self._model.answer if self._kind == "vllm" else self._llama)(route, body)
-        except (IndexError, OverflowError, RuntimeError, TypeError) as error:  # token ids that an answer invented
+        except (IndexError, KeyError, OverflowError, RuntimeError, TypeError) as error:  # what an answer made up
             status, value = 400, {"error": {"message": str(error)}}
         with self._lock:
             if self._draw.random() >= self._rate or self._route not in (None, route):
