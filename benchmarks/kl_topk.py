@@ -177,8 +177,8 @@ def main() -> None:
         "k + m with m tokens drawn from the rest. Without drawn tokens the result is a lower bound, with them an",
         "unbiased estimate. `exact`: float64 over the whole vocabulary. `bias`: relative error of the expectation over",
         "all draws, computed without simulation; what remains is the rounding to float16. `spread`: standard deviation",
-        "of the mean over the draws, computed likewise; `standard error`: what reports state from the draws themselves,",
-        "too small where a few unlikely tokens carry much of a large divergence. `largest error`: of a position. Bytes:",
+        "of the mean over the draws, computed likewise; `standard error`: what reports state, from the draws; it is",
+        "too small where few unlikely tokens carry much of a large divergence. `largest error`: of a position. Bytes:",
         "per position, compressed, 16 positions per row.",
         "",
     ]
