@@ -33,9 +33,9 @@ def run(name: str) -> Outcome:
     process.start()
     sender.close()
     try:
-        outcome = receiver.recv() if receiver.poll(SECONDS) else Outcome(name, "wrong", f"no result in {SECONDS} s")
+        outcome = receiver.recv() if receiver.poll(SECONDS) else Outcome(name, "fails", f"no result in {SECONDS} s")
     except EOFError:
-        outcome = Outcome(name, "wrong", "the process died")
+        outcome = Outcome(name, "fails", "the process died")
     process.kill()
     process.join()
     print(f"{time.perf_counter() - started:6.1f} s  {outcome.line}", flush=True)
@@ -64,7 +64,8 @@ def table(rows: dict[str, str]) -> str:
         "The reference is the model's own forward pass over one sequence without a cache. Differences are the largest "
         "of a score per token, in nats: at the model's own logits, and with logits up to 50. `ok`: packed rows, shared "
         "prefixes and a paged cache; `falls back`: the log names a slower method that gives the same numbers; "
-        "`refused`: exit code 2 with this message; `not built`: no tiny model of text alone.",
+        "`refused`: exit code 2 with this message; `not built`: no tiny model of text alone; "
+        "`fails`: an error or no result in time, and no number.",
         "",
         ", ".join(f"{kind}: {count}" for kind, count in counts.most_common()) + ".",
         "",

@@ -1,11 +1,11 @@
 """Which checkpoint formats load where, and the verdicts: real quantisers, judged on the demo's tasks.
 
-    python benchmarks/formats.py WORK --venvs VENVS [--vllm PYTHON] [--only NAME ...] [--items 60]
+    VENVS/gate/bin/python benchmarks/formats.py WORK --venvs VENVS [--vllm PYTHON] [--only NAME ...] [--items 60]
 
 WORK holds the checkpoints and the runs; what is there already is kept. VENVS has one virtual environment per tool,
-made by `--install`: a tool pins versions of torch and transformers that the others do not accept. Each format is
-evaluated by `gate run` against the unquantised model in transformers, in bfloat16, and through vLLM if `--vllm` names
-its interpreter. Writes formats.md to benchmarks/results.
+made by `--install` (with any interpreter): a tool pins versions of torch and transformers that the others do not
+accept. Each format is judged as by `gate run` against the unquantised model in transformers, in bfloat16, and through
+vLLM if `--vllm` names its interpreter. Writes formats.md to benchmarks/results.
 """
 
 from __future__ import annotations
@@ -16,20 +16,21 @@ import os
 import site
 import subprocess
 import sys
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from gate.app.run import run
 from gate.demo.models import find_gguf, write_baseline
 from gate.demo.suite import write_suite
+from gate.errors import GateError
 
 RESULTS = Path(__file__).parent / "results"
 TASKS = 3
 TORCH = "torch==2.13.0"
-# packages of each environment; `gate` and `gptqmodel` also see those of the environment that runs this script
+# packages of each environment; `gate` also sees those of the environment that made it
 VENVS: dict[str, tuple[str, ...]] = {
     "gate": (TORCH, "bitsandbytes", "compressed-tensors", "peft"),
     "llmcompressor": (TORCH, "llmcompressor==0.14.*", "transformers==5.17.*"),
@@ -102,7 +103,7 @@ def install(venvs: Path) -> None:
         subprocess.run([sys.executable, "-m", "venv", venvs / name], check=True)
         for package in packages:  # in this order: gptqmodel is built with the torch that is installed
             subprocess.run([python, "-m", "pip", "install", "-q", "--no-build-isolation", package], check=True)
-        if name in ("gate", "gptqmodel"):
+        if name == "gate":
             own = next((venvs / name).glob("lib/python*/site-packages"))
             (own / "gate.pth").write_text("\n".join(site.getsitepackages()) + "\n")
 
@@ -137,8 +138,8 @@ def _last_error(log: str) -> str:
     return (errors or lines or ["no output"])[-1][:300]
 
 
-def judge(form: Format, work: Path, venvs: Path, items: int, vllm: str | None) -> dict[str, Any]:
-    """Run the gate on one format, in transformers or, with `vllm`, in vLLM; return the result, kept in a file."""
+def judge(form: Format, work: Path, items: int, vllm: str | None) -> dict[str, Any]:
+    """Judge one format, in transformers or, with `vllm`, in vLLM; return the outcome, which is kept in a file."""
     kind = "vllm" if vllm else "transformers"
     folder = work / "runs" / kind / form.name
     kept = folder / "outcome.json"
@@ -163,41 +164,25 @@ def judge(form: Format, work: Path, venvs: Path, items: int, vllm: str | None) -
         "decision": {"control": "never"},
         "report": {"markdown": None, "html": None, "json": "result.json"},
     }
-    (folder / "gate.yml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
-    python = venvs / ("gptqmodel" if form.venv == "gptqmodel" and not vllm else "gate") / "bin" / "python"
-    environment = {**_environment(), "PYTHONPATH": str(Path(__file__).parents[1]), "VLLM_CPU_KVCACHE_SPACE": "2"}
-    started = time.perf_counter()
-    done = subprocess.run(
-        [python, "-m", "gate", "run", "--config", folder / "gate.yml"],
-        capture_output=True,
-        env=environment,
-        cwd=folder,
-        check=False,
-    )
-    text = done.stderr.decode(errors="replace")
-    (folder / "log").write_text(done.stdout.decode(errors="replace") + text, encoding="utf-8")
-    outcome: dict[str, Any] = {"exit": done.returncode, "seconds": round(time.perf_counter() - started)}
-    if (folder / "result.json").exists():
-        result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-        tasks = result["tasks"]
-        outcome |= {
-            "verdict": result["verdict"],
-            "worse": sum(task["regressions"] for task in tasks),
-            "better": sum(task["improvements"] for task in tasks),
-            "kl": sum(task["kl_mean"] * task["n"] for task in tasks) / sum(task["n"] for task in tasks),
-            "quantization": result["candidate"]["quantization"],
-        }
+    path = folder / "gate.yml"
+    path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+    os.environ |= {"HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "2"}
+    outcome: dict[str, Any]
+    try:
+        result = run(path)
+    except GateError as error:
+        text = " ".join(str(error).replace(str(work), "WORK").split())
+        outcome = {"exit": int(error.exit_code), "error": text[:700]}
     else:
-        outcome["error"] = _error(text, work)
+        outcome = {
+            "verdict": result.verdict,
+            "worse": sum(task.regressions for task in result.tasks),
+            "better": sum(task.improvements for task in result.tasks),
+            "kl": sum((task.kl_mean or 0.0) * task.n for task in result.tasks) / sum(task.n for task in result.tasks),
+            "quantization": result.candidate.quantization,
+        }
     kept.write_text(json.dumps(outcome, indent=1), encoding="utf-8")
     return outcome
-
-
-def _error(log: str, work: Path) -> str:
-    """Return the error of the gate, which is the last paragraph of its log."""
-    lines = log.replace(str(work), "WORK").splitlines()
-    starts = [number for number, line in enumerate(lines) if line.lower().startswith(("error", "gate: ", "[error"))]
-    return " ".join(" ".join(lines[starts[-1] if starts else -3 :]).split())[:700]
 
 
 def _tasks(work: Path) -> list[dict[str, Any]]:
@@ -240,7 +225,7 @@ def table(rows: list[str], items: int) -> str:
         [
             "# Checkpoint formats",
             "",
-            f"SmolLM2-135M-Instruct, quantised by the tool in the first column and judged by `gate run` on {items} "
+            f"SmolLM2-135M-Instruct, quantised by the tool in the first column and judged on {items} "
             f"items of each of {TASKS} tasks of the demo, against the unquantised model in transformers "
             f"{transformers.__version__} (torch {torch.__version__}, bfloat16, CPU). Candidates in vLLM run in its CPU "
             "build. KL: mean divergence in nats at the answer. The last column has the quantisation that was loaded, or the error. Written by "
@@ -277,9 +262,9 @@ def main() -> None:
         problem = make(form, work, arguments.venvs)
         here = there = None
         if not problem:
-            here = judge(form, work, arguments.venvs, arguments.items, None)
+            here = judge(form, work, arguments.items, None)
             if arguments.vllm and form.served is not None:
-                there = judge(form, work, arguments.venvs, arguments.items, arguments.vllm)
+                there = judge(form, work, arguments.items, arguments.vllm)
         rows.append(row(form, problem, here, there))
         print(rows[-1], flush=True)
     if not arguments.only:

@@ -59,7 +59,7 @@ def generation_requests() -> list[GenerateRequest]:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one architecture: ok, falls back, refused, not built or wrong."""
+    """What became of one architecture: ok, falls back, refused, not built, fails or wrong."""
 
     name: str
     kind: str
@@ -107,7 +107,7 @@ def verify(name: str, dtype: str = "float32") -> Outcome:
         try:
             return _compare(name, engine)
         except Exception as error:
-            return Outcome(name, "wrong", f"the engine fails: {_first_line(error)}")
+            return Outcome(name, "fails", _first_line(error))
 
 
 def small_model(name: str) -> Any:
