@@ -250,7 +250,7 @@ def test_unusual_but_honest_results_are_accepted(result: Path, change: tuple[Any
 
 def test_subtasks_are_validated(result: Path) -> None:
     (task, *_) = json.loads(result.read_text(encoding="utf-8"))["tasks"]
-    for change in ({}, {"regressions": -7}):
+    for change in ({}, {"regressions": 10**6}):
         subtask = task | {"role": "advisory", "subtasks": []} | change
         result.write_text(json.dumps(replace(result, [subtask], "tasks", 0, "subtasks")), encoding="utf-8")
         if change:
