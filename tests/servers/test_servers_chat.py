@@ -198,7 +198,7 @@ def test_sampling_settings_are_sent_under_the_names_of_the_server(served: Engine
                 "top_k": 5,
                 "min_p": 0.1,
                 "repeat_penalty": 1.2,
-                "repeat_last_n": -1,
+                "repeat_last_n": 512,
                 "samplers": ["penalties", "temperature", "top_k", "top_p", "min_p"],
             },
         ),
@@ -206,13 +206,13 @@ def test_sampling_settings_are_sent_under_the_names_of_the_server(served: Engine
     ],
 )
 def test_each_server_has_its_names(kind: Any, expected: dict[str, Any]) -> None:
-    server = Server(kind, "1", "m", None, {})
+    server = Server(kind, "1", "m", 512, {})
     request = GenerateRequest("", (), 1, temperature=0.7, top_k=5, min_p=0.1, top_p=0.9, repetition_penalty=1.2, seed=4)
     body = sampling_options(server, request)
     assert {name: body[name] for name in expected} == expected
     assert (body["temperature"], body["top_p"], body["seed"]) == (0.7, 0.9, 4)
     greedy = sampling_options(server, GenerateRequest("", (), 1))
-    assert "samplers" not in greedy
+    assert not {"samplers", "repeat_last_n"} & greedy.keys()
     neutral = {"vllm": -1, "sglang": -1, "llama.cpp": 0, "unknown": None}[kind]
     assert greedy.get("top_k") == neutral
 

@@ -22,6 +22,7 @@ _ALL_TOKENS = {"vllm": -1, "sglang": -1}
 """The value of top_k that keeps all tokens, where it is not 0."""
 # llama.cpp applies the temperature last by default, and a penalty to the last 64 tokens
 _LLAMA_ORDER = ["penalties", "temperature", "top_k", "top_p", "min_p"]
+_LONG_CONTEXT = 32_768  # tokens, where llama.cpp does not tell its own
 _REJECTED = (400, 422)
 
 
@@ -58,7 +59,9 @@ def sampling_options(server: Server, request: GenerateRequest) -> dict[str, Any]
     if request.top_k == 0 and server.kind in _ALL_TOKENS:
         body["top_k"] = _ALL_TOKENS[server.kind]
     if server.kind == "llama.cpp":
-        body |= {"typical_p": 1, "repeat_last_n": -1, "cache_prompt": True}
+        body |= {"typical_p": 1, "cache_prompt": True}
+        if request.repetition_penalty != 1:
+            body["repeat_last_n"] = server.max_length or _LONG_CONTEXT
         if request.temperature > 0:
             body["samplers"] = _LLAMA_ORDER
     return body
