@@ -363,7 +363,7 @@ def test_a_misspelt_key_always_suggests_the_right_one(case: tuple[tuple[str, ...
     data = yaml.safe_load(GOOD)
     section = data
     for part in path:
-        section = section.setdefault(part, [{}] if part == "candidates" else {})
+        section = section.setdefault(part, [{}] if part in ("accept", "candidates") else {})
         section = section[0] if isinstance(section, list) else section
     section[wrong] = None
     lines = [line for line in problem(yaml.safe_dump(data)).splitlines() if "unknown key" in line]
