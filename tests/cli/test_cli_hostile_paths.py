@@ -29,7 +29,7 @@ def bind(path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "make", [os.mkfifo, bind, lambda path: os.symlink("/dev/zero", path)], ids=["pipe", "socket", "device"]
+    "make", [os.mkfifo, bind, lambda path: Path(path).symlink_to("/dev/zero")], ids=["pipe", "socket", "device"]
 )
 def test_what_is_no_regular_file_is_refused_at_once(files: Path, make: Callable[[str], None]) -> None:
     make("odd.csv")
