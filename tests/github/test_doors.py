@@ -20,7 +20,7 @@ from gate.github.inputs import UNSET, extra_of, input_fields
 from gate.github.outputs import OUTPUTS
 
 ROOT = Path(__file__).resolve().parents[2]
-OWN_OF_BARE = {"python", "extras"}
+OWN_OF_BARE = {"python", "extras", "packages"}
 OWN_OF_WORKFLOW = {
     *("runner", "fork-runner", "gpu", "image", "container-options", "volumes", "lfs", "cache", "artifact"),
     "timeout-minutes",
