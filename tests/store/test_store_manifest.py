@@ -121,7 +121,13 @@ def test_a_task_that_is_a_path_is_refused(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize(
     ("key", "number"),
-    [("items", -1), ("rows", -1), ("stopped_of", 0), ("timings.seconds", float("nan")), ("model.weights_bytes", 10**40)],
+    [
+        ("items", -1),
+        ("rows", -1),
+        ("stopped_of", 0),
+        ("timings.seconds", float("nan")),
+        ("model.weights_bytes", 10**40),
+    ],
 )
 def test_impossible_numbers_are_refused(tmp_path: Path, key: str, number: float) -> None:
     write_old_set(tmp_path / "set")

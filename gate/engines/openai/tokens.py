@@ -138,7 +138,7 @@ async def check_same_tokenizer(client: Client, server: Server, local: LocalToken
             reply = await client.request("v1/completions", body)
             usage = reply.get("usage") if isinstance(reply, dict) else None
             count = usage.get("prompt_tokens") if isinstance(usage, dict) else None
-            same, difference = count in (None, len(ids)), f"{count} tokens, expected {len(ids)}"
+            same, difference = count in (None, len(ids)), f"{str(count)[:40]} tokens, expected {len(ids)}"
         if not same:
             raise ModelError(
                 f"model {server.model}: the server {client.address} tokenises {text!r} as {difference}. "
