@@ -228,7 +228,8 @@ def table(rows: list[str], items: int) -> str:
             f"SmolLM2-135M-Instruct, quantised by the tool in the first column and judged on {items} "
             f"items of each of {TASKS} tasks of the demo, against the unquantised model in transformers "
             f"{transformers.__version__} (torch {torch.__version__}, bfloat16, CPU). Candidates in vLLM run in its CPU "
-            "build. KL: mean divergence in nats at the answer. The last column has the quantisation that was loaded, or the error. Written by "
+            "build. KL: mean divergence in nats at the answer. The last column has the "
+            "quantisation that was loaded, or the error. Written by "
             "`python benchmarks/formats.py`.",
             "",
             "| Format | transformers | Worse / better | KL | vLLM | Worse / better | KL | Loaded as, or error |",
