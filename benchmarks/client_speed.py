@@ -144,8 +144,8 @@ def main() -> None:
         "# Speed of the client of model servers",
         "",
         f"`benchmarks/client_speed.py --items {arguments.items}`: {arguments.items} items with 4 choices and contexts "
-        f"of about 60 tokens, {CONCURRENCY} requests at a time, a stub in a process of its own, {os.cpu_count()} cores, "
-        f"load average {load:.1f} at the end. The scores of all rows are equal.",
+        f"of about 60 tokens, {CONCURRENCY} requests at a time, a stub in a process of its own, "
+        f"{os.cpu_count()} cores, load average {load:.1f} at the end. The scores of all rows are equal.",
         "",
         "| Choices | Client | Choices/s | Requests/s | Choices per second of the client's processor time "
         "| Choices per second of both processes' time | Prompts / requests |",

@@ -104,9 +104,7 @@ def _answer_batch(
             answers[number] += [next(received) for _ in requests]
         # the next turn of a chat depends on the answers so far
         waiting = {
-            number: more
-            for number in waiting
-            if (more := task.follow_up(*batch[number][:2], render, answers[number]))
+            number: more for number in waiting if (more := task.follow_up(*batch[number][:2], render, answers[number]))
         }
     rows = [
         _row(task, item, repeat, requests[0], given)

@@ -78,8 +78,8 @@ def build_text_task(settings: TaskSettings, samples: SampleSettings, folder: Pat
 def windows(text: str, window: int, stride: int) -> Iterator[tuple[str, str]]:
     """Cut a text into parts of at most `stride` characters, each after up to `window - stride` characters of context.
 
-    The parts make up the text; the last one may be half as long again, so that none is short. Parts and contexts begin at white space where there is any in the second half of their
-    length, so that no word is cut.
+    The parts make up the text; the last one may be half as long again, so that none is short. Parts and contexts begin
+    at white space where there is any in the second half of their length, so that no word is cut.
     """
     start = 0
     while start < len(text):

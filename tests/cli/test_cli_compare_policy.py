@@ -58,7 +58,9 @@ def test_the_decision_and_the_policy_of_each_task_apply(files: list[Path], confi
     assert f"--config {path}" in result["provenance"]["reproduce"][0]
 
 
-@pytest.mark.parametrize("name", ["gsm8k|5", "mmlu:subject=anatomy,method=joint", 'mmlu(subject="law")', "../faq", "naïve"])
+@pytest.mark.parametrize(
+    "name", ["gsm8k|5", "mmlu:subject=anatomy,method=joint", 'mmlu(subject="law")', "../faq", "naïve"]
+)
 def test_tasks_may_have_the_names_of_other_tools(tmp_path: Path, config: Any, name: str) -> None:
     rows = [{"task": name, "item_id": n, "output": "x", "target": "x"} for n in range(40)]
     files = [tmp_path / "base.jsonl", tmp_path / "cand.jsonl"]

@@ -121,7 +121,10 @@ def test_a_run_reports_the_slices_of_its_documents(tmp_path: Path, tiny_model: P
     ("task", "message"),
     [
         ({**TINY_TASK, "slices": ["lang"]}, "lacks the slice field 'lang'"),
-        ({"name": "arc_easy", "slices": ["lang"]}, "task arc_easy: slices are fields of the documents in the task's file"),
+        (
+            {"name": "arc_easy", "slices": ["lang"]},
+            "task arc_easy: slices are fields of the documents in the task's file",
+        ),
     ],
 )
 def test_slices_need_a_field_of_an_own_file(

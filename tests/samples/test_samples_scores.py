@@ -44,7 +44,10 @@ def refused(a: list[float], b: list[float], scale: tuple[float, float] | None = 
 def test_a_score_that_is_not_finite_is_refused_with_the_name_of_its_item(wrong: float, where: str) -> None:
     right, broken = [0.0, 1.0, 1.0], [0.0, 1.0, wrong]
     message = refused(broken, right) if where == "baseline" else refused(right, broken)
-    assert f"task qa: item i2 has {wrong:g} in the {where}; expected a finite number up to 1e+100 (1 of 3 items)" in message
+    assert (
+        f"task qa: item i2 has {wrong:g} in the {where}; expected a finite number up to 1e+100 (1 of 3 items)"
+        in message
+    )
 
 
 @pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
