@@ -177,8 +177,8 @@ def _by_count(
         return tail(b, m)
     low = b.min()
     values = np.arange(low, b.max() + 1)
-    table: FloatArray = tail(values, np.full_like(values, m[0]))
-    return table[b - low]
+    result: FloatArray = tail(values, np.full_like(values, m[0]))[b - low]
+    return result
 
 
 class RuleAtMargin:
