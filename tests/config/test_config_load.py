@@ -91,14 +91,16 @@ def test_a_missing_file_says_how_to_create_one(tmp_path: Path) -> None:
     assert "gate schema" in str(caught.value)
 
 
-@pytest.mark.parametrize("content", ["folder", "latin-1"])
-def test_an_unreadable_file_is_an_error_that_names_it(tmp_path: Path, content: str) -> None:
+@pytest.mark.parametrize(
+    ("content", "message"), [("folder", r"gate\.yml is not a regular file"), ("latin-1", r"gate\.yml cannot be read")]
+)
+def test_an_unreadable_file_is_an_error_that_names_it(tmp_path: Path, content: str, message: str) -> None:
     path = tmp_path / "gate.yml"
     if content == "folder":
         path.mkdir()
     else:
         path.write_bytes("version: 1 # é".encode("latin-1"))
-    with pytest.raises(ConfigError, match=r"gate\.yml cannot be read"):
+    with pytest.raises(ConfigError, match=message):
         load_config(path)
 
 
