@@ -174,7 +174,7 @@ def test_evaluate_and_compare_give_the_same_result_as_run(project: Path) -> None
     results = [json.loads((project / name).read_text()) for name in ("compared.json", "gate-result.json")]
     for data in results:
         data["tasks"] = [
-            {k: v for k, v in task.items() if not k.startswith(("kl_", "same_"))} for task in data["tasks"]
+            {k: v for k, v in task.items() if not k.startswith(("kl_", "same_", "behaviour"))} for task in data["tasks"]
         ]
     for key in ("verdict", "p_value", "reasons", "tasks", "aggregate", "flips", "sensitivity"):
         assert results[0][key] == results[1][key]
