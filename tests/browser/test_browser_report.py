@@ -251,6 +251,7 @@ def test_no_element_is_wider_than_the_screen(visit: Callable[..., Any], reports:
         assert page.evaluate(clipped + ".map(element => element.outerHTML.slice(0, 120))") == []
 
 
+@pytest.mark.exhaustive
 def test_ten_thousand_flips_stay_usable(visit: Callable[..., Any], write: Callable[[str, str], Path]) -> None:
     long_text = " ".join(f"word{number}" for number in range(150))
     result, pairing = compare_samples(

@@ -86,7 +86,7 @@ def test_an_unknown_argument_is_refused(tiny_model: Path) -> None:
         QuantgateLM(str(tiny_model), max_batch_tokenz=5)
 
 
-@pytest.mark.slow  # the command reads all 14,000 files of the registry
+@pytest.mark.exhaustive  # the command reads all 14,000 files of the registry
 def test_the_command_line_has_the_model(own_tasks: Path, tiny_model: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "gate.engines.harness", "run", "--model", "quantgate", "--device", "cpu"]
     command += ["--model_args", f"pretrained={tiny_model},dtype=float32", "--tasks", "own_choice"]

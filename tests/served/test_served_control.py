@@ -19,6 +19,7 @@ def result_in(folder: Path) -> dict[str, Any]:
     return result
 
 
+@pytest.mark.exhaustive
 def test_equal_weights_with_another_flag_are_an_ordinary_comparison(served_project: Callable[..., Path]) -> None:
     folder = served_project(candidate={"model": "base", "engine": {"env": {"TINY_FLAG": "1"}}})
     done = run_gate("run")

@@ -56,6 +56,7 @@ def test_closing_ends_deaf_servers_and_daemons(start: Start, mark: str, monkeypa
     close_engine(served)  # a second time does nothing
 
 
+@pytest.mark.exhaustive
 def test_a_server_ends_with_its_engine_object(start: Start, mark: str, tmp_path: Path, weights: Path) -> None:
     from gate.config import EngineSettings, ModelSettings
     from gate.engines import Context, fetch, locate, open_engine
@@ -81,6 +82,7 @@ def test_a_server_that_died_is_started_once_more_and_the_answers_are_complete(st
     assert answers == start().generate_until(requests, silent)
 
 
+@pytest.mark.exhaustive
 def test_a_server_that_dies_twice_is_an_error_with_the_end_of_its_log(start: Start, mark: str) -> None:
     served = start("--die=12")
     with pytest.raises(EvaluationError, match="died again") as caught:
@@ -200,7 +202,9 @@ def test_finished_tasks_are_kept_when_the_server_dies_twice(
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["KILL", "INT", "TERM"]
+    ("number", "code"),
+    [(signal.SIGKILL, -9), (signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.exhaustive)],
+    ids=["KILL", "TERM", "INT"],
 )
 def test_no_process_stays_behind_when_the_gate_is_stopped(
     served_project: Callable[..., Path], mark: str, number: signal.Signals, code: int
