@@ -293,7 +293,7 @@ def test_nan_logits_are_an_error(tiny_model: Path, when: str) -> None:
         run()
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_real_model_generates_the_same_texts_in_a_batch_as_alone(smollm2: Path, shared_data: Path) -> None:
     lines = (shared_data / "bigbench" / "qa_wikidata.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line) for line in lines[::300]]

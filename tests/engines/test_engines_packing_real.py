@@ -31,7 +31,7 @@ def questions(shared_data: Path) -> list[tuple[str, tuple[str, ...], int]]:
     return [(f"{row['question']}:", tuple(" " + choice for choice in row["choices"]), row["gold"]) for row in rows]
 
 
-@pytest.mark.parametrize("shots", [0, 5])
+@pytest.mark.parametrize("shots", [0, pytest.param(5, marks=pytest.mark.exhaustive)])
 def test_every_choice_has_the_score_of_a_pass_of_its_own_and_no_argmax_differs(
     engine: TransformersEngine, questions: list[tuple[str, tuple[str, ...], int]], shots: int
 ) -> None:
@@ -53,6 +53,7 @@ def test_every_choice_has_the_score_of_a_pass_of_its_own_and_no_argmax_differs(
         assert answer.distribution.tokens == reference.distribution.tokens
 
 
+@pytest.mark.exhaustive
 def test_the_self_check_agrees_on_real_weights(engine: TransformersEngine) -> None:
     report = self_check(engine.scorer)
     assert report.max_difference < 1e-3

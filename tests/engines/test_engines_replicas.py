@@ -139,6 +139,7 @@ def test_a_chat_is_rendered_although_every_worker_was_killed(single: Engine, rep
     assert len(worker_processes() - killed) == 2
 
 
+@pytest.mark.exhaustive
 @slow
 def test_requests_that_kill_every_worker_are_an_error_that_quotes_them(replicas: ReplicaEngine) -> None:
     with pytest.raises(EvaluationError, match="3 Ray workers in succession died while answering requests 1 to 1 of 1"):

@@ -54,7 +54,8 @@ class Evaluations:
             stdout=subprocess.PIPE,
             text=True,
             bufsize=1,
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+            # a process that forks must not have used the threads of tokenizers: they do not exist in the child
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "TOKENIZERS_PARALLELISM": "false"},
         )
 
     def run(self, name: str, kill: tuple[int, float] | None = None) -> tuple[int, list[int], list[str]]:

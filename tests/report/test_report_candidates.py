@@ -17,7 +17,7 @@ import gate
 from gate.errors import ConfigError, SampleError
 from gate.github.annotations import ANNOTATION_LIMIT, candidates_annotations
 from gate.github.comment import COMMENT_LIMIT, comment_body
-from gate.github.outputs import NAMES
+from gate.github.outputs import OUTPUTS
 from gate.github.status import status_description, status_state
 from gate.github.untrusted import read_untrusted
 from gate.report.candidates import CandidatesResult, candidates_json, join_results, read_any_result
@@ -152,7 +152,7 @@ def test_annotations_and_status_keep_githubs_limits(result: CandidatesResult) ->
     assert len(errors) == ANNOTATION_LIMIT
     assert len(status_description(many)) <= 140
     assert (status_state(many), status_state(join_results({"same": result["same"]}))) == ("failure", "success")
-    assert "candidates" in NAMES
+    assert "candidates" in OUTPUTS
 
 
 def test_an_untrusted_result_is_checked_as_a_whole(result: CandidatesResult, tmp_path: Path) -> None:
