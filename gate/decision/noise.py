@@ -49,6 +49,10 @@ class NoiseFloor(ResultSection):
         description="95% interval of the flip rate: Clopper-Pearson, with clusters at the effective number of items."
     )
     kl_mean: float | None = Field(ge=0, description="In nats; null unless every gating task has one.")
+    kl_is_bound: bool = Field(
+        False,
+        description="Whether `kl_mean` is a lower bound at the first token, from distributions that both runs store.",
+    )
     drop: float | None = Field(
         description="Mean score of the first run minus that of the second, over the items; null where a score is not a "
         "proportion."
@@ -124,6 +128,7 @@ def noise_floor(
         flip_rate=flips / items,
         flip_rate_ci95=flip_interval(gating, 0.95),
         kl_mean=sum(known) / items if len(known) == len(shown) else None,
+        kl_is_bound=any(pair.divergences is None for pair in gating),
         drop=drop if proportions else None,
         p_value=_two_sided(gating, settings, seed),
     )

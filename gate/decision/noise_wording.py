@@ -39,7 +39,7 @@ def noise_floor(control: Control | None, decision: Decision | None = None) -> st
     runs = "two runs of the baseline" if control.kind == "repeat" else "the cached baseline and the control"
     text = (
         f"{floor.flips:,} of {floor.items:,} items flip between {runs} ({floor.flip_rate:.2%}, 95% interval {low:.2%} "
-        f"to {high:.2%}){_kl(floor.kl_mean)}."
+        f"to {high:.2%}){_kl(floor.kl_mean, floor.kl_is_bound)}."
     )
     if control.kind == "repeat":
         text += f" {_score_change(floor)}"
@@ -85,8 +85,10 @@ def _score_change(floor: NoiseFloor) -> str:
     return f"Score, {drop}two-sided {p_equation(floor.p_value)} (level 0.01); the verdict does not depend on it."
 
 
-def _kl(mean: float | None) -> str:
-    return "" if mean is None else f", KL {number(mean)} nats"
+def _kl(mean: float | None, is_bound: bool = False) -> str:
+    if mean is None:
+        return ""
+    return f", KL at least {number(mean)} nats at the first token" if is_bound else f", KL {number(mean)} nats"
 
 
 def _mean_kl(tasks: list[TaskResult]) -> float | None:

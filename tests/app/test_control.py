@@ -94,6 +94,7 @@ def test_a_cache_of_another_dtype_does_not_count_against_a_lossless_candidate(lo
     assert control.floor.flips > 0
     assert control.floor.items == 400
     assert control.floor.kl_mean > 0
+    assert control.floor.kl_is_bound  # both runs are stored sets
     assert control.excess.candidate_alone == 0
     assert control.excess.control_alone == 0
     assert not any("stacks differ" in note for note in result.notes)
@@ -181,6 +182,7 @@ def test_always_measures_the_noise_of_equal_stacks_by_a_second_run_in_other_batc
     assert control.floor.items == 24
     assert control.floor.flips == 0  # float32 rounds too little to flip an item of this task
     assert 0 <= control.floor.kl_mean < 1e-5
+    assert not control.floor.kl_is_bound  # the second run measured it
     assert control.excess.candidate_alone == result.tasks[0].regressions + result.tasks[0].improvements
     edit_gate_yml(project, decision={"control": "auto"})
     assert gate.run("gate.yml").p_value == result.p_value  # the cached run decides in both
