@@ -36,7 +36,7 @@ _COMMANDS = {
     "curate": "Keep the items that a model gets right sometimes but not always.",
     "history": "List past runs: drops, flips, p-values, alpha spent.",
     "doctor": "Check this machine: GPU, packages, memory, disk, network, token.",
-    "action": "Entry point of the GitHub Action.",
+    "action": "Do what the GitHub Action does, in any CI or on this machine.",
     "schema": "Print the JSON Schema of gate.yml.",
 }
 

@@ -41,7 +41,7 @@ def candidates_annotations(result: CandidatesResult, file: str | None, report_on
     """
     line = 1 if file else None
     worst: Level = "warning" if report_only else "error"
-    level: Level = "error" if result.unevaluated else _level(result.verdict, worst)
+    level: Level = "error" if result.unevaluated else _level(result, worst)
     commands = [annotation(level, f"{headline(result)}.", f"quantgate: {result.verdict}", file, line)]
     warned = warnings(result)[:_WARNINGS]
     commands += [annotation("warning", f"{name}: {text}", "quantgate: check the evaluation") for name, text in warned]
@@ -51,9 +51,10 @@ def candidates_annotations(result: CandidatesResult, file: str | None, report_on
     return commands
 
 
-def _level(verdict: str, worst: Level) -> Level:
-    levels: dict[str, Level] = {"FAIL": worst, "INCONCLUSIVE": "warning"}
-    return levels.get(verdict, "notice")
+def _level(result: Result | CandidatesResult, worst: Level) -> Level:
+    if result.exit_code:
+        return worst
+    return "notice" if result.verdict == "PASS" else "warning"
 
 
 def verdict_annotations(
@@ -61,8 +62,8 @@ def verdict_annotations(
 ) -> list[str]:
     """Return the annotations of a verdict: warnings about the evaluation, the whole run, and each task that fails.
 
-    At most `ANNOTATION_LIMIT` errors, and a few warnings: errors for FAIL, a warning for INCONCLUSIVE, a notice for
-    PASS.
+    At most `ANNOTATION_LIMIT` errors, and a few warnings: errors for FAIL and for an INCONCLUSIVE that fails the job, a
+    warning for one that does not, a notice for PASS.
 
     Parameters
     ----------
@@ -76,7 +77,7 @@ def verdict_annotations(
     worst: Level = "warning" if report_only else "error"
     summary = " ".join([*result.reasons, f"({wording.headline(result)})"])
     title = f"quantgate: {result.verdict}"
-    commands = [annotation(_level(result.verdict, worst), summary, title, file, 1 if file else None)]
+    commands = [annotation(_level(result, worst), summary, title, file, 1 if file else None)]
     for finding in result.warnings[:_WARNINGS]:
         line = None if finding.task is None else lines.get(finding.task)
         title = "quantgate: check the evaluation"

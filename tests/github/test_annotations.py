@@ -41,7 +41,9 @@ def test_each_verdict_has_its_level() -> None:
         verdict: verdict_annotations(example(verdict), None, {}) for verdict in ("PASS", "FAIL", "INCONCLUSIVE")
     }
     assert commands["PASS"][0].startswith("::notice title=quantgate%3A PASS::No significant drop")
-    assert commands["INCONCLUSIVE"][0].startswith("::warning title=quantgate%3A INCONCLUSIVE::")
+    assert commands["INCONCLUSIVE"][0].startswith("::error title=quantgate%3A INCONCLUSIVE::")  # exit code 3
+    passing = example("INCONCLUSIVE").model_copy(update={"exit_code": 0})
+    assert verdict_annotations(passing, None, {})[0].startswith("::warning title=quantgate%3A INCONCLUSIVE::")
     assert all(command.startswith("::error title=") for command in commands["FAIL"])
     assert [len(commands[verdict]) for verdict in ("PASS", "INCONCLUSIVE", "FAIL")] == [1, 1, 2]
 
