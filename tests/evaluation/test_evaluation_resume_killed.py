@@ -117,7 +117,8 @@ def test_twenty_random_kills_do_not_change_the_set(tmp_path: Path, evaluations: 
     assert content(tmp_path / "set") == content(tmp_path / "whole")
     ids = open_set(tmp_path / "set").read().table["item_id"].to_pylist()
     assert len(ids) == len(set(ids)) == ITEMS
-    assert {path.name for path in tmp_path.iterdir()} == {
+    # a kill can leave a file of a few bytes; writers remove those of yesterday
+    assert {path.name for path in tmp_path.iterdir() if not path.name.startswith("..set.holder.")} == {
         "items.jsonl", "model", "whole", "set", ".whole.lock", ".set.lock",
     }  # fmt: skip
     assert json.loads((tmp_path / "set" / "manifest.json").read_text())["timings"]["seconds"] > 0
