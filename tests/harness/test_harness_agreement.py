@@ -146,7 +146,13 @@ def real_engine(smollm2: Path) -> Engine:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("data", "metric", "kind"), REAL, ids=[name for name, _, _ in REAL])
+@pytest.mark.parametrize(
+    ("data", "metric", "kind"),
+    [
+        pytest.param(*case, id=case[0], marks=[pytest.mark.exhaustive] if case[0] == "social_iqa" else [])
+        for case in REAL
+    ],
+)
 def test_a_real_model_gives_the_answers_that_lm_eval_logs(
     tmp_path: Path,
     smollm2: Path,

@@ -47,6 +47,7 @@ def test_a_started_server_scores_as_the_transformers_engine(start: Start, weight
     assert messages[-1].startswith("  tiny_server.py is ready after")
 
 
+@pytest.mark.exhaustive
 def test_closing_ends_deaf_servers_and_daemons(start: Start, mark: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process_module.ServerProcess.__init__, "__defaults__", (0.5,))  # the grace period
     served = start("--deaf", "--orphan")
