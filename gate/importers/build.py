@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -53,7 +54,7 @@ def task_samples(
 
 def _column(values: Any, field: pa.Field, rows: int, task: str) -> pa.Array | pa.ChunkedArray:
     if values is None:
-        return pa.nulls(rows, field.type)
+        return _nulls(rows, field.type)
     try:
         if isinstance(values, pa.Array | pa.ChunkedArray):
             return values if values.type == field.type else values.cast(field.type)
@@ -64,6 +65,12 @@ def _column(values: Any, field: pa.Field, rows: int, task: str) -> pa.Array | pa
             f"task {task}: a value of {field.name} does not fit {field.type}: {reason}.",
             "Check whether the file was damaged.",
         ) from None
+
+
+@functools.lru_cache(maxsize=64)
+def _nulls(rows: int, kind: pa.DataType) -> pa.Array:
+    """Return nulls; tasks of equal size share them, because null lists and strings take memory too."""
+    return pa.nulls(rows, kind)
 
 
 def refuse_unscored(
