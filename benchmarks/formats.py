@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from served import write_tasks
 
 from gate.app.run import run
 from gate.demo.models import find_gguf, write_baseline
-from gate.demo.suite import write_suite
 from gate.errors import GateError
 
 RESULTS = Path(__file__).parent / "results"
@@ -159,7 +159,7 @@ def judge(form: Format, work: Path, items: int, vllm: str | None) -> dict[str, A
         "baseline": {"model": str(work / "baseline"), "dtype": "bfloat16"},
         "candidate": candidate,
         "engine": {"kind": "transformers", "device": "cpu"},
-        "tasks": _tasks(work),
+        "tasks": write_tasks(work, TASKS),
         "samples": {"limit": items, "store": str(work / "store")},
         "decision": {"control": "never"},
         "report": {"markdown": None, "html": None, "json": "result.json"},
@@ -183,21 +183,6 @@ def judge(form: Format, work: Path, items: int, vllm: str | None) -> dict[str, A
         }
     kept.write_text(json.dumps(outcome, indent=1), encoding="utf-8")
     return outcome
-
-
-def _tasks(work: Path) -> list[dict[str, Any]]:
-    suite = write_suite(work / "suite")[:TASKS]
-    return [
-        {
-            "name": task.name,
-            "file": str(task.file),
-            "prompt": "{{ question }}",
-            "choices": "{{ choices }}",
-            "answer": "{{ gold }}",
-            "metric": task.metric,
-        }
-        for task in suite
-    ]
 
 
 def row(form: Format, problem: str, here: dict[str, Any] | None, there: dict[str, Any] | None) -> str:
