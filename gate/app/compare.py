@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from gate.config import LoadedConfig
 
 Samples = str | os.PathLike[str] | ModelSamples
+_READERS = 2
 
 
 class CompareOptions(DecisionKeywords, total=False):
@@ -215,12 +217,15 @@ def compare_samples(
         )
 
     tell = on_read or (lambda _side, _samples: None)
-    reference = read(baseline)
-    tell("baseline", reference)
-    answers = {}
-    for name, candidate in candidates.items():
-        answers[name] = Answers(reference, with_names_of(reference, read(candidate)))
-        tell(name, answers[name].candidate)
+    # Arrow decodes one side while the other is being arranged
+    with ThreadPoolExecutor(_READERS) as pool:
+        sides_read = pool.map(read, (baseline, *candidates.values()))
+        reference = next(sides_read)
+        tell("baseline", reference)
+        answers = {}
+        for name, candidate in zip(candidates, sides_read, strict=True):
+            answers[name] = Answers(reference, with_names_of(reference, candidate))
+            tell(name, answers[name].candidate)
     if loaded is not None and any(task.judge is not None for task in loaded.config.tasks):
         from gate.app.judged import with_judgements  # loads the client of model servers
 

@@ -2,14 +2,17 @@
 
 import itertools
 import math
+from functools import lru_cache
 
 import numpy as np
 from scipy import special
 
 from gate.stats import _binomial, _validate
+from gate.stats._validate import IntArray
 
 _SPREAD = 10.0  # standard deviations of the discordant count; the probability beyond is below 1e-20
 _MAX_N = 10**10
+_BLOCK = 512  # discordant counts whose critical counts are computed together
 _BRACKET = 1e-5  # the bisection of a detectable drop stops at this fraction of the drop
 
 
@@ -31,7 +34,7 @@ class _Design:
         kept = weight > 1e-20
         self.flip_rate = flip_rate
         self.discordant, self.weight = discordant[kept], weight[kept]
-        self.critical = _binomial.critical_count(self.discordant, alpha)
+        self.critical = _critical_counts(self.discordant, alpha)
 
     def power(self, drop: float) -> float:
         """Return the probability of rejection at a true drop."""
@@ -42,6 +45,18 @@ class _Design:
         )
         tail = np.where(self.critical == 0, 1.0, tail)
         return float(min(1.0, np.sum(self.weight * np.where(able, tail, 0.0))))
+
+
+def _critical_counts(m: IntArray, alpha: float) -> IntArray:
+    """Return the critical count of each discordant count; those of neighbouring designs are computed once."""
+    first = int(m[0]) // _BLOCK
+    blocks = [_critical_block(block, alpha) for block in range(first, int(m[-1]) // _BLOCK + 1)]
+    return np.concatenate(blocks)[m - first * _BLOCK]
+
+
+@lru_cache(maxsize=256)
+def _critical_block(block: int, alpha: float) -> IntArray:
+    return _binomial.critical_count(np.arange(block * _BLOCK, (block + 1) * _BLOCK), alpha)
 
 
 def power(n: int, flip_rate: float, drop: float, alpha: float = 0.05) -> float:
