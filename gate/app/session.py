@@ -161,8 +161,8 @@ def _spending(session: Session, answers: Mapping[str, Answers], earlier: Sequenc
     """Return what the earlier runs of the series leave for this one."""
     settings = session.suite.loaded.config.decision
     policy = settings.alpha_spending
+    margins = [task.settings.margin or 0.0 for task in session.suite.tasks]
     if policy is None or policy.kind != "evalue":
-        margins = [task.settings.margin or 0.0 for task in session.suite.tasks]
         return spend(settings, pvalues_of_runs(earlier), margins)
     (one,) = answers.values()  # gate.yml with several candidates is refused
     gating = (task.name for task in session.suite.tasks if task.settings.role == "gating")
@@ -170,7 +170,8 @@ def _spending(session: Session, answers: Mapping[str, Answers], earlier: Sequenc
     items = items_sketch(item for column in columns for item in column)
     baseline, candidate = (str(side.about["fingerprint"]) for side in (one.baseline, one.candidate))
     tonight = Night(baseline, candidate, items)
-    return spend_evalues(settings.alpha, policy.runs, policy.runs_per_baseline, nights_of(earlier), tonight)
+    past, margin = nights_of(earlier), settings.margin > 0 or any(margins)
+    return spend_evalues(settings.alpha, policy.runs, policy.runs_per_baseline, past, tonight, margin)
 
 
 def _series(suite: Suite) -> str:

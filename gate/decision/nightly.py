@@ -43,11 +43,23 @@ class Night:
     log_e_value: float = 0.0
     alarm: bool = False
 
-    def is_fresh(self, earlier: Night) -> bool:
-        """Return whether this run is independent of an earlier one: no common items, or no common model."""
+    def is_fresh(self, earlier: Night, margin: bool = False) -> bool:
+        """Return whether this run is independent of an earlier one: no common items, or no common model.
+
+        At a margin the items are a random sample, and a sample in which drops are frequent has them with other models
+        too: only runs without common items are independent.
+        """
         if not self.items & earlier.items:
             return True
-        return self.baseline != earlier.baseline and self.candidate != earlier.candidate
+        return not margin and self.baseline != earlier.baseline and self.candidate != earlier.candidate
+
+    def repeats(self, earlier: Night) -> bool:
+        """Return whether this run is an earlier one again: the same models and items."""
+        return (self.baseline, self.candidate, self.items) == (earlier.baseline, earlier.candidate, earlier.items)
+
+
+_Run = list[Night]
+"""A run and its repetitions."""
 
 
 def items_sketch(item_ids: Iterable[str]) -> frozenset[str]:
@@ -76,7 +88,12 @@ def nights_of(records: Sequence[Record]) -> list[Night]:
 
 
 def spend_evalues(
-    alpha: float, runs: int, runs_per_group: int | None, past: Sequence[Night], tonight: Night
+    alpha: float,
+    runs: int,
+    runs_per_group: int | None,
+    past: Sequence[Night],
+    tonight: Night,
+    margin: bool = False,
 ) -> Spending:
     """Return what the earlier runs of a series leave for the next one; `with_tonight` adds the run's own e-value.
 
@@ -92,46 +109,57 @@ def spend_evalues(
         The earlier runs, oldest first.
     tonight : Night
         The next run; its e-value is not used.
+    margin : bool
+        Whether a margin is tested; see `Night.is_fresh`.
 
     Notes
     -----
-    Runs that share a model and items are dependent and form a group; a run that is independent of all earlier ones
-    starts a new group. If a model of an earlier group returns, the groups since then are joined to one. With N runs in
-    a period and n planned runs per group, let S be the sum of the e-values of the current group, and S' that of its
-    first n runs. The evidence is S / N + C S' / n, where C is what the finished groups left: C = 0 before the first
-    group, and then S / N + C (mean of the first n e-values), with the old C on the right.
+    Runs that repeat an earlier one (same models and items) count as one run, whose e-value is their mean: a run that is
+    repeated because its e-value is large is no new evidence. Runs that share a model and items are dependent and form a
+    group; a run that is independent of all earlier ones starts a new group. If a model of an earlier group returns, the
+    groups since then are joined to one. With N runs in a period and n planned runs per group, let S be the sum of the
+    e-values of the current group, and S' that of its first n runs. The evidence is S / N + C S' / n, where C is what
+    the finished groups left: C = 0 before the first group, and then S / N + C (mean of the first n e-values), with the
+    old C on the right.
 
     At the ends of groups, C + (share of the period that is left) is a nonnegative martingale that starts at 1: the
     mixture over the group with which the product of the groups' means starts. Within a group the evidence is at most C
-    at the group's end. Hence P[any alarm in a period] <= alpha (Ville), if the ends of groups do not depend on the
-    e-values. With one group, this is Markov's inequality for a mean of e-values, under any dependence, and the expected
-    number of alarms in N runs is at most alpha too, because an alarm uses up a sum of e-values of N / alpha. A group
-    that was quiet for long lowers C, but not the part S / N, so that a collapse always shows.
+    at the group's end. Hence P[any alarm in a period] <= alpha (Ville), if models and items are neither replaced nor
+    return because of the e-values. With one group, this is Markov's inequality for a mean of e-values, under any
+    dependence, and the expected number of alarms in N runs is at most alpha too, because an alarm uses up a sum of
+    e-values of N / alpha. A group that was quiet for long lowers C, but not the part S / N, so that a collapse always
+    shows.
     """
-    groups: list[list[Night]] = []
+    groups: list[list[_Run]] = []
     for night in past:
-        groups = [] if night.alarm else _placed(groups, night, runs)
-    groups = _placed(groups, tonight, runs)
+        groups = [] if night.alarm else _placed(groups, night, runs, margin)
+    groups = _placed(groups, tonight, runs, margin)
     planned = min(runs, runs_per_group or runs)
     carried = -math.inf
     for group in groups[:-1]:
         own = _log_sum(group) - math.log(runs)
         first = group[:planned]
         carried = float(np.logaddexp(own, carried + _log_sum(first) - math.log(len(first))))
-    before = groups[-1][:-1]
+    current = groups[-1]
+    number = next(index for index, run in enumerate(current) if run[-1] is tonight)
+    others = [run for run in current if run[-1] is not tonight]
+    before = others[: planned - 1] if number < planned else others[:planned]
+    repeated = [night.log_e_value for night in current[number][:-1]]
     evidence = NightlyEvidence(
         runs=runs,
         runs_per_group=planned,
-        run_of_group=len(before) + 1,
+        run_of_group=number + 1,
         log_carried=None if carried == -math.inf else carried,
-        log_sum=_log_sum(before) if before else None,
-        log_sum_planned=_log_sum(before[:planned]) if before else None,
+        log_sum=_log_sum(others) if others else None,
+        log_sum_planned=_log_sum(before) if before else None,
+        repeats=len(repeated),
+        log_repeated=float(np.logaddexp.reduce(repeated)) if repeated else None,
         items=sorted(tonight.items),
     )
     guarantee = (
         f"if no candidate is worse, the probability of any false alarm in {runs} runs is at most {alpha:g}, and so is "
-        "their expected number against one baseline, however dependent the runs are; limits on observed values "
-        "are not included"
+        "their expected number against one baseline, however dependent the runs are, if models and items are not "
+        "replaced because of the evidence; limits on observed values are not included"
     )
     return Spending(
         kind="evalue",
@@ -148,10 +176,11 @@ def with_tonight(spending: Spending, log_e: float) -> tuple[Spending, float]:
     before = spending.evidence
     if before is None:
         raise ValueError("spending: expected that of `spend_evalues`, found one without evidence")
-    total = _plus(before.log_sum, log_e) - math.log(before.runs)
+    own = _plus(before.log_repeated, log_e) - math.log(before.repeats + 1)
+    total = _plus(before.log_sum, own) - math.log(before.runs)
     if before.log_carried is not None:
         counts = before.run_of_group <= before.runs_per_group
-        planned = _plus(before.log_sum_planned, log_e if counts else -math.inf)
+        planned = _plus(before.log_sum_planned, own if counts else -math.inf)
         total = float(np.logaddexp(total, before.log_carried + planned - math.log(before.runs_per_group)))
     evidence = before.model_copy(update={"log_e_value": log_e, "log_evidence": total})
     return spending.model_copy(update={"evidence": evidence}), math.exp(-max(0.0, total))
@@ -212,13 +241,23 @@ def _pooled_log_e(pairs: Sequence[PairedTask], margins: Sequence[float]) -> floa
     return log_e_value_of_differences(np.concatenate(differences), units, margin=margin)
 
 
-def _placed(groups: list[list[Night]], night: Night, runs: int) -> list[list[Night]]:
-    """Return the groups of the period with one more run; the first run of a new period is alone."""
+def _placed(groups: list[list[_Run]], night: Night, runs: int, margin: bool) -> list[list[_Run]]:
+    """Return the groups of the period with one more night; the first run of a new period is alone."""
+    for group in groups:
+        for run in group:
+            if night.repeats(run[0]):
+                run.append(night)
+                return groups
     if sum(map(len, groups)) == runs:
-        return [[night]]
-    first = next((index for index, group in enumerate(groups) if not all(map(night.is_fresh, group))), len(groups))
-    return [*groups[:first], [*(member for group in groups[first:] for member in group), night]]
+        return [[[night]]]
+    dependent = (
+        index for index, group in enumerate(groups) if not all(night.is_fresh(run[0], margin) for run in group)
+    )
+    first = next(dependent, len(groups))
+    return [*groups[:first], [*(member for group in groups[first:] for member in group), [night]]]
 
 
-def _log_sum(nights: Sequence[Night]) -> float:
-    return float(np.logaddexp.reduce([night.log_e_value for night in nights]))
+def _log_sum(runs: Sequence[_Run]) -> float:
+    """Return the logarithm of the sum of the runs' e-values; that of a repeated run is a mean."""
+    means = [np.logaddexp.reduce([night.log_e_value for night in run]) - math.log(len(run)) for run in runs]
+    return float(np.logaddexp.reduce(means))

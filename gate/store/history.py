@@ -40,7 +40,7 @@ class RecordedEvidence(BaseModel):
         The smallest hashes of the items' ids.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     log_e_value: float
     planned_runs: int = Field(ge=1)

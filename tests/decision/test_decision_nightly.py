@@ -35,8 +35,12 @@ def evidence(past: list[Night], tonight: Night, runs: int = 10, per_group: int |
     return spending.evidence.log_evidence
 
 
-def night(log_e: float, baseline: str = "B", candidate: str = "C", items: frozenset[str] = ITEMS) -> Night:
-    return Night(baseline, candidate, items, log_e)
+NAMES = map("C{}".format, itertools.count())
+
+
+def night(log_e: float, baseline: str = "B", candidate: str | None = None, items: frozenset[str] = ITEMS) -> Night:
+    """Return a run, by default of one more candidate against the same baseline."""
+    return Night(baseline, candidate or next(NAMES), items, log_e)
 
 
 def paired(b: int, c: int, n: int, name: str = "t", clusters: list[str] | None = None) -> PairedTask:
@@ -61,9 +65,9 @@ def test_one_run_counts_one_share_of_the_planned_runs() -> None:
 
 
 def test_dependent_runs_are_averaged_over_the_planned_runs() -> None:
-    past = [night(1.0), night(2.0, candidate="D")]
+    past = [night(1.0), night(2.0)]
     expected = math.log((math.exp(1) + math.exp(2) + math.exp(-1)) / 10)
-    assert evidence(past, night(-1.0, candidate="E")) == pytest.approx(expected)
+    assert evidence(past, night(-1.0)) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("fresh", [night(2.0, "B2", "C2"), night(2.0, items=frozenset({"z"}))], ids=["models", "items"])
@@ -90,7 +94,47 @@ def test_runs_beyond_the_planned_ones_of_a_group_do_not_multiply() -> None:
 
 @pytest.mark.parametrize("shared", [night(2.0, "B", "C2"), night(2.0, "B2", "C")], ids=["baseline", "candidate"])
 def test_a_run_that_shares_a_model_is_not_fresh(shared: Night) -> None:
-    assert evidence([night(1.0)], shared) == pytest.approx(math.log((math.exp(1) + math.exp(2)) / 10))
+    assert evidence([night(1.0, "B", "C")], shared) == pytest.approx(math.log((math.exp(1) + math.exp(2)) / 10))
+
+
+@pytest.mark.parametrize("fresh", [night(2.0, "B2"), night(2.0, items=frozenset({"z"}))], ids=["models", "items"])
+def test_at_a_margin_only_other_items_are_fresh(fresh: Night) -> None:
+    """Items of which an unlucky sample has many are lost by other models too."""
+    past = [night(1.0)]
+    spending, _ = with_tonight(spend_evalues(0.05, 10, None, past, fresh, margin=True), fresh.log_e_value)
+    assert spending.evidence is not None
+    assert spending.evidence.run_of_group == (2 if fresh.items == ITEMS else 1)
+
+
+def test_a_repeated_run_counts_once_with_the_mean_of_its_e_values() -> None:
+    """By their sum, running each candidate with e >= 20 again until the end of the year alarms in 16 % of years."""
+    first = [night(1.0), night(9.0, candidate="C")]
+    once = evidence(first[:1], first[1])
+    for times in (1, 5, 50):
+        again = [replace(first[1]) for _ in range(times)]
+        assert evidence([*first, *again[1:]], again[0]) == pytest.approx(once)
+    after = [*first, night(2.0)]
+    expected = math.log((math.exp(1) + (math.exp(9) + math.exp(3)) / 2 + math.exp(2)) / 10)
+    assert evidence(after, night(3.0, candidate="C")) == pytest.approx(expected)
+    assert evidence([*after, night(3.0, candidate="C")], night(0.0)) == pytest.approx(
+        np.logaddexp(expected, -math.log(10))
+    )
+
+
+@pytest.mark.parametrize("per_group", [None, 1, 2])
+def test_a_repeated_run_changes_no_product(per_group: int | None) -> None:
+    runs = [night(1.0), night(2.0, "B2", "C2"), night(0.5, "B2", "C3")]
+    for again in ([runs[1]], [runs[1], runs[2]], [runs[2], runs[2], runs[1]]):
+        nights = [*runs, *map(replace, again)]
+        found = evidence(nights[:-1], nights[-1], per_group=per_group)
+        assert found == pytest.approx(evidence(runs[:2], runs[2], per_group=per_group))
+
+
+def test_a_collapse_shows_in_a_run_that_was_quiet_before() -> None:
+    """The same models and items, on a stack that the fingerprints do not cover."""
+    past = [night(0.0, candidate="C") for _ in range(200)]
+    spending = spend_evalues(0.05, 365, None, past, night(0.0, candidate="C"))
+    assert with_tonight(spending, log_e_value(100, 20))[1] <= 0.05
 
 
 def test_a_returning_baseline_joins_the_groups_since() -> None:
@@ -101,14 +145,14 @@ def test_a_returning_baseline_joins_the_groups_since() -> None:
 def test_evidence_starts_afresh_after_an_alarm_and_after_the_planned_runs() -> None:
     alarm = replace(night(9.0), alarm=True)
     assert evidence([night(1.0), alarm], night(2.0)) == pytest.approx(2.0 - math.log(10))
-    assert evidence([night(1.0)] * 10, night(2.0)) == pytest.approx(2.0 - math.log(10))
+    assert evidence([night(1.0) for _ in range(10)], night(2.0)) == pytest.approx(2.0 - math.log(10))
     spending = spend_evalues(0.05, 10, None, [night(1.0), alarm], night(0.0))
     assert (spending.alarms, spending.run, spending.level) == (1, 3, 0.05)
 
 
 @pytest.mark.parametrize("fresh", [False, True])
 def test_the_level_never_shrinks_and_a_collapse_alarms_after_a_thousand_quiet_runs(fresh: bool) -> None:
-    past = [night(-3.0, f"B{k}", f"C{k}") for k in range(1000)] if fresh else [night(-3.0)] * 1000
+    past = [night(-3.0, f"B{k}", f"C{k}") for k in range(1000)] if fresh else [night(-3.0) for _ in range(1000)]
     spending = spend_evalues(0.05, 365, 1 if fresh else None, past, night(0.0, "B", "C"))
     assert spending.level == 0.05
     _, p = with_tonight(spending, log_e_value(100, 20))

@@ -12,7 +12,7 @@ from support.commands import run_python
 
 from gate.errors import EvaluationError, SampleError
 from gate.store import Store
-from gate.store.history import LocalHistory, Record, open_history
+from gate.store.history import LocalHistory, Record, RecordedEvidence, open_history
 
 
 def record(p_value: float, series: str = "nightly") -> Record:
@@ -70,10 +70,11 @@ def test_a_history_that_is_no_file_is_refused_before_anything_is_evaluated(
         LocalHistory(tmp_path).read()
 
 
-@pytest.mark.parametrize("field", ["drop", "flip_rate", "p_value"])
+@pytest.mark.parametrize("field", ["drop", "flip_rate", "p_value", "log_e_value"])
 @pytest.mark.parametrize("number", ["NaN", "Infinity"])
 def test_numbers_of_a_record_are_finite(tmp_path: Path, field: str, number: str) -> None:
-    history = write_history(tmp_path, record(0.1))
+    evidence = RecordedEvidence(log_e_value=0.5, planned_runs=365, items=["a"])
+    history = write_history(tmp_path, record(0.1).model_copy(update={"evidence": evidence}))
     path = tmp_path / "history.jsonl"
     path.write_text(re.sub(f'"{field}": [0-9.]+', f'"{field}": {number}', path.read_text()), encoding="utf-8")
     with pytest.raises(SampleError, match=r"history\.jsonl:1 is not a record of a run"):
