@@ -6,7 +6,9 @@ Does not import lm_eval.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
 
 from gate.common.directions import known_direction
 
@@ -25,10 +27,31 @@ PREDICT_ONLY_METRIC = "bypass"
 LIKELIHOOD_UNITS = {"word_perplexity": "word", "byte_perplexity": "byte", "bits_per_byte": "byte"}
 """Perplexities that are logged as a pair [log-likelihood, number of units], and their unit."""
 
+LIKELIHOOD_PREFIX = "loglikelihood_per_"
+"""Begins the names of scores that are the log-likelihood of a whole text (nats) per unit."""
+
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _STAMP = re.compile(r"_(\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(?:\.\d+)?)$")
 _LMMS = re.compile(r"(\d{8}_\d{6}|\d{4}_\d{4})_samples_(.+)$")
 _RESULTS = re.compile(r"results_\d{4}-\d\d-\d\dT.*\.json$|\d{8}_\d{6}_results\.json$")
+
+
+def text_units(values: Mapping[str, Any]) -> dict[str, int]:
+    """Return the numbers of words and bytes of a text, as `text_words` and `text_bytes`, from logged perplexities.
+
+    `values` are the metrics of one document; other metrics, and values that are not such pairs, tell nothing.
+
+    Examples
+    --------
+    >>> text_units({"word_perplexity": (-120.5, 40), "bits_per_byte": [-120.5, 211], "acc": 1.0})
+    {'text_words': 40, 'text_bytes': 211}
+    """
+    units: dict[str, int] = {}
+    for name, value in values.items():
+        if name in LIKELIHOOD_UNITS and isinstance(value, tuple | list) and len(value) == 2:
+            with suppress(TypeError, ValueError, OverflowError):  # a damaged file
+                units[f"text_{LIKELIHOOD_UNITS[name]}s"] = int(value[1])
+    return units
 
 
 def preferred(names: Collection[str], defaults: Sequence[str]) -> str | None:

@@ -49,11 +49,16 @@ class Divergences(ResultSection):
 class Texts(ResultSection):
     """Likelihood of given text. Pairs are [baseline, candidate]."""
 
-    tokens: int
-    bytes: int
-    perplexity: tuple[float, float] = Field(description="exp(- log-likelihood per token).")
-    perplexity_per_byte: tuple[float, float] = Field(description="exp(- log-likelihood per UTF-8 byte).")
-    ratio: float = Field(description="Perplexity per token of the candidate / the baseline.")
+    tokens: int | None = Field(description="The baseline's. Null in files of other tools.")
+    bytes: int | None
+    words: int | None = Field(None, description="Separated by white space.")
+    perplexity: tuple[float, float] | None = Field(description="exp(- log-likelihood per token).")
+    perplexity_per_byte: tuple[float, float] | None = Field(description="exp(- log-likelihood per UTF-8 byte).")
+    perplexity_per_word: tuple[float, float] | None = Field(None, description="exp(- log-likelihood per word).")
+    ratio: float = Field(
+        description="Perplexity of the candidate / the baseline: per token, or per byte or word where tokens are "
+        "unknown."
+    )
     probability_change: float | None = Field(
         description="Mean change of the probability of the text's tokens (proportion)."
     )
@@ -132,12 +137,15 @@ def _texts(pair: PairedTask) -> Texts | None:
     found = text_likelihood(pair)
     if found is None:
         return None
+    first, second = next(iter(found.perplexity.values()))
     return Texts(
-        tokens=found.tokens,
-        bytes=found.bytes,
-        perplexity=found.per_token,
-        perplexity_per_byte=found.per_byte,
-        ratio=found.ratio,
+        tokens=found.units.get("tokens"),
+        bytes=found.units.get("bytes"),
+        words=found.units.get("words"),
+        perplexity=found.perplexity.get("tokens"),
+        perplexity_per_byte=found.perplexity.get("bytes"),
+        perplexity_per_word=found.perplexity.get("words"),
+        ratio=second / first,
         probability_change=found.probability_change,
         probability_change_rms=found.probability_change_rms,
     )

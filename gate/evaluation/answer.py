@@ -219,6 +219,8 @@ def _row(task: Task, item: Item, repeat: int, first: Request, answers: Sequence[
         "tokens_out": sum(count for _, count in tokens),
         "prompt": item.prompt,
         "choices": list(item.choices) or None,
+        "text_words": scored.text_words,
+        "text_bytes": scored.text_bytes,
     }
     row |= _endings([answer for answer in answers if isinstance(answer, GenerateAnswer)], scored.readable)
     for answer in answers:

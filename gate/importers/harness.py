@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gate.common.canonical import canonical_json
-from gate.common.lm_eval import DEFAULT_FILTERS, DEFAULT_TARGET_DELIMITER, pick_choice, without_addresses
+from gate.common.lm_eval import (
+    DEFAULT_FILTERS,
+    DEFAULT_TARGET_DELIMITER,
+    LIKELIHOOD_PREFIX,
+    pick_choice,
+    text_units,
+    without_addresses,
+)
 from gate.errors import SampleError
 from gate.importers.build import NONFINITE, parse_score, refuse_unscored, task_samples
 from gate.importers.choose import Selection
@@ -156,6 +163,10 @@ def _task(
         "prompt": [row.prompt for row in rows],
         "choices": [row.choices or None for row in rows],
     }
+    if label.startswith(LIKELIHOOD_PREFIX):
+        units = [text_units(row.metrics) for row in rows]
+        columns |= {name: [each.get(name) for each in units] for name in ("text_words", "text_bytes")}
+        columns |= {"output": None, "choice_logprobs": [[float(row.metrics[metric][0])] for row in rows]}
     # a file that was passed by itself is one task, whatever its summary calls it
     named_after_file = rows[0].task is None and (alone or task not in file.summary.tasks)
     return task_samples(task, label, columns, _facets(part, rows), [file.path], named_after_file)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from gate.common.lm_eval import DEFAULT_METRICS, LIKELIHOOD_UNITS, PREDICT_ONLY_METRIC
+from gate.common.lm_eval import DEFAULT_METRICS, LIKELIHOOD_PREFIX, LIKELIHOOD_UNITS, PREDICT_ONLY_METRIC
 from gate.errors import SampleError
 from gate.importers.harness_rows import HarnessRow
 
@@ -82,7 +82,7 @@ def label_and_values(rows: Sequence[HarnessRow], metric: str) -> tuple[str, list
     values = [row.metrics.get(metric) for row in rows]
     if metric in LIKELIHOOD_UNITS and all(_is_pair(metric, value) for value in values):
         pairs = [(float(total), max(float(units), 1.0)) for total, units in values]  # type: ignore[misc]
-        return f"loglikelihood_per_{LIKELIHOOD_UNITS[metric]}", [total / units for total, units in pairs]
+        return f"{LIKELIHOOD_PREFIX}{LIKELIHOOD_UNITS[metric]}", [total / units for total, units in pairs]
     if metric in _LOGGED_AS_LIKELIHOOD and all(isinstance(value, int | float) and value <= 0 for value in values):
         return "loglikelihood", values
     return metric, values

@@ -89,22 +89,31 @@ def _texts(known: Known) -> BehaviourTable:
     found = [(name, each.texts) for name, each in known if each.texts is not None]
     return BehaviourTable(
         "Likelihood of text",
-        ("Task", "Tokens", "Perplexity", "Ratio", "Perplexity per byte", "Change of the token's probability", "RMS"),
-        tuple((name, f"{each.tokens:,}", *_likelihood(each)) for name, each in found),
-        "Baseline → candidate; lower perplexity is better, so a ratio above 1 is a loss. The last two columns are the "
-        "mean and the root mean square of the change in the probability of the text's own tokens, in points.",
+        ("Task", "Text", "Perplexity", "Ratio", "Change of the token's probability", "RMS"),
+        tuple((name, *cells) for name, each in found for cells in _likelihoods(each)),
+        "Perplexity per token, byte and word, baseline → candidate; lower is better, so a ratio above 1 is a loss. The "
+        "last two columns are the mean and the root mean square of the change in the probability of the text's own "
+        "tokens, in points.",
     )
 
 
-def _likelihood(each: Texts) -> list[str]:
-    change, rms = each.probability_change, each.probability_change_rms
-    return [
-        f"{each.perplexity[0]:.5g} → {each.perplexity[1]:.5g}",
-        f"{each.ratio:.4f}",
-        f"{each.perplexity_per_byte[0]:.5g} → {each.perplexity_per_byte[1]:.5g}",
-        "-" if change is None else f"{100 * change:+.3f}",
-        "-" if rms is None else f"{100 * rms:.3f}",
-    ]
+def _likelihoods(each: Texts) -> list[tuple[str, ...]]:
+    """Return the cells per unit."""
+    rows = []
+    changes = (each.probability_change, each.probability_change_rms)
+    for size, unit, perplexity in (
+        (each.tokens, "tokens", each.perplexity),
+        (each.bytes, "bytes", each.perplexity_per_byte),
+        (each.words, "words", each.perplexity_per_word),
+    ):
+        if size is not None and perplexity is not None:
+            first, second = perplexity
+            known = changes if unit == "tokens" else (None, None)
+            change, rms = (
+                "-" if value is None else f"{100 * value:{sign}.3f}" for value, sign in zip(known, "+-", strict=True)
+            )
+            rows.append((f"{size:,} {unit}", f"{first:.5g} → {second:.5g}", f"{second / first:.4f}", change, rms))
+    return rows
 
 
 def _partings(known: Known) -> BehaviourTable:

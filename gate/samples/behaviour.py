@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from gate.common.lm_eval import LIKELIHOOD_PREFIX
 from gate.samples.along import error_of_mean, measured_positions
 from gate.samples.pairing import PairedTask
 
@@ -31,32 +32,25 @@ class TextLikelihood:
 
     Attributes
     ----------
-    tokens, bytes : int
-        Number of scored tokens and UTF-8 bytes.
-    per_token, per_byte : pair of float
-        Perplexity: exp of minus the log-likelihood per token and per byte.
+    units : dict of str to int
+        Size of the text in each unit that is known: tokens (the baseline's), bytes (UTF-8), words. At least one.
+    perplexity : dict of str to pair of float
+        exp of minus the log-likelihood per unit, by the same names.
     probability_change : float or None
         Mean change of the probability of the text's own tokens (proportion); None where single tokens are unknown.
     probability_change_rms : float or None
         Root mean square of it.
     """
 
-    tokens: int
-    bytes: int
-    per_token: tuple[float, float]
-    per_byte: tuple[float, float]
+    units: dict[str, int]
+    perplexity: dict[str, tuple[float, float]]
     probability_change: float | None
     probability_change_rms: float | None
-
-    @property
-    def ratio(self) -> float:
-        """Perplexity per token of the candidate divided by the baseline's."""
-        return self.per_token[1] / self.per_token[0]
 
 
 def is_likelihood(metric: str) -> bool:
     """Return whether the score of an item is the likelihood of a whole text, which always changes: it has no flips."""
-    return metric.startswith("loglikelihood_per_")
+    return metric.startswith(LIKELIHOOD_PREFIX)
 
 
 def text_likelihood(pair: PairedTask) -> TextLikelihood | None:
@@ -65,14 +59,13 @@ def text_likelihood(pair: PairedTask) -> TextLikelihood | None:
     columns = [table.column("choice_logprobs") for table in tables]
     if not is_likelihood(pair.metric) or any(column.null_count for column in columns):
         return None
-    tokens = [table.column("tokens_out") for table in tables]
-    prompts = pair.baseline.column("prompt")
-    if prompts.null_count or any(column.null_count for column in tokens):
-        return None
-    counts = [int(pc.sum(column).as_py()) for column in tokens]
-    size = int(pc.sum(pc.binary_length(prompts.cast(pa.binary()))).as_py())
     totals = [float(pc.sum(pc.list_flatten(column)).as_py()) for column in columns]
-    if not all(counts) or not size:
+    tokens = [_total(table, "tokens_out") for table in tables]  # tokenizers may differ
+    size, words = (max(_total(table, name) for table in tables) for name in ("text_bytes", "text_words"))
+    size = size or _prompt_bytes(pair.baseline)  # older versions stored neither
+    sizes = {"tokens": (tokens[0], tokens[1]), "bytes": (size, size), "words": (words, words)}
+    known = {unit: both for unit, both in sizes.items() if all(both)}
+    if not known:
         return None
     single = [table.column("token_logprobs") for table in tables]
     change = None
@@ -80,13 +73,23 @@ def text_likelihood(pair: PairedTask) -> TextLikelihood | None:
         before, after = (np.exp(pc.list_flatten(column).to_numpy().astype(np.float64)) for column in single)
         change = after - before if len(before) == len(after) else None
     return TextLikelihood(
-        counts[0],
-        size,
-        (_exp(-totals[0] / counts[0]), _exp(-totals[1] / counts[1])),
-        (_exp(-totals[0] / size), _exp(-totals[1] / size)),
+        {unit: own for unit, (own, _) in known.items()},
+        {unit: (_exp(-totals[0] / a), _exp(-totals[1] / b)) for unit, (a, b) in known.items()},
         None if change is None else float(change.mean()),
         None if change is None else float(np.sqrt((change**2).mean())),
     )
+
+
+def _total(table: pa.Table, name: str) -> int:
+    """Return the sum of a column; 0 where a value is unknown."""
+    column = table.column(name)
+    return 0 if column.null_count else int(pc.sum(column).as_py() or 0)
+
+
+def _prompt_bytes(table: pa.Table) -> int:
+    """Return the size of the prompts, which the texts are; 0 where one is unknown."""
+    prompts = table.column("prompt")
+    return 0 if prompts.null_count else int(pc.sum(pc.binary_length(prompts.cast(pa.binary()))).as_py() or 0)
 
 
 def _exp(value: float) -> float:

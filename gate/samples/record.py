@@ -63,6 +63,9 @@ SAMPLE_SCHEMA = pa.schema(
         # text: log-probability of each token (nats). Generated text: the token ids
         pa.field("token_logprobs", pa.list_(pa.float32())),
         pa.field("text_tokens", pa.list_(pa.int32())),
+        # text whose likelihood is scored: its words (at white space) and UTF-8 bytes, as the task counts them
+        pa.field("text_words", pa.int32()),
+        pa.field("text_bytes", pa.int32()),
     ]
 )
 """Columns of a data file. Readers of other tools' files fill the required ones and leave the others null."""

@@ -81,6 +81,8 @@ class Scored:
         Log-likelihoods of the choices, in nats; empty for generated text.
     readable : bool or None
         Whether an answer could be extracted from the generated text, in the form that the scorer reads.
+    text_words, text_bytes : int or None
+        Words and UTF-8 bytes of the text whose likelihood is scored.
     """
 
     score: float
@@ -88,6 +90,8 @@ class Scored:
     output: str | None
     loglikelihoods: tuple[float, ...] = ()
     readable: bool | None = None
+    text_words: int | None = None
+    text_bytes: int | None = None
 
 
 @dataclass(frozen=True)

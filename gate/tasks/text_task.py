@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from gate.tasks.sampling import Sampling
 from gate.tasks.task import Item, Scored, Task
 from gate.tasks.templates import Template
 
+_WHITE_SPACE = re.compile(r"\s+")
 _DOCUMENT_FILES = {".jsonl", ".ndjson", ".csv", ".parquet"}
 
 
@@ -34,7 +36,9 @@ class TextTask(Task):
         if not isinstance(answer, RollingAnswer):
             raise TypeError("a text task asks for log-likelihoods of texts")
         size = len(item.prompt.encode("utf-8"))
-        return Scored(answer.loglikelihood / size, None, None, (answer.loglikelihood,))
+        words = len(_WHITE_SPACE.split(item.prompt))  # as lm-eval counts them
+        total = answer.loglikelihood
+        return Scored(total / size, None, None, (total,), text_words=words, text_bytes=size)
 
 
 def build_text_task(settings: TaskSettings, samples: SampleSettings, folder: Path) -> TextTask:

@@ -75,8 +75,9 @@ def test_figures_are_stated_with_their_errors_and_directions() -> None:
     # (0.25 + 11 * 0.625) / 12 per item; positions are a sample, so the mean has an error
     assert ladder[2].startswith("0.594 ± ")
     assert ladder[1] == "120"
-    (likelihood,) = tables["Likelihood of text"].rows
-    assert likelihood[1:4] == ("480", "7.3891 → 8.1662", "1.1052")
+    tokens, size = tables["Likelihood of text"].rows
+    assert tokens[1:4] == ("480 tokens", "7.3891 → 8.1662", "1.1052")
+    assert size[1:] == ("2,400 bytes", "1.4918 → 1.522", "1.0202", "-", "-")
     assert tables["KL divergence by position"].head == ("Task", "0", "1", "4 to 5")
     assert tables["Cost"].rows[0] == ("Baseline", "480", "2.0", "240", "269 MB", "1.50 GB")
 

@@ -27,7 +27,7 @@ DTYPES = {
     "answer_tokens": "Int32", "later_positions": "object", "later_top_tokens": "object",
     "later_top_logprobs": "object", "later_tail_mass": "object", "later_drawn_tokens": "object",
     "later_drawn_logprobs": "object", "later_kl": "object", "later_kl_variance": "object", "later_same_top": "object",
-    "token_logprobs": "object", "text_tokens": "object",
+    "token_logprobs": "object", "text_tokens": "object", "text_words": "Int32", "text_bytes": "Int32",
 }  # fmt: skip
 
 

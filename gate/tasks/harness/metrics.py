@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from gate.common.lm_eval import LIKELIHOOD_UNITS, lower_is_better, preferred
+from gate.common.lm_eval import LIKELIHOOD_PREFIX, LIKELIHOOD_UNITS, lower_is_better, preferred
 from gate.errors import TaskError
 
 _PER_DOCUMENT = frozenset(["mean", "nanmean", "median"])
@@ -34,7 +34,7 @@ class Metric:
         """Name of the score; it differs from the metric's name if `form` changes the value."""
         if self.form == "loglikelihood":
             unit = LIKELIHOOD_UNITS.get(self.name)
-            return f"loglikelihood_per_{unit}" if unit else "loglikelihood"
+            return f"{LIKELIHOOD_PREFIX}{unit}" if unit else "loglikelihood"
         return f"-{self.name}" if self.form == "negated" else self.name
 
     def score(self, value: Any) -> float:

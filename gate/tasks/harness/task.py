@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gate.common.canonical import canonical_json
-from gate.common.lm_eval import pick_choice
+from gate.common.lm_eval import pick_choice, text_units
 from gate.errors import EvaluationError, TaskError
 from gate.tasks.chat import Render
 from gate.tasks.harness.chat import chat_of, rendered
@@ -124,7 +124,7 @@ class HarnessTask(Task):
         loglikelihoods = _loglikelihoods(instances, len(item.choices))
         output = _output(instances, loglikelihoods, item.choices, metric, self.filter_name)
         readable = None if output is None or loglikelihoods else output != _NOTHING
-        return Scored(score, bool(score) if binary else None, output, loglikelihoods, readable)
+        return Scored(score, bool(score) if binary else None, output, loglikelihoods, readable, **text_units(values))
 
     def _answered(self, item: HarnessItem, answers: Sequence[Answer]) -> list[Any]:
         """Return copies of the item's instances with the answers as lm-eval's responses."""
