@@ -21,8 +21,8 @@ class AlphaSpending(Section):
     runs: int = Field(
         365,
         ge=1,
-        description="yearly, evalue: number of runs in the period, e.g. one per night for a year. evalue: repetitions of "
-        "a run (the same models and items) count as one.",
+        description="yearly, evalue: number of runs in the period, e.g. one per night for a year. evalue: repetitions "
+        "of a run (the same models and items) count as one.",
     )
     runs_per_baseline: int | None = Field(
         None,

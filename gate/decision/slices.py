@@ -75,7 +75,7 @@ def cut(values: Sequence[object]) -> dict[str, npt.NDArray[np.int64]]:
     quartiles, each of which is one of the values. Equal values are always in one slice, so that ties can make slices
     unequal, or join them. Other fields have one slice per value, at most `MOST_VALUES` and `(other)`.
     """
-    missing = np.array([value is None or value == "" for value in values], dtype=np.bool_)
+    missing = np.array([_is_missing(value) for value in values], dtype=np.bool_)
     numbers = _numbers([value for value, absent in zip(values, missing, strict=True) if not absent])
     labels = np.full(len(values), _MISSING, dtype=object)
     if numbers is not None and len(np.unique(numbers)) > len(_QUANTILES) + 1:
@@ -87,6 +87,12 @@ def cut(values: Sequence[object]) -> dict[str, npt.NDArray[np.int64]]:
         labels[~missing] = [text if text in kept else _OTHER for text in texts]
     found = {label: np.flatnonzero(labels == label) for label in dict.fromkeys([*order, _OTHER, _MISSING])}
     return {label: rows for label, rows in found.items() if len(rows)}
+
+
+def _is_missing(value: object) -> bool:
+    if isinstance(value, float):
+        return math.isnan(value)
+    return value is None or (isinstance(value, str) and not value.strip())
 
 
 def _numbers(values: Sequence[object]) -> npt.NDArray[np.float64] | None:
@@ -105,10 +111,17 @@ def _ranges(numbers: npt.NDArray[np.float64]) -> tuple[list[str], list[str]]:
     quartiles = np.quantile(numbers, _QUANTILES, method="inverted_cdf")
     edges = np.unique(quartiles[quartiles < numbers.max()])
     bounds = [-math.inf, *edges.tolist(), math.inf]
+    texts = _distinct(bounds)
     names = []
-    for low, high in pairwise(bounds):
+    for (low, low_text), (high, high_text) in pairwise(zip(bounds, texts, strict=True)):
         if low == -math.inf:
-            names.append(f"up to {high:g}")
+            names.append(f"up to {high_text}")
         else:
-            names.append(f"above {low:g}" if high == math.inf else f"above {low:g} to {high:g}")
+            names.append(f"above {low_text}" if high == math.inf else f"above {low_text} to {high_text}")
     return [names[index] for index in np.searchsorted(edges, numbers, side="left")], names
+
+
+def _distinct(bounds: Sequence[float]) -> list[str]:
+    """Write distinct numbers with as few digits, but at least six, as tell them apart."""
+    texts = ([f"{bound:.{digits}g}" for bound in bounds] for digits in range(6, 18))
+    return next(own for own in texts if len(set(own)) == len(bounds))

@@ -16,8 +16,14 @@ from gate.common.parquet import TooLargeError, read_rows
 from gate.errors import SampleError
 from gate.importers.csv_source import csv_source
 from gate.importers.files import LINES, files_below, suffix_of
+from gate.samples.record import SAMPLE_SCHEMA
 
 _PARQUET = (".parquet", ".pq")
+_QUESTIONS = frozenset(
+    ("task", "item_id", "prompt_hash", "metric", "target", "cluster", "tokens_in", "prompt", "choices", "text_words",
+     "text_bytes")
+)  # fmt: skip
+_ANSWERS = frozenset(SAMPLE_SCHEMA.names) - _QUESTIONS
 _SUFFIXES = (*LINES, ".json", *_PARQUET, ".csv", ".tsv")
 
 
@@ -27,8 +33,14 @@ def slice_columns(path: Path, names: Sequence[str]) -> dict[str, dict[str, dict[
     Raises
     ------
     SampleError
-        No file has a column, or a file cannot be read.
+        A column holds answers, no file has it, or a file cannot be read.
     """
+    if answers := [name for name in names if name in _ANSWERS]:
+        raise SampleError(
+            f"the column {answers[0]!r} holds the baseline's answers, and cannot make slices: where an item was chosen "
+            "because the baseline got it right, an equal candidate looks worse.",
+            "Slice by properties of the questions.",
+        )
     files = files_below(path, _SUFFIXES) if path.is_dir() else [path]
     values: dict[str, dict[str, dict[str, object]]] = {}
     seen: set[str] = set()

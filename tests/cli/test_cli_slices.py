@@ -90,6 +90,24 @@ def test_a_missing_column_is_named(tmp_path: Path) -> None:
     assert "no column 'lang'" in result.err
 
 
+def test_a_slice_that_got_worse_changes_no_verdict(tmp_path: Path) -> None:
+    base = write(tmp_path / "base.csv", rows(lambda n: int(n % 3 == 0)))
+    cand = write(tmp_path / "cand.csv", rows(lambda n: int(n % 3 == 1)))
+    shown = run_gate("compare", base, cand, "--slice", "language", "--json", tmp_path / "r.json")
+    result = json.loads((tmp_path / "r.json").read_text())
+    assert (shown.code, result["verdict"]) == (0, "PASS")
+    assert result["slices"][0]["p_holm"] == pytest.approx(2 * 2**-20)
+
+
+@pytest.mark.parametrize("column", ["correct", "output"])
+def test_columns_with_answers_make_no_slices(tmp_path: Path, column: str) -> None:
+    base = write(tmp_path / "base.csv", rows(lambda n: 1))
+    result = run_gate("compare", base, base, "--slice", column)
+    assert result.code == 2
+    assert f"the column '{column}' holds the baseline's answers" in " ".join(result.err.split())
+    assert run_gate("compare", base, base, "--slice", "target").code == 0
+
+
 def test_a_run_reports_the_slices_of_its_documents(tmp_path: Path, tiny_model: Path) -> None:
     (tmp_path / "base").symlink_to(tiny_model)
     write_tiny_model(tmp_path / "other", seed=5)

@@ -47,6 +47,30 @@ def test_numbers_are_cut_at_their_quartiles_also_as_text() -> None:
         assert {label: len(rows) for label, rows in cut(values).items()} == expected
 
 
+@pytest.mark.parametrize("start", [1_700_000_000, 10_000_000.25, 0.1234567, 1e-9, -123456789])
+def test_ranges_of_near_numbers_are_told_apart(start: float) -> None:
+    """Six digits would join the middle two quarters."""
+    slices = cut([start * (1 + k * 1e-8) for k in range(40)])
+    assert [len(rows) for rows in slices.values()] == [10] * 4
+
+
+def test_missing_values_are_null_nan_and_blank() -> None:
+    values: list[object] = [None, float("nan"), "", "  ", 1, 2, 3.5, 4, 5, 6]
+    assert {label: len(rows) for label, rows in cut(values).items()} == {
+        "up to 2": 2,
+        "above 2 to 3.5": 1,
+        "above 3.5 to 5": 2,
+        "above 5": 1,
+        "(none)": 4,
+    }
+
+
+def test_a_slice_of_one_item_has_its_test() -> None:
+    one = slice_results([paired("t", [1, 1, 1], [0, 1, 1])], {"t": {"f": {"t0": "a", "t1": "b"}}})
+    assert {row.value: (row.n, row.p) for row in one} == {"a": (1, 0.5), "b": (1, 1.0), "(none)": (1, 1.0)}
+    assert {row.p_holm for row in one} == {1.0}
+
+
 def test_few_numbers_and_truth_values_are_cut_by_value() -> None:
     assert set(cut([1, 2, 1, 4])) == {"1", "2", "4"}
     assert set(cut([True, False, True])) == {"True", "False"}
