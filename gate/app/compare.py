@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
-from gate.app.file_policy import file_policy
+from gate.app.file_policy import directions, file_policy
 from gate.app.judge import Answers, judge
 from gate.app.policy import DecisionKeywords, smoothing_of
 from gate.app.samples import load_samples
@@ -199,9 +199,10 @@ def compare_samples(
     if not candidates:
         raise ConfigError("there is no candidate to compare with the baseline.")
 
-    declared = {} if loaded is None else {task.name: task.lower_is_better for task in loaded.config.tasks}
-    lower |= {name for name, is_lower in declared.items() if is_lower is True}
-    higher |= {name for name, is_lower in declared.items() if is_lower is False}
+    declared = [] if loaded is None else [task.name for task in loaded.config.tasks]
+    own_lower, own_higher = directions(loaded)
+    lower |= own_lower
+    higher |= own_higher
 
     def read(side: Samples) -> ModelSamples:
         if isinstance(side, ModelSamples):
@@ -210,7 +211,7 @@ def compare_samples(
             side,
             metric=base_metric(metric),
             filter_name=filter_name,
-            tasks=tasks or list(declared),
+            tasks=tasks or declared,
             lower_is_better=lower,
             higher_is_better=higher,
             allow_partial=allow_partial,

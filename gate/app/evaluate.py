@@ -130,7 +130,7 @@ def cached_baseline(suite: Suite, model: LocatedModel) -> list[SampleSet]:
         cached = _find_baseline(suite, model, task)
         if cached is None:
             raise SampleError(
-                f"--kl: the store {suite.store.root} has no samples of the baseline {model.identity.name} for task "
+                f"the store {suite.store.root} has no samples of the baseline {model.identity.name} for task "
                 f"{task.name}.",
                 "Run `gate baseline` first, or restore the store that holds them.",
             )

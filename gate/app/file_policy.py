@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from gate.app.judge import Policy
 from gate.app.policy import DecisionKeywords, decision_settings
-from gate.config import DistanceSettings
+from gate.config import DecisionSettings, DistanceSettings
 from gate.decision.rows import Role
 from gate.errors import ConfigError
 
@@ -75,8 +75,7 @@ def file_policy(
         policy = Policy(decision_settings(decision), DistanceSettings(**limits), roles, seed or 0)
         return FilePolicy(policy, list(tasks) or None)
     config = loaded.config
-    own: Any = config.decision.model_dump(exclude=set(_SERIES))
-    settings = decision_settings({**own, **decision})
+    settings = decision_of(loaded, decision)
     names, notes = _names(loaded, tasks, available, allow_partial)
     notes += [
         f"{key} of {loaded.path} does not apply to files; the level of this comparison is {settings.alpha:g}."
@@ -93,6 +92,19 @@ def file_policy(
         accept=config.accept,
     )
     return FilePolicy(policy, names, tuple(notes))
+
+
+def decision_of(loaded: LoadedConfig, decision: DecisionKeywords) -> DecisionSettings:
+    """Return the `decision` section of a gate.yml for one run, with the keys that are given replaced."""
+    own: Any = loaded.config.decision.model_dump(exclude=set(_SERIES))
+    return decision_settings({**own, **decision})
+
+
+def directions(loaded: LoadedConfig | None) -> tuple[set[str], set[str]]:
+    """Return the tasks that a gate.yml declares as lower is better, and as higher is better."""
+    tasks = [] if loaded is None else loaded.config.tasks
+    lower = {task.name for task in tasks if task.lower_is_better is True}
+    return lower, {task.name for task in tasks if task.lower_is_better is False}
 
 
 def _names(

@@ -82,10 +82,7 @@ def judge(
     SampleError, ConfigError
         The two sides do not pair, or no task is gating.
     """
-    scales = {name: (own.scale[0], own.scale[1]) for name, own in policy.tasks.items() if own.scale is not None}
-    pairings = {
-        name: _pair(_smoothed(one, policy.smoothing), tasks, allow_partial, scales) for name, one in answers.items()
-    }
+    pairings = {name: paired(one, policy, tasks, allow_partial) for name, one in answers.items()}
 
     def decide(entrants: Mapping[str, Entrant], policies: Mapping[str, TaskPolicy]) -> dict[str, Decision]:
         return decide_candidates(
@@ -113,12 +110,21 @@ def judge(
     return {name: Judged(answers[name], pairings[name], decision) for name, decision in decisions.items()}
 
 
-def _pair(
-    answers: Answers, tasks: Sequence[str] | None, allow_partial: bool, scales: Mapping[str, tuple[float, float]]
+def paired(
+    answers: Answers, policy: Policy, tasks: Sequence[str] | None = None, allow_partial: bool = False
 ) -> Pairing:
+    """Pair a candidate's answers with the baseline's, with the scores that the policy asks for.
+
+    Raises
+    ------
+    SampleError
+        The two sides do not pair.
+    """
+    scales = {name: (own.scale[0], own.scale[1]) for name, own in policy.tasks.items() if own.scale is not None}
     stopped = answers.early is not None and answers.early.stopped
     if tasks is not None and stopped:  # advisory tasks come last and were then not evaluated
         tasks = [name for name in tasks if name in answers.candidate.tasks]
+    answers = _smoothed(answers, policy.smoothing)
     return pair(answers.baseline, answers.candidate, tasks, allow_partial, allow_stopped=stopped, scales=scales)
 
 

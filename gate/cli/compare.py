@@ -12,6 +12,7 @@ import click
 
 from gate.cli import bisect as git_bisect
 from gate.cli import options
+from gate.cli.options import is_set
 
 if TYPE_CHECKING:
     from gate.app.compare import CompareOptions
@@ -146,7 +147,7 @@ def command(
     start_without_pandas()
     destinations = {form: options.pop(form) for form in _FORMS}
     # the other options have the names of the keyword arguments of `gate.compare`, which has the same defaults
-    options = {name: value for name, value in options.items() if _is_set(context, name)}
+    options = {name: value for name, value in options.items() if is_set(context, name)}
     files = {form: destination for form, destination in destinations.items() if destination is not None}
     reports_by_option = {f"--{form}": Path(name) for form, name in files.items() if name != "-"}
     refuse_overlaps(reports_by_option, [baseline, *candidates, *filter(None, [options.get("config")])])
@@ -198,12 +199,7 @@ def _command_line(context: click.Context) -> str:
         value = context.params[parameter.name or ""]
         if isinstance(parameter, click.Argument):
             words += [str(path) for path in (value if isinstance(value, tuple) else (value,))]
-        elif parameter.name not in (*_FORMS, "quiet", "explain", "bisect") and _is_set(context, parameter.name or ""):
+        elif parameter.name not in (*_FORMS, "quiet", "explain", "bisect") and is_set(context, parameter.name or ""):
             for entry in value if isinstance(value, tuple) else (value,):
                 words += [parameter.opts[-1]] + ([] if value is True else [str(entry)])
     return shlex.join(words)
-
-
-def _is_set(context: click.Context, name: str) -> bool:
-    """Return whether an option was given, rather than left at its default."""
-    return context.get_parameter_source(name) not in (None, click.core.ParameterSource.DEFAULT)

@@ -53,3 +53,8 @@ rule = click.option(
     show_default=True,
     help="The rule that decides.",
 )
+
+
+def is_set(context: click.Context, name: str) -> bool:
+    """Return whether an option was given, rather than left at its default."""
+    return context.get_parameter_source(name) not in (None, click.core.ParameterSource.DEFAULT)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gate.cli import options
+from gate.cli.options import is_set
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -18,6 +19,13 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("baseline", type=click.Path(path_type=Path), required=False)
 @click.argument("second", type=click.Path(path_type=Path), required=False)
+@click.option(
+    "-c",
+    "--config",
+    type=click.Path(path_type=Path),
+    help="Plan for the policy of this gate.yml: alpha, power, rule and margin of its decision, and the role and margin "
+    "of each task. Options that are set replace its keys.",
+)
 @click.option("--n", type=click.IntRange(1), help="Number of items of a single task, if no samples are given.")
 @click.option(
     "--flip-rate",
@@ -40,22 +48,25 @@ if TYPE_CHECKING:
     help="Drop that the decision tolerates; with a margin, the figures are approximations.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+@click.pass_context
 def command(
+    context: click.Context,
+    /,
     baseline: Path | None,
     second: Path | None,
     drop: float | None,
-    power: float,
     as_json: bool,
     **options: Any,
 ) -> int:
     """Print which drop a suite can detect, and how many items are needed to detect a given drop.
 
     BASELINE is a stored baseline, or any file that `gate compare` reads; it gives the number of items per task.
-    SECOND is a second run of it, or an earlier candidate; it gives the flip rates. Without samples, give --n, or
-    --flip-rate and --drop. Drops and rates are proportions: 0.01 is one percentage point.
+    SECOND is a second run of it, or an earlier candidate; it gives the flip rates. Without BASELINE, give --config,
+    whose baseline is then taken from the store, or --n, or --flip-rate and --drop. Drops and rates are proportions:
+    0.01 is one percentage point.
 
     Half of the flips of noise are regressions; a drop adds regressions to them. The row "whole decision" is for the
-    same drop on every task, with the rule that decides.
+    same drop on every gating task, with the rule that decides.
     """
     import json
     from dataclasses import asdict
@@ -63,8 +74,9 @@ def command(
     from gate.app.plan import plan
     from gate.cli.console import Terminal
 
-    # the other options have the names of the keyword arguments of `gate.plan`
-    plans = plan(baseline, second, drop=drop, power=power, **options)
+    # the other options have the names of the keyword arguments of `gate.plan`, which has the same defaults
+    given = {name: value for name, value in options.items() if is_set(context, name)}
+    plans = plan(baseline, second, drop=drop, **given)
     if as_json:
         # the key of the JSON output is older than the name of the field
         printed = {label: asdict(suite, dict_factory=_with_json_keys) for label, suite in plans.items()}
@@ -72,11 +84,11 @@ def command(
         return 0
     terminal = Terminal()
     for label, suite in plans.items():
-        terminal.out.print(_table(label, suite, power, drop))
+        terminal.out.print(_table(label, suite, drop))
     return 0
 
 
-def _table(label: str, plan: SuitePlan, power: float, drop: float | None) -> Table:
+def _table(label: str, plan: SuitePlan, drop: float | None) -> Table:
     from rich.table import Table
     from rich.text import Text
 
@@ -89,16 +101,17 @@ def _table(label: str, plan: SuitePlan, power: float, drop: float | None) -> Tab
 
     table = Table(title=label, title_justify="left")
     table.add_column("task", overflow="fold")
-    heads = ["n", "flip rate", f"drop detected with {100 * power:g}% power, points"]
+    heads = ["n", "flip rate", f"drop detected with {100 * plan.power:g}% power, points"]
     if drop is not None:
         heads.append(f"n needed for {100 * drop:g} points")
     for head in heads:
         table.add_column(head, justify="right")
     for task in plan.tasks:
         row = [f"{task.n:,}", f"{100 * task.flip_rate:.2f} %", _points(task.detectable_drop)]
-        table.add_row(Text(log_line(task.task)), *row, *needed(task))
+        advisory = " (advisory)" if task.role == "advisory" else ""
+        table.add_row(Text(log_line(task.task) + advisory), *row, *needed(task))
     table.add_section()
-    total = [f"{sum(task.n for task in plan.tasks):,}", "", _points(plan.detectable_drop)]
+    total = [f"{plan.n:,}", "", _points(plan.detectable_drop)]
     table.add_row("whole decision", *total, *needed(plan))
     return table
 

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from support.commands import run_gate
 from support.jsonl import write_jsonl
+from test_cli_files import write_csv
 
 
 def write_samples(path: Path, correct: list[bool], repeats: int = 1) -> Path:
@@ -57,7 +59,8 @@ def test_the_flip_rate_is_taken_from_two_runs_of_the_baseline(tmp_path: Path) ->
     second = write_samples(tmp_path / "b.jsonl", [False] * 4 + [True] * 69 + [False] * 27)
     plan = plans(first, second)["flip rates as observed"]
     detectable = plan["tasks"][0]["detectable"]
-    assert plan["tasks"] == [{"task": "t", "n": 100, "flip_rate": 0.07, "detectable": detectable, "needed": None}]
+    row = {"task": "t", "n": 100, "flip_rate": 0.07, "detectable": detectable, "needed": None}
+    assert plan["tasks"] == [{**row, "role": "gating", "margin": 0.0}]
 
 
 def test_the_number_of_items_is_taken_from_a_stored_baseline(tmp_path: Path) -> None:
@@ -140,3 +143,68 @@ def test_copies_of_one_prompt_detect_nothing(tmp_path: Path) -> None:
     rows = [f"t,i{n},x,x,1,same" for n in range(300)]
     path.write_text("\n".join(["task,item_id,output,target,score,prompt", *rows]) + "\n", encoding="utf-8")
     assert plans(path, "--flip-rate", 0.05)["flip rate 0.05"]["detectable"] is None
+
+
+MODELS = {"baseline": {"model": "org/a"}, "candidate": {"model": "org/b"}}
+
+
+def write_config(folder: Path, tasks: list[Any], **sections: Any) -> Path:
+    path = folder / "gate.yml"
+    path.write_text(yaml.safe_dump({"version": 1, **MODELS, "tasks": tasks, **sections}), encoding="utf-8")
+    return path
+
+
+def test_a_gate_yml_gives_the_policy_and_options_replace_its_keys(tmp_path: Path) -> None:
+    path = write_config(
+        tmp_path,
+        ["arc"],
+        decision={"alpha": 0.01, "power": 0.9, "rule": "holm", "margin": 0.005},
+    )
+    given = ["--n", 1000, "--flip-rate", 0.05, "--drop", 0.02]
+    policy = ["--alpha", 0.01, "--power", 0.9, "--rule", "holm"]
+    by_file = plans(*given, "--config", path)
+    assert by_file == plans(*given, *policy, "--margin", 0.005)
+    (plan,) = by_file.values()
+    assert (plan["alpha"], plan["power"], plan["rule"], plan["tasks"][0]["margin"]) == (0.01, 0.9, "holm", 0.005)
+    assert plans(*given, "-c", path, "--margin", 0) == plans(*given, *policy)
+    assert "detected with 90% power" in run_gate("plan", *given, "-c", path).out
+
+
+def test_roles_and_margins_of_tasks_are_planned_for(tmp_path: Path) -> None:
+    scores = {"arc": [1] * 150 + [0] * 50, "faq": [1] * 100 + [0] * 100, "law": [1] * 90, "not in the file": [1] * 50}
+    first = write_csv(tmp_path / "a.csv", scores)
+    scores = {**scores, "arc": [0] * 4 + [1] * 150 + [0] * 46, "faq": [1] * 96 + [0] * 104}
+    second = write_csv(tmp_path / "b.csv", scores)
+    path = write_config(tmp_path, [{"name": "arc", "margin": 0.02}, {"name": "law", "role": "advisory"}, "faq"])
+    (tmp_path / "gating").mkdir()
+    only = write_config(tmp_path / "gating", [{"name": "arc", "margin": 0.02}, "faq"])
+    for samples in ([first, "--flip-rate", 0.05], [first, second]):
+        (plan,) = plans(*samples, "-c", path, "--drop", 0.03).values()
+        rows = [(row["task"], row["role"], row["margin"]) for row in plan["tasks"]]
+        assert rows == [("arc", "gating", 0.02), ("law", "advisory", 0.0), ("faq", "gating", 0.0)]
+        (gating,) = plans(*samples, "-c", only, "--drop", 0.03).values()
+        assert {key: value for key, value in plan.items() if key != "tasks"} == {
+            key: value for key, value in gating.items() if key != "tasks"
+        }
+    out = run_gate("plan", first, second, "-c", path).out
+    assert "law (advisory)" in out
+    assert [line.split("\u2502")[2].strip() for line in out.splitlines() if "whole decision" in line] == ["400"]
+
+
+def test_a_policy_that_does_not_fit_the_samples_is_wrong_usage(tmp_path: Path) -> None:
+    samples = write_csv(tmp_path / "a.csv", {"arc": [1] * 80})
+    cases: dict[str, tuple[list[Any], list[Any]]] = {
+        "the baseline lacks tasks": (["arc", "faq"], []),
+        "the drop 0.01 is not above the margin 0.02": ([{"name": "arc", "margin": 0.02}], ["--drop", 0.01]),
+    }
+    for message, (tasks, options) in cases.items():
+        code, _, err = run_gate("plan", samples, "-c", write_config(tmp_path, tasks), "--flip-rate", 0.05, *options)
+        assert (code, message in err) == (2, True), err
+
+
+def test_the_baseline_of_a_gate_yml_is_taken_from_its_store(project: Path) -> None:
+    missing = run_gate("plan", "-c", "gate.yml")
+    assert missing.code == 2
+    assert "Run `gate baseline` first" in missing.err
+    stored = run_gate("baseline", "--quiet").out.strip()
+    assert plans("-c", "gate.yml") == plans(stored)
