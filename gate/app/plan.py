@@ -154,7 +154,7 @@ def _tasks(
     policy = files.policy
     pairs = paired(Answers(first, other), policy, files.names).tasks
     if second is None:  # how the items of a cluster flip is not known from one run; only equal prompts flip together
-        pairs = [replace(task, clusters=None, names=None) for task in pairs]
+        pairs = tuple(replace(task, clusters=None, names=None) for task in pairs)
     tasks = [
         Judged(pair, policy.roles.get(pair.task, "gating"), evidence_of(pair, policy.seed), own)
         for pair in joined(pairs, policy.roles)

@@ -19,24 +19,38 @@ from gate.stats import Evidence, combine
 _RESAMPLES = 1_000
 
 
-def blind(gating: Sequence[Judged], policy: DecisionSettings, alpha: float) -> list[Finding]:
-    """Return a finding if no outcome could be significant.
+def too_small(gating: Sequence[Judged], alpha: float) -> list[Finding]:
+    """Return a finding if there are too few independent units, whatever the baseline answers.
 
-    Every rule's p-value is at least 2**-N, where N is the number of independent units that can get worse. At a
-    margin, it is at least that of a candidate that loses everything which the baseline has.
+    Every rule's p-value is at least 2**-N, where N is the number of independent units that can get worse.
     """
-    count = _able(gating)
+    count, items = _units(gating), sum(task.pair.n for task in gating)
+    needed = math.ceil(-math.log2(alpha))
+    if count >= needed:
+        return []
+    if count == items:
+        why = f"it has {wording.count(items, 'item')}"
+    else:
+        why = (
+            f"its {wording.count(items, 'item')} count as {wording.count(count, 'independent item')}, because clusters "
+            "and equal prompts count once"
+        )
+    return [_finding("is too small to show a loss", why, 2.0**-count, alpha, f"Use at least {needed:,} items.")]
+
+
+def blind(gating: Sequence[Judged], policy: DecisionSettings, alpha: float) -> list[Finding]:
+    """Return a finding if no outcome could be significant, because the baseline gets too little right.
+
+    At a margin, the p-value is at least that of a candidate that loses everything which the baseline has.
+    """
+    count = _units(gating, able=True)
     items = wording.count(sum(task.pair.n for task in gating), "item")
     if -count * math.log(2.0) > math.log(alpha):
-        return [
-            _finding(
-                f"{wording.count(count, 'independent item')} of {items} can get worse (clusters and equal prompts "
-                "count once)",
-                2.0**-count,
-                alpha,
-                "Use more items.",
-            )
-        ]
+        why = (
+            f"the baseline has something to lose on {wording.count(count, 'independent item')} of {items} (clusters "
+            "and equal prompts count once)"
+        )
+        return [_finding("cannot show a loss", why, 2.0**-count, alpha, "Use more items.")]
     margins = [task.margin(policy) for task in gating]
     if not any(margins):
         return []
@@ -47,6 +61,7 @@ def blind(gating: Sequence[Judged], policy: DecisionSettings, alpha: float) -> l
     known = sum(task.pair.n for task in gating if task.pair.unit == "proportion")
     return [
         _finding(
+            "cannot show a loss",
             f"even a loss of all that the baseline gets right ({wording.percent(score / known)} of {items}) is not "
             "significantly above the margin",
             p,
@@ -56,22 +71,24 @@ def blind(gating: Sequence[Judged], policy: DecisionSettings, alpha: float) -> l
     ]
 
 
-def _able(gating: Sequence[Judged]) -> int:
-    """Return the number of independent units that can get worse."""
-    able = [
-        task.pair.baseline_score > 0.0 if task.pair.unit == "proportion" else np.ones(task.pair.n, dtype=np.bool_)
+def _units(gating: Sequence[Judged], able: bool = False) -> int:
+    """Return the number of independent units; with `able`, of those that can get worse."""
+    counted = [
+        task.pair.baseline_score > 0.0
+        if able and task.pair.unit == "proportion"
+        else np.ones(task.pair.n, dtype=np.bool_)
         for task in gating
     ]
     if all(task.pair.clusters is None and task.pair.shared is None for task in gating):
-        return sum(int(np.count_nonzero(own)) for own in able)
+        return sum(int(np.count_nonzero(own)) for own in counted)
     units = units_over_tasks([task.pair for task in gating])
-    return len(np.unique(np.concatenate([own[rows] for own, rows in zip(units, able, strict=True)])))
+    return len(np.unique(np.concatenate([own[rows] for own, rows in zip(units, counted, strict=True)])))
 
 
-def _finding(why: str, p: float, alpha: float, advice: str) -> Finding:
+def _finding(what: str, why: str, p: float, alpha: float, advice: str) -> Finding:
     return Finding(
         kind="blind",
-        message=f"The run is blind: {why}, so that p is at least {p:.3g} whatever the candidate answers, and alpha is "
+        message=f"The run {what}: {why}, so that p is at least {p:.3g} whatever the candidate answers, and alpha is "
         f"{alpha:.3g}. {advice}",
         blocks=True,
     )

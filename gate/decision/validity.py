@@ -11,7 +11,7 @@ from scipy.special import bdtrc
 
 from gate.config import DecisionSettings
 from gate.decision import wording
-from gate.decision.blindness import blind
+from gate.decision.blindness import blind, too_small
 from gate.decision.finding import Finding
 from gate.decision.result import Certification, TaskResult
 from gate.decision.rows import Judged
@@ -37,8 +37,9 @@ def findings(judged: Sequence[Judged], policy: DecisionSettings, alpha: float) -
         Level of the test that decides.
     """
     gating = [task for task in judged if task.role == "gating"]
-    at_chance = [finding for task in gating if (finding := _at_chance(task)) is not None]
-    unable = [] if at_chance else blind(gating, policy, alpha)
+    small = too_small(gating, alpha)  # first: no other reason can be found out with so few items
+    at_chance = [finding for task in gating if not small and (finding := _at_chance(task)) is not None]
+    unable = small or ([] if at_chance else blind(gating, policy, alpha))
     gains = [finding for task in judged if (finding := _implausible_gain(task, policy.alpha)) is not None]
     return [*at_chance, *unable, *gains]
 
@@ -120,6 +121,15 @@ def _at_chance(task: Judged) -> Finding | None:
         better = mean > 0.0 and mean - chance > (0.0 if chance == 0.0 else 1.645 * error)
     if better:
         return None
+    if chance > 0.0 and chance**pair.n > CHANCE_LEVEL:
+        return Finding(
+            kind="chance",
+            task=pair.task,
+            message=f"Task {pair.task} has {wording.count(pair.n, 'item')}, too few to show that the baseline is "
+            f"better than chance ({wording.percent(chance)}), and so too few to show a loss. Use more items, or make it "
+            "advisory.",
+            blocks=True,
+        )
     if mean == 0.0:
         found = f"it answers none of {wording.count(pair.n, 'item')} right"
     else:

@@ -73,7 +73,7 @@ def test_copies_of_one_prompt_are_blind_and_show_nothing(settings: dict[str, Any
     decision = judged([copies(1, 300, [])], **settings)
     (task,) = decision.tasks
     assert (decision.verdict, decision.exit_code) == ("INCONCLUSIVE", 3)
-    assert decision.validity[0].message.startswith("The run is blind: 1 independent item of 300 items")
+    assert decision.validity[0].message.startswith("The run is too small to show a loss: its 300 items count as 1")
     assert task.drop_ci90 == (-1.0, 1.0)
     assert task.drop_bound in (1.0, None), "no bound below 100 points"
     assert task.detectable_drop is decision.sensitivity.detectable_drop is None

@@ -285,7 +285,7 @@ def test_single_cluster_proves_nothing() -> None:
 def test_single_item_is_blind() -> None:
     decision = judged(counted("one", 1, 0, 1))
     assert (decision.verdict, decision.exit_code, decision.p_value) == ("INCONCLUSIVE", 3, 0.5)
-    assert "The run is blind: 1 independent item of 1 item can get worse" in decision.reasons[0]
+    assert "The run is too small to show a loss: it has 1 item, so that p is at least 0.5" in decision.reasons[0]
 
 
 def test_binary_and_graded_tasks_mix_in_one_decision() -> None:

@@ -119,6 +119,31 @@ def test_graded_scores_have_a_floor_too() -> None:
     assert judged(task("f1", low, low), tasks={"f1": {"chance": 0.25}}).verdict == "INCONCLUSIVE"
 
 
+@pytest.mark.parametrize("scores", [[1.0, 1.0], [1.0, 0.0], [0.0, 0.0]], ids=str)
+def test_of_a_run_with_too_few_items_the_number_of_items_is_the_reason(scores: Scores) -> None:
+    decision = judged(task("faq", scores, scores, choices=choices(2)))
+    assert (decision.verdict, kinds(decision)) == ("INCONCLUSIVE", [("blind", None)])
+    (reason,) = decision.reasons
+    assert reason.startswith("The run is too small to show a loss: it has 2 items, so that p is at least 0.25")
+    assert reason.endswith("Use at least 5 items.")
+
+
+def test_a_task_with_too_few_items_is_named_as_too_small() -> None:
+    decision = judged(FINE, task("few", [1.0, 1.0], [1.0, 1.0], choices=choices(2, 3)))
+    assert (decision.verdict, kinds(decision)) == ("INCONCLUSIVE", [("chance", "few")])
+    assert decision.reasons[0].startswith(
+        "Task few has 2 items, too few to show that the baseline is better than chance"
+    )
+    enough = task("few", [1.0] * 3, [1.0] * 3, choices=choices(3, 3))
+    assert kinds(judged(FINE, enough)) == []
+
+
+def test_a_baseline_with_too_little_to_lose_is_the_reason_where_items_are_enough() -> None:
+    decision = judged(task("hard", right(4, 100), right(4, 100)))
+    assert (decision.verdict, kinds(decision)) == ("INCONCLUSIVE", [("blind", None)])
+    assert "the baseline has something to lose on 4 independent items of 100 items" in decision.reasons[0]
+
+
 @pytest.mark.parametrize("policy", ["pass", "fail"])
 def test_an_invalid_run_never_exits_with_0(policy: str) -> None:
     decision = judged(task("one", [1.0], [1.0]), on_inconclusive=policy)
