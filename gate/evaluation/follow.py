@@ -9,6 +9,7 @@ import numpy as np
 from gate.engines import Engine
 from gate.evaluation.recording import Recording
 from gate.evaluation.references import StoredDistributions, distribution_columns
+from gate.tasks.positions import chosen_positions, text_seed
 from gate.tasks.requests import Along, GenerateAnswer, GenerateRequest, Later, LoglikelihoodRequest
 
 MOST_TOKENS = 2048
@@ -44,6 +45,8 @@ def follow_texts(
             lengths[number] = len(ids)
             if recording.top and recording.positions > 1 and len(ids) > 1:
                 top, drawn = recording.requested_top, recording.drawn
+                last = chosen_positions(len(ids), recording.positions, text_seed(request.context))[-1]
+                ids = ids[: last + 1]  # its chosen positions are the same
                 wanted[number] = LoglikelihoodRequest(request.context, (), top, None, drawn, later, ids)
             continue
         stored = references.get(item_ids[number], ())[1:]

@@ -103,7 +103,8 @@ class LoglikelihoodRequest:
     later : Later
         Further positions whose distribution or divergence is returned.
     ids : tuple of int
-        If set, the tokens of a single continuation, which is not given as text.
+        If set, the tokens of a single continuation, which is not given as text. Its distributions are returned, and no
+        log-likelihood.
     """
 
     context: str

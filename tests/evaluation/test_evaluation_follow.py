@@ -19,7 +19,8 @@ from gate.evaluation.references import StoredDistributions
 from gate.samples.along import item_means, measured_positions
 from gate.samples.record import TaskSamples
 from gate.tasks import Task
-from gate.tasks.positions import chosen_positions, position_keys
+from gate.tasks.positions import chosen_positions, position_keys, text_seed
+from gate.tasks.requests import Later, LoglikelihoodRequest
 
 WIDE = Recording(300, 40, 64)  # of 384 tokens, so that estimates are close
 
@@ -119,3 +120,19 @@ def test_every_later_position_is_equally_likely() -> None:
     counts = np.bincount(np.concatenate([chosen_positions(9, 3, seed) for seed in range(4000)]), minlength=9)
     assert counts[0] == 4000
     assert np.abs(counts[1:] - 1000).max() < 5 * np.sqrt(1000 * 0.75)
+
+
+def test_a_text_that_is_followed_needs_logits_at_the_chosen_positions_only(models: tuple[Engine, Engine]) -> None:
+    engine, ids = models[0], tuple(range(10, 40))
+    request = LoglikelihoodRequest("the cat", (), 16, None, 4, Later(6), ids)
+    head = engine._loaded.model.get_output_embeddings()  # type: ignore[attr-defined]
+    rows: list[int] = []
+    engine.loglikelihood([request], lambda _: None)  # chooses how to score
+    with head.register_forward_hook(lambda *values: rows.append(values[-1].shape[:-1].numel())):
+        (answer,) = engine.loglikelihood([request], lambda _: None)
+    assert rows == [6]
+    assert answer.loglikelihoods == answer.greedy == ()
+    assert answer.along is not None
+    kept = [each.position for each in answer.along.distributions]
+    assert [0, *kept] == chosen_positions(len(ids), 6, text_seed("the cat"))
+    assert (answer.tokens_out, answer.along.tokens) == (30, 30)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,19 +39,29 @@ class Answer:
 class Positions:
     """The positions of a batch whose logits are needed, each once, and what is computed from these.
 
-    `wanted` tells where distributions are needed.
+    Parameters
+    ----------
+    wanted : mapping
+        Where distributions are needed.
+    unscored : collection of int
+        Requests whose tokens are not scored: of these, only the positions in `wanted` are needed.
     """
 
-    def __init__(self, trees: Sequence[Tree], wanted: Wanted) -> None:
+    def __init__(self, trees: Sequence[Tree], wanted: Wanted, unscored: Collection[int] = ()) -> None:
         pairs = [(row, target) for row, tree in enumerate(trees) for target in tree.targets]
         self._targets = [target for _, target in pairs]
         index: dict[Position, int] = {}
         scored: list[tuple[int, int, int]] = []  # index of the position, token, continuation
         distributions = []  # index of the position, request, place
         for number, (row, target) in enumerate(pairs):
-            for at, token in zip(target.at, target.ids, strict=True):
+            places = wanted.get(target.indices, ())
+            offsets: Iterable[int] = range(len(target.ids))
+            if target.indices[0] in unscored:  # the first one if none is needed, because each target has an answer
+                offsets = sorted(offset for offset, _ in places) or [0]
+            for offset in offsets:
+                at, token = target.at[offset], target.ids[offset]
                 scored.append((index.setdefault((row, at), len(index)), token, number))
-            for offset, place in wanted.get(target.indices, ()):
+            for offset, place in places:
                 distributions.append((index[row, target.at[offset]], target.indices[0], place))
         self.needed: list[Position] = list(index)
         scored.sort()

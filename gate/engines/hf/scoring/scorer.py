@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import cached_property
 
 import torch
@@ -86,7 +86,8 @@ class Scorer:
         if not requests:
             return []
         rows = scoring_rows(self.loaded.tokenizer, requests, self._max_length)
-        answers, found = self._run(self._groups(rows), wanted_places(rows, requests), progress)
+        unscored = {index for index, request in enumerate(requests) if request.ids}
+        answers, found = self._run(self._groups(rows), wanted_places(rows, requests), progress, unscored)
         results = []
         for index, request in enumerate(requests):
             scored = [answers[index, number] for number in range(len(request.continuations) or 1)]
@@ -94,10 +95,10 @@ class Scorer:
             distribution, divergence, later = along(found[index], length)
             results.append(
                 LoglikelihoodAnswer(
-                    tuple(answer.loglikelihood for answer in scored),
+                    () if request.ids else tuple(answer.loglikelihood for answer in scored),
                     tokens_in=sum(answer.target.context for answer in scored),
                     tokens_out=sum(len(answer.target.ids) for answer in scored),
-                    greedy=tuple(answer.greedy for answer in scored),
+                    greedy=() if request.ids else tuple(answer.greedy for answer in scored),
                     distribution=distribution,
                     divergence=divergence,
                     along=later,
@@ -135,7 +136,7 @@ class Scorer:
         return groups
 
     def _run(
-        self, groups: Sequence[Group], wanted: Wanted, progress: Progress
+        self, groups: Sequence[Group], wanted: Wanted, progress: Progress, unscored: Collection[int] = ()
     ) -> tuple[dict[tuple[int, int], Answer], _ByRequest]:
         """Return the answers by request and continuation, and the distributions or divergences by request."""
         answers: dict[tuple[int, int], Answer] = {}
@@ -151,7 +152,7 @@ class Scorer:
             progress(sum(pending[request] == 0 for request in counts))
 
         for group in groups:
-            self._run_group(group, wanted, keep)
+            self._run_group(group, wanted, unscored, keep)
         limit, _ = self._bounds
         if limit.costly:
             _LOG.warning(
@@ -165,6 +166,7 @@ class Scorer:
         self,
         group: Group,
         wanted: Wanted,
+        unscored: Collection[int],
         keep: Callable[[list[Answer], Results], None],
     ) -> None:
         limit, costs = self._bounds
@@ -174,7 +176,7 @@ class Scorer:
         def forward(batch: list[int]) -> None:
             trees = [group.trees[index] for index in batch]
             cache = self._prefixes.get(group.prefix, run.prefill) if group.prefix else None
-            positions = Positions(trees, wanted)
+            positions = Positions(trees, wanted, unscored)
             logits = run.logits(trees, positions.needed, cache)
             queued.append(positions.read(logits))
             del logits
