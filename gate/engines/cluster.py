@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from gate.config import EngineSettings
@@ -45,14 +49,16 @@ def connect(settings: EngineSettings) -> Any:
     if not ray.is_initialized():
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
         try:
-            if settings.address is None:
-                # Ray listens on all interfaces, but 2.60 and later ask every client for a token (RAY_AUTH_MODE=token)
-                ray.init(address="local", include_dashboard=False, object_store_memory=_STORE, **options)
-            else:
-                host, _, port = settings.address.removeprefix("ray://").rpartition(":")
-                if host and port.isdigit():  # fails immediately if nothing listens; Ray retries for five minutes
-                    socket.create_connection((host.strip("[]"), int(port)), _CONNECT_TIMEOUT).close()
-                ray.init(address=settings.address, **options)
+            with _kept_sigterm_handler():
+                if settings.address is None:
+                    # Ray listens on all interfaces, but 2.60 and later ask every client for a token
+                    # (RAY_AUTH_MODE=token)
+                    ray.init(address="local", include_dashboard=False, object_store_memory=_STORE, **options)
+                else:
+                    host, _, port = settings.address.removeprefix("ray://").rpartition(":")
+                    if host and port.isdigit():  # fails immediately if nothing listens; Ray retries for five minutes
+                        socket.create_connection((host.strip("[]"), int(port)), _CONNECT_TIMEOUT).close()
+                    ray.init(address=settings.address, **options)
         except Exception as error:  # Ray raises this class itself, e.g. after 30 s on a machine that is too busy
             ray.shutdown()  # what has started
             cluster = f"the Ray cluster {settings.address}" if settings.address else "Ray on this machine"
@@ -60,6 +66,17 @@ def connect(settings: EngineSettings) -> Any:
         _Connection.opened = True
     _Connection.users += 1
     return ray
+
+
+@contextmanager
+def _kept_sigterm_handler() -> Iterator[None]:
+    """Restore the handler of SIGTERM, which `ray.init` replaces by one that ends the process with another exit code."""
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if handler is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)
 
 
 def gpus_per_replica(ray: Any, settings: EngineSettings) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import runpy
 import shutil
 import sys
 from collections import Counter
@@ -22,7 +23,7 @@ from gate.evaluation.answer import answer_items
 from gate.tasks import Message, build_task
 from gate.tasks.chat import ChatFormat
 from gate.tasks.reasoning import ReasoningTags
-from gate.tasks.requests import GenerateAnswer, GenerateRequest
+from gate.tasks.requests import GenerateAnswer, GenerateRequest, LoglikelihoodRequest
 
 pytestmark = [pytest.mark.slow, pytest.mark.exhaustive]
 
@@ -75,18 +76,22 @@ def vllm(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[En
     close_engine(engine)
 
 
-@pytest.fixture(scope="module")
-def llama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    """llama.cpp with the 4-bit GGUF file, without a tokenizer on this machine."""
+@pytest.fixture(scope="module", params=["Q4_1", "F32"])
+def llama(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Engine]]:
+    """llama.cpp with the 4-bit GGUF file, or with the same weights as F32, without a tokenizer on this machine."""
     pytest.importorskip("xllamacpp")
     from gate.demo.models import find_gguf
 
     script = Path(__file__).parents[1] / "support" / "llamacpp_server.py"
     command = [sys.executable, str(script), "{model}", "{name}", "{port}"]
     settings = EngineSettings(kind="served", command=command)
-    gguf = find_gguf()
-    engine = started(gguf.parent, tmp_path_factory.mktemp("llama"), settings, gguf_file=gguf.name)
-    yield engine
+    folder, file = tmp_path_factory.mktemp("llama"), find_gguf()
+    if request.param == "F32":
+        make_formats = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "make_formats.py"))
+        make_formats["gguf"]("F32", "F32")(file, folder / "f32")
+        file = folder / "f32" / "model.gguf"
+    engine = started(file.parent, folder, settings, gguf_file=file.name)
+    yield request.param, engine
     close_engine(engine)
 
 
@@ -180,23 +185,52 @@ def test_reasoning_in_the_text_of_vllm_is_separated(vllm: Engine, plain: Engine)
     assert any(a.reasoning_closed for a in theirs)
 
 
-def test_llama_cpp_answers_chats_of_its_own_template(llama: Engine, gguf: Engine) -> None:
-    contexts = [[r.context for r in asked(engine)] for engine in (llama, gguf)]
-    assert contexts[0] == contexts[1]
-    ours, theirs = answers(gguf), answers(llama)
-    print(f"llama.cpp, equal greedy texts: {equal_texts(ours, theirs)} of {len(ours)}")
+NEAR_TIE = {"Q4_1": 0.3, "F32": 0.01}
+"""Nats. llama.cpp rounds what it multiplies with quantised weights to 8 bits: along 6 texts, log-probabilities differed
+by up to 0.28 from those of transformers in float32. With F32 weights they differed by 0.004 (its cache holds 16 bits).
+"""
+
+
+def largest_loss(engine: Engine, requests: list[GenerateRequest], texts: list[GenerateAnswer]) -> float:
+    """Return how far below the engine's likeliest token the first other token of each text is (nats, the largest)."""
+    from transformers import AutoTokenizer
+
+    from gate.demo.models import find_gguf
+
+    tokenizer = AutoTokenizer.from_pretrained(find_gguf().parent, gguf_file=find_gguf().name)
+    losses = [0.0]
+    own = engine.generate_until(requests, silent)
+    for request, ours, theirs in zip(requests, own, texts, strict=True):
+        if ours.text != theirs.text:
+            ids = [tokenizer(answer.text + "<|im_end|>").input_ids for answer in (ours, theirs)]
+            place = next(i for i, (one, other) in enumerate(zip(*ids, strict=False)) if one != other)
+            context = request.context + tokenizer.decode(ids[0][:place])
+            choices = tuple(tokenizer.decode(each[place]) for each in ids)
+            (scored,) = engine.loglikelihood([LoglikelihoodRequest(context, choices)], silent)
+            losses.append(scored.loglikelihoods[0] - scored.loglikelihoods[1])
+    return max(losses)
+
+
+def test_llama_cpp_answers_chats_as_transformers_does_up_to_near_ties(llama: tuple[str, Engine], gguf: Engine) -> None:
+    weights, engine = llama
+    requests = asked(gguf)
+    assert [r.context for r in asked(engine)] == [r.context for r in requests]
+    ours, theirs = answers(gguf), answers(engine)
     assert [a.tokens_in for a in ours] == [a.tokens_in for a in theirs]
-    assert equal_texts(ours, theirs) >= len(ours) // 2  # it multiplies quantised values
+    loss = largest_loss(gguf, requests, theirs)
+    print(f"llama.cpp {weights}: {equal_texts(ours, theirs)} of {len(ours)} texts equal, largest loss {loss:.4f} nats")
+    assert loss <= NEAR_TIE[weights]
     assert {a.finish_reason for a in theirs} <= {"stop", "length"}
 
 
 @pytest.mark.parametrize("options", SETTINGS)
 def test_llama_cpp_samples_first_tokens_from_the_distribution_of_transformers(
-    llama: Engine, gguf: Engine, options: dict[str, Any]
+    llama: tuple[str, Engine], gguf: Engine, options: dict[str, Any]
 ) -> None:
-    ours, theirs = (first_tokens(engine, QUESTIONS[3], 400, **options) for engine in (gguf, llama))
+    weights, engine = llama
+    ours, theirs = (first_tokens(each, QUESTIONS[3], 400, **options) for each in (gguf, engine))
     p = compared(ours, theirs)
-    print(f"llama.cpp {options}: {len(ours)} and {len(theirs)} different tokens, p = {p:.3f}")
+    print(f"llama.cpp {weights} {options}: {len(ours)} and {len(theirs)} different tokens, p = {p:.3f}")
     assert p > 1e-4
 
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,51 +15,94 @@ import psutil
 import pytest
 from pydantic import ValidationError
 from support.opened import silent
-from support.started import SCRIPT, tiny_command, wait_for
+from support.started import processes_with, wait_for
+from support.tiny import edit_gate_yml, write_tiny_project
 
 from gate.config import EngineSettings
-from gate.engines import Engine
-from gate.engines.cluster import gpus_per_replica
+from gate.engines import Engine, close_engine
+from gate.engines.cluster import connect, gpus_per_replica, stop
 from gate.errors import EvaluationError
 from gate.tasks.requests import LoglikelihoodRequest
 
 REQUESTS = [LoglikelihoodRequest(f"the cat number {number} is", (" red", " blue")) for number in range(40)]
 
 
+SERVER = Path(__file__).parents[1] / "support" / "instant_server.py"
+COMMAND = [sys.executable, str(SERVER), "{model}", "{name}", "{host}", "{port}", "--delay=0.05"]
+
+
 def served(**settings: Any) -> EngineSettings:
-    return EngineSettings(kind="served", command=tiny_command(), **settings)
+    return EngineSettings(kind="served", command=COMMAND, **settings)
 
 
-def servers() -> list[psutil.Process]:
-    """Return the small servers and their supervisors."""
-    return [each for each in psutil.process_iter(["cmdline"]) if str(SCRIPT) in (each.info["cmdline"] or ())]
+def servers(mark: str) -> list[int]:
+    """Return the servers that run, without their supervisors."""
+    found = [each for each in psutil.process_iter(["cmdline"]) if str(SERVER) in (each.info["cmdline"] or ())]
+    marked = set(processes_with(mark))
+    return [each.pid for each in found if each.pid in marked and "-S" not in each.info["cmdline"]]
+
+
+def workers() -> list[int]:
+    """Return the Ray workers of this process that answer requests."""
+    found = psutil.Process().children(recursive=True)
+    return [each.pid for each in found if each.name().startswith("ray::Worker")]
 
 
 @pytest.mark.exhaustive
-def test_two_replicas_answer_like_one_even_if_one_is_killed(start: Callable[..., Engine], tmp_path: Path) -> None:
+@pytest.mark.parametrize("victim", ["worker", "server"])
+def test_two_replicas_answer_like_one_even_if_one_is_killed(
+    victim: str, start: Callable[..., Engine], tmp_path: Path, mark: str
+) -> None:
     pytest.importorskip("ray")
-    expected = start().loglikelihood(REQUESTS, silent)
-    own = {process.pid for process in servers()}
-    replicas = start(replicas=2)
-    assert len([each for each in servers() if "supervisor.py" not in " ".join(each.cmdline())]) == len(own) // 2 + 2
+    single = start(command=COMMAND)
+    expected = single.loglikelihood(REQUESTS, silent)
+    close_engine(single)
+    replicas = start(command=COMMAND, replicas=2)
+    assert len(servers(mark)) == 2
     assert os.environ["RAY_AUTH_MODE"] == "token"  # Ray set it
     assert len(list((tmp_path / "logs").glob("replica-*/*.log"))) == 2
     killed: list[int] = []
 
     def kill_once(_: int) -> None:
         if not killed:
-            workers = [each for each in psutil.Process().children(recursive=True) if each.name().startswith("ray::W")]
-            killed.append(workers[0].pid)
-            workers[0].kill()
+            killed.append((servers(mark) if victim == "server" else workers())[0])
+            os.kill(killed[0], signal.SIGKILL)
 
     answers = replicas.loglikelihood(REQUESTS, kill_once)
-    assert [each.loglikelihoods for each in answers] == [
-        pytest.approx(each.loglikelihoods, abs=1e-4) for each in expected
-    ]
+    assert [each.loglikelihoods for each in answers] == [each.loglikelihoods for each in expected]
     assert killed
     assert replicas.runtime.stack["replicas"] == "2"
+    wait_for(lambda: len(servers(mark)) == 2)
     replicas.close()  # type: ignore[attr-defined]
-    wait_for(lambda: {process.pid for process in servers()} <= own, 30)
+    wait_for(lambda: processes_with(mark) == [], 60)
+
+
+@pytest.mark.exhaustive
+def test_a_terminated_run_with_replicas_exits_with_143_and_leaves_no_process(
+    tmp_path: Path, weights: Path, other_weights: Path, mark: str
+) -> None:
+    pytest.importorskip("ray")
+    write_tiny_project(tmp_path, weights, other_weights)
+    command = [*COMMAND[:-1], "--delay=1"]
+    edit_gate_yml(tmp_path, engine={"kind": "served", "command": command, "concurrency": 2, "replicas": 2})
+    run = subprocess.Popen([sys.executable, "-m", "gate", "run"], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: len(servers(mark)) == 2, 300)
+    time.sleep(2)
+    run.terminate()
+    _, messages = run.communicate(timeout=60)
+    assert run.returncode == 143, messages
+    assert "completed work is kept" in messages
+    wait_for(lambda: processes_with(mark) == [], 60)
+
+
+def test_ray_does_not_take_over_sigterm(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = pytest.importorskip("ray")
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", lambda **_: signal.signal(signal.SIGTERM, lambda *_: sys.exit(15)))  # as Ray does
+    before = signal.getsignal(signal.SIGTERM)
+    connect(served(replicas=2))
+    assert signal.getsignal(signal.SIGTERM) is before
+    stop(ray, [], closes=False)
 
 
 @pytest.mark.parametrize(
