@@ -126,7 +126,7 @@ def _at_chance(task: Judged) -> Finding | None:
             kind="chance",
             task=pair.task,
             message=f"Task {pair.task} has {wording.count(pair.n, 'item')}, too few to show that the baseline is "
-            f"better than chance ({wording.percent(chance)}), and so too few to show a loss. Use more items, or make it "
+            f"better than chance ({wording.percent(chance)}), and too few to show a loss. Use more items, or make it "
             "advisory.",
             blocks=True,
         )

@@ -16,13 +16,13 @@ from gate.github.context import on_github, read_context
 from gate.github.given import raw_input
 from gate.github.inputs import Inputs
 from gate.github.messages import warn
-from gate.github.outputs import error_outputs, write_outputs
+from gate.github.outputs import NO_VERDICT, error_outputs, write_outputs
 from gate.github.pulls import commit_of
 from gate.github.status import Mark, post_mark
 from gate.report.escape import markdown
 
 _DEFAULT_NAME = Inputs().name
-_TITLE = "quantgate: no verdict"
+_TITLE = f"quantgate: {NO_VERDICT}"
 
 
 def report_no_verdict(environment: Mapping[str, str], code: ExitCode, message: str, budget: float = 60.0) -> None:
@@ -52,7 +52,7 @@ def write_no_verdict(environment: Mapping[str, str], code: ExitCode, message: st
     file = environment.get("GITHUB_STEP_SUMMARY")
     if file:
         lines = "".join(f"- {markdown(line, 1000)}\n" for line in message.splitlines() if line.strip())
-        text = f"\n## {_TITLE}\n\nThis says nothing about the model. The job fails.\n\n{lines}"
+        text = f"\n## {_TITLE}\n\nThere is no verdict on the model. The job fails.\n\n{lines}"
         with suppress(OSError), Path(file).open("a", encoding="utf-8") as handle:
             handle.write(text)
 
@@ -64,7 +64,7 @@ def _set_error(mark: Mark, token: str, environment: Mapping[str, str], budget: f
     if sha is None:
         raise ConfigError("The commit is unknown (GITHUB_SHA is not set).")
     with Client(context.api_url, token, budget=budget) as client:
-        text = "no verdict: the evaluation was not completed; see the log of the job"
+        text = f"{NO_VERDICT}: the evaluation was not completed; see the log of the job"
         post_mark(
             client, context.repository, sha, replace(mark, run_id=context.run_id, url=context.run_url), "error", text
         )

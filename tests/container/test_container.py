@@ -201,7 +201,7 @@ def test_invalid_inputs_exit_with_2(tiny: Step, github: FakeGitHub) -> None:
     assert "did you mean candidate?" in finished.err
     assert "input alpha: empty" in finished.err
     assert tiny.outputs["verdict"] == "ERROR"
-    assert "no verdict" in tiny.summary
+    assert "quantgate: ERROR" in tiny.summary
     assert github.requests == []
 
 

@@ -213,7 +213,7 @@ def test_outputs_report_a_missing_verdict(
     assert message in err
     (line,) = [line for line in out.splitlines() if line.startswith("::error ")]
     assert message in line
-    assert "quantgate: no verdict" in job.summary.read_text()
+    assert "quantgate: ERROR" in job.summary.read_text()
     assert not (job.workspace / ".gate").exists()  # nothing was evaluated
 
 
@@ -224,7 +224,7 @@ def test_missing_verdict_replaces_an_earlier_success_of_the_commit(
     assert job.step(status_context="quantgate", **inputs) == 2
     status = github.statuses[-1]
     assert (status["state"], status["context"], status["sha"]) == ("error", "quantgate", HEAD)
-    assert status["description"].startswith("no verdict")
+    assert status["description"].startswith("ERROR: ")
 
 
 def test_refused_status_does_not_change_the_exit_code(
