@@ -14,6 +14,7 @@ from gate.decision.candidates import Entrant, decide_candidates
 from gate.decision.dependence import joined
 from gate.decision.rows import Role
 from gate.decision.slices import SliceValues, slice_results
+from gate.errors import GateError
 from gate.samples import ModelSamples, Pairing, pair
 from gate.samples.smoothing import smoothed
 
@@ -82,7 +83,14 @@ def judge(
     SampleError, ConfigError
         The two sides do not pair, or no task is gating.
     """
-    pairings = {name: paired(one, policy, tasks, allow_partial) for name, one in answers.items()}
+    pairings = {}
+    for name, one in answers.items():
+        try:
+            pairings[name] = paired(one, policy, tasks, allow_partial)
+        except GateError as error:
+            if len(answers) > 1:
+                error.message = f"candidate {name}: {error.message}"
+            raise
 
     def decide(entrants: Mapping[str, Entrant], policies: Mapping[str, TaskPolicy]) -> dict[str, Decision]:
         return decide_candidates(

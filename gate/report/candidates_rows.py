@@ -76,8 +76,10 @@ def headline(result: CandidatesResult) -> str:
     counts = [f"{verdicts.count(name)} {name}" for name in ("PASS", "FAIL", "INCONCLUSIVE") if name in verdicts]
     if result.unevaluated:
         counts.append(f"{len(result.unevaluated)} not evaluated")
-    items = wording.headline(result.candidates[0].result)
-    return f"{wording.count(len(verdicts) + len(result.unevaluated), 'candidate')} ({', '.join(counts)}), {items}"
+    judged = [candidate.result for candidate in result.candidates]
+    items = list(dict.fromkeys(wording.headline(one) for one in sorted(judged, key=lambda one: -one.items)))
+    compared = items[0] if len(items) == 1 else f"at most {items[0]}"
+    return f"{wording.count(len(verdicts) + len(result.unevaluated), 'candidate')} ({', '.join(counts)}), {compared}"
 
 
 def caption(result: CandidatesResult) -> str:

@@ -147,3 +147,23 @@ def test_compare_takes_several_candidates(tmp_path: Path, monkeypatch: pytest.Mo
     alone = run_gate("compare", "base.csv", "int4.csv", "--json", "-").out
     assert result["int4"].p_alone == json.loads(alone)["p_value"]
     assert run_gate("compare", "base.csv").code == 2
+
+
+def test_a_candidate_that_lacks_items_is_named_or_compared_on_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, right in (("base", 50), ("int8", 50), ("int4", 38)):
+        write_csv(tmp_path / f"{name}.csv", right)
+    lines = (tmp_path / "int4.csv").read_text().splitlines()
+    (tmp_path / "int4.csv").write_text("\n".join([lines[0], *lines[21:]]) + "\n")
+    files = ["base.csv", "int8.csv", "int4.csv"]
+    code, _, err = run_gate("compare", *files)
+    assert code == 2
+    assert "candidate int4: task faq: 20 item(s) only in the baseline" in " ".join(err.split())
+    code, out, _ = run_gate("compare", *files, "--allow-partial", "--json", "r.json")
+    assert code == 1
+    assert "2 candidates (1 PASS, 1 FAIL), at most 1 task, 60 paired items" in " ".join(out.split())
+    result = read_any_result(tmp_path / "r.json")
+    assert (result["int8"].items, result["int4"].items) == (60, 40)
+    assert result["int4"].p_value == pytest.approx(2**-12, rel=0.05)  # no flip of int8 to share signs with
