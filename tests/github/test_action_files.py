@@ -1,4 +1,4 @@
-"""Every door has the same inputs and outputs: both actions, the reusable workflow, the flags and the documentation."""
+"""Both actions, the reusable workflow, the flags and the documentation have the same inputs and outputs."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ OWN_OF_WORKFLOW = {
 
 
 @pytest.fixture(scope="module")
-def doors() -> ModuleType:
+def action_files() -> ModuleType:
     """The script that writes the generated parts."""
-    spec = importlib.util.spec_from_file_location("doors", ROOT / "scripts" / "doors.py")
+    spec = importlib.util.spec_from_file_location("action_files", ROOT / "scripts" / "action_files.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -45,14 +45,14 @@ def load(path: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("path", ["action.yml", "bare/action.yml", ".github/workflows/gate.yml", "docs/action.md"])
-def test_the_generated_parts_are_up_to_date(doors: ModuleType, path: str) -> None:
-    """Otherwise run `python scripts/doors.py`."""
+def test_the_generated_parts_are_up_to_date(action_files: ModuleType, path: str) -> None:
+    """Otherwise run `python scripts/action_files.py`."""
     text = (ROOT / path).read_text(encoding="utf-8")
-    assert doors.written(path, text) == text
-    assert path in doors.DOORS
+    assert action_files.written(path, text) == text
+    assert path in action_files.FILES
 
 
-def test_all_doors_have_the_same_inputs() -> None:
+def test_all_ways_to_run_the_gate_have_the_same_inputs() -> None:
     names = list(input_fields())
     docker, bare = load("action.yml")["inputs"], load("bare/action.yml")["inputs"]
     workflow = load(".github/workflows/gate.yml")["on"]["workflow_call"]["inputs"]
@@ -66,7 +66,7 @@ def test_all_doors_have_the_same_inputs() -> None:
     assert [option.opts for option in options[:-1]] == [[f"--{name}"] for name in names]  # the last is --help
 
 
-def test_all_doors_have_the_same_defaults() -> None:
+def test_all_ways_to_run_the_gate_have_the_same_defaults() -> None:
     docker, bare = load("action.yml")["inputs"], load("bare/action.yml")["inputs"]
     workflow = load(".github/workflows/gate.yml")["on"]["workflow_call"]["inputs"]
     for name, field in input_fields().items():
@@ -83,7 +83,7 @@ def test_all_doors_have_the_same_defaults() -> None:
             assert default == str(field.default).replace("True", "true").replace("False", "false")
 
 
-def test_all_doors_have_the_same_outputs() -> None:
+def test_all_ways_to_run_the_gate_have_the_same_outputs() -> None:
     workflow = load(".github/workflows/gate.yml")
     assert list(load("action.yml")["outputs"]) == list(OUTPUTS)
     bare = {name: entry["value"] for name, entry in load("bare/action.yml")["outputs"].items()}

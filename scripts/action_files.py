@@ -1,6 +1,6 @@
 """Writes the inputs and outputs of `gate action` into every file that repeats them.
 
-    python scripts/doors.py
+    python scripts/action_files.py
 
 The declarations are in gate/github/inputs.py and gate/github/outputs.py. The files are the Docker action, the composite
 action for runners without Docker, the reusable workflow, and the page of the documentation. A test compares them.
@@ -126,7 +126,7 @@ def output_table() -> Iterator[str]:
 
 
 Lines = Callable[[], Iterator[str]]
-DOORS: dict[str, dict[str, Lines]] = {
+FILES: dict[str, dict[str, Lines]] = {
     "action.yml": {"inputs": action_inputs, "outputs": action_outputs},
     "bare/action.yml": {
         "inputs": action_inputs,
@@ -146,18 +146,18 @@ DOORS: dict[str, dict[str, Lines]] = {
 def written(path: str, text: str) -> str:
     """Return the text of a file with its generated parts replaced.
 
-    A part stands between a line that ends with `NAME (scripts/doors.py)` and one that ends with `end of NAME`, in a
-    comment of the file's language.
+    A part stands between two comments in the file's language: one ends with `NAME (scripts/action_files.py)`, the other
+    with `end of NAME`.
     """
-    for name, lines in DOORS[path].items():
+    for name, lines in FILES[path].items():
         rows = text.split("\n")
-        (begin,) = [n for n, row in enumerate(rows) if row.rstrip(" ->").endswith(f" {name} (scripts/doors.py)")]
+        (begin,) = [n for n, row in enumerate(rows) if row.rstrip(" ->").endswith(f" {name} (scripts/action_files.py)")]
         (end,) = [n for n, row in enumerate(rows) if row.rstrip(" ->").endswith(f" end of {name}")]
         text = "\n".join([*rows[: begin + 1], *lines(), *rows[end:]])
     return text
 
 
 if __name__ == "__main__":
-    for door in DOORS:
-        file = ROOT / door
-        file.write_text(written(door, file.read_text(encoding="utf-8")), encoding="utf-8")
+    for path in FILES:
+        file = ROOT / path
+        file.write_text(written(path, file.read_text(encoding="utf-8")), encoding="utf-8")
