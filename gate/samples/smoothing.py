@@ -34,9 +34,14 @@ def smoothed(samples: ModelSamples, smoothing: Mapping[str, Smoothing]) -> Model
     SampleError
         An item lacks log-likelihoods of its choices, or the index of the right choice.
     """
-    tasks = {
-        name: _smoothed(task, smoothing[name]) if name in smoothing else task for name, task in samples.tasks.items()
-    }
+    try:
+        tasks = {
+            name: _smoothed(task, smoothing[name]) if name in smoothing else task
+            for name, task in samples.tasks.items()
+        }
+    except SampleError as error:
+        error.message = f"{samples.label}: {error.message}"
+        raise
     notes = [
         f"task {name}: {own.metric} is accuracy averaged over noise of {own.nats:g} nats; flips are changes of the "
         "chosen answer."
@@ -88,7 +93,16 @@ def choice_margins(samples: TaskSamples, metric: str) -> FloatArray:
         scores = _per_length(samples, scores, counts, starts)
     right = scores[starts + targets]
     scores[starts + targets] = -np.inf
-    return np.asarray(right - np.maximum.reduceat(scores, starts))
+    others = np.maximum.reduceat(scores, starts)
+    impossible = np.isneginf(right) & np.isneginf(others)
+    if impossible.any():
+        item = samples.table.column("item_id")[int(np.flatnonzero(impossible)[0])].as_py()
+        raise SampleError(
+            f"task {samples.task}: {np.count_nonzero(impossible):,} of {len(impossible):,} items have no choice with a "
+            f"finite log-likelihood (e.g. {item[:16]}).",
+            "Compare acc, or evaluate the task again.",
+        )
+    return np.asarray(right - others)
 
 
 def _target_indices(table: pa.Table, counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

@@ -24,7 +24,7 @@ TASK = {"name": "t", "file": "t.jsonl", "prompt": "{{ q }}", "choices": "{{ c }}
 
 
 def samples_of(logprobs: list[list[float]], targets: list[str], choices: Any = None, **columns: Any) -> TaskSamples:
-    picked = [int(np.argmax(values)) for values in logprobs]
+    picked = [int(np.argmax(values)) if values else 0 for values in logprobs]
     return task_samples(
         "t",
         "acc",
@@ -101,6 +101,21 @@ def test_margins_agree_with_the_definition(logprobs: list[list[float]], data: st
 def test_samples_without_choices_or_target_are_an_error(logprobs: list[list[float]], targets: list[str]) -> None:
     with pytest.raises(SampleError, match=f"1 of {len(targets)} items lack them"):
         scores(samples_of(logprobs, targets))
+
+
+def test_items_without_any_possible_choice_are_an_error() -> None:
+    nothing = [[-1.0, -2.0], [float("-inf")] * 3]
+    with pytest.raises(SampleError, match="1 of 2 items have no choice with a finite log-likelihood"):
+        scores(samples_of(nothing, ["0", "0"]))
+
+
+def test_log_likelihoods_that_one_side_lacks_are_an_error_that_names_the_side() -> None:
+    whole = samples_of([[-1.0, -1.2]] * 2, ["0", "0"])
+    lacking = samples_of([[-1.0, -1.2], []], ["0", "0"])
+    method = {"t": Smoothing("acc_smooth", 0.2)}
+    smoothed(ModelSamples("base", {"t": whole}), method)
+    with pytest.raises(SampleError, match=r"^cand: task t: .* 1 of 2 items lack them"):
+        smoothed(ModelSamples("cand", {"t": lacking}), method)
 
 
 def test_flips_stay_those_of_the_chosen_answers() -> None:
