@@ -71,7 +71,8 @@ class Terminated(KeyboardInterrupt):
 
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's message, or its type if there is none; the rest is often a traceback."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return line if len(line) <= 200 else f"{line[:197]}..."
 
 
 PANIC = "a library written in Rust (tokenizers, safetensors) stopped with an internal error"

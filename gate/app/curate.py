@@ -68,7 +68,7 @@ def curate(
     untargeted += [task.name for task in suite.tasks if task.settings.judge is not None]
     if untargeted:
         raise ConfigError(
-            "neither multiple choice with one right answer nor generated text with a right answer: "
+            "these tasks are neither multiple choice with one right answer nor generated text with a right answer: "
             f"{', '.join(untargeted)}.",
             "Name the tasks to curate with --task.",
         )

@@ -64,7 +64,7 @@ def with_judgements(
             tables = score(before.table, after.table, inquiry)
         if tables[2].blind:
             raise EvaluationError(
-                f"task {task.name}: the judge {judge.model} cannot tell answers apart: "
+                f"task {task.name}: the judge {judge.model} cannot distinguish answers: "
                 + (
                     f"all {tables[2].swayed:,} preferences changed with the order."
                     if judge.mode == "pairwise"

@@ -17,7 +17,7 @@ def file_lines(side: str, samples: ModelSamples) -> list[str]:
 
     More than five files are summarised in one line. `side` begins each line.
     """
-    where = f"{side} {samples.label}"
+    where = side if side == samples.label else f"{side} {samples.label}"
     rows: dict[tuple[str, ...], int] = {}
     tasks: dict[tuple[str, ...], list[str]] = {}
     for name, task in samples.tasks.items():

@@ -103,7 +103,7 @@ def _table(label: str, plan: SuitePlan, drop: float | None) -> Table:
     table.add_column("task", overflow="fold")
     heads = ["n", "flip rate", f"drop detected with {100 * plan.power:g}% power, points"]
     if drop is not None:
-        heads.append(f"n needed for {100 * drop:g} points")
+        heads.append(f"n needed for {100 * drop:g} {'point' if drop == 0.01 else 'points'}")
     for head in heads:
         table.add_column(head, justify="right")
     for task in plan.tasks:

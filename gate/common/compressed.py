@@ -51,7 +51,7 @@ def open_binary(path: Path) -> Iterator[IO[bytes]]:
         with io.BufferedReader(_Limited(path), buffer_size=1 << 20) as stream:
             yield stream
     except (OSError, zlib.error, EOFError) as error:
-        raise SampleError(f"{path} cannot be decompressed: {error}.", "Check whether it was cut.") from None
+        raise SampleError(f"{path} cannot be decompressed: {error}.", "Check whether it is truncated.") from None
 
 
 def read_bytes(path: Path, limit: int = 2 << 30) -> bytes:

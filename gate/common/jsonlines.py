@@ -17,7 +17,8 @@ _OTHER_MARKS = (b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")  # byte order marks o
 _SPACE = re.compile(r"\s*")
 _DECODER = json.JSONDecoder()
 _LINE_HINT = (
-    "Each line must be one JSON object in UTF-8. Check whether the file was cut, or written by two processes at once."
+    "Each line must be one JSON object in UTF-8. Check whether the file is truncated, or was written by two processes "
+    "at once."
 )
 
 
@@ -60,7 +61,7 @@ def read_json(path: Path) -> dict[str, Any]:
     SampleError
         The file is not JSON, or not an object.
     """
-    hint = "The file must be one JSON object in UTF-8. Check whether it was cut."
+    hint = "The file must be one JSON object in UTF-8. Check whether it is truncated."
     return _object(read_bytes(path).removeprefix(_BOM), str(path), hint)
 
 
@@ -88,7 +89,7 @@ def clean_text(text: str) -> str:
 
 def _list(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the line and the content of each object in a file that is one JSON list."""
-    hint = "Expected a JSON list of objects in UTF-8. Check whether the file was cut."
+    hint = "Expected a JSON list of objects in UTF-8. Check whether the file is truncated."
     content = read_bytes(path).removeprefix(_BOM)
     try:
         text = content.decode()

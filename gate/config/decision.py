@@ -58,7 +58,7 @@ class DecisionSettings(Section):
     power: OpenProportion = Field(0.8, description="Power of the detectable drop (proportion).")
     on_inconclusive: Literal["pass", "fail"] = Field(
         "pass",
-        description="Whether INCONCLUSIVE for want of proof (`certify`) passes (exit code 0) or blocks the workflow "
+        description="Whether INCONCLUSIVE for lack of proof (`certify`) passes (exit code 0) or blocks the workflow "
         "(exit code 3). A run that could not have shown a loss always blocks.",
     )
     max_truncated: Proportion | None = Field(

@@ -127,11 +127,11 @@ class EngineSettings(Section):
             raise ValueError(f"a served engine needs a preset (vllm, sglang, llama.cpp) or a command; found {found}")
         on_ray = self.replicas > 1 or self.address is not None
         if on_ray and isinstance(self.gpus, list):
-            raise ValueError("gpus must be a number with replicas: the GPUs of each replica; Ray chooses them")
+            raise ValueError("with replicas, gpus must be a number: the GPUs per replica, which Ray chooses")
         if on_ray and self.port != "auto":
             raise ValueError("port must be auto with replicas: two servers cannot listen on one port")
         if not on_ray and isinstance(self.gpus, int):
-            raise ValueError("gpus must be a list of numbers without replicas, e.g. [0, 1]")
+            raise ValueError("without replicas, gpus must be a list of numbers, e.g. [0, 1]")
         if self.python is not None and self.preset not in ("vllm", "sglang"):
             raise ValueError("python belongs to the presets vllm and sglang; a command names its program itself")
         words = " ".join([*(self.command or ()), *self.args])

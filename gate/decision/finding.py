@@ -15,10 +15,11 @@ class Finding(ResultSection):
     kind: Literal[
         "chance", "blind", "gain", "same-file", "same-model", "same-weights", "same-answers", "stack", "empty", "broken"
     ] = Field(
-        description="chance: the baseline is not better than chance. blind: no outcome could be significant. "
-        "gain: an implausible improvement. same-*: both sides are the same files, model, weights or answers. "
-        "stack: the models ran on different stacks, and there is no control. empty: neither model answers. broken: "
-        "most answers of both models are broken, or significantly more of the candidate's."
+        description="chance: the baseline is not better than chance. blind: no outcome could be significant, for "
+        "example because there are too few items. gain: an implausible improvement. same-*: both sides are the same "
+        "files, model, weights or answers. stack: the models ran on different stacks, and there is no control. empty: "
+        "neither model answers. broken: most answers of both models are broken, or significantly more of the "
+        "candidate's."
     )
     task: str | None = Field(None, description="The task it is about; null for the whole run.")
     message: str

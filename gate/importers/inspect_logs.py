@@ -88,7 +88,7 @@ def _read(library: Any, path: Path, **options: Any) -> Any:
         reason = (str(error).splitlines() or [""])[0] or type(error).__name__
         raise SampleError(
             f"{path} is not a readable Inspect log: {reason}.",
-            "Check with `inspect log dump FILE` whether it was cut, or written by a newer inspect-ai.",
+            "Check with `inspect log dump FILE` whether it is truncated, or was written by a newer inspect-ai.",
         ) from None
 
 

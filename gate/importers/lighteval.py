@@ -68,7 +68,7 @@ def _read(file: Path, task: str) -> Rows:
     except (pa.ArrowException, OSError, UnicodeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise SampleError(
-            f"{file} is not a readable Parquet file: {reason}.", "Check whether it was cut or only partly copied."
+            f"{file} is not a readable Parquet file: {reason}.", "Check whether it is truncated."
         ) from None
     rows = [_row(record, file, number) for number, record in enumerate(records, start=1)]
     order = sorted(range(len(rows)), key=lambda index: _position(records[index], index))

@@ -90,7 +90,7 @@ def _read_parquet(path: Path, extra: Mapping[str, str]) -> pa.Table:
     except (pa.ArrowException, OSError) as error:
         raise SampleError(
             f"{path} is not a readable Parquet file: {_first_line(error)}.",
-            "Check whether it was cut or only partly copied.",
+            "Check whether it is truncated.",
         ) from None
     for name in table.column_names:
         _refuse_invalid_text(table.column(name), name, path)

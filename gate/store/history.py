@@ -98,7 +98,7 @@ class Record(BaseModel):
         """Raise a SampleError if there is a key and the record is not signed with it as this number of its series."""
         if store_key() is not None and self.signed(number).signature != self.signature:
             raise SampleError(
-                f"{where} is not signed with the key in {KEY} as run {number} of its series: it was invented, altered, "
+                f"{where} is not signed with the key in {KEY} as run {number} of its series: it was forged, altered, "
                 "moved, or written without the key.",
                 "Find out who wrote it. To restart the history (and alpha spending), move it away.",
             )

@@ -142,7 +142,7 @@ def test_packed_weights_without_a_method_are_named_and_not_only_missing(model: P
 
 def test_whole_numbers_without_a_method_are_no_weights(model: Path) -> None:
     add_tensors(model, **{f"{LAYER}.weight".replace(".", "__"): torch.ones(64, 32, dtype=torch.int8)})
-    with pytest.raises(ModelError, match="1 weights are whole numbers"):
+    with pytest.raises(ModelError, match="1 weights are integers"):
         open_model(model)
 
 

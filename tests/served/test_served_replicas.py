@@ -108,8 +108,8 @@ def test_ray_does_not_take_over_sigterm(monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"replicas": 2, "gpus": [0, 1]}, "gpus must be a number with replicas"),
-        ({"gpus": 2}, "gpus must be a list of numbers without replicas"),
+        ({"replicas": 2, "gpus": [0, 1]}, "with replicas, gpus must be a number"),
+        ({"gpus": 2}, "without replicas, gpus must be a list of numbers"),
         ({"replicas": 2, "port": 8000}, "port must be auto with replicas"),
     ],
 )

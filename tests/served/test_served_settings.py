@@ -112,8 +112,8 @@ def test_only_placeholders_are_replaced() -> None:
     [
         ({**VLLM, "args": ["--host=0.0.0.0"]}, {}, "which the gate sets itself"),
         ({**VLLM, "args": ["--served-model-name", "x"]}, {}, "which the gate sets itself"),
-        ({"kind": "served", "command": COMMAND}, {"dtype": "float16"}, "would not be told"),
-        ({"kind": "served", "preset": "llama.cpp"}, {"dtype": "float16", "gguf_file": "a.gguf"}, "would not be told"),
+        ({"kind": "served", "command": COMMAND}, {"dtype": "float16"}, "would not get it"),
+        ({"kind": "served", "preset": "llama.cpp"}, {"dtype": "float16", "gguf_file": "a.gguf"}, "would not get it"),
     ],
 )
 def test_arguments_that_the_gate_sets_and_ignored_dtypes_are_refused(

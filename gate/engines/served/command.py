@@ -56,7 +56,7 @@ def check_model(engine: EngineSettings, model: ModelSettings) -> None:
     ignored = engine.preset == "llama.cpp" or (engine.command is not None and "{dtype}" not in " ".join(words))
     if model.dtype != "auto" and ignored:
         remedy = "Remove dtype; the file decides." if engine.preset else "Remove dtype, or use {dtype} in the command."
-        raise ConfigError(f"model {model.model}: dtype is {model.dtype}, which its server would not be told.", remedy)
+        raise ConfigError(f"model {model.model}: dtype is {model.dtype}, but its server would not get it.", remedy)
     own = _OWN_FLAGS.get(engine.preset or "", ())
     taken = [word for word in engine.args if word.partition("=")[0] in own]
     if taken:

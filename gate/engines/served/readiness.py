@@ -50,7 +50,7 @@ def wait_until_ready(
                 raise StartError(
                     f"{what} was not ready after {timeout:g} s ({url} does not answer with status 200).\n"
                     f"{process.log.tail()}",
-                    "Raise engine.startup_timeout, or set engine.ready to the route that says that it is ready.",
+                    "Raise engine.startup_timeout, or set engine.ready to the route that reports that it is ready.",
                 )
             if time.monotonic() - reported > _REPORT:
                 reported = time.monotonic()

@@ -62,14 +62,14 @@ def check_unused(model: Any, unexpected: Iterable[str], folder: Path, settings: 
         method = f"its quantisation method is {declared.shown}" if declared else "no file names a quantisation method"
         raise ModelError(
             f"model {name}: the checkpoint has {count_parameters(parameters)} that transformers "
-            f"{transformers.__version__} does not use: {first_names(parameters)}. Without them the "
-            f"weights are other numbers ({method}).",
+            f"{transformers.__version__} does not use: {first_names(parameters)}. Without them, the "
+            f"weights would be wrong ({method}).",
             SERVE_IT,
         )
     if dropped:
         raise ModelError(
             f"model {name}: the checkpoint has {len(dropped)} tensors that {type(model).__name__} does not use: "
-            f"{first_names(dropped)}. The model that was trained is another one.",
+            f"{first_names(dropped)}. The loaded model would not be the one that was trained.",
             "Check model_type, architectures and num_hidden_layers in config.json, or remove the tensors from the "
             "checkpoint.",
         )
@@ -77,7 +77,7 @@ def check_unused(model: Any, unexpected: Iterable[str], folder: Path, settings: 
         whole = sorted(key for key, kind in tensors_of(files) if kind in WHOLE_NUMBERS and key.endswith(".weight"))
         if whole:
             raise ModelError(
-                f"model {name}: {len(whole)} weights are whole numbers, and no quantisation method scales them: "
+                f"model {name}: {len(whole)} weights are integers, which no quantisation method scales: "
                 f"{first_names(whole)}.",
                 SERVE_IT,
             )
