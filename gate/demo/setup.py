@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from gate.demo import models
-from gate.demo.suite import SuiteTask, write_suite
+from gate.demo.suite import SuiteTask, write_prose, write_suite
 
 
 @dataclass(frozen=True)
@@ -77,9 +77,12 @@ def write_models(folder: Path, message: Callable[[str], None]) -> None:
 def write_config(folder: Path, items: int | None = None) -> Path:
     """Write the task files and a gate.yml with all candidates; return its path.
 
-    `items` limits the number of items of each task.
+    `items` limits the number of items of each task, and of windows of the text.
     """
     tasks = [_task(task, folder) for task in write_suite(folder / "suite")]
+    prose = write_prose(folder / "suite").relative_to(folder).as_posix()
+    # advisory: its windows are few, and every quantisation makes a text a little less likely
+    tasks.append({"name": "prose", "kind": "text", "file": prose, "window": 240, "role": "advisory"})
     dtype = "bfloat16" if native_bfloat16() else "float32"
     config = {
         "version": 1,

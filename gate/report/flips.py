@@ -1,7 +1,7 @@
 """The worst flips: items on which the candidate scores lower.
 
 They are ranked by the lost log-likelihood of the right choice relative to the best wrong one; without log-likelihoods,
-regressions are taken from the tasks in round-robin order.
+regressions are taken from the tasks in round-robin order, the largest loss of score first.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from gate.common.indices import parse_index
+from gate.common.lm_eval import LIKELIHOOD_PREFIX
 from gate.decision.section import ResultSection
 from gate.samples import PairedTask
+from gate.samples.behaviour import is_likelihood
 
 
 class Flip(ResultSection):
@@ -43,8 +45,8 @@ def worst_flips(pairs: Sequence[PairedTask], count: int = 10) -> list[Flip]:
             continue
         rows = rows[pc.sort_indices(pair.baseline.column("item_id").take(rows)).to_numpy()]
         shifts = logprob_shifts(pair, rows)
-        # the sort is stable: equal shifts stay in the order of their item ids
-        worst = np.argsort(-shifts, kind="stable")[:count]
+        # the sort is stable: equal losses stay in the order of their item ids
+        worst = np.lexsort(((after - before)[rows], -shifts))[:count]
         sides = (table.take(rows[worst]).to_pylist() for table in (pair.baseline, pair.candidate))
         known = has_logprobs(pair)
         for rank, (baseline, candidate) in enumerate(zip(*sides, strict=True)):
@@ -82,8 +84,14 @@ def logprob_shifts(pair: PairedTask, rows: npt.NDArray[np.int64]) -> npt.NDArray
 
 
 def answer_text(row: Mapping[str, object], column: str) -> str | None:
-    """Return the text of a choice where the column holds its index, else the column's own text."""
+    """Return the text of a choice where the column holds its index, else the column's own text.
+
+    The answer to a given text is its likelihood.
+    """
     value, choices = row[column], row["choices"]
+    metric = str(row["metric"])
+    if column == "output" and value is None and is_likelihood(metric):
+        return f"{row['score']:.4g} nats per {metric.removeprefix(LIKELIHOOD_PREFIX)}"
     if isinstance(choices, list) and (index := parse_index(value, len(choices))) is not None:
         return str(choices[index])
     return None if value is None else str(value)

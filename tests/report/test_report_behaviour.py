@@ -12,6 +12,7 @@ from gate.config import DecisionSettings
 from gate.decision import decide
 from gate.report.behaviour import behaviour_tables
 from gate.report.detail import build_detail
+from gate.report.flips import worst_flips
 from gate.report.html import render_html
 from gate.report.markdown import render_markdown
 from gate.report.result import Result
@@ -93,6 +94,15 @@ def test_a_worse_perplexity_fails_and_is_not_written_as_a_percentage() -> None:
     (row,) = [line for line in render_markdown(result).splitlines() if "(fails)" in line]
     assert "%" not in row.split("worse")[0]
     assert result.tasks[0].unit == "score"
+
+
+def test_the_worst_windows_of_a_text_are_listed_with_their_likelihoods() -> None:
+    _, pairing = compared()
+    (task,) = pairing.tasks
+    for index, flip in enumerate(worst_flips([task])):
+        assert (flip.baseline, flip.candidate) == ("-0.4 nats per byte", "-0.42 nats per byte")
+        assert flip.item_id == sorted(task.baseline["item_id"].to_pylist())[index]
+    assert build_detail(pairing).flips[0].candidate == "-0.42 nats per byte"
 
 
 def test_results_of_old_versions_have_no_behaviour() -> None:
