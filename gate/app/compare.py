@@ -78,13 +78,17 @@ def compare(baseline: Samples, candidate: Samples, **options: Unpack[CompareOpti
     allow_partial : bool, default False
         Compare the items that both sides have, and say what is left out. By default a missing item is an error.
     seed : int, optional
-        Of the Monte Carlo draws.
+        Seed of the Monte Carlo draws. Default: that of `config`, else 0.
     max_flip_rate : float, optional
         FAIL if a larger proportion of items flips.
     max_kl : float, optional
         FAIL if the mean KL divergence (nats) is larger.
     alpha, rule, margin, certify, power, on_inconclusive, max_truncated, max_broken, draws
         Keys of gate.yml's `decision` section.
+
+    Returns
+    -------
+    Result
 
     Raises
     ------

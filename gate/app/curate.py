@@ -1,4 +1,4 @@
-"""Choose the items of a suite that carry signal."""
+"""Select the items of a suite whose answers vary."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Write report files so that one of them never costs the verdict: its failure is an error at the very end."""
+"""Write report files. A file that cannot be written does not change the verdict; it is an error at the very end."""
 
 from __future__ import annotations
 

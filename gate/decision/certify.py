@@ -22,8 +22,8 @@ def certify(gating: Sequence[Judged], settings: DecisionSettings) -> Certificati
     Notes
     -----
     Independent binary items: the exact unconditional test on the pooled counts (`pooled_noninferiority`). Otherwise the
-    large-sample score test of `unit_noninferiority` on clusters (or items), which concedes one wholly lost unit: large
-    losses may be too rare to be seen.
+    large-sample score test of `unit_noninferiority` on clusters (or items), which counts one more unit as wholly lost:
+    large losses may be too rare to be seen.
     Both test the mean drop over all items: a single task may have dropped by more.
     """
     bound = settings.certify

@@ -225,7 +225,18 @@ def _share(ranks: IntArray, candidates: Sequence[int], observed: int) -> float:
 
 
 def sums_of_units(values: FloatArray, units: IntArray) -> FloatArray:
-    """Return the sums over the rows of each unit; sums within rounding of zero are zero."""
+    """Return the sums over the rows of each unit; sums within rounding of zero are zero.
+
+    Parameters
+    ----------
+    values : array of float, shape (rows, columns)
+    units : array of int, shape (rows,)
+        Unit of each row, numbered from 0.
+
+    Returns
+    -------
+    ndarray of float, shape (units, columns)
+    """
     size = int(units.max(initial=-1)) + 1
     columns = [np.bincount(units, column, size) for column in values.T]
     rounding = [1e-12 * np.bincount(units, np.abs(column), size) for column in values.T]

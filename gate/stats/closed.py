@@ -100,7 +100,15 @@ def closed_pvalues(
 
 
 def by_holm(evidences: Sequence[Evidence], combined: CombinedResult) -> bool:
-    """Return whether the adjusted p-values of `closed_pvalues` are Holm's (or the combined p-value, if larger)."""
+    """Return whether `closed_pvalues` gives Holm's adjusted p-values (or the combined p-value, if larger).
+
+    Parameters
+    ----------
+    evidences : sequence of Evidence
+        The tasks, as given to `combine`.
+    combined : CombinedResult
+        What `combine` returned for them.
+    """
     active = sum(evidence.discordant > 0 for evidence in evidences)
     if combined.rule == "holm" or len(evidences) == 1 or not active or combined.linked or any(combined.margins):
         return True

@@ -66,7 +66,7 @@ def combine(
 
     margin > 0 for any task: the p-value of each task is that of `margin_test`, exact for independent binary items,
     and else that of a large-sample score test (see `Evidence.pvalue_at`); Holm's method applies directly. Pooled is
-    the same test on the summed counts, with Tango's Z as its statistic (one regression is conceded where a task may
+    the same test on the summed counts, with Tango's Z as its statistic (one regression less is counted where a task may
     improve on 30 % of its items, see `pooled_noninferiority`); with other tasks it is the score test on the summed
     scores. Its null hypothesis, a pooled drop of at most the mean margin over all items, contains "no task's drop
     exceeds its own margin". Max is 1 - (1 - p_min)**K with p_min as its statistic, and Fisher uses its chi-square

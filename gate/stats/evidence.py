@@ -251,7 +251,7 @@ class Evidence:
     def margin_score(self, margin: float) -> Score:
         """Return the sums of the score test of the drop against a margin (in the score's own units).
 
-        For a binary task, distance and variance are those of Tango's score, and nothing is conceded. Otherwise they
+        For a binary task, distance and variance are those of Tango's score, without a further unit. Otherwise they
         are sums over units, in the units of `statistic`.
 
         Raises

@@ -24,7 +24,7 @@ _LARGEST_GAIN = 1e300
 
 @dataclass(frozen=True)
 class PlannedTask:
-    """A task as the planner sees it.
+    """A task to plan.
 
     Attributes
     ----------
@@ -103,7 +103,7 @@ class PlannedDecision:
 
     Notes
     -----
-    With links, noise and drop hit a shared cluster in all of its tasks at once (an approximation).
+    With links, noise and drop flip a shared cluster in all of its tasks at once (an approximation).
     """
 
     def __init__(

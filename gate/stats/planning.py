@@ -183,7 +183,27 @@ def planned_detectable_drop(
     rng: RNG = None,
     links: PlannedLinks | None = None,
 ) -> float:
-    """Return `decision_detectable_drop` of tasks of any kind, that may share clusters."""
+    """Return the smallest drop that the whole decision detects, for tasks of any kind, which may share clusters.
+
+    Parameters
+    ----------
+    tasks : sequence of PlannedTask
+    alpha, power, rule, n_resamples, rng
+        As for `decision_detectable_drop`.
+    links : PlannedLinks, optional
+        Which flips the tasks share. Without it, tasks are independent.
+
+    Returns
+    -------
+    float
+        The drop, the same on every task, in score units; nan if the power is not reached even at the largest drops.
+
+    Examples
+    --------
+    >>> from gate.stats import PlannedTask, planned_detectable_drop
+    >>> round(planned_detectable_drop([PlannedTask(1000, 0.05)]), 4)
+    0.0219
+    """
     _validate.open_unit("power", power)
     if len(tasks) == 1 and tasks[0].margin == 0.0:
         (task,) = tasks
@@ -208,7 +228,32 @@ def planned_scale(
     rng: RNG = None,
     links: PlannedLinks | None = None,
 ) -> float:
-    """Return the factor by which the items of all tasks must grow to detect a drop; as `decision_required_n`."""
+    """Return the factor by which the items of all tasks must grow for the whole decision to detect a drop.
+
+    Parameters
+    ----------
+    tasks, alpha, power, rule, n_resamples, rng, links
+        As for `planned_detectable_drop`.
+    drop : float
+        True drop on every task, in score units, above the smallest margin.
+
+    Returns
+    -------
+    float
+        The factor; below 1 where the given items are more than enough.
+
+    Raises
+    ------
+    ValueError
+        If the drop is not above every task's margin, is above the largest drop of every task, or if more than a
+        million times the given items would be needed.
+
+    Examples
+    --------
+    >>> from gate.stats import PlannedTask, planned_scale
+    >>> round(planned_scale([PlannedTask(1000, 0.05)], 0.02), 3)
+    1.163
+    """
     _validate.open_unit("power", power)
     smallest, largest = min(task.margin for task in tasks), max(task.largest for task in tasks)
     if not smallest < drop <= largest:

@@ -125,7 +125,8 @@ def detectable_drop(n: int, noise_rate: float, alpha: float = 0.05, power: float
     Notes
     -----
     A drop d adds regressions to the noise: improvements have the rate noise_rate / 2, regressions noise_rate / 2 + d,
-    so that the power is `power(n, noise_rate + d, d)`. A bracketing secant, then linear interpolation.
+    so that the power is `power(n, noise_rate + d, d)`. The drop is found
+    by a bracketing secant method and linear interpolation.
 
     Examples
     --------

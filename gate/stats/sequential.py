@@ -85,7 +85,7 @@ def log_e_value_of_differences(
     Returns
     -------
     float
-        ln e. Unlike `log_e_value`, it is for one look at all items.
+        ln e. Unlike `log_e_value`, it is valid for a single test of all items only.
 
     Notes
     -----
@@ -94,8 +94,8 @@ def log_e_value_of_differences(
     of `sign_flip`. For binary independent items it is that of `log_e_value`, up to the numerical integration. margin >
     0: with w items in a cluster, x - w margin is at least -(1 + margin) w; e is the mean of the products of 1 +
     lambda (x - w margin) / ((1 + margin) max w), and E[e] <= 1 if the clusters are independent and the expected mean
-    drop is at most the margin. The mean over lambda is a Gauss-Legendre sum with positive weights: a finite mixture of
-    bets, so e is valid however large the error of the integration.
+    drop is at most the margin. The mean over lambda is a Gauss-Legendre sum with positive weights: a finite mixture
+    over lambda, so e is valid however large the error of the integration.
 
     References
     ----------
