@@ -83,7 +83,7 @@ def _stored_hash(task: Task, sample_set: SampleSet) -> str | None:
 def _difference(
     suite: Suite, task: Task, baseline: LocatedModel | None, rendered: dict[str, Sequence[Message]], prompt: str
 ) -> str:
-    """Return where the rendered texts begin to differ; the baseline's tokenizer renders its text, if it can be loaded."""
+    """Return where the rendered texts begin to differ; the baseline's tokenizer renders its text, if it loads."""
     text, messages = next(iter(rendered.items()))
     if baseline is None or baseline.source.served:
         return f"the candidate has {prompt[:80]!r}"

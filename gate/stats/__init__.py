@@ -20,13 +20,8 @@ from gate.stats.noise import ExcessFlipsResult, excess_flips
 from gate.stats.online import alarm_level, lord_levels
 from gate.stats.permutation import sign_flip
 from gate.stats.planned import PlannedDecision, PlannedTask
-from gate.stats.planning import (
-    decision_detectable_drop,
-    decision_power,
-    decision_required_n,
-    planned_detectable_drop,
-    planned_scale,
-)
+from gate.stats.planned_drop import planned_detectable_drop, planned_scale
+from gate.stats.planning import decision_detectable_drop, decision_power, decision_required_n
 from gate.stats.power import detectable_drop, power, required_n, required_n_certify
 from gate.stats.recovery import RecoveryResult, recovery
 from gate.stats.results import (
