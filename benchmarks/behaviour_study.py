@@ -61,17 +61,17 @@ ROUNDED = tuple(
     for bits in BITS
 )
 MADE = {
-    "ct-w8a8": Quantised("llm-compressor W8A8"),
     "ct-fp8": Quantised("llm-compressor FP8"),
     "ct-w4a16": Quantised("llm-compressor W4A16, groups of 64"),
     "ct-nvfp4a16": Quantised("llm-compressor NVFP4A16"),
     "bnb-8bit": Quantised("bitsandbytes 8-bit"),
     "bnb-nf4": Quantised("bitsandbytes NF4"),
     "torchao-int8": Quantised("torchao int8"),
+    "ct-w8a8": Quantised("llm-compressor W8A8"),
     "gguf-q8_0": Quantised("GGUF Q8_0", settings={"gguf_file": "model.gguf"}),
 }
 """By the name of the checkpoint's folder."""
-AS_BFLOAT16 = Quantised("unquantised, bfloat16", settings={"dtype": "bfloat16"})
+SAME = Quantised("unquantised, other batches", settings={"engine": {"max_batch_tokens": 384}})
 
 
 def write_rounded(baseline: Path, dest: Path, bits: int, group: int | None) -> float:
@@ -349,7 +349,7 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
     for group, marker in markers.items():
         label = "one scale per row" if group is None else f"groups of {group}"
         handles += axes[0].plot([], [], marker, color="grey", label=label)
-    handles += axes[0].plot([], [], "x", color="black", label="quantised by a tool, or bfloat16")
+    handles += axes[0].plot([], [], "x", color="black", label="quantised by a tool")
     figure.legend(handles=handles, loc="outside lower center", ncols=5, fontsize=9, frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, metadata={"Date": None})
@@ -375,8 +375,8 @@ def main() -> None:
     baseline = gate.load_samples(next((work / "store" / "baseline").iterdir()))
     made = [(one, options.made / name) for name, one in MADE.items()] if options.made else []
     models: list[tuple[Quantised, Path | None]] = [
+        *((one, None) for one in (*ROUNDED, SAME)),
         *((one, folder) for one, folder in made if folder.exists()),
-        *((one, None) for one in (AS_BFLOAT16, *ROUNDED)),
     ]
     rows = []
     for one, checkpoint in models:

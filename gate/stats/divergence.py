@@ -54,9 +54,10 @@ def estimate_kl(
         sum over the k tokens of p ln(p/q)  +  P mean(-ln r + beta (r - Q/P))
 
     The mean of r under the draws is Q/P, so the second term is P E[ln(p/q)] for every beta that does not depend on
-    the draws: a control variate. The best beta is 1 for two near models, where -ln r is 1 - r up to second order, and
-    falls towards 0 for distant ones. It is taken from the k tokens: the least-squares slope of -ln r on -r over them,
-    limited to [0, 1].
+    the draws: a control variate. For two near models, beta = 1 is best: -ln r is 1 - r up to second order. For distant
+    ones r has a heavy tail, and beta = 0 is best. Here beta = max(0, 1 - 2 s^2), where s^2 is the variance of ln(p/q)
+    over the k tokens. (If ln r were normal, s^2 / (exp(s^2) - 1) would be best, which is larger: the log-ratios of
+    quantised models have heavier tails.)
 
     Rounding of the stored log-probabilities cancels to first order with beta = 1, if `p_tail` is 1 minus the sum of
     the rounded probabilities.
@@ -70,10 +71,10 @@ def estimate_kl(
     with np.errstate(over="ignore"):  # a ratio beyond the largest float is infinite, and so is the estimate
         terms = drawn - drawn_q
         ratios = np.exp(-terms)
-    slope = _slope(top - top_q)[:, None]
+    beta = _beta(top - top_q)[:, None]
     # tail (r - Q/P), without a division by P
     difference = tail[:, None] * ratios - _tail_of(top_q)[:, None]
-    parts = np.where(tail[:, None] > 0.0, tail[:, None] * terms + slope * difference, 0.0)
+    parts = np.where(tail[:, None] > 0.0, tail[:, None] * terms + beta * difference, 0.0)
     count = parts.shape[1]
     variance = parts.var(axis=1, ddof=1) / count if count > 1 else np.where(tail > 0.0, np.nan, 0.0)
     return KLEstimate(inside + parts.mean(axis=1), variance)
@@ -100,11 +101,6 @@ def _tail_of(top: FloatArray) -> FloatArray:
     return np.asarray(np.maximum(1.0 - np.exp(top).sum(axis=1), _SMALLEST_TAIL))
 
 
-def _slope(terms: FloatArray) -> FloatArray:
-    """Return the least-squares slope of -ln r on -r over the tokens of each row, within [0, 1]; 1 if it is unknown."""
-    terms = np.clip(terms, -50.0, 50.0)
-    ratios = np.exp(-terms)
-    ratios -= ratios.mean(axis=1, keepdims=True)
-    spread = (ratios**2).sum(axis=1)
-    covariance = -(ratios * terms).sum(axis=1)
-    return np.asarray(np.clip(np.where(spread > 0.0, covariance / np.maximum(spread, 1e-300), 1.0), 0.0, 1.0))
+def _beta(terms: FloatArray) -> FloatArray:
+    """Return the weight of the control variate of each row, from the log-ratios ln(p/q) of its k tokens."""
+    return np.asarray(np.maximum(0.0, 1.0 - 2.0 * np.clip(terms, -50.0, 50.0).var(axis=1)))

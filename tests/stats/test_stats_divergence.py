@@ -78,6 +78,25 @@ def test_the_control_variate_removes_nearly_all_variance_for_near_models() -> No
     assert kl.std() < 0.1 * plain.std()
 
 
+@pytest.mark.parametrize("distance", [0.05, 0.3, 1.0, 2.0])
+def test_the_stated_standard_error_covers_the_divergence_of_near_and_of_distant_models(distance: float) -> None:
+    """Log-ratios from Student's t with 4 degrees of freedom have heavy tails, as those of real models."""
+    rng = np.random.default_rng(3)
+    repeats = 300
+    errors, variances = np.zeros(repeats), np.zeros(repeats)
+    for _ in range(60):
+        p = np.sort(normalised(list(2 * rng.normal(size=2000))))[::-1]
+        q = p + distance * rng.standard_t(4, size=2000)
+        q -= np.logaddexp.reduce(q)
+        tail = np.exp(p[64:])
+        drawn = 64 + rng.choice(len(tail), size=(repeats, 16), p=tail / tail.sum())
+        top = (np.tile(values[:64], (repeats, 1)) for values in (p, q))
+        result = estimate_kl(*top, np.full(repeats, tail.sum()), p[drawn], q[drawn])
+        errors += result.kl - float((np.exp(p) * (p - q)).sum())
+        variances += result.variance
+    assert np.mean(np.abs(errors) <= 1.96 * np.sqrt(variances)) >= 0.85
+
+
 def test_equal_distributions_rounded_to_float16_have_no_divergence_up_to_the_second_order() -> None:
     """The rounding of a log-probability of -12 is up to 0.004 nats; its square is what remains."""
     rng = np.random.default_rng(2)
