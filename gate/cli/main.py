@@ -25,7 +25,7 @@ _COMMANDS = {
     "run": "Evaluate the candidate (and the baseline unless it is cached), compare, report.",
     "baseline": "Evaluate the baseline and store its samples.",
     "evaluate": "Evaluate any model and write its samples.",
-    "compare": "Compare two sample sets, or files of other tools. Needs no model.",
+    "compare": "Compare sample sets, or files of other tools. Needs no model.",
     "noise": "Evaluate the baseline twice: how much do its own answers change?",
     "plan": "Print which drop a suite can detect, or how many items are needed to detect a given drop.",
     "report": "Render a result.json in another format.",
