@@ -49,8 +49,8 @@ def curate(
     Raises
     ------
     ConfigError
-        No such task; a task that is neither multiple choice with one target nor generated text; generated text
-        without `by`; or `by` is the baseline.
+        No such task; a judged task; a task that is neither multiple choice with one target nor generated text;
+        generated text without `by`; or `by` is the baseline.
     """
     loaded = as_loaded(config)
     names = [task.name for task in loaded.config.tasks]
@@ -61,11 +61,16 @@ def curate(
     wanted = [
         task.model_copy(update={"items": None}) for task in loaded.config.tasks if not tasks or task.name in tasks
     ]
+    judged = [task.name for task in wanted if task.judge is not None]
+    if judged:
+        raise ConfigError(
+            f"a judge compares texts of two models, so that one model's answers have no score: {', '.join(judged)}.",
+            "Name other tasks to curate with --task.",
+        )
     suite = open_suite(_with(loaded, wanted), reporter)
     choices = tuple(task for task in suite.tasks if not task.generates)
     generated = [task.settings for task in suite.tasks if task.generates]
     untargeted = [task.name for task in choices if any(item.target_index is None for item in task.items)]
-    untargeted += [task.name for task in suite.tasks if task.settings.judge is not None]
     if untargeted:
         raise ConfigError(
             "these tasks are neither multiple choice with one right answer nor generated text with a right answer: "

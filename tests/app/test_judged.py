@@ -7,20 +7,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from support.jsonl import write_jsonl
 from support.judge_server import JudgeServer, judge_server
+from support.tiny import TINY_TASK, write_tiny_task
 
 import gate
+from gate.app.curate import curate
+from gate.app.reporter import SilentReporter
 from gate.config import TaskSettings, parse_config
-from gate.errors import EvaluationError, SampleError
+from gate.errors import ConfigError, EvaluationError, SampleError
 from gate.importers.build import task_samples
 from gate.samples import ModelSamples, TaskSamples
 from gate.tasks.requests import GenerateAnswer
 
 
 def gate_yml(folder: Path, server: JudgeServer, **scorer: Any) -> Any:
-    import yaml
-
     task = {
         "name": "chat",
         "file": "q.jsonl",
@@ -136,3 +138,36 @@ def test_early_stopping_cannot_wait_for_a_judge(tmp_path: Path) -> None:
     data["decision"]["early_stop"] = {"alpha": 0.01}
     with pytest.raises(ValueError, match="cannot be used with a judge: chat"):
         type(gate_yml(tmp_path, server).config).model_validate(data)
+
+
+def test_the_noise_of_judged_tasks_is_refused(tmp_path: Path) -> None:
+    with judge_server() as server, pytest.raises(ConfigError, match="noise of judged tasks is unknown") as caught:
+        gate.noise(gate_yml(tmp_path, server))
+    assert caught.value.hint == "Add a gating task with another scorer."
+    assert not server.asked
+
+
+def test_judged_tasks_cannot_be_curated(tmp_path: Path) -> None:
+    with (
+        judge_server() as server,
+        pytest.raises(ConfigError, match="one model's answers have no score: chat") as caught,
+    ):
+        curate(gate_yml(tmp_path, server), SilentReporter(), runs=4, temperature=1.0, audit=0.1, by="other")
+    assert caught.value.hint == "Name other tasks to curate with --task."
+    assert not server.asked
+
+
+def test_the_noise_of_other_tasks_is_measured_beside_judged_ones(
+    tmp_path: Path, tiny_model: Path, other_tiny_model: Path
+) -> None:
+    write_tiny_task(tmp_path / "items.jsonl")
+    write_jsonl(tmp_path / "q.jsonl", [{"q": f"Q: {n}?"} for n in range(4)])
+    with judge_server() as server:
+        data = gate_yml(tmp_path, server).config.model_dump(by_alias=True, exclude_unset=True)
+        data["tasks"] = [{**data["tasks"][0], "max_tokens": 4}, TINY_TASK]
+        data |= {"baseline": {"model": str(tiny_model)}, "candidate": {"model": str(other_tiny_model)}}
+        data["engine"] = {"device": "cpu"}
+        control = gate.noise(parse_config(yaml.safe_dump(data), tmp_path / "gate.yml"))
+    assert [task.task for task in control.tasks] == ["animals"]
+    assert control.floor.items == 24
+    assert not server.asked

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
-import sys
-import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -48,30 +44,6 @@ FACTS = [
     ("Which is the largest?", ["an ant", "a cat", "a whale"], 2),
     ("What is frozen water called?", ["ice", "steam", "rain"], 0),
 ]
-
-
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    """Start the server, and yield its base URL once the model is loaded."""
-    script = Path(__file__).parents[1] / "support" / "llamacpp_server.py"
-    process = subprocess.Popen(
-        [sys.executable, str(script), str(find_gguf())],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    deadline = threading.Timer(120, process.kill)  # bounds the wait for the first line
-    deadline.start()
-    try:
-        assert process.stdout is not None
-        address = process.stdout.readline().strip()
-        deadline.cancel()
-        assert address.startswith("http://"), "the server did not start"
-        yield f"{address}/v1"
-    finally:
-        deadline.cancel()
-        process.kill()
-        process.wait()
 
 
 @pytest.fixture(scope="module")

@@ -76,12 +76,17 @@ def judge_server(
 
 def reply(prompt: str, rule: Rule, structured: bool) -> str:
     """Return the judge's reply to a prompt."""
-    nonce = re.match(r"<question-(\w+)>", prompt)[1]
-    names = [name for name in ("answer_a", "answer_b", "answer") if f"<{name}-{nonce}>" in prompt]
-    answers = [prompt.split(f"<{name}-{nonce}>\n", 1)[1].split(f"\n</{name}-{nonce}>", 1)[0] for name in names]
+    nonce, answers = prompt_parts(prompt)
     verdict = rule(answers)
     if structured:
         shown: Any = int(verdict) if verdict and verdict.isdecimal() else verdict
         return json.dumps({"reason": "by rule", "verdict": shown})
     quoted = "\n".join(answers)
     return f"I read:\n{quoted}\n" + ("" if verdict is None else f"**VERDICT-{nonce}: {verdict}**")
+
+
+def prompt_parts(prompt: str) -> tuple[str, list[str]]:
+    """Return the nonce and the answers in a judge's prompt, in the order shown."""
+    nonce = re.match(r"<question-(\w+)>", prompt)[1]
+    names = [name for name in ("answer_a", "answer_b", "answer") if f"<{name}-{nonce}>" in prompt]
+    return nonce, [prompt.split(f"<{name}-{nonce}>\n", 1)[1].split(f"\n</{name}-{nonce}>", 1)[0] for name in names]
