@@ -242,5 +242,5 @@ def other_batches(task: Task) -> list[list[Item]]:
 
 
 def _marked(model: LocatedModel, control: list[object]) -> LocatedModel:
-    """Return the model with an identity of its own, so that the store keeps the control apart from other runs."""
+    """Return the model with an identity of its own, so that the store separates the control from other runs."""
     return replace(model, identity=replace(model.identity, control=digest(control)[:16]))

@@ -172,7 +172,7 @@ def candidate_sets(
     early_stop : bool
         Stop early if gate.yml asks for it; needs `reference`.
     name : str, optional
-        Name among several candidates, which may have the same weights: their sets are stored apart.
+        Name among several candidates, which may have the same weights: their sets are stored separately.
     engine : Engine, optional
         The loaded model, which is closed. Default: it is loaded.
 

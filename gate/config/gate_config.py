@@ -1,4 +1,4 @@
-"""The whole of gate.yml."""
+"""All settings of gate.yml."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _expand_names(value: Any) -> Any:
 
 
 class GateConfig(Section):
-    """The whole of gate.yml."""
+    """All settings of gate.yml."""
 
     version: Literal[1] = Field(description="Version of the file format.")
     baseline: ModelSettings = Field(description="The model in use.")

@@ -27,7 +27,7 @@ class SamplingSettings(Section):
     top_p: float | None = Field(
         None, gt=0, le=1, description="Sample from the likeliest tokens that together have this probability."
     )
-    top_k: int | None = Field(None, ge=0, description="Sample from so many of the likeliest tokens; 0 for all.")
+    top_k: int | None = Field(None, ge=0, description="Sample from this number of likeliest tokens; 0 for all.")
     min_p: float | None = Field(
         None, ge=0, le=1, description="Sample from tokens with at least this share of the likeliest one's probability."
     )

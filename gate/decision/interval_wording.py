@@ -63,7 +63,7 @@ def _listed(tasks: list[TaskResult]) -> str:
 
 
 def _confidence(level: float) -> str:
-    """Return a confidence level with as many digits as tell it from 100 %."""
+    """Return a confidence level with enough digits to distinguish it from 100 %."""
     digits = max(0, -math.floor(math.log10(1.0 - level)) - 1) if level < 1.0 else 0
     text = f"{100 * level:.{digits}f}"
     return f"{text.rstrip('0').rstrip('.') if '.' in text else text}%"

@@ -122,6 +122,6 @@ def _ranges(numbers: npt.NDArray[np.float64]) -> tuple[list[str], list[str]]:
 
 
 def _distinct(bounds: Sequence[float]) -> list[str]:
-    """Write distinct numbers with as few digits, but at least six, as tell them apart."""
+    """Write distinct numbers with the fewest digits, at least six, that keep them distinct."""
     texts = ([f"{bound:.{digits}g}" for bound in bounds] for digits in range(6, 18))
     return next(own for own in texts if len(set(own)) == len(bounds))

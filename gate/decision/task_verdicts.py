@@ -31,8 +31,8 @@ def with_verdicts(
     A task fails where the deciding test rejects every set of gating tasks that contains it. The level is that of the
     test that decides: `alpha`, or the share of early stopping after a stop. The e-process and the final test together
     therefore keep the level of the run for the single tasks too. Limits on flips and KL divergence make no task fail,
-    and advisory tasks never fail. With nightly e-values, and after a stop where prompts repeat, several tasks are not
-    told apart.
+    and advisory tasks never fail. With nightly e-values, and after a stop where prompts repeat, it is not
+    decided which of several tasks fail.
 
     Parameters
     ----------

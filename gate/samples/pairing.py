@@ -270,7 +270,7 @@ def _require_equal_column(task: str, a: pa.Table, b: pa.Table, column: str, labe
 
 
 def _unequal_prompts(baseline: str | None, candidate: str | None) -> str | None:
-    """Return where the prompts of an item part; None if they were not recorded."""
+    """Return where the prompts of an item begin to differ; None if they were not recorded."""
     if baseline is None or candidate is None:
         return None
     if baseline != candidate:

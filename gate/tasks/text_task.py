@@ -131,7 +131,7 @@ def _item(document: Document, context: str, part: str, settings: TaskSettings) -
 
 
 def _numbered(items: Sequence[Item]) -> list[Item]:
-    """Tell equal windows of a document apart by their order."""
+    """Number equal windows of a document by their order."""
     seen: dict[str, int] = {}
     numbered = []
     for item in items:

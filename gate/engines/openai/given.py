@@ -94,7 +94,7 @@ async def given_all(
 ) -> tuple[Likely, ...]:
     """Return tokens after a prompt, likeliest first, with at most `_MOST_REQUESTS` requests.
 
-    The first of `ids` are returned if there are more than so many requests can hold.
+    The first of `ids` are returned if these requests cannot hold all of them.
     """
     distinct = list(dict.fromkeys(ids))[: given.limit * _MOST_REQUESTS]
     found: dict[int | None, Likely] = {}

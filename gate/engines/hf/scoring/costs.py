@@ -25,7 +25,7 @@ _MEASURED_TOKENS = 2048  # of the pass that measures memory
 
 @dataclass(frozen=True)
 class Costs:
-    """Memory of a pass apart from its tokens' activations, in tokens.
+    """Memory of a pass besides its tokens' activations, in tokens.
 
     Attributes
     ----------

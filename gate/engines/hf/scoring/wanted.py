@@ -36,7 +36,7 @@ def wanted_places(rows: Iterable[Row], requests: Sequence[LoglikelihoodRequest |
 
 
 def places_of(request: LoglikelihoodRequest | RollingRequest, tokens: int) -> list[Place]:
-    """Return the places in an answer or text of so many tokens."""
+    """Return the places in an answer or text with this number of tokens."""
     prompt = request.text if isinstance(request, RollingRequest) else request.context
     references = [*([request.reference] if request.reference else []), *request.later.references]
     if references:
