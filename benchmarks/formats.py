@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import site
 import subprocess
 import sys
@@ -29,6 +30,7 @@ from gate.errors import GateError
 
 RESULTS = Path(__file__).parent / "results"
 TASKS = 3
+MAKE_SECONDS = 1800
 TORCH = "torch==2.13.0"
 # packages of each environment; `gate` also sees those of the environment that made it
 VENVS: dict[str, tuple[str, ...]] = {
@@ -108,43 +110,58 @@ def install(venvs: Path) -> None:
             (own / "gate.pth").write_text("\n".join(site.getsitepackages()) + "\n")
 
 
-def make(form: Format, work: Path, venvs: Path) -> str:
-    """Make a checkpoint that does not exist; return the error, or an empty string."""
+def make(form: Format, work: Path, venvs: Path) -> None:
+    """Make a checkpoint that does not exist; an error stays in its log."""
     dest = work / "made" / form.name
     if not form.made or dest.exists():
-        return ""
+        return
     base = find_gguf() if form.settings == GGUF else work / "baseline"
     part = dest.with_suffix(".part")
-    log = work / f"made.{form.name}.log"
     python = venvs / str(form.venv) / "bin" / "python"
-    if not python.exists():
-        return f"no environment {form.venv}"
-    command = [python, Path(__file__).with_name("make_formats.py"), form.name, base, part]
-    with log.open("wb") as out:
-        done = subprocess.run(command, stdout=out, stderr=subprocess.STDOUT, env=_environment(), check=False)
-    if done.returncode:
-        return _last_error(log.read_text(encoding="utf-8", errors="replace"))
-    part.rename(dest)
-    return ""
+    command = [str(python), str(Path(__file__).with_name("make_formats.py")), form.name, str(base), str(part)]
+    with _log(form, work).open("w", encoding="utf-8") as out:
+        try:
+            subprocess.run(command, stdout=out, stderr=out, env=_environment(), timeout=MAKE_SECONDS, check=True)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            out.write(f"{type(error).__name__}: {error}\n")
+        except subprocess.CalledProcessError:
+            pass  # it printed its own error
+        else:
+            part.rename(dest)
 
 
-def _environment() -> dict[str, str]:
-    return {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
-
-
-def _last_error(log: str) -> str:
-    lines = [line.strip() for line in log.splitlines() if line.strip()]
-    errors = [line for line in lines if "Error" in line]
+def problem(form: Format, work: Path) -> str:
+    """Return why there is no checkpoint: the last error of the log; empty if there is one, or none was tried."""
+    log = _log(form, work)
+    if not form.made or (work / "made" / form.name).exists() or not log.exists():
+        return ""
+    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    errors = [line for line in lines if re.match(r"[\w.]*(Error|Expired)\b", line)]
     return (errors or lines or ["no output"])[-1][:300]
 
 
-def judge(form: Format, work: Path, items: int, vllm: str | None) -> dict[str, Any]:
-    """Judge one format, in transformers or, with `vllm`, in vLLM; return the outcome, which is kept in a file."""
+def _log(form: Format, work: Path) -> Path:
+    return work / f"made.{form.name}.log"
+
+
+def _environment() -> dict[str, str]:
+    # GPTQModel needs 2 workers, and starts one per two cores; it would compile a C++ extension to pack weights
+    gptqmodel = {"GPTQMODEL_CPU_WORKERS": "2", "GPTQMODEL_DISABLE_PACK_EXT": "1"}
+    return {**os.environ, **gptqmodel, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+
+
+def outcome(form: Format, work: Path, kind: str) -> dict[str, Any] | None:
+    """Return what is known of a format in `transformers` or `vllm`; None if it was not judged there."""
+    kept = work / "runs" / kind / form.name / "outcome.json"
+    return dict(json.loads(kept.read_text(encoding="utf-8"))) if kept.exists() else None
+
+
+def judge(form: Format, work: Path, items: int, vllm: str | None) -> None:
+    """Judge one format in transformers or, with `vllm`, in vLLM, unless it was; the outcome is kept in a file."""
     kind = "vllm" if vllm else "transformers"
     folder = work / "runs" / kind / form.name
-    kept = folder / "outcome.json"
-    if kept.exists():
-        return dict(json.loads(kept.read_text(encoding="utf-8")))
+    if outcome(form, work, kind):
+        return
     folder.mkdir(parents=True, exist_ok=True)
     made = work / "made" / form.name
     candidate: dict[str, Any] = {"model": str(made if form.made else work / "baseline"), **form.settings}
@@ -167,45 +184,47 @@ def judge(form: Format, work: Path, items: int, vllm: str | None) -> dict[str, A
     path = folder / "gate.yml"
     path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     os.environ |= {"HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "2"}
-    outcome: dict[str, Any]
+    found: dict[str, Any]
     try:
         result = run(path)
     except GateError as error:
         text = " ".join(str(error).replace(str(work), "WORK").split())
-        outcome = {"exit": int(error.exit_code), "error": text[:700]}
+        found = {"exit": int(error.exit_code), "error": text[:700]}
     else:
-        outcome = {
+        found = {
             "verdict": result.verdict,
             "worse": sum(task.regressions for task in result.tasks),
             "better": sum(task.improvements for task in result.tasks),
             "kl": sum((task.kl_mean or 0.0) * task.n for task in result.tasks) / sum(task.n for task in result.tasks),
-            "quantization": result.candidate.quantization,
+            "quantization": result.candidate.get("quantization"),
         }
-    kept.write_text(json.dumps(outcome, indent=1), encoding="utf-8")
-    return outcome
+    (folder / "outcome.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
 
 
-def row(form: Format, problem: str, here: dict[str, Any] | None, there: dict[str, Any] | None) -> str:
-    """Return a row of the table."""
-    cells = [form.title]
-    for outcome in (here, there):
-        if outcome is None:
-            cells += ["", "", ""]
-        elif "verdict" in outcome:
-            cells += [outcome["verdict"], f"{outcome['worse']} / {outcome['better']}", f"{outcome['kl']:.2g}"]
-        else:
-            cells += [f"exit {outcome['exit']}", "", ""]
-    used = (here or {}).get("quantization") or ""
-    errors = [outcome["error"] for outcome in (here, there) if outcome and "error" in outcome]
-    note = "; ".join([f"not made: {problem}"] if problem else [used, *errors])
-    return "| " + " | ".join([*cells, note.replace("|", "/")]) + " |"
-
-
-def table(rows: list[str], items: int) -> str:
-    """Return the Markdown file."""
+def table(work: Path, items: int) -> str:
+    """Return the Markdown file, with the formats that were tried."""
     import torch
     import transformers
 
+    rows, notes = [], []
+    for form in FORMATS:
+        made, outcomes = problem(form, work), [outcome(form, work, kind) for kind in ("transformers", "vllm")]
+        if not made and not any(outcomes):
+            continue
+        cells = [form.title]
+        for name, known in zip(("transformers", "vLLM"), outcomes, strict=True):
+            if known is None:
+                cells += ["", "", ""]
+            elif "verdict" in known:
+                cells += [known["verdict"], f"{known['worse']} / {known['better']}", f"{known['kl']:.2g}"]
+            else:
+                notes.append(f"{form.title}, in {name}: {known['error']}")
+                cells += [f"exit {known['exit']}, note {len(notes)}", "", ""]
+        if made:
+            notes.append(f"{form.title}: no checkpoint could be made. {made}")
+            cells[1] = f"not made, note {len(notes)}"
+        loaded = (outcomes[0] or {}).get("quantization") or ""
+        rows.append("| " + " | ".join([*cells, loaded]) + " |")
     return "\n".join(
         [
             "# Checkpoint formats",
@@ -213,14 +232,16 @@ def table(rows: list[str], items: int) -> str:
             f"SmolLM2-135M-Instruct, quantised by the tool in the first column and judged on {items} "
             f"items of each of {TASKS} tasks of the demo, against the unquantised model in transformers "
             f"{transformers.__version__} (torch {torch.__version__}, bfloat16, CPU). Candidates in vLLM run in its CPU "
-            "build. KL: mean divergence in nats at the answer. The last column has the "
-            "quantisation that was loaded, or the error. Written by "
-            "`python benchmarks/formats.py`.",
+            "build; an empty cell was not tried. KL: mean divergence in nats at the answer. The last column has the "
+            "quantisation that transformers loaded. Written by `python benchmarks/formats.py`.",
             "",
-            "| Format | transformers | Worse / better | KL | vLLM | Worse / better | KL | Loaded as, or error |",
+            "| Format | transformers | Worse / better | KL | vLLM | Worse / better | KL | Loaded as |",
             "|:--|:--|--:|--:|:--|--:|--:|:--|",
             *rows,
             "",
+            *([] if not notes else ["Notes:", ""]),
+            *(f"{number}. {note}" for number, note in enumerate(notes, 1)),
+            *([] if not notes else [""]),
         ]
     )
 
@@ -241,20 +262,16 @@ def main() -> None:
     (work / "made").mkdir(parents=True, exist_ok=True)
     if not (work / "baseline").exists():
         write_baseline(work / "baseline")
-    rows = []
     for form in FORMATS:
         if arguments.only and form.name not in arguments.only:
             continue
-        problem = make(form, work, arguments.venvs)
-        here = there = None
-        if not problem:
-            here = judge(form, work, arguments.items, None)
+        make(form, work, arguments.venvs)
+        if not problem(form, work):
+            judge(form, work, arguments.items, None)
             if arguments.vllm and form.served is not None:
-                there = judge(form, work, arguments.items, arguments.vllm)
-        rows.append(row(form, problem, here, there))
-        print(rows[-1], flush=True)
-    if not arguments.only:
-        (arguments.out / "formats.md").write_text(table(rows, arguments.items), encoding="utf-8")
+                judge(form, work, arguments.items, arguments.vllm)
+        print(form.name, problem(form, work) or outcome(form, work, "transformers"), outcome(form, work, "vllm"))
+        (arguments.out / "formats.md").write_text(table(work, arguments.items), encoding="utf-8")
 
 
 if __name__ == "__main__":
