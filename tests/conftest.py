@@ -16,9 +16,14 @@ from support.tiny import write_tiny_model, write_tiny_project
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 # read when torch is imported: threads only slow down matrices this small, here and in processes that tests start
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# the same examples in every run
-settings.register_profile("deterministic", derandomize=True)
-settings.load_profile("deterministic")
+# the same examples in every run; no deadline, because a busy machine is no error
+settings.register_profile("sampled", derandomize=True, deadline=None, max_examples=40)
+settings.register_profile("exhaustive", derandomize=True, deadline=None, max_examples=200)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose how many examples Hypothesis draws where a test does not say."""
+    settings.load_profile("exhaustive" if "exhaustive" in str(config.getoption("markexpr")) else "sampled")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

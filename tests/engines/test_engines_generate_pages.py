@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from support.exhaustive import mostly_exhaustive
 from support.opened import open_model, silent
 from support.writers import (
     LONG_PREFIX,
@@ -35,13 +36,15 @@ from gate.errors import EvaluationError
 from gate.tasks.requests import GenerateRequest
 
 
-@pytest.mark.parametrize("name", PAGED)
+@pytest.mark.parametrize(
+    "name", mostly_exhaustive(PAGED, ("llama", "opt, shifted positions", "gpt-oss, sinks and experts", "falcon, parallel layers"))
+)
 def test_the_text_is_that_of_greedy_decoding_one_at_a_time(
     tiny_model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
     folder, attention = write_paged(tiny_model, tmp_path, name)
     expected = None
-    for tokens in (1, 150, 500, 100_000):
+    for tokens in (1, 150, 100_000):
         engine = open_model(folder, {"max_batch_tokens": tokens, **attention})
         expected = expected or [greedy_text(engine, request) for request in REQUESTS]
         with caplog.at_level(logging.INFO, logger="gate"):
@@ -50,7 +53,7 @@ def test_the_text_is_that_of_greedy_decoding_one_at_a_time(
     assert "static batches" not in caplog.text
 
 
-@pytest.mark.parametrize("name", STATIC)
+@pytest.mark.parametrize("name", mostly_exhaustive(STATIC, ("bloom, alibi", "mamba, recurrent", "rwkv, recurrent, no mask")))
 def test_an_architecture_without_plain_keys_and_values_uses_static_batches_and_logs_why(
     tiny_model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
@@ -102,7 +105,7 @@ def limit_rows(engine: Any, rows: int) -> list[int]:
     return batches
 
 
-@pytest.mark.parametrize("rows", [1, 2, 5])
+@pytest.mark.parametrize("rows", [1, 5])
 def test_out_of_memory_shrinks_the_batch_and_loses_no_request(
     tiny_model: Path, caplog: pytest.LogCaptureFixture, rows: int
 ) -> None:
@@ -118,7 +121,7 @@ def test_out_of_memory_shrinks_the_batch_and_loses_no_request(
 
 
 def test_the_batch_shrinks_to_a_single_sequence_however_long_sequences_may_become(tiny_model: Path) -> None:
-    requests = [GenerateRequest(f"the cat {word}", (), 200) for word in ("a", "b", "sees", "runs", "is", "red")]
+    requests = [GenerateRequest(f"the cat {word}", (), 120) for word in ("a", "b", "sees", "runs")]
     expected = open_model(tiny_model).generate_until(requests, silent)
     engine: Any = open_model(tiny_model, {"max_batch_tokens": 4000})
     engine.generate_until(REQUESTS[:1], silent)
@@ -231,7 +234,7 @@ def test_the_cache_stays_within_the_token_budget(tiny_model: Path, tokens: int) 
     assert max(rows for rows, _ in passes) > (1 if tokens > 100 else 0)
 
 
-@pytest.mark.parametrize("tokens", [600, 1500, 4000])
+@pytest.mark.parametrize("tokens", [600, 4000])
 def test_a_pass_copies_at_most_half_of_the_token_budget(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tokens: int
 ) -> None:

@@ -62,7 +62,7 @@ def models(tiny_model: Path) -> dict[str, LoadedModel]:
 
 @pytest.mark.parametrize("name", sorted(PACKED))
 @given(st.lists(QUESTION, min_size=1, max_size=5), st.booleans())
-@settings(max_examples=12, deadline=None, derandomize=True)
+@settings(max_examples=5, deadline=None, derandomize=True)
 def test_packed_scores_are_plain_scores(
     models: dict[str, LoadedModel], name: str, questions: list[tuple[str, list[str]]], block: bool
 ) -> None:

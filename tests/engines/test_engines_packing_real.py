@@ -37,7 +37,7 @@ def test_every_choice_has_the_score_of_a_pass_of_its_own_and_no_argmax_differs(
 ) -> None:
     block = "".join(f"{context}{choices[gold]}\n\n" for context, choices, gold in questions[:shots])
     requests = [
-        LoglikelihoodRequest(block + context, choices, top=1) for context, choices, _ in questions[shots : shots + 10]
+        LoglikelihoodRequest(block + context, choices, top=1) for context, choices, _ in questions[shots : shots + 3]
     ]
     assert engine.scorer.method.packed
     answers = engine.loglikelihood(requests, silent)

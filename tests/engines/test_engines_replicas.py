@@ -15,7 +15,7 @@ from support.opened import open_model, silent
 
 from gate.config import EngineSettings, ModelSettings
 from gate.engines import Engine, fetch, locate, open_engine
-from gate.engines.replicas import ReplicaEngine, split
+from gate.engines.replicas import Places, ReplicaEngine, Worker, split
 from gate.errors import ConfigError, EvaluationError, ModelError
 from gate.tasks import Message
 from gate.tasks.requests import GenerateRequest, LoglikelihoodRequest, RollingRequest
@@ -129,6 +129,7 @@ def test_the_requests_of_a_killed_worker_are_repeated(
     assert len(replicas.loglikelihood(CHOICES, silent)) == len(CHOICES)
 
 
+@pytest.mark.exhaustive
 @slow
 def test_a_chat_is_rendered_although_every_worker_was_killed(single: Engine, replicas: ReplicaEngine) -> None:
     killed = worker_processes()
@@ -155,16 +156,31 @@ def test_errors_for_the_user_are_raised_unchanged(replicas: ReplicaEngine) -> No
     assert caught.value.hint == "Shorten the choices or use a model with a longer context."
 
 
-@slow
-def test_a_broken_model_is_the_same_error_as_without_ray(tiny_model: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def broken_model(tiny_model: Path, tmp_path: Path) -> Path:
+    """A model without one of its weights."""
     from safetensors.torch import load_file, save_file
 
     folder = Path(shutil.copytree(tiny_model, tmp_path / "model"))
     tensors = load_file(folder / "model.safetensors")
     tensors.pop("model.norm.weight")
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+def test_a_worker_returns_the_error_of_a_broken_model(broken_model: Path, tmp_path: Path) -> None:
+    settings = EngineSettings(device="cpu")
+    source = fetch(locate(ModelSettings(model=str(broken_model)), tmp_path), settings, tmp_path, None)
+    error = Worker(source, settings, 1, Places(tmp_path, tmp_path / "logs")).open()
+    assert isinstance(error, ModelError)
+    assert "the checkpoint lacks 1 weights" in str(error)
+
+
+@pytest.mark.exhaustive
+@slow
+def test_a_broken_model_is_the_same_error_as_without_ray(broken_model: Path) -> None:
     with pytest.raises(ModelError, match="the checkpoint lacks 1 weights"):
-        open_model(folder, {"replicas": 2})
+        open_model(broken_model, {"replicas": 2})
 
 
 @slow

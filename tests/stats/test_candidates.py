@@ -38,7 +38,7 @@ def enumerated_min_p(differences: Array) -> tuple[list[float], list[float]]:
 
 
 @given(st.integers(0, 10_000), st.integers(2, 4), st.integers(4, 10), st.booleans())
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_step_down_agrees_with_the_enumeration_of_all_signs(seed: int, columns: int, items: int, graded: bool) -> None:
     generator = np.random.default_rng(seed)
     values = generator.normal(0.3, 1.0, (items, columns)) if graded else generator.integers(-1, 2, (items, columns))
@@ -119,7 +119,7 @@ def correlated(generator: np.random.Generator, items: int, candidates: int) -> A
 
 def test_the_family_wise_error_of_correlated_candidates_is_at_most_alpha() -> None:
     generator = np.random.default_rng(20)
-    runs, alpha = 400, 0.05
+    runs, alpha = 250, 0.05
     errors = bonferroni = 0
     for run in range(runs):
         differences = correlated(generator, 400, 5)

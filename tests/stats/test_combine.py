@@ -27,7 +27,7 @@ from gate.stats._nulls import coins
 counts = st.integers(0, 30)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.lists(st.tuples(counts, counts), min_size=1, max_size=4))
 def test_combine_agrees_with_the_count_functions(pairs: list[tuple[int, int]]) -> None:
     b, c = [b for b, _ in pairs], [c for _, c in pairs]
@@ -104,11 +104,10 @@ def test_a_single_task_gives_its_own_test() -> None:
     assert result.max_drop.pvalue == expected.pvalue
 
 
-@pytest.mark.slow
-def test_a_mixture_keeps_the_error_rate() -> None:
+@pytest.mark.parametrize("runs", [40, pytest.param(400, marks=pytest.mark.exhaustive)])
+def test_a_mixture_keeps_the_error_rate(runs: int) -> None:
     generator = np.random.default_rng(13)
     rejected = dict.fromkeys(("pooled", "max_drop", "fisher", "omnibus", "holm"), 0)
-    runs = 100
     for run in range(runs):
         m = int(generator.integers(5, 40))
         b = int(generator.binomial(m, 0.5))

@@ -63,13 +63,13 @@ def outcomes(n: int) -> tuple[np.ndarray, np.ndarray]:
     return b[kept], c[kept]
 
 
-def probabilities(b: np.ndarray, c: np.ndarray, n: int, drop: float, q: float) -> np.ndarray:
+def probabilities(b: np.ndarray, c: np.ndarray, n: int, drop: float, q: float | np.ndarray) -> np.ndarray:
     """P[(b, c)] where an item improves with probability q and regresses with probability q + drop."""
-    return np.asarray(binom.pmf(c, n, q) * binom.pmf(b, n - c, min(1.0, (q + drop) / (1 - q))))
+    return np.asarray(binom.pmf(c, n, q) * binom.pmf(b, n - c, np.minimum(1.0, (q + drop) / (1 - q))))
 
 
 def enumerated(b: int, c: int, n: int, margin: float, beta: float, worse: bool) -> float:
-    """The definition of the p-value, over 500 values of the improvement rate."""
+    """The definition of the p-value, over 200 values of the improvement rate."""
     all_b, all_c = outcomes(n)
     z = _tango.score_z(all_b, all_c, np.full_like(all_b, n), np.array(margin))
     observed = z[(all_b == b) & (all_c == c)][0]
@@ -77,8 +77,8 @@ def enumerated(b: int, c: int, n: int, margin: float, beta: float, worse: bool) 
     low = 0.0 if c == 0 else betaincinv(c, n - c + 1, beta / 2)
     high = 1.0 if c == n else betaincinv(c + 1, n - c, 1 - beta / 2)
     largest = (1 - margin) / 2
-    rates = np.linspace(min(low, largest), min(high, largest), 500)
-    return beta + max(float(probabilities(all_b[region], all_c[region], n, margin, float(q)).sum()) for q in rates)
+    rates = np.linspace(min(low, largest), min(high, largest), 200)[:, None]
+    return float(beta + probabilities(all_b[region], all_c[region], n, margin, rates).sum(axis=1).max())
 
 
 @pytest.mark.parametrize("margin", [0.01, 0.05, 0.3, 0.7])
@@ -97,7 +97,7 @@ def test_p_values_equal_the_enumeration_of_all_outcomes(n: int, margin: float) -
             assert p == pytest.approx(expected, abs=2e-5, rel=2e-3)
 
 
-@pytest.mark.parametrize(("n", "margin"), [(34, 0.03), (25, 0.1)])
+@pytest.mark.parametrize(("n", "margin"), [pytest.param(34, 0.03, marks=pytest.mark.exhaustive), (25, 0.1)])
 def test_sizes_never_exceed_the_level(n: int, margin: float) -> None:
     """All outcomes are enumerated, at 60 improvement rates: the sizes are exact."""
     all_b, all_c = outcomes(n)
@@ -110,8 +110,8 @@ def test_sizes_never_exceed_the_level(n: int, margin: float) -> None:
             assert chance[certified <= level].sum() <= level
 
 
-def test_intervals_cover_the_drop_at_every_improvement_rate() -> None:
-    n = 20
+@pytest.mark.parametrize("n", [12, pytest.param(20, marks=pytest.mark.exhaustive)])
+def test_intervals_cover_the_drop_at_every_improvement_rate(n: int) -> None:
     all_b, all_c = outcomes(n)
     low, high = drop_interval(all_b, all_c, n, 0.9)
     for drop in (0.0, 0.01, 0.1, -0.05):
@@ -121,7 +121,7 @@ def test_intervals_cover_the_drop_at_every_improvement_rate() -> None:
             assert chance[high < drop].sum() <= 0.05
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(items, st.floats(0.0, 0.3), st.sampled_from([0.8, 0.9, 0.99, 1 - 2 * 0.05 / 57]))
 def test_interval_and_test_agree_at_the_margin(item: tuple[int, int, int], margin: float, level: float) -> None:
     b, c, n = item
@@ -176,12 +176,13 @@ def test_a_million_pairs_take_about_a_second() -> None:
     assert time.process_time() - start < 5
 
 
-def test_pooling_keeps_the_level_over_tasks_with_different_rates() -> None:
-    """Two tasks of 20 items with different rates, and a drop of exactly the margin: exact sizes.
+@pytest.mark.parametrize("n", [10, pytest.param(20, marks=pytest.mark.exhaustive)])
+def test_pooling_keeps_the_level_over_tasks_with_different_rates(n: int) -> None:
+    """Two tasks with different rates, and a drop of exactly the margin: exact sizes.
 
-    The test on the sums alone has a size of up to .053 here, where one task flips on nearly all of its items.
+    Where a task has 20 items and flips on nearly all of them, the test on the sums alone has a size of up to .053.
     """
-    n, margin = 20, 0.05
+    margin = 0.05
     b, c = outcomes(n)
     worse, certified, plain = (np.ones((2 * n + 1, 2 * n + 1)) for _ in range(3))
     for total_b, total_c in zip(*outcomes(2 * n), strict=True):
@@ -199,7 +200,7 @@ def test_pooling_keeps_the_level_over_tasks_with_different_rates() -> None:
     largest = np.max(sizes, axis=0)
     assert largest[0] <= 0.05
     assert largest[1] <= 0.05
-    assert largest[2] > 0.05
+    assert bool(largest[2] > 0.05) is (n == 20)
 
 
 def test_pooled_counts_are_used_as_they_are_where_rates_are_moderate() -> None:

@@ -57,7 +57,7 @@ def simulated(drop: float, shared: int, own: int, noise: float, rng: np.random.G
     return combine(evidences, links=links, n_resamples=2_000, rng=0).pvalue <= 0.05
 
 
-@pytest.mark.parametrize(("shared", "own"), [(300, 0), (200, 200)])
+@pytest.mark.parametrize(("shared", "own"), [pytest.param(300, 0, marks=pytest.mark.exhaustive), (200, 200)])
 def test_the_planned_drop_is_detected_with_the_stated_power(shared: int, own: int) -> None:
     """300 simulated decisions: two standard errors are .046."""
     n = shared + own
