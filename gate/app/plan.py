@@ -43,7 +43,8 @@ def plan(
     ----------
     baseline : path or ModelSamples, optional
         Samples of the baseline: they give the number of items per task. Items with equal prompts count once, over all
-        tasks. Default: with `config` and without `n`, the baseline of gate.yml from its store.
+        tasks. Advisory tasks with scores outside of 0 to 1 are left out unless `second` is given. Default: with
+        `config` and without `n`, the baseline of gate.yml from its store.
     second : path or ModelSamples, optional
         A second run of the baseline, or an earlier candidate: it gives the flip rate per task.
     config : path or LoadedConfig, optional
@@ -68,8 +69,8 @@ def plan(
     Raises
     ------
     ConfigError
-        Too little is given to plan with, the drop is not above the margin or cannot occur, or a decision setting is
-        unknown or out of range.
+        Too little is given to plan with, the drop is not above the margin or cannot occur, a gating task cannot be
+        planned, or a decision setting is unknown or out of range.
     SampleError
         A file cannot be read, the two sides do not pair, or the store has no samples of the baseline.
 
@@ -101,6 +102,13 @@ def plan(
         tasks, settings = _tasks(baseline, second, loaded, decision)
         return {"flip rates as observed": plan_suite(_observed(tasks, settings), settings, drop, _links(tasks))}
     tasks, settings = _tasks(baseline, None, loaded, decision)
+    unknown = [task.pair.task for task in tasks if task.pair.unit != "proportion" and task.role == "gating"]
+    if unknown:
+        raise ConfigError(
+            f"a flip rate says nothing about scores that are not proportions: {', '.join(unknown)}.",
+            "Give SECOND, a second run of the baseline, or declare the range of the scores as the task's `scale`.",
+        )
+    tasks = [task for task in tasks if task.pair.unit == "proportion"]
     return {
         f"flip rate {rate:g}": plan_suite(_with_rate(tasks, rate, settings), settings, drop, _links(tasks))
         for rate in (_TYPICAL_FLIP_RATES if flip_rate is None else (flip_rate,))
@@ -148,6 +156,12 @@ def _tasks(
             f"the baseline lacks tasks of {loaded.path}: {', '.join(missing)}; it has: {', '.join(first.tasks)}.",
             "Give samples of all tasks, or a gate.yml with the tasks to plan for.",
         )
+    judged = [] if loaded is None else [task.name for task in loaded.config.tasks if task.judge is not None]
+    if judged:
+        raise ConfigError(
+            f"a judge compares two models, so one run tells nothing about: {', '.join(judged)}.",
+            "Plan with --n and the flip rate that you expect, or with a gate.yml of the other tasks.",
+        )
     files = file_policy(
         loaded, decision, {}, tasks=(), advisory=(), seed=None, available=list(first.tasks), allow_partial=False
     )
@@ -189,8 +203,7 @@ def _with_rate(tasks: Sequence[Judged], rate: float, settings: DecisionSettings)
         pair = task.pair
         counts = np.ones(pair.n) if pair.clusters is None else np.bincount(pair.clusters)
         units = max(1, round(pair.n**2 / float(np.dot(counts, counts))))  # Kish's effective number
-        accuracy = float(pair.baseline_score.mean()) if pair.unit == "proportion" else 1.0
-        own = PlannedTask(units, rate, task.margin(settings), accuracy)
+        own = PlannedTask(units, rate, task.margin(settings), float(pair.baseline_score.mean()))
         planned[pair.task] = TaskToPlan(pair.n, rate, own, task.role)
     return planned
 

@@ -202,6 +202,33 @@ def test_a_policy_that_does_not_fit_the_samples_is_wrong_usage(tmp_path: Path) -
         assert (code, message in err) == (2, True), err
 
 
+def test_scores_that_are_no_proportions_need_a_second_run(tmp_path: Path) -> None:
+    def write(name: str, shift: float) -> Path:
+        rows = [f"mc,{n},x,x,{n % 2}" for n in range(100)] + [f"notes,{n},x,x,{-2 - shift * n}" for n in range(40)]
+        path = tmp_path / name
+        path.write_text("\n".join(["task,item_id,output,target,score", *rows]) + "\n", encoding="utf-8")
+        return path
+
+    first, second = write("a.csv", 0.01), write("b.csv", 0.011)
+    path = write_config(tmp_path, ["mc", {"name": "notes", "lower_is_better": False}])
+    alone = run_gate("plan", first, "-c", path)
+    assert (alone.code, "not proportions: notes" in alone.err) == (2, True), alone.err
+    assert [task["task"] for task in plans(first, second, "-c", path)["flip rates as observed"]["tasks"]] == [
+        "mc",
+        "notes",
+    ]
+    advisory = write_config(tmp_path, ["mc", {"name": "notes", "lower_is_better": False, "role": "advisory"}])
+    assert [task["task"] for task in plans(first, "-c", advisory)["flip rate 0.02"]["tasks"]] == ["mc"]
+
+
+def test_judged_tasks_are_refused_by_the_planner(tmp_path: Path) -> None:
+    samples = write_csv(tmp_path / "a.csv", {"chat": [1] * 80})
+    judge = {"kind": "judge", "base_url": "http://localhost:9/v1", "model": "j"}
+    task = {"name": "chat", "file": "f.jsonl", "kind": "generate_until", "prompt": "{{ q }}", "scorer": judge}
+    refused = run_gate("plan", samples, "-c", write_config(tmp_path, [task]))
+    assert (refused.code, "a judge compares two models" in refused.err) == (2, True), refused.err
+
+
 def test_the_baseline_of_a_gate_yml_is_taken_from_its_store(project: Path) -> None:
     missing = run_gate("plan", "-c", "gate.yml")
     assert missing.code == 2
