@@ -139,7 +139,7 @@ def evaluate(
         error = write_rounded(work / "baseline", folder, one.bits, one.group)
     settings = ModelSettings.model_validate({"model": str(folder), "dtype": DTYPE, **one.settings})
     samples = gate.evaluate(config, settings, out=work / "samples" / one.name.replace(" ", "-"), kl=True)
-    result = gate.compare(baseline, samples)
+    result = gate.compare(baseline, samples, advisory=[TEXT])
     texts = next(task for task in result.tasks if task.task == TEXT)
     likelihood = texts.behaviour and texts.behaviour.texts
     if likelihood is None:
@@ -151,7 +151,7 @@ def evaluate(
         "group": one.group,
         "weight_error": error,
         "p_value": result.p_value,
-        "verdict": result.verdict,
+        "p_text": texts.p_exact,
         "perplexity": likelihood.perplexity,
         "cpu_seconds": time.process_time() - started,
         "items": {name: items[name].tolist() for name in items},
@@ -216,12 +216,14 @@ def halves(rows: list[dict[str, Any]], splits: int = 200) -> dict[str, float]:
         for name in sides[0][0]:
             pair = ([one[name] for one in own] for own in sides)
             found.setdefault(name, []).append(float(stats.spearmanr(*pair).statistic))
-    return {name: float(np.mean(values)) for name, values in found.items()}
+    return {name: float(np.nanmean(values)) for name, values in found.items()}
 
 
 def correlation(x: list[float], y: list[float]) -> str:
     """Return Spearman's rank correlation with its 95 % interval, from Fisher's z with Bonett and Wright's variance."""
     rho = float(stats.spearmanr(x, y).statistic)
+    if rho == 1.0:
+        return "1.00"
     spread = 1.96 * np.sqrt((1 + rho**2 / 2) / (len(x) - 3))
     low, high = np.tanh(np.arctanh(np.clip(rho, -0.9999, 0.9999)) + spread * np.array([-1, 1]))
     return f"{rho:.2f} ({low:.2f} to {high:.2f})"
@@ -247,17 +249,17 @@ def correlations(rows: list[dict[str, Any]], names: list[str]) -> list[str]:
 def table(rows: list[dict[str, Any]]) -> list[str]:
     """Return one row per model, by increasing KL divergence."""
     lines = [
-        "| Model | Worse / better | Drop, points | p | Flips | All flips | KL, answers | KL, text | Perplexity x "
-        "| Weight error |",
-        "|:--|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
+        "| Model | Worse / better | Drop, points | p | p, text | Flips | All flips | KL, answers | KL, text "
+        "| Perplexity x | Weight error |",
+        "|:--|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for row in sorted(rows, key=lambda row: row["measures"]["KL, answers"]):
         own, lost = row["measures"], np.array(row["items"]["lost"])
         error = "" if row["weight_error"] is None else f"{row['weight_error']:.3f}"
         lines.append(
             f"| {row['name']} | {(lost > 0).sum()} / {(lost < 0).sum()} | {100 * own['drop']:+.1f} | "
-            f"{row['p_value']:.2g} | {own['flips']:.1%} | {own['all flips']:.1%} | {own['KL, answers']:.4f} | "
-            f"{own['KL, text']:.4f} | {np.exp(own['perplexity']):.4f} | {error} |"
+            f"{row['p_value']:.2g} | {row['p_text']:.2g} | {own['flips']:.1%} | {own['all flips']:.1%} | "
+            f"{own['KL, answers']:.4f} | {own['KL, text']:.4f} | {np.exp(own['perplexity']):.4f} | {error} |"
         )
     return lines
 
@@ -281,7 +283,8 @@ def report(rows: list[dict[str, Any]], items: int) -> str:
             "",
             "Linear layers are rounded to the nearest value of a symmetric grid (a scale per row or group of columns)",
             "or quantised by a tool. Worse / better: items that are right in the baseline or in the version only. p:",
-            "one-sided, of the omnibus test over the tasks. All flips: changed answers. KL: mean in nats per token,",
+            "one-sided, of the omnibus test over the tasks; p, text: of sign-flips over the windows of the text (at",
+            f"least 2^-{len(rows[0]['items']['text'])}). All flips: changed answers. KL: mean in nats per token,",
             "along the right answers and along the text. Perplexity x: its ratio to the baseline's on the text. Weight",
             "error: norm of the change of the weights divided by the norm of the weights.",
             "",
@@ -341,6 +344,8 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
     axes[0].set(title="Accuracy: drop, points (95 % interval)")
     axes[1].set(title="Flips, % of items")
     axes[2].set(title="Perplexity of a text: change, %")
+    axes[0].set_yscale("symlog", linthresh=5)
+    axes[1].set_yscale("log")
     axes[2].set_yscale("symlog", linthresh=0.1)
     for one in axes:
         one.set(xscale="log", xlabel="KL divergence along the right answers, nats per token")
