@@ -128,8 +128,8 @@ def main() -> None:
     suite = ", ".join(f"{n:,} ({100 * noise:g} %)" for n, noise in SUITE)
     text = f"""# Single tasks and detectable drops
 
-`python benchmarks/task_verdicts.py --runs {runs}`. Four tasks with items (noise flips): {suite}; alpha = .05; {runs:,}
-simulated decisions per row.
+`python benchmarks/task_verdicts.py --runs {runs}`: {runs:,} simulated decisions per row, alpha = .05.
+Four tasks with items (noise flips): {suite}.
 
 ## Which tasks fail (closed testing)
 
