@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
@@ -94,6 +97,30 @@ def test_replicas_give_the_answers_of_one_engine(single: Engine, replicas: Repli
     assert replicas.loglikelihood([], silent) == []
     chat = [Message("user", "What is one?")]
     assert replicas.render_chat(chat) == single.render_chat(chat)
+
+
+@slow
+@pytest.mark.parametrize("environment", [{"RAY_AUTH_MODE": "disabled"}, {"RAY_AUTH_MODE": "token"}], ids=str)
+def test_the_control_port_refuses_a_program_without_the_token(
+    replicas: ReplicaEngine, environment: dict[str, str], tmp_path: Path
+) -> None:
+    """Ray listens on all interfaces: whoever reaches the port could run code."""
+    assert replicas.runtime
+    code = (
+        "import sys; from ray._raylet import GcsClient; client = GcsClient(address=sys.argv[1]); "
+        "print('added', client.internal_kv_put(b'x', b'y', True, None, 5))"
+    )
+    address = ray.get_runtime_context().gcs_address
+
+    def outcome(changed: dict[str, str]) -> subprocess.CompletedProcess[str]:
+        own = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+        command = [sys.executable, "-c", code, address]
+        return subprocess.run(command, env=own | changed, capture_output=True, text=True, timeout=120, check=False)
+
+    assert outcome({"RAY_AUTH_MODE": "token"}).stdout.startswith("added")  # this user has the token
+    stranger = outcome({"HOME": str(tmp_path), **environment})
+    assert stranger.returncode != 0
+    assert "added" not in stranger.stdout
 
 
 @slow

@@ -127,10 +127,12 @@ def test_a_task_that_is_a_path_is_refused(tmp_path: Path, name: str) -> None:
         ("stopped_of", 0),
         ("timings.seconds", float("nan")),
         ("model.weights_bytes", 10**40),
+        ("part.of", 10**8),  # the numbers of all shards would be listed
+        ("part.items", 10**30),
     ],
 )
 def test_impossible_numbers_are_refused(tmp_path: Path, key: str, number: float) -> None:
-    write_old_set(tmp_path / "set")
+    write_old_set(tmp_path / "set", part={"index": 2, "of": 4, "items": 16, "shard_items": 512})
     path = tmp_path / "set" / "manifest.json"
     content = json.loads(path.read_text())
     section, _, name = key.rpartition(".")
