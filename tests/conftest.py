@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -55,16 +55,37 @@ def smollm2(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     if "QUANTGATE_MODELS" in os.environ:
         return Path(os.environ["QUANTGATE_MODELS"]) / "baseline"
+    return _written_once(tmp_path_factory, "smollm2", write_baseline)
+
+
+@pytest.fixture(scope="session")
+def trained_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model after some training, so that its texts are valid UTF-8; copy it before changing it."""
+    from support.trained import write_trained_model
+
+    return _written_once(tmp_path_factory, "trained", write_trained_model)
+
+
+@pytest.fixture(scope="session")
+def other_trained_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same architecture and tokenizer with other weights."""
+    from support.trained import write_trained_model
+
+    return _written_once(tmp_path_factory, "other-trained", lambda folder: write_trained_model(folder, seed=1))
+
+
+def _written_once(factory: pytest.TempPathFactory, name: str, write: Callable[[Path], object]) -> Path:
+    """Return the folder that `write` writes once for all workers."""
     from filelock import FileLock
 
-    shared = tmp_path_factory.getbasetemp()
+    shared = factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         shared = shared.parent
-    with FileLock(shared / "smollm2.lock"):
-        if not (shared / "smollm2").is_dir():
-            write_baseline(shared / "smollm2.part")
-            (shared / "smollm2.part").rename(shared / "smollm2")
-    return shared / "smollm2"
+    with FileLock(shared / f"{name}.lock"):
+        if not (shared / name).is_dir():
+            write(shared / f"{name}.part")
+            (shared / f"{name}.part").rename(shared / name)
+    return shared / name
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -14,7 +15,7 @@ from support.commands import run_gate
 from support.fake_vllm import NAME, FakeVllm, serve
 from support.jsonl import write_jsonl
 from support.lossless import permute_channels
-from support.tiny import WORDS, edit_gate_yml, use_outputs_as_targets
+from support.tiny import WORDS, edit_gate_yml, use_outputs_as_targets, write_tiny_project
 
 import gate
 from gate.config import load_config
@@ -23,6 +24,8 @@ from gate.report.html import render_html
 from gate.report.markdown import render_markdown
 from gate.report.result import to_json
 from gate.store import open_set
+
+ITEMS = 200
 
 
 class Messages:
@@ -57,20 +60,32 @@ def write_close_items(path: Path, count: int) -> Path:
     return write_jsonl(path, rows)
 
 
-@pytest.fixture
-def lossless(project: Path) -> Path:
-    """The project with 400 items that the baseline gets right in float32, and a lossless candidate `other`.
+@pytest.fixture(scope="module")
+def lossless_project(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
+    """A project with items that the baseline gets right in float32, and a lossless candidate `other`.
 
     The candidate computes the same function from other weight files.
     """
-    items = write_close_items(project / "items.jsonl", 400)
-    permute_channels(project / "base", project / "other")
-    edit_gate_yml(project, samples={"store": "probe"})
-    gate.evaluate("gate.yml", "base", out="answers")
-    use_outputs_as_targets(items, open_set(project / "answers" / "animals").read().table)
-    edit_gate_yml(project, samples={}, baseline={"model": "base", "dtype": "bfloat16"})
-    edit_gate_yml(project, candidate={"model": "other", "dtype": "float32"})
-    return project
+    folder = tmp_path_factory.mktemp("lossless")
+    write_tiny_project(folder, tiny_model, tiny_model)
+    items = write_close_items(folder / "items.jsonl", ITEMS)
+    permute_channels(folder / "base", folder / "other")
+    gate.evaluate(folder / "gate.yml", folder / "base", out=folder / "answers")
+    use_outputs_as_targets(items, open_set(folder / "answers" / "animals").read().table)
+    for left in (folder / "answers", folder / ".gate"):
+        shutil.rmtree(left, ignore_errors=True)
+    edit_gate_yml(folder, baseline={"model": "base", "dtype": "bfloat16"})
+    edit_gate_yml(folder, candidate={"model": "other", "dtype": "float32"})
+    return folder
+
+
+@pytest.fixture
+def lossless(lossless_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the lossless project, as the current folder."""
+    folder = tmp_path / "lossless"
+    shutil.copytree(lossless_project, folder)
+    monkeypatch.chdir(folder)
+    return folder
 
 
 def baseline_folders(project: Path) -> set[str]:
@@ -92,7 +107,7 @@ def test_a_cache_of_another_dtype_does_not_count_against_a_lossless_candidate(lo
     assert (result.flip_rate, result.baseline["loaded_dtype"]) == (0.0, "float32")
     # B and A are not: the stack alone flips answers
     assert control.floor.flips > 0
-    assert control.floor.items == 400
+    assert control.floor.items == ITEMS
     assert control.floor.kl_mean > 0
     assert control.floor.kl_is_bound  # both runs are stored sets
     assert control.excess.candidate_alone == 0
@@ -117,7 +132,7 @@ def test_the_decision_and_kl_divergence_use_the_control(lossless: Path) -> None:
     # the same comparison by hand: the baseline in float32 against the candidate
     by_hand = gate.evaluate("gate.yml", "base", out="float32")
     scores = {row["item_id"]: row["score"] for row in by_hand.tasks["animals"].table.to_pylist()}
-    assert result.tasks[0].baseline == sum(scores.values()) / 400
+    assert result.tasks[0].baseline == sum(scores.values()) / ITEMS
     assert result.tasks[0].kl_mean is not None
 
 
@@ -267,9 +282,9 @@ def test_reports_show_the_noise_beside_the_candidate_s_changes(lossless: Path) -
     flips = result.tasks[0].regressions + result.tasks[0].improvements
     floor = control_of(result).floor
     for text in (render_markdown(result), render_html(result)):
-        assert f"{floor.flips} of 400 items flip between the cached baseline and the control" in text
-        assert f"The candidate flips {flips} of 400" in text
+        assert f"{floor.flips} of {ITEMS} items flip between the cached baseline and the control" in text
+        assert f"The candidate flips {flips} of {ITEMS}" in text
         assert "it moved more than noise" in text
     terminal = " ".join(run_gate("run")[1].split())
-    assert f"Noise floor: {floor.flips} of 400 items flip" in terminal
+    assert f"Noise floor: {floor.flips} of {ITEMS} items flip" in terminal
     assert gate.Result.model_validate_json(to_json(result)) == result

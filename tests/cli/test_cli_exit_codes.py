@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -10,14 +11,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.commands import run_gate, run_python
+from support.commands import run_gate
+from support.exhaustive import mostly_exhaustive
 from support.fake_github import HOME, TOKEN, FakeGitHub
 from support.runner import as_runner, read_outputs
 from support.tiny import TINY_TASK, write_gate_yml, write_tiny_project, write_tiny_task
+
+from gate.cli.main import main
 
 GATE = [sys.executable, "-m", "gate"]
 
@@ -44,44 +49,49 @@ def test_reader_of_a_stream_went_away(closed: str, command: list[str], code: int
     assert process.returncode == code
 
 
-def test_evaluation_completes_although_its_log_cannot_be_written(tmp_path: Path, tiny_model: Path) -> None:
-    write_tiny_project(tmp_path, tiny_model, tiny_model)
-    with Path("/dev/full").open("w") as full:
-        process = subprocess.run(
-            [*GATE, "run"], cwd=tmp_path, stderr=full, stdout=subprocess.PIPE, text=True, check=False
-        )
-    assert process.returncode == 0
-    assert "PASS" in process.stdout
+def test_evaluation_completes_although_its_log_cannot_be_written(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(write_tiny_project(tmp_path, tiny_model, tiny_model))
+    out = io.StringIO()
+    full = Path("/dev/full").open("w", buffering=1)  # noqa: SIM115 - closing it fails too
+    with redirect_stdout(out), redirect_stderr(full), pytest.raises(SystemExit) as stopped:
+        main(["run"])
+    with suppress(OSError):
+        full.close()
+    assert stopped.value.code == 0
+    assert "PASS" in out.getvalue()
 
 
 _STUCK = """
-import sys, time
-import gate.evaluation.evaluate as evaluate
+import importlib, sys, time
 def stuck(*arguments):
-    print("answering", flush=True)
+    print("stuck", flush=True)
     {wait}
-evaluate.answer_items = stuck
+setattr(importlib.import_module("{module}"), "{function}", stuck)
 from gate.cli.main import main
 main(sys.argv[1:])
 """
 # the second is outside Python, where no exception can be raised: a regular expression without an end
 _SLEEP, _MATCH = "time.sleep(60)", "import re; re.match('(a|a)*$', 'a' * 60 + '!')"
+_WAITS = {"in Python": _SLEEP, "outside Python": _MATCH}
+# before the first, nothing has imported torch, which takes seconds
+_PLACES = {"loading": ("gate.app.models", "open_engine"), "answering": ("gate.evaluation.evaluate", "answer_items")}
 
 
-def _waits(often: str) -> list[Any]:
-    """Return both ways to wait; the other one only in the exhaustive run."""
-    names = {_SLEEP: "in Python", _MATCH: "outside Python"}
-    return [
-        pytest.param(wait, id=name, marks=() if wait == often else pytest.mark.exhaustive)
-        for wait, name in names.items()
-    ]
+def _cases(often: str) -> list[Any]:
+    """Return every way to wait at every place; all but one only in the exhaustive run."""
+    return mostly_exhaustive((f"{place}, {wait}" for place in _PLACES for wait in _WAITS), [often])
 
 
 def _stuck(
-    wait: str, *arguments: str, cwd: Path, env: dict[str, str] | None = None, start: Sequence[str] = ()
+    case: str, *arguments: str, cwd: Path, env: dict[str, str] | None = None, start: Sequence[str] = ()
 ) -> subprocess.Popen[str]:
+    place, wait = case.split(", ")
+    module, function = _PLACES[place]
+    code = _STUCK.format(wait=_WAITS[wait], module=module, function=function)
     return subprocess.Popen(
-        [*start, sys.executable, "-c", _STUCK.format(wait=wait), *arguments],
+        [*start, sys.executable, "-c", code, *arguments],
         cwd=cwd,
         env=env,
         stdout=subprocess.PIPE,
@@ -90,12 +100,12 @@ def _stuck(
     )
 
 
-@pytest.mark.parametrize("wait", _waits(_MATCH))
-def test_sigterm_ends_a_run_within_seconds(tmp_path: Path, tiny_model: Path, wait: str) -> None:
+@pytest.mark.parametrize("case", _cases("loading, outside Python"))
+def test_sigterm_ends_a_run_within_seconds(tmp_path: Path, tiny_model: Path, case: str) -> None:
     write_tiny_project(tmp_path, tiny_model, tiny_model)
-    process = _stuck(wait, "baseline", cwd=tmp_path)
+    process = _stuck(case, "baseline", cwd=tmp_path)
     assert process.stdout is not None
-    assert process.stdout.readline() == "answering\n"
+    assert process.stdout.readline() == "stuck\n"
     process.send_signal(signal.SIGTERM)
     _, log = process.communicate(timeout=10)
     assert process.returncode == 143
@@ -103,8 +113,8 @@ def test_sigterm_ends_a_run_within_seconds(tmp_path: Path, tiny_model: Path, wai
     assert run_gate("baseline", "-c", tmp_path / "gate.yml").code == 0
 
 
-@pytest.mark.parametrize("wait", _waits(_SLEEP))
-def test_sigterm_in_the_action_sets_the_outputs(tmp_path: Path, tiny_model: Path, wait: str) -> None:
+@pytest.mark.parametrize("case", _cases("loading, in Python"))
+def test_sigterm_in_the_action_sets_the_outputs(tmp_path: Path, tiny_model: Path, case: str) -> None:
     write_tiny_project(tmp_path, tiny_model, tiny_model)
     output, summary = tmp_path / "output", tmp_path / "summary"
     (tmp_path / "event.json").write_text("{}")
@@ -118,9 +128,9 @@ def test_sigterm_in_the_action_sets_the_outputs(tmp_path: Path, tiny_model: Path
         "GITHUB_STEP_SUMMARY": str(summary),
         **as_runner(status_context=""),
     }
-    process = _stuck(wait, "action", cwd=tmp_path, env=environment)
+    process = _stuck(case, "action", cwd=tmp_path, env=environment)
     assert process.stdout is not None
-    assert any(line == "answering\n" for line in process.stdout)
+    assert any(line == "stuck\n" for line in process.stdout)
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=10)
     assert process.returncode == 143
@@ -131,7 +141,7 @@ def test_sigterm_in_the_action_sets_the_outputs(tmp_path: Path, tiny_model: Path
 
 @pytest.mark.exhaustive
 @pytest.mark.skipif(os.getuid() != 0 or shutil.which("unshare") is None, reason="needs root and unshare")
-@pytest.mark.parametrize("wait", [_SLEEP, _MATCH], ids=["in Python", "outside Python"])
+@pytest.mark.parametrize("wait", _WAITS)
 def test_sigterm_to_the_first_process_of_a_container(
     tmp_path: Path, tiny_model: Path, github: FakeGitHub, wait: str
 ) -> None:
@@ -150,10 +160,14 @@ def test_sigterm_to_the_first_process_of_a_container(
     }
     github.statuses.append({"state": "success", "context": "quantgate", "sha": "9" * 40})  # of an earlier run
     process = _stuck(
-        wait, "action", cwd=tmp_path, env=environment, start=["unshare", "--pid", "--fork", "--mount-proc"]
+        f"answering, {wait}",
+        "action",
+        cwd=tmp_path,
+        env=environment,
+        start=["unshare", "--pid", "--fork", "--mount-proc"],
     )
     assert process.stdout is not None
-    assert any(line == "answering\n" for line in process.stdout)
+    assert any(line == "stuck\n" for line in process.stdout)
     (first,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     assert "NSpid:" in (status := Path(f"/proc/{first}/status").read_text())
     assert status.split("NSpid:")[1].split("\n")[0].split()[-1] == "1"
@@ -182,9 +196,6 @@ def test_panic_of_the_tokenizers_library_is_no_degradation(tmp_path: Path, tiny_
     write_tiny_task(tmp_path / "items.jsonl", 4)
     broken = _set_tokenizer(tiny_model, tmp_path / "broken", pre_tokenizer={"type": "FixedLength", "length": 0})
     config = write_gate_yml(tmp_path, str(tiny_model), str(broken), tasks=[TINY_TASK])
-    code, _, log = run_python(
-        "import sys; from gate.cli.main import main; main(sys.argv[1:])",
-        *("evaluate", broken, "-c", config, "-o", tmp_path / "out"),
-    )
+    code, _, log = run_gate("evaluate", broken, "-c", config, "-o", tmp_path / "out")
     assert code == 4
     assert "stopped with an internal error" in log

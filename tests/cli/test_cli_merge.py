@@ -111,7 +111,7 @@ def test_contradictory_options_are_wrong_usage(project: Path, arguments: list[st
     assert run_gate(*arguments)[0] == 2
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_the_same_command_resumes_after_kill_9(project: Path) -> None:
     write_tiny_task(project / "items.jsonl", 1200)  # three data files
     command = [sys.executable, "-m", "gate", "evaluate", "-o", "out"]

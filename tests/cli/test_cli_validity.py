@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.commands import CommandResult, run_gate
 
 
-def gate(*arguments: object, cwd: Path) -> tuple[int, str, str]:
-    command = [sys.executable, "-m", "gate", *map(str, arguments)]
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
-    return done.returncode, done.stdout, done.stderr
+def gate(*arguments: object, cwd: Path) -> CommandResult:
+    with chdir(cwd):
+        return run_gate(*arguments)
 
 
 def write(path: Path, scores: list[Any], column: str = "score", **more: list[Any]) -> None:

@@ -2,50 +2,14 @@
 
 from __future__ import annotations
 
-import re
-import types
 from pathlib import Path
-from typing import Any, Union, get_args, get_origin
 
 import pytest
-import yaml
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from pydantic import BaseModel
+from support.gate_yml import GOOD, parse, problem
 
-from gate.config import (
-    DecisionSettings,
-    DistanceSettings,
-    EngineSettings,
-    GateConfig,
-    load_config,
-    parse_config,
-)
+from gate.config import DistanceSettings, EngineSettings, load_config
 from gate.config.engine import EngineOverride
-from gate.errors import ConfigError, ExitCode
-
-GOOD = """\
-version: 1
-baseline:  {model: meta-llama/Llama-3.1-8B-Instruct, revision: 0e9e39f2, dtype: bfloat16}
-candidate: {model: ./out/llama-3.1-8b-awq}
-tasks:
-  - name: faq
-    file: evals/faq.jsonl
-    prompt: "{{ question }}"
-    choices: "{{ options }}"
-    answer: "{{ gold }}"
-"""
-
-
-def parse(text: str) -> GateConfig:
-    return parse_config(text, Path("gate.yml")).config
-
-
-def problem(text: str) -> str:
-    with pytest.raises(ConfigError) as caught:
-        parse(text)
-    assert caught.value.exit_code is ExitCode.USAGE
-    return caught.value.message
+from gate.errors import ConfigError
 
 
 def problems(text: str) -> list[str]:
@@ -312,76 +276,6 @@ def test_an_override_that_does_not_fit_the_engine_is_an_error() -> None:
 def test_settings_never_change_after_loading() -> None:
     with pytest.raises(ValueError, match="frozen"):
         parse(GOOD).decision.alpha = 0.5  # type: ignore[misc]
-
-
-def sections() -> dict[tuple[str, ...], list[str]]:
-    """Return the keys of every mapping of gate.yml, by the path of the mapping; lists are left out of paths."""
-    keys: dict[tuple[str, ...], list[str]] = {}
-
-    def model_of(annotation: Any) -> type[BaseModel] | None:
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            return annotation
-        if get_origin(annotation) in (list, Union, types.UnionType):
-            return next((m for a in get_args(annotation) if (m := model_of(a))), None)
-        return None
-
-    def walk(model: type[BaseModel], path: tuple[str, ...]) -> None:
-        keys[path] = [field.alias or name for name, field in model.model_fields.items()]
-        for name, field in model.model_fields.items():
-            inner = model_of(field.annotation)
-            if inner is not None:
-                walk(inner, (*path, name))
-
-    walk(GateConfig, ())
-    return keys
-
-
-SECTIONS = sections()
-KEYS = [(path, key) for path, keys in SECTIONS.items() for key in keys]
-LETTERS = "abcdefghijklmnopqrstuvwxyz_"
-
-
-@st.composite
-def misspelt(draw: st.DrawFn) -> tuple[tuple[str, ...], str, str]:
-    """A valid key and a wrong spelling of it: a letter dropped, doubled, swapped with its neighbour, or added."""
-    path, key = draw(st.sampled_from(KEYS))
-    index = draw(st.integers(0, len(key) - 1))
-    kind = draw(st.sampled_from(["drop", "double", "swap", "add"]))
-    wrong = {
-        "drop": key[:index] + key[index + 1 :],
-        "double": key[:index] + key[index] + key[index:],
-        "swap": key[:index] + key[index : index + 2][::-1] + key[index + 2 :],
-        "add": key[:index] + draw(st.sampled_from(LETTERS)) + key[index:],
-    }[kind]
-    return path, key, wrong
-
-
-@given(misspelt())
-@settings(max_examples=300, deadline=None, derandomize=True)
-def test_a_misspelt_key_always_suggests_the_right_one(case: tuple[tuple[str, ...], str, str]) -> None:
-    path, key, wrong = case
-    if wrong in SECTIONS[path]:
-        return
-    data = yaml.safe_load(GOOD)
-    section = data
-    for part in path:
-        section = section.setdefault(part, [{}] if part in ("accept", "candidates") else {})
-        section = section[0] if isinstance(section, list) else section
-    section[wrong] = None
-    lines = [line for line in problem(yaml.safe_dump(data)).splitlines() if "unknown key" in line]
-    assert len(lines) == 1
-    suggested = re.fullmatch(rf".*{wrong}: unknown key; did you mean (.*)\?", lines[0])[1]
-    # `candidatse` is as near to one as to the other
-    assert suggested == key or {suggested, key} == {"candidate", "candidates"}
-    assert re.match(r"gate\.yml:\d+: ", lines[0])
-
-
-def test_the_misspellings_above_cover_every_section() -> None:
-    assert {path for path, _ in KEYS} >= {
-        (), ("baseline",), ("candidate", "engine"), ("engine",), ("tasks",), ("samples",), ("decision",),
-        ("distance",), ("report",),
-    }  # fmt: skip
-    assert set(SECTIONS[("decision",)]) == set(DecisionSettings.model_fields)
 
 
 NAMED = """\

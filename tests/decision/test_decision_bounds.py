@@ -68,7 +68,7 @@ def test_a_task_with_four_flips_cannot_fail() -> None:
     assert judged(counted("one", 4, 0, 100), counted("two", 30, 0, 100)).sensitivity.blind_tasks == ["one"]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 9), st.integers(0, 3)), min_size=1, max_size=4),
     st.sampled_from(["omnibus", "pooled", "max", "fisher", "holm"]),

@@ -60,7 +60,7 @@ def test_one_candidate_alone_is_judged_as_without_candidates(tmp_path: Path) -> 
     st.lists(st.tuples(st.integers(1, 5), st.floats(0, 0.12), st.floats(0, 0.3)), min_size=2, max_size=4),
     st.sampled_from(["omnibus", "pooled", "max", "fisher", "holm"]),
 )
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=6, deadline=None)
 def test_adjusted_p_values_lie_between_the_single_ones_and_holms(
     tmp_path_factory: pytest.TempPathFactory, candidates: list[tuple[int, float, float]], rule: str
 ) -> None:

@@ -93,7 +93,14 @@ def test_four_prompts_cannot_be_significant_however_often_they_are_asked(setting
     assert task.flip_rate_ci95 == pytest.approx((exact.low, exact.high))
 
 
-@pytest.mark.parametrize(("prompts", "of_each", "drop"), [(30, 10, 0.05), (50, 2, 0.03), (100, 3, 0.02)])
+@pytest.mark.parametrize(
+    ("prompts", "of_each", "drop"),
+    [
+        (30, 10, 0.05),
+        pytest.param(50, 2, 0.03, marks=pytest.mark.exhaustive),
+        pytest.param(100, 3, 0.02, marks=pytest.mark.exhaustive),
+    ],
+)
 def test_the_bound_is_below_the_true_drop_in_at_most_5_percent_of_runs(prompts: int, of_each: int, drop: float) -> None:
     """400 runs: two standard errors are 2.2 points."""
     rng = np.random.default_rng(2)

@@ -11,7 +11,7 @@ from gate.decision.decide import run_tests
 from gate.importers.build import task_samples
 from gate.samples import ModelSamples, TaskSamples, pair
 
-RUNS, TASKS, ITEMS = 400, 3, 80
+RUNS, TASKS, ITEMS = 250, 3, 80
 
 
 def answers(task: str, scores: list[float], clusters: list[str] | None) -> TaskSamples:

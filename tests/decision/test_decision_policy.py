@@ -135,10 +135,10 @@ def test_items_needed_certify_with_the_stated_power() -> None:
     assert needed.items_needed is not None
     rng = np.random.default_rng(0)
     n = needed.items_needed
-    flips = rng.binomial(n, 0.1, 700)
+    flips = rng.binomial(n, 0.1, 400)
     b = rng.binomial(flips, 0.5)
     certified = [noninferiority(int(x), int(m - x), n, 0.02).pvalue <= 0.05 for x, m in zip(b, flips, strict=True)]
-    assert 0.77 < np.mean(certified) < 0.84
+    assert 0.76 < np.mean(certified) < 0.85
 
 
 def test_fail_takes_precedence_over_inconclusive() -> None:

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from decision.test_decision_policy import counted, judged, scored
 
+from gate.config import DecisionSettings
 from gate.decision import Decision
+from gate.decision.decide import run_tests
 from gate.stats import detectable_drop
 
 
@@ -56,10 +58,11 @@ def test_the_detectable_drop_at_a_margin_is_detected_with_about_the_stated_power
     drop = judged(counted("one", 25, 25, 1000), margin=0.01).sensitivity.detectable_drop
     assert drop is not None
     rng = np.random.default_rng(0)
+    settings = DecisionSettings(margin=0.01)
     fails = 0
     for _ in range(60):
         b, c, _ = rng.multinomial(1000, [0.025 + drop, 0.025, 0.95 - drop])
-        fails += judged(counted("one", int(b), int(c), 1000), margin=0.01).verdict == "FAIL"
+        fails += run_tests([counted("one", int(b), int(c), 1000)], settings, seed=0).p_value <= settings.alpha
     assert fails / 60 == pytest.approx(0.8, abs=0.15)
 
 

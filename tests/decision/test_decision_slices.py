@@ -119,7 +119,7 @@ def test_tasks_without_slices_give_no_rows() -> None:
 
 
 def test_the_family_of_slices_keeps_its_level_under_the_null() -> None:
-    """500 runs of a task with 8 slices in two fields: any adjusted p at .05 in at most 5 % plus two standard errors."""
+    """200 runs of a task with 8 slices in two fields: any adjusted p at .05 in at most 5 % plus two standard errors."""
     generator = np.random.default_rng(2)
     values = {
         "t": {
@@ -128,10 +128,10 @@ def test_the_family_of_slices_keeps_its_level_under_the_null() -> None:
         }
     }
     hits = 0
-    for _ in range(300):
+    for _ in range(200):
         flips = generator.random(160) < 0.3
         first = generator.integers(0, 2, 160)
         second = np.where(flips, 1 - first, first)
         results = slice_results([paired("t", first.tolist(), second.tolist())], values)
         hits += min(row.p_holm for row in results) <= 0.05
-    assert hits / 300 <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 300)
+    assert hits / 200 <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 200)

@@ -89,18 +89,21 @@ def test_graded_p_values_fall_as_the_evidence_grows() -> None:
 
 
 def test_drawn_signs_keep_the_error_rate_at_levels_below_their_number() -> None:
-    """4,000 null tasks of 40 continuous differences with 20 draws each, so that 1/21 was the smallest p-value."""
+    """2,000 null tasks of 40 continuous differences with 20 draws each, so that 1/21 was the smallest p-value."""
     generator = np.random.default_rng(5)
     p = np.array(
-        [Evidence.from_differences(generator.laplace(size=40), n_resamples=20, rng=k).pvalue for k in range(4000)]
+        [Evidence.from_differences(generator.laplace(size=40), n_resamples=20, rng=k).pvalue for k in range(2000)]
     )
     for level in (0.001, 0.005, 0.02, 0.05, 0.2):
         assert np.mean(p <= level) <= level + 2.5 * np.sqrt(level * (1 - level) / p.size)
 
 
+YEARS = 12
+
+
 @pytest.fixture(scope="module")
 def years() -> np.ndarray:
-    """P-values of 30 years of 52 weekly runs of an unchanged model, two tasks of 20 continuous differences."""
+    """P-values of several years of 52 weekly runs of an unchanged model, two tasks of 20 continuous differences."""
     generator = np.random.default_rng(8)
     p = [
         combine(
@@ -108,9 +111,9 @@ def years() -> np.ndarray:
             n_resamples=300,
             rng=run,
         ).pvalue
-        for run in range(30 * 52)
+        for run in range(YEARS * 52)
     ]
-    return np.array(p).reshape(30, 52)
+    return np.array(p).reshape(YEARS, 52)
 
 
 def test_a_simulated_year_has_at_most_the_expected_alarms(years: np.ndarray) -> None:
@@ -118,9 +121,9 @@ def test_a_simulated_year_has_at_most_the_expected_alarms(years: np.ndarray) -> 
     spending = spend(policy, [])
     assert spending is not None
     alarms = (years <= spending.level).sum(axis=1)
-    assert alarms.mean() <= 1.0 + 3 * np.sqrt(1 / 30)
+    assert alarms.mean() <= 1.0 + 3 * np.sqrt(1 / YEARS)
 
 
 def test_a_simulated_year_of_lord_rarely_has_an_alarm(years: np.ndarray) -> None:
     with_alarm = sum(bool((year <= lord_levels(year, 0.05)[:-1]).any()) for year in years)
-    assert with_alarm / 30 <= 0.025 + 3 * np.sqrt(0.025 * 0.975 / 30)
+    assert with_alarm / YEARS <= 0.025 + 3 * np.sqrt(0.025 * 0.975 / YEARS)

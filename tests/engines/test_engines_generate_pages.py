@@ -37,7 +37,10 @@ from gate.tasks.requests import GenerateRequest
 
 
 @pytest.mark.parametrize(
-    "name", mostly_exhaustive(PAGED, ("llama", "opt, shifted positions", "gpt-oss, sinks and experts", "falcon, parallel layers"))
+    "name",
+    mostly_exhaustive(
+        PAGED, ("llama", "opt, shifted positions", "gpt-oss, sinks and experts", "falcon, parallel layers")
+    ),
 )
 def test_the_text_is_that_of_greedy_decoding_one_at_a_time(
     tiny_model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
@@ -53,7 +56,9 @@ def test_the_text_is_that_of_greedy_decoding_one_at_a_time(
     assert "static batches" not in caplog.text
 
 
-@pytest.mark.parametrize("name", mostly_exhaustive(STATIC, ("bloom, alibi", "mamba, recurrent", "rwkv, recurrent, no mask")))
+@pytest.mark.parametrize(
+    "name", mostly_exhaustive(STATIC, ("bloom, alibi", "mamba, recurrent", "rwkv, recurrent, no mask"))
+)
 def test_an_architecture_without_plain_keys_and_values_uses_static_batches_and_logs_why(
     tiny_model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:

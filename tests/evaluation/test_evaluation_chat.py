@@ -34,8 +34,8 @@ TURNS: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_chat_model(tmp_path_factory.mktemp("chat") / "model")
+def weights(trained_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_chat_model(trained_model, tmp_path_factory.mktemp("chat") / "model")
 
 
 @pytest.fixture(scope="module")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from support.commands import run_gate, run_python
+from support.commands import run_gate
 from support.tiny import TINY_TASK, write_gate_yml, write_tiny_task
 
 from gate.store import open_set
@@ -31,8 +34,8 @@ def project(folder: Path, model: Path, *sizes: int) -> Path:
 
 
 def test_ctrl_c_exits_with_130_and_keeps_the_finished_tasks(tmp_path: Path, tiny_model: Path) -> None:
-    """The second task would take minutes; SIGINT is sent when the first one is reported as finished."""
-    config = project(tmp_path, tiny_model, 4, 20_000)
+    """The second task would take many seconds; SIGINT is sent when the first one is reported as finished."""
+    config = project(tmp_path, tiny_model, 4, 6_000)
     process = subprocess.Popen(
         [sys.executable, "-m", "gate", "run", "--config", str(config)],
         stderr=subprocess.PIPE,
@@ -64,13 +67,15 @@ def test_ctrl_c_exits_with_130_and_keeps_the_finished_tasks(tmp_path: Path, tiny
     assert not (tmp_path / "gate-result.json").exists()
 
 
-_LIMITED = """
-import resource, sys
-import gate.engines.hf.engine  # torch 2.9 writes a file when it is imported
-resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))  # Python ignores SIGXFSZ
-from gate.cli.main import main
-main(sys.argv[1:])
-"""
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """Let no file of this process grow beyond a number of bytes. Python ignores the signal SIGXFSZ."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_full_disk_exits_with_4_and_keeps_the_older_samples(tmp_path: Path, tiny_model: Path) -> None:
@@ -79,7 +84,8 @@ def test_a_full_disk_exits_with_4_and_keeps_the_older_samples(tmp_path: Path, ti
     assert run_gate("baseline", "--quiet", "--config", config).code == 0
     (folder,) = (path.parent for path in (tmp_path / ".gate").rglob("manifest.json"))
     before = {path: path.read_bytes() for path in (tmp_path / ".gate").rglob("*") if path.is_file()}
-    code, _, err = run_python(_LIMITED, "baseline", "--force", "--config", config)
+    with largest_file(2000):
+        code, _, err = run_gate("baseline", "--force", "--config", config)
     assert code == 4, err
     assert "no space left" in err
     assert str(folder.parent) in err

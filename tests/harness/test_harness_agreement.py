@@ -81,8 +81,14 @@ def test_binary_scores_set_correct_and_other_scores_do_not(own_tasks: Path, engi
     assert all(row["score"] <= 0 for row in negated)
 
 
-@pytest.mark.parametrize("chat", [False, True])
-@pytest.mark.parametrize("shots", [1, 4])
+@pytest.mark.parametrize(
+    ("shots", "chat"),
+    [
+        (1, True),
+        (4, False),
+        *(pytest.param(*case, marks=pytest.mark.exhaustive) for case in [(1, False), (4, True)]),
+    ],
+)
 def test_few_shot_prompts_equal_lm_evals(
     own_tasks: Path, engine: Engine, tiny_model: Path, shots: int, chat: bool
 ) -> None:
@@ -149,7 +155,7 @@ def real_engine(smollm2: Path) -> Engine:
 @pytest.mark.parametrize(
     ("data", "metric", "kind"),
     [
-        pytest.param(*case, id=case[0], marks=[pytest.mark.exhaustive] if case[0] == "social_iqa" else [])
+        pytest.param(*case, id=case[0], marks=[pytest.mark.exhaustive] if case[0] != "goal_inference" else [])
         for case in REAL
     ],
 )

@@ -56,7 +56,7 @@ def test_answers_equal_those_of_lm_evals_own_model(own_tasks: Path, tiny_model: 
             assert [value for value in answers if not isinstance(value, str | bool)] == pytest.approx(floats, abs=1e-3)
 
 
-@pytest.mark.parametrize("multiturn", [False, True])
+@pytest.mark.parametrize("multiturn", [pytest.param(False, marks=pytest.mark.exhaustive), True])
 def test_chats_are_rendered_like_lm_evals_own_model(own_tasks: Path, tiny_model: Path, multiturn: bool) -> None:
     arguments: dict[str, Any] = {
         "apply_chat_template": True,

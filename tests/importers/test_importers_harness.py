@@ -1,28 +1,19 @@
-"""Files of LM Evaluation Harness: real ones, and generated ones for each special case."""
+"""Files of LM Evaluation Harness, generated for each special case."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from support.harness_files import STAMP, sha256
 from support.importing import message
 from support.jsonl import write_jsonl
 
 from gate.importers import read_foreign
 from gate.samples.record import ModelSamples
-
-DATA = Path(__file__).parents[2].parent / "shared" / "data" / "lm_eval"
-real_data = pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data is not beside this clone")
-TASKS = ("bb_goal_inference", "bb_social_iqa", "bb_step_inference")
-STAMP = "2026-11-21T05-27-34.822721"
-
-
-def sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def hashes(doc: dict[str, Any], prompt: str, target: str) -> dict[str, str]:
@@ -103,61 +94,6 @@ def write_results(folder: Path, content: dict[str, Any], stamp: str = STAMP) -> 
 def rows_of(samples: ModelSamples, task: str = "t") -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = samples.tasks[task].table.to_pylist()
     return rows
-
-
-@real_data
-@pytest.mark.parametrize(
-    ("candidate", "metric", "counts"),
-    [
-        ("smollm2-135m-bf16-batch5", "acc", [(0, 0), (0, 0), (0, 0)]),
-        ("smollm2-135m-bf16-batch5", "acc_norm", [(0, 1), (0, 0), (0, 0)]),
-        ("smollm2-135m-bnb-int8", "acc", [(4, 5), (10, 3), (3, 2)]),
-        ("smollm2-135m-bnb-int8", "acc_norm", [(5, 6), (8, 8), (10, 8)]),
-    ],
-)
-def test_flips_of_real_runs_equal_the_published_counts(
-    candidate: str, metric: str, counts: list[tuple[int, int]]
-) -> None:
-    a, b = (read_foreign(DATA / name, metric=metric) for name in ("smollm2-135m-bf16", candidate))
-    flips = []
-    for task in TASKS:
-        base = {row["item_id"]: row for row in rows_of(a, task)}
-        new = {row["item_id"]: row for row in rows_of(b, task)}
-        assert base.keys() == new.keys()
-        assert len(base) == 400
-        assert all(base[key]["prompt_hash"] == new[key]["prompt_hash"] for key in base)
-        assert a.tasks[task].facets == b.tasks[task].facets
-        flips.append(
-            (
-                sum(base[key]["correct"] and not new[key]["correct"] for key in base),
-                sum(new[key]["correct"] and not base[key]["correct"] for key in base),
-            )
-        )
-    assert flips == counts
-
-
-@real_data
-@pytest.mark.parametrize("metric", ["acc", "acc_norm"])
-def test_the_picked_choice_agrees_with_every_logged_score(metric: str) -> None:
-    samples = read_foreign(DATA / "smollm2-135m-bnb-int8", metric=metric)
-    for task in TASKS:
-        for row in rows_of(samples, task):
-            assert (row["output"] == row["target"]) == row["correct"]
-            assert len(row["choice_logprobs"]) == len(row["choices"])
-
-
-@real_data
-def test_a_real_folder_gives_label_facets_model_and_default_metric() -> None:
-    samples = read_foreign(DATA / "smollm2-135m-bf16")
-    assert samples.label == "smollm2-135m-bf16"
-    assert samples.tasks["bb_social_iqa"].metric == "acc"
-    assert samples.notes == (
-        f"{', '.join(TASKS)}: read the metric acc (also available: acc_norm; choose with --metric).",
-    )
-    assert samples.tasks["bb_social_iqa"].facets["num_fewshot"] == "0"
-    assert samples.about["lm_eval_version"] == "0.4.13"
-    assert samples.about["model_args"] == {"pretrained": "smollm2-fp32", "dtype": "bfloat16"}
-    assert "subfolder" in message(DATA)
 
 
 def test_a_multiple_choice_row_becomes_a_sample(tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ from gate.errors import SampleError
 from gate.importers import read_foreign
 from gate.importers.build import task_samples
 
-PER_ORIGIN = 120
-SLOW = {"Inspect": 20}  # its own library takes 20 ms per file
+PER_ORIGIN = 50
+SLOW = {"Inspect": 10}  # its own library takes 20 ms per file
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +50,8 @@ def test_damaged_files_are_read_or_refused(valid: list[Origin], tmp_path: Path) 
                 error.add_note(f"{origin.tool}, seed {seed}: {source}")
                 raise
             shutil.rmtree(tmp_path / "run")
-    assert sum(outcomes.values()) > 2000
-    assert min(outcomes.values()) > 300  # the damage is neither hopeless nor harmless
+    assert sum(outcomes.values()) > 800
+    assert min(outcomes.values()) > 120  # the damage is neither hopeless nor harmless
 
 
 def test_metadata_of_parquet_that_contradict_each_other_are_refused(valid: list[Origin], tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +11,6 @@ from typing import Any
 import pytest
 from support.started import MARK, tiny_command
 from support.tiny import edit_gate_yml, write_tiny_project
-from support.trained import write_trained_model
 
 from gate.config import EngineSettings, ModelSettings
 from gate.engines import Context, Engine, close_engine, fetch, locate, open_engine
@@ -25,13 +25,14 @@ def mark(monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @pytest.fixture(scope="session")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_trained_model(tmp_path_factory.mktemp("served") / "first")
+def weights(trained_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The trained model in a folder `first`, which is its name."""
+    return Path(shutil.copytree(trained_model, tmp_path_factory.mktemp("served") / "first"))
 
 
 @pytest.fixture(scope="session")
-def other_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_trained_model(tmp_path_factory.mktemp("served") / "second", seed=1)
+def other_weights(other_trained_model: Path) -> Path:
+    return other_trained_model
 
 
 @pytest.fixture

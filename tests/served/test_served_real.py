@@ -95,6 +95,7 @@ def test_nothing_of_vllm_stays_behind_when_the_gate_is_killed(
     wait_for(lambda: processes_with(mark) == [], 30)
 
 
+@pytest.mark.exhaustive  # tests/servers/test_servers_llamacpp.py runs the gate with this server
 def test_llama_cpp_serves_a_gguf_file(
     smollm2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mark: str
 ) -> None:

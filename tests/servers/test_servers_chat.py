@@ -29,8 +29,8 @@ TAGS = ReasoningTags("five", "eats")  # the greedy answers begin with the one, a
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_chat_model(tmp_path_factory.mktemp("chat") / "model")
+def weights(trained_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_chat_model(trained_model, tmp_path_factory.mktemp("chat") / "model")
 
 
 @pytest.fixture(scope="module")

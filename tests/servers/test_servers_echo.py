@@ -11,7 +11,6 @@ import pytest
 from support.fake_vllm import NAME, FakeVllm, serve
 from support.opened import open_model, silent
 from support.served import open_served, served_identity
-from support.trained import write_trained_model
 
 from gate.engines import Engine
 from gate.errors import EvaluationError, ModelError, TaskError
@@ -28,8 +27,8 @@ REQUESTS = [
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_trained_model(tmp_path_factory.mktemp("trained") / "model")
+def weights(trained_model: Path) -> Path:
+    return trained_model
 
 
 @pytest.fixture(scope="module")
@@ -244,7 +243,7 @@ def test_a_missing_distribution_does_not_fail_generation(
     for name, value in changes.items():
         setattr(fake, name, value)
     served = open_served(url, NAME, weights, {"concurrency": 1})
-    requests = TEXTS[:1] if "list_status" in changes else TEXTS * 5  # status 500 is retried, which takes time
+    requests = TEXTS[:1] if "list_status" in changes else TEXTS * 4  # status 500 is retried, which takes time
     expected = [answer.text for answer in plain.generate_until(requests, silent)]
     for _ in range(1 if "list_status" in changes else 2):
         answers = served.generate_until(requests, silent)
@@ -348,14 +347,15 @@ def test_the_identity_does_not_depend_on_the_address(fake: FakeVllm) -> None:
         assert served_identity(first, NAME) == served_identity(second, NAME)
 
 
-def test_other_weights_at_the_same_address_have_another_identity(url: str, fake: FakeVllm, tmp_path: Path) -> None:
+def test_other_weights_at_the_same_address_have_another_identity(
+    url: str, fake: FakeVllm, other_trained_model: Path
+) -> None:
     from transformers import AutoModelForCausalLM
 
     before = served_identity(url, NAME)
     assert before.weights.startswith("served ")
     pinned = served_identity(url, NAME, revision="v1")
-    other = write_trained_model(tmp_path / "other", seed=1)
-    model, fake.model = fake.model, AutoModelForCausalLM.from_pretrained(other).eval()
+    model, fake.model = fake.model, AutoModelForCausalLM.from_pretrained(other_trained_model).eval()
     try:
         assert served_identity(url, NAME).fingerprint != before.fingerprint
         # a revision set by the user identifies the weights

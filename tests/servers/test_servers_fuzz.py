@@ -22,7 +22,7 @@ from gate.evaluation.recording import Recording
 from gate.tasks.chat import Message
 from gate.tasks.requests import Distribution, GenerateRequest, LoglikelihoodRequest, RollingRequest
 
-CASES = 8
+CASES = 4
 """Servers of each kind in the normal suite; the exhaustive test has 1,000 of both together."""
 SECONDS = 20.0
 REFERENCE = Distribution((3, 5, 7), (-0.5, -1.5, -2.5), 0.1)
@@ -30,7 +30,9 @@ REFERENCE = Distribution((3, 5, 7), (-0.5, -1.5, -2.5), 0.1)
 
 @pytest.fixture(scope="module")
 def model(tiny_model: Path) -> FakeVllm:
-    return FakeVllm(tiny_model)
+    model = FakeVllm(tiny_model)
+    model.load()
+    return model
 
 
 @pytest.fixture(autouse=True)

@@ -52,10 +52,12 @@ def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
 
 
-def test_a_killed_judge_resumes_and_every_judgement_is_stored(url: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("structured", [False, True])
+def test_a_killed_judge_resumes_and_every_judgement_is_stored(url: str, tmp_path: Path, structured: bool) -> None:
     judge = JudgeScorer(
-        kind="judge", base_url=url, model="smollm2-q4", api_key_env=None, max_tokens=60, concurrency=2, timeout=600
-    )
+        kind="judge", base_url=url, model="smollm2-q4", api_key_env=None, structured=structured, max_tokens=150,
+        concurrency=2, timeout=600,
+    )  # fmt: skip
     path = tmp_path / "judge.jsonl"
     cases = json.dumps([[case.question, case.reference, case.answers] for case in CASES])
     process = subprocess.Popen([sys.executable, "-c", RUN, judge.model_dump_json(), cases, str(path)])

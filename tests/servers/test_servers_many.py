@@ -14,7 +14,6 @@ from support.fake_sglang import FakeSglang
 from support.fake_vllm import NAME, FakeVllm, serve
 from support.opened import open_model, silent
 from support.served import open_served
-from support.trained import write_trained_model
 
 from gate.engines import Engine
 from gate.engines.openai import batches
@@ -34,8 +33,8 @@ REQUESTS = [
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_trained_model(tmp_path_factory.mktemp("trained") / "model")
+def weights(trained_model: Path) -> Path:
+    return trained_model
 
 
 @pytest.fixture(scope="module")

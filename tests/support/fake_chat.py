@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from support.fake_vllm import FakeVllm
-from support.trained import write_trained_model
 
 TEMPLATE = (
     "{% for m in messages %}<s>{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}"
@@ -16,9 +16,9 @@ TEMPLATE = (
 )
 
 
-def write_chat_model(folder: Path) -> Path:
-    """Write the trained tiny model with `TEMPLATE`."""
-    write_trained_model(folder)
+def write_chat_model(trained_model: Path, folder: Path) -> Path:
+    """Write a copy of the trained tiny model with `TEMPLATE`."""
+    shutil.copytree(trained_model, folder)
     (folder / "chat_template.jinja").write_text(TEMPLATE, encoding="utf-8")
     return folder
 

@@ -12,14 +12,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
-
-torch.set_num_threads(1)
+if TYPE_CHECKING:
+    import torch
 
 NAME = "tiny"
 
@@ -71,12 +70,31 @@ class FakeVllm:
     max_in_flight: int = 0
 
     def __post_init__(self) -> None:
-        self.model = AutoModelForCausalLM.from_pretrained(self.folder).eval()
-        self.tokenizer = AutoTokenizer.from_pretrained(self.folder)
         self.lock = threading.Lock()
         self.in_flight = 0
 
+    def load(self) -> None:
+        """Load the model now and not for the first request."""
+        self.model  # noqa: B018
+        self.tokenizer  # noqa: B018
+
+    @cached_property
+    def model(self) -> Any:
+        import torch
+        from transformers import AutoModelForCausalLM
+
+        torch.set_num_threads(1)
+        return AutoModelForCausalLM.from_pretrained(self.folder).eval()
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        from transformers import AutoTokenizer
+
+        return AutoTokenizer.from_pretrained(self.folder)
+
     def logprobs(self, ids: list[int]) -> torch.Tensor:
+        import torch
+
         with self.lock, torch.no_grad():
             return torch.log_softmax(self.model(torch.tensor([ids])).logits[0].float(), dim=-1)
 
@@ -84,6 +102,8 @@ class FakeVllm:
         return f"token_id:{number}" if by_id else self.tokenizer.decode([number])
 
     def complete(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        import torch
+
         prompt = body["prompt"]
         if isinstance(prompt, list) and prompt and isinstance(prompt[0], list):
             return self._complete_each(body)
@@ -175,8 +195,13 @@ class FakeVllm:
 
 
 @contextmanager
-def serve(fake: FakeVllm, port: int = 0) -> Iterator[str]:
-    """Serve on a local port, by default a free one, and yield the base URL."""
+def serve(fake: FakeVllm, port: int = 0, load: bool = True) -> Iterator[str]:
+    """Serve on a local port, by default a free one, and yield the base URL.
+
+    Loading imports torch, which takes seconds; without `load`, the first request that needs the model waits for it.
+    """
+    if load:
+        fake.load()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"

@@ -52,7 +52,7 @@ def main() -> None:
             _die_at(fake, number, state)
         elif "again" in options:
             _die_at(fake, int(options["again"]), state)
-    with serve(fake, int(port)):
+    with serve(fake, int(port), load=False):  # many tests only start and stop it
         print("ready", flush=True)
         threading.Event().wait()
 
