@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gate.app.divergences import limited_tasks, only_bounds, refuse_unmeasured, too_few_tokens
 from gate.app.marker import RUNNING, is_resumed, run_id_of, started_at
 from gate.app.models import LocatedModel, check_comparable, opened
 from gate.app.prompts import check_prompts
@@ -89,11 +90,11 @@ def baseline_sets(
         cached = _find_baseline(suite, model, task)
         if cached is None:
             continue
-        if not reference and _too_few_tokens(suite, cached):
+        if not reference and too_few_tokens(suite, cached):
             reporter.message(f"  {task.name}: the cached baseline stores fewer tokens than distance.kl_top asks for")
         else:
             sets[task.name] = cached
-            if not reference and _only_bounds(suite, cached):
+            if not reference and only_bounds(suite, cached):
                 reporter.message(
                     f"  {task.name}: the cached baseline has no drawn tokens, so KL divergence is a lower bound; "
                     "`gate baseline --force` evaluates it again"
@@ -107,6 +108,9 @@ def baseline_sets(
         release()
         by_task = dict(zip((task.name for task in suite.tasks), reference, strict=True)) if reference else {}
         with opened(suite, model, reporter, tokenizers) as engine:
+            if not engine.runtime.tokenizer:
+                limited = limited_tasks(suite.loaded.config).intersection(task.name for task in missing)
+                refuse_unmeasured(limited, "the baseline's tokenizer is unknown")
             for task in missing:
                 evaluation = TaskEvaluation(
                     task,
@@ -189,10 +193,13 @@ def candidate_sets(
         if reference:
             check_comparable(suite, model, engine, reference, reporter)
             check_prompts(suite, model.identity, engine, baseline, reference)
+        limited = limited_tasks(suite.loaded.config).intersection(task.name for task in suite.tasks)
         measure_kl = bool(reference) and suite.loaded.config.distance.kl
         if measure_kl and not (engine.runtime.tokenizer and reference[0].manifest.model.loaded_tokenizer):
             # token ids of the stored distributions may belong to another vocabulary
-            reporter.message("  KL divergence is not measured: it needs both tokenizers to be known")
+            reason = "it needs both tokenizers to be known"
+            refuse_unmeasured(limited, reason)
+            reporter.message(f"  KL divergence is not measured: {reason}")
             measure_kl = False
         run_id = run_id_of(suite, model, reference, shard, name)
         marker = (folder or suite.store.root / "candidate") / f".{run_id}{RUNNING}"
@@ -212,6 +219,7 @@ def candidate_sets(
                 Recording.of(suite.loaded.config.distance),
                 _indented(reporter),
                 since,
+                limited=measure_kl and task.name in limited,
             )
             evaluations.append(evaluation)
         policy = suite.loaded.config.early_stop
@@ -276,22 +284,3 @@ def _indented(reporter: Reporter) -> Callable[[str], None]:
 def _stored_at(suite: Suite, role: str, model: LocatedModel, task: Task, name: str | None = None) -> Path:
     identity = model.identity
     return suite.store.folder(role, name or identity.name, identity.fingerprint, task.name, task.fingerprint)
-
-
-def _too_few_tokens(suite: Suite, cached: SampleSet) -> bool:
-    """Return whether KL divergence needs more tokens or positions than the cached set stores.
-
-    Sets of older versions, without drawn tokens, are kept: they give lower bounds at the first token.
-    """
-    wanted, stored = Recording.of(suite.loaded.config.distance), cached.manifest
-    if stored.top_tokens == "whole" or not wanted.top:
-        return False
-    if wanted.top == "whole" or stored.top_tokens < wanted.top:
-        return True
-    return stored.drawn_tokens > 0 and (stored.drawn_tokens < wanted.drawn or stored.positions < wanted.positions)
-
-
-def _only_bounds(suite: Suite, cached: SampleSet) -> bool:
-    """Return whether a cached set has distributions, but no drawn tokens although they are asked for."""
-    wanted, stored = Recording.of(suite.loaded.config.distance), cached.manifest
-    return bool(wanted.drawn and stored.top_tokens) and stored.top_tokens != "whole" and not stored.drawn_tokens

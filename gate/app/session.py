@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from gate.app.control import controlled_sets
+from gate.app.divergences import require_measurable
 from gate.app.evaluate import Evaluated, baseline_sets
 from gate.app.judge import Answers, Judged, Policy, judge
 from gate.app.judged import with_judgements
@@ -80,6 +81,7 @@ def open_session(loaded: LoadedConfig, command: Sequence[str] | None, reporter: 
     )
     require_devices(config)
     suite = open_suite(loaded, reporter)
+    require_measurable(suite)
     return Session(
         suite,
         open_history(suite.store),

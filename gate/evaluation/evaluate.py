@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from gate.common.canonical import digest
 from gate.engines import Engine, ModelIdentity, Progress
-from gate.errors import EvaluationError, SampleError
+from gate.errors import ConfigError, EvaluationError, SampleError
 from gate.evaluation.answer import answer_items
 from gate.evaluation.plan import SCORING_METHOD, Plan
 from gate.evaluation.recording import DEFAULT, Recording
@@ -48,6 +48,8 @@ class TaskEvaluation:
         Reuse a complete set with the same settings that this machine created at this time (ISO 8601) or later.
     role : {"candidate", "baseline"}
         See `PartialSet`.
+    limited : bool
+        Whether a limit needs the KL divergence of every item: an evaluation without it ends after its first data file.
     """
 
     task: Task
@@ -60,6 +62,7 @@ class TaskEvaluation:
     message: Callable[[str], None] = lambda _: None
     since: str | None = None
     role: Role = "candidate"
+    limited: bool = False
 
     @property
     def items(self) -> int:
@@ -124,6 +127,8 @@ class TaskEvaluation:
                 except EvaluationError as error:  # an engine does not know the task
                     raise EvaluationError(f"task {self.task.name}: {error.message}", error.hint) from error
                 _check_rows(self.task, items, table)
+                if self.limited:
+                    _check_divergences(self.task, table)
                 partial.add(index, table, time.monotonic() - started, self._scoring_method)
                 return table
 
@@ -162,6 +167,18 @@ def _is_own(folder: Path) -> bool:
     except OSError:
         return False
     return WorkSeal("candidate").accepts(folder, content, signature)
+
+
+def _check_divergences(task: Task, table: pa.Table) -> None:
+    """Raise a ConfigError unless every item has a KL divergence, which is measured on its first repeat."""
+    first = table.filter(pc.equal(table.column("repeat"), 0))
+    unmeasured = first.column("kl").null_count
+    if unmeasured:
+        raise ConfigError(
+            f"max_kl is set for task {task.name}, but KL divergence was not measured on {unmeasured} of its first "
+            f"{len(first)} items.",
+            "Evaluate both models with engine.kind: transformers, make the task advisory, or remove max_kl.",
+        )
 
 
 def _check_rows(task: Task, items: Sequence[Item], table: pa.Table) -> None:
