@@ -17,7 +17,7 @@ from gate.samples import PairedTask
 from gate.samples.broken import BrokenTexts, broken_texts
 from gate.stats import Evidence
 
-_HINT = "They are known for generated texts whose server tells why they ended. Remove {key}, or make the task advisory."
+_HINT = "{key} needs generated texts that record why they ended. Remove it, or make the task advisory."
 _Budget = Literal["max_truncated", "max_broken"]
 _MOSTLY = 0.5  # share of broken answers on both sides from which a task is doubtful
 

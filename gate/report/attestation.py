@@ -19,7 +19,7 @@ from gate.report.redact import redact
 from gate.report.result import Result, to_json
 
 _OUTCOMES = {"PASS": "PASSED", "INCONCLUSIVE": "WARNED", "FAIL": "FAILED"}
-_REMEDY = "Make the result with `gate run`, or with `gate compare` on sets that `gate evaluate` wrote."
+_REMEDY = "Create the result with `gate run`, or with `gate compare` on sets that `gate evaluate` wrote."
 
 Resource = dict[str, JsonValue]
 """An artefact with its digest (in-toto: ResourceDescriptor)."""

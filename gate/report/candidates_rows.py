@@ -100,7 +100,7 @@ def caption(result: CandidatesResult) -> str:
     )
 
 
-SPEED_CAPTION = "Tokens/s: tokens read and generated per second of work; comparable only on an otherwise idle machine."
+SPEED_CAPTION = "Tokens/s: tokens read and generated per second; comparable only on an otherwise idle machine."
 
 
 def reasons(result: CandidatesResult) -> list[tuple[str, str]]:
