@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import gc
 import importlib
 import io
@@ -123,7 +124,10 @@ def _run(arguments: list[str] | None) -> int:
     except BrokenPipeError:
         return ExitCode.EVALUATION
     except OSError as error:
-        name = "standard output or a file" if error.filename is None else error.filename
+        name = "standard output or a file" if error.filename is None else str(error.filename)
+        if error.errno == errno.ENAMETOOLONG:
+            _say(f"error: the path {name[:80]}... is too long ({len(name):,} characters).\n  -> Use a shorter name.")
+            return ExitCode.USAGE
         _say(f"error: {name}: {error.strerror or error}.\n  -> Check the disk space and the permissions.")
         return ExitCode.EVALUATION
     except MemoryError:

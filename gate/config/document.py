@@ -78,7 +78,10 @@ class _Loader(yaml.SafeLoader):
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         try:
-            return super().construct_object(node, deep)
+            value = super().construct_object(node, deep)
+            if isinstance(value, int) and value.bit_length() > 64:  # Python refuses to write the longest ones
+                raise ValueError("a whole number of more than 64 bits")
+            return value
         except ValueError as error:  # PyYAML does not catch those of int() and date(), e.g. for 2024-13-45
             problem = str(error).partition("; use sys.")[0]
             raise yaml.constructor.ConstructorError(problem=problem, problem_mark=node.start_mark) from None

@@ -13,6 +13,8 @@ from pydantic import BaseModel, ValidationError
 from gate.config.document import KeyPath
 from gate.config.gate_config import GateConfig
 
+_MOST_SHOWN = 200  # characters of a wrong value
+
 
 def describe(error: ValidationError, lines: dict[KeyPath, int]) -> Iterator[str]:
     """Yield one `LINE: key: message` per problem. A key without a line has that of the nearest section above it."""
@@ -40,7 +42,9 @@ def problem_message(problem: Any, path: KeyPath) -> str:
         return "this key is required."
     message = str(problem["msg"]).removeprefix("Value error, ")
     value = problem["input"]
-    return f"{message}." if isinstance(value, dict | list) else f"{message}; found {value!r}."
+    found = repr(value)
+    found = f"{found[:_MOST_SHOWN]}..." if len(found) > _MOST_SHOWN else found
+    return f"{message}." if isinstance(value, dict | list) else f"{message}; found {found}."
 
 
 def _misspelt_kind(problem: Any) -> str | None:
