@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,6 +53,23 @@ def find_gguf() -> Path:
     return existing[0]
 
 
+@contextmanager
+def _read_once() -> Iterator[None]:
+    """Let transformers read a GGUF file once.
+
+    It reads the file for the tokenizer, the configuration and the weights, and the table of the weights' names for
+    every module; each takes seconds.
+    """
+    import gguf
+
+    own = gguf.GGUFReader, gguf.get_tensor_name_map
+    gguf.GGUFReader, gguf.get_tensor_name_map = (cache(function) for function in own)
+    try:
+        yield
+    finally:
+        gguf.GGUFReader, gguf.get_tensor_name_map = own
+
+
 def write_baseline(dest: Path) -> None:
     """Write SmolLM2-135M-Instruct as bfloat16 safetensors, with its tokenizer and chat template.
 
@@ -62,7 +80,7 @@ def write_baseline(dest: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
     _quiet()
-    with _new_folder(dest) as folder:
+    with _new_folder(dest) as folder, _read_once():
         tokenizer = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name)
         model = AutoModelForCausalLM.from_pretrained(
             source.parent,
