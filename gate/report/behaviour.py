@@ -120,10 +120,11 @@ def _partings(known: Known) -> BehaviourTable:
     found = [(name, each.partings) for name, each in known if each.partings is not None]
     return BehaviourTable(
         "Where texts part",
-        ("Task", "Texts", "Equal to the end", "Common beginning, median", "Agree in the first 32", "in the first 128"),
+        ("Task", "Texts", "Equal to the end", "Common beginning, median", "Agree in the first 1", "8", "32", "128"),
         tuple((name, f"{each.texts:,}", *_agreement(each)) for name, each in found),
         "The candidate's own texts against the baseline's, in tokens (in words where a side stores no tokens). Texts "
         "that are equal to the end agree at every length.",
+        tuple(tuple(agreement.share for agreement in each.agreeing) for _, each in found),
     )
 
 
@@ -132,7 +133,7 @@ def _agreement(each: Partings) -> list[str]:
     return [
         percent(each.equal),
         f"{each.prefix_median:g} {each.unit}",
-        *(percent(shares.get(length, each.equal)) for length in (32, 128)),
+        *(percent(shares.get(length, each.equal)) for length in (1, 8, 32, 128)),
     ]
 
 
