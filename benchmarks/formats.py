@@ -32,13 +32,14 @@ RESULTS = Path(__file__).parent / "results"
 TASKS = 3
 MAKE_SECONDS = 1800
 TORCH = "torch==2.13.0"
+GPTQMODEL = ("setuptools<82", "wheel", "gptqmodel", "optimum")
 # packages of each environment; `gate` also sees those of the environment that made it
 VENVS: dict[str, tuple[str, ...]] = {
-    "gate": (TORCH, "bitsandbytes", "compressed-tensors", "peft"),
+    "gate": (TORCH, "bitsandbytes", "compressed-tensors", "peft", "optimum-quanto", "auto-round", *GPTQMODEL),
     "llmcompressor": (TORCH, "llmcompressor==0.14.*", "transformers==5.17.*"),
     "autoround": (TORCH, "auto-round"),
     "misc": (TORCH, "optimum-quanto", "hqq", "transformers"),
-    "gptqmodel": (TORCH, "setuptools<82", "wheel", "gptqmodel", "optimum"),
+    "gptqmodel": (TORCH, *GPTQMODEL),
 }
 
 
@@ -70,15 +71,15 @@ FORMATS = (
     Format("ct-fp8", "compressed-tensors FP8 dynamic (llm-compressor)", "llmcompressor", served={}),
     Format("ct-nvfp4a16", "compressed-tensors NVFP4A16 (llm-compressor)", "llmcompressor", served={}),
     Format("gptq", "GPTQ 4-bit, groups of 64 (GPTQModel)", "gptqmodel", served={}),
-    Format("awq", "AWQ 4-bit, groups of 64 (GPTQModel)", "gptqmodel", served={}),
+    Format("awq", "AWQ layout, 4-bit, groups of 64 (AutoRound)", "autoround", served={}),
     Format("autoround", "AutoRound W4A16, groups of 64", "autoround", served={}),
     Format("bnb-8bit", "bitsandbytes 8-bit", "gate"),
     Format("bnb-nf4", "bitsandbytes NF4", "gate"),
     Format("bnb-fp4", "bitsandbytes FP4", "gate"),
     Format("bnb-nf4-used", "bitsandbytes NF4, saved after a forward pass on a CPU", "gate"),
-    Format("torchao-int8", "torchao Int8WeightOnly", "gate"),
-    Format("torchao-float8", "torchao Float8WeightOnly", "gate"),
-    Format("torchao-int4", "torchao IntxWeightOnly int4, groups of 64", "gate"),
+    Format("torchao-int8", "torchao Int8WeightOnly", "gate", served={}),
+    Format("torchao-float8", "torchao Float8WeightOnly", "gate", served={}),
+    Format("torchao-int4", "torchao IntxWeightOnly int4, groups of 64", "gate", served={}),
     Format("quanto", "optimum-quanto int8", "misc"),
     Format("hqq", "HQQ 4-bit, groups of 64", "misc"),
     Format("gguf-q8_0", "GGUF Q8_0 (kernels of llama.cpp)", "gate", GGUF),
@@ -92,6 +93,12 @@ FORMATS = (
         "`quantization_config`: torchao Int8DynamicActivationInt8Weight",
         None,
         {"quantization_config": {"quant_method": "torchao", "quant_type": "Int8DynamicActivationInt8WeightConfig"}},
+    ),
+    Format(
+        "load-quanto",
+        "`quantization_config`: quanto int8",
+        None,
+        {"quantization_config": {"quant_method": "quanto", "weights": "int8"}},
     ),
 )
 

@@ -56,43 +56,45 @@ def compressed(scheme: Any) -> Callable[[Path, Path], None]:
     return make
 
 
-def gptqmodel(method: str) -> Callable[[Path, Path], None]:
-    """GPTQ or AWQ with GPTQModel, 4 bits in groups of 64."""
+def gptq(base: Path, dest: Path) -> None:
+    """GPTQ with GPTQModel, 4 bits in groups of 64."""
+    from gptqmodel import GPTQModel, QuantizeConfig
+
+    model = GPTQModel.load(str(base), QuantizeConfig(bits=4, group_size=64))
+    model.quantize([text * 4 for text in TEXTS], batch_size=1)
+    model.save(str(dest))
+
+
+def auto_round(layout: str, symmetric: bool = True) -> Callable[[Path, Path], None]:
+    """4 bits in groups of 64, stored as `auto_round` or as `auto_awq`, which GPTQModel makes on GPUs only."""
 
     def make(base: Path, dest: Path) -> None:
-        from gptqmodel import GPTQModel, QuantizeConfig
+        from auto_round import AutoRound
 
-        extra = {} if method == "gptq" else {"quant_method": "awq", "format": "gemm"}
-        model = GPTQModel.load(str(base), QuantizeConfig(bits=4, group_size=64, **extra))
-        model.quantize([text * 4 for text in TEXTS] * 4, batch_size=1)
-        model.save(str(dest))
+        model, tokenizer = load(base)
+        rounder = AutoRound(
+            model,
+            tokenizer,
+            scheme="W4A16",
+            group_size=64,
+            sym=symmetric,
+            iters=0,  # round to nearest: quick
+            nsamples=8,
+            disable_opt_rtn=True,
+            seqlen=64,
+            device_map="cpu",
+            dataset=_calibration(tokenizer),
+        )
+        rounder.quantize_and_save(str(dest), format=layout)
 
     return make
-
-
-def auto_round(base: Path, dest: Path) -> None:
-    from auto_round import AutoRound
-
-    model, tokenizer = load(base)
-    rounder = AutoRound(
-        model,
-        tokenizer,
-        scheme="W4A16",
-        group_size=64,
-        iters=20,
-        nsamples=16,
-        seqlen=64,
-        device_map="cpu",
-        dataset=_calibration(tokenizer),
-    )
-    rounder.quantize_and_save(str(dest), format="auto_round")
 
 
 def _calibration(tokenizer: Any) -> Any:
     import torch
 
     ids = tokenizer("".join(TEXTS) * 8)["input_ids"]
-    rows = [ids[start : start + 64] for start in range(0, 16 * 64, 64)]
+    rows = [ids[start : start + 64] for start in range(0, 8 * 64, 64)]
     return torch.utils.data.DataLoader([{"input_ids": torch.tensor(row)} for row in rows], batch_size=4)
 
 
@@ -223,9 +225,9 @@ MAKERS: dict[str, Callable[[Path, Path], None]] = {
     "ct-w4a16": compressed({"targets": ["Linear"], "weights": _INT4}),
     "ct-fp8": compressed("FP8_DYNAMIC"),
     "ct-nvfp4a16": compressed("NVFP4A16"),
-    "gptq": gptqmodel("gptq"),
-    "awq": gptqmodel("awq"),
-    "autoround": auto_round,
+    "gptq": gptq,
+    "awq": auto_round("auto_awq", symmetric=False),
+    "autoround": auto_round("auto_round"),
     "bnb-8bit": bitsandbytes(load_in_8bit=True),
     "bnb-nf4": bitsandbytes(load_in_4bit=True, bnb_4bit_quant_type="nf4"),
     "bnb-fp4": bitsandbytes(load_in_4bit=True, bnb_4bit_quant_type="fp4"),

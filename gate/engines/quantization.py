@@ -36,6 +36,13 @@ SERVE_IT = (
     "`kind: openai` for a server that runs already. Or save it in a format that transformers loads."
 )
 """What to do with a checkpoint that transformers cannot load."""
+# of methods that vLLM does not apply either
+_NEXT_STEPS = {
+    "optimum-quanto": "No engine loads this folder. Quantise the original model on loading: `quantization_config: "
+    "{quant_method: quanto, weights: int8}`. Or save it in a format that transformers loads.",
+    "HQQ": "Use `kind: openai` with a server that loads HQQ, or quantise the original model in a format that "
+    "transformers or vLLM loads.",
+}
 
 
 @dataclass(frozen=True)
@@ -136,7 +143,7 @@ def check_declared_method(folder: Path, name: str, files: Sequence[Path]) -> Non
     raise ModelError(
         f"model {name}: its quantisation method is {declared.shown} ({declared.file}), which transformers "
         f"{installed_version('transformers')} does not apply.{found}",
-        SERVE_IT,
+        _NEXT_STEPS.get(declared.method, SERVE_IT),
     )
 
 

@@ -114,14 +114,16 @@ def test_a_folder_of_optimum_quanto_is_refused_by_name(model: Path) -> None:
     weights[f"{LAYER}.weight._scale"] = torch.ones(len(value), 1)
     save_file(weights, model / "model.safetensors", metadata={"format": "pt"})
     (model / "quanto_qmap.json").write_text(json.dumps({LAYER: {"weights": "qint8", "activations": "none"}}))
-    with pytest.raises(ModelError, match=r"optimum-quanto \(quanto_qmap\.json\)"):
+    with pytest.raises(ModelError, match=r"optimum-quanto \(quanto_qmap\.json\)") as caught:
         open_model(model)
+    assert "quant_method: quanto" in str(caught.value.hint)
 
 
 def test_a_folder_of_hqq_is_refused_by_name_and_not_as_pickled(model: Path) -> None:
     (model / "model.safetensors").rename(model / "qmodel.pt")  # its contents do not matter: it is not opened
-    with pytest.raises(ModelError, match=r"HQQ \(qmodel\.pt\), which transformers .* does not apply"):
+    with pytest.raises(ModelError, match=r"HQQ \(qmodel\.pt\), which transformers .* does not apply") as caught:
         open_model(model)
+    assert "kind: openai" in str(caught.value.hint)
 
 
 def test_a_method_that_no_transformers_knows_is_refused_before_the_weights_are_loaded(model: Path) -> None:
