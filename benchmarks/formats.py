@@ -131,20 +131,20 @@ def make(form: Format, work: Path, venvs: Path) -> None:
             subprocess.run(command, stdout=out, stderr=out, env=_environment(), timeout=MAKE_SECONDS, check=True)
         except (OSError, subprocess.TimeoutExpired) as error:
             out.write(f"{type(error).__name__}: {error}\n")
-        except subprocess.CalledProcessError:
-            pass  # it printed its own error
+        except subprocess.CalledProcessError as error:  # below the tool's own error, or alone if it was killed
+            out.write(f"\nexit code {error.returncode}\n")
         else:
             part.rename(dest)
 
 
 def problem(form: Format, work: Path) -> str:
-    """Return why there is no checkpoint: the last error of the log; empty if there is one, or none was tried."""
+    """Return the last error of the tool that makes a checkpoint; empty if there is a checkpoint, or no error."""
     log = _log(form, work)
     if not form.made or (work / "made" / form.name).exists() or not log.exists():
         return ""
-    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     errors = [line for line in lines if re.match(r"[\w.]*(Error|Expired)\b", line)]
-    return (errors or lines or ["no output"])[-1][:300]
+    return (errors or [line for line in lines if line.startswith("exit code ")] or [""])[-1][:300]
 
 
 def _log(form: Format, work: Path) -> Path:
@@ -273,7 +273,7 @@ def main() -> None:
         if arguments.only and form.name not in arguments.only:
             continue
         make(form, work, arguments.venvs)
-        if not problem(form, work):
+        if not form.made or (work / "made" / form.name).exists():
             judge(form, work, arguments.items, None)
             if arguments.vllm and form.served is not None:
                 judge(form, work, arguments.items, arguments.vllm)

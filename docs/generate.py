@@ -1,9 +1,13 @@
-"""Generates the reference pages of gate.yml and result.json from their JSON Schemas; run by mkdocs (gen-files)."""
+"""Generates reference pages: of gate.yml and result.json from their JSON Schemas, and the table of checkpoint formats.
+
+Run by mkdocs (gen-files).
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import mkdocs_gen_files
@@ -11,6 +15,8 @@ import mkdocs_gen_files
 from gate.config import GateConfig
 from gate.report import Result
 from gate.report.candidates import CandidatesResult
+
+RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
 
 
 def type_name(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
@@ -88,6 +94,7 @@ PAGES = {
         CandidatesResult.model_json_schema(by_alias=True),
         only=("CandidateResult", "Unevaluated"),
     ).replace("(#result)", "(result.md)"),
+    "reference/formats.md": (RESULTS / "formats.md").read_text(encoding="utf-8"),
 }
 for path, text in PAGES.items():
     with mkdocs_gen_files.open(path, "w") as file:

@@ -156,7 +156,7 @@ def test_the_reference_pages_show_types_defaults_and_descriptions(
 def test_every_page_is_in_the_navigation_and_every_link_has_a_target() -> None:
     site = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
     in_navigation = set(re.findall(r"[\w/-]+\.md", str(site["nav"])))
-    generated = {"reference/gate-yml.md", "reference/result.md", "reference/candidates.md"}
+    generated = {"reference/gate-yml.md", "reference/result.md", "reference/candidates.md", "reference/formats.md"}
     written = {name(page).removeprefix("docs/") for page in PAGES if page.parent != ROOT}
     assert {page for page in written if not page.startswith("examples/")} | generated == in_navigation
     for page in PAGES:
