@@ -168,8 +168,12 @@ def test_malformed_token_address_or_event_is_a_warning(
     assert "ghs_secret" not in str(show(github_token="ghs_secret\nX: y"))
     environment["GITHUB_API_URL"] = "nonsense"
     assert "GITHUB_API_URL" in show().warnings[0]
-    (tmp_path / "event.json").write_text("[", encoding="utf-8")
-    assert "Not written: the comment and the commit status. The event file" in show().warnings[0]
+    summary = tmp_path / "summary.md"
+    for event in ("[", '{"pull_request": {}}'):
+        (tmp_path / "event.json").write_text(event, encoding="utf-8")
+        summary.write_text("")
+        assert "Not written: the comment and the commit status. The event file" in show().warnings[0]
+        assert "quantgate" in summary.read_text()
 
 
 def test_nothing_is_published_outside_of_github(
