@@ -94,7 +94,7 @@ def _recovery(judged: Judged) -> Recovery:
         raise ConfigError(
             f"task {pair.task}: min_recovery needs a baseline with a mean score above 0; it is "
             f"{pair.baseline_score.mean():g}.",
-            "Use max_drop for this task.",
+            "Remove min_recovery or use max_drop. If the scores have a known range, declare `scale: [low, high]`.",
         )
     result = recovery(pair.baseline_score, pair.candidate_score, pair.clusters)
     low, high = (end if math.isfinite(end) else None for end in result.ci)
