@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 # one worker per core, one thread per worker: torch's threads would compete with the other workers
 PARALLEL := --numprocesses logical --maxprocesses 8 --dist worksteal
+# with it, each process that a test starts would compile all modules again
+export PYTHONDONTWRITEBYTECODE :=
 INSTALL := $(PIP) install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help

@@ -8,10 +8,10 @@ import shlex
 import shutil
 import subprocess
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 ROOT = Path(__file__).resolve().parents[2]
 MOUNTS = {"workspace": "/github/workspace", "home": "/github/home", "file_commands": "/github/file_commands",
@@ -29,14 +29,20 @@ class Finished:
     seconds: float
 
 
-class Engine(Protocol):
+class Engine(ABC):
     """Builds and runs images."""
 
-    def build(self, tag: str, arguments: Sequence[str]) -> None: ...
+    @abstractmethod
+    def build(self, tag: str, arguments: Sequence[str]) -> None:
+        """Build the image of this checkout."""
 
-    def size(self, tag: str) -> int: ...
+    @abstractmethod
+    def size(self, tag: str) -> int:
+        """Return the size of an image in bytes."""
 
-    def environment(self, tag: str) -> dict[str, str]: ...
+    @abstractmethod
+    def environment(self, tag: str) -> dict[str, str]:
+        """Return the variables that an image sets."""
 
     def run(
         self,
@@ -45,7 +51,14 @@ class Engine(Protocol):
         environment: Mapping[str, str],
         arguments: Sequence[str] = (),
         entrypoint: str | None = None,
-    ) -> Finished: ...
+    ) -> Finished:
+        """Run an image with the runner's folders, which are in `folders`."""
+        options = [part for name, text in environment.items() for part in ("--env", f"{name}={text}")]
+        options += [part for name, target in MOUNTS.items() for part in ("--volume", f"{folders / name}:{target}")]
+        return self._run(tag, options, arguments, entrypoint)
+
+    @abstractmethod
+    def _run(self, tag: str, options: Sequence[str], arguments: Sequence[str], entrypoint: str | None) -> Finished: ...
 
 
 def _checked(command: Sequence[str], **options: object) -> str:
@@ -60,7 +73,7 @@ def _timed(command: Sequence[str]) -> Finished:
     return Finished(process.returncode, process.stdout, process.stderr, time.monotonic() - start)
 
 
-class Docker:
+class Docker(Engine):
     """Docker with a running daemon."""
 
     def build(self, tag: str, arguments: Sequence[str]) -> None:
@@ -73,23 +86,14 @@ class Docker:
         text = _checked(["docker", "image", "inspect", "--format", "{{json .Config.Env}}", tag])
         return dict(entry.split("=", 1) for entry in json.loads(text))
 
-    def run(
-        self,
-        tag: str,
-        folders: Path,
-        environment: Mapping[str, str],
-        arguments: Sequence[str] = (),
-        entrypoint: str | None = None,
-    ) -> Finished:
-        variables = [part for name, text in environment.items() for part in ("--env", f"{name}={text}")]
-        volumes = [part for name, target in MOUNTS.items() for part in ("--volume", f"{folders / name}:{target}")]
+    def _run(self, tag: str, options: Sequence[str], arguments: Sequence[str], entrypoint: str | None) -> Finished:
         # the fake GitHub listens on this machine
         start = ["docker", "run", "--rm", "--network", "host", "--workdir", MOUNTS["workspace"]]
         start += [] if entrypoint is None else ["--entrypoint", entrypoint]
-        return _timed([*start, *variables, *volumes, tag, *arguments])
+        return _timed([*start, *options, tag, *arguments])
 
 
-class Buildah:
+class Buildah(Engine):
     """buildah without a daemon or namespaces: containers are folders (vfs) entered with chroot."""
 
     def __init__(self, storage: Path) -> None:
@@ -149,24 +153,15 @@ class Buildah:
     def environment(self, tag: str) -> dict[str, str]:
         return dict(entry.split("=", 1) for entry in self._config(tag)["Env"])  # type: ignore[attr-defined]
 
-    def run(
-        self,
-        tag: str,
-        folders: Path,
-        environment: Mapping[str, str],
-        arguments: Sequence[str] = (),
-        entrypoint: str | None = None,
-    ) -> Finished:
+    def _run(self, tag: str, options: Sequence[str], arguments: Sequence[str], entrypoint: str | None) -> Finished:
         config = self._config(tag)
         # `buildah run` ignores the entry point; Docker runs it with the arguments
         start = config["Entrypoint"] if entrypoint is None else [entrypoint]
         command = [*start, *(arguments or config["Cmd"])]  # type: ignore[misc]
-        variables = [part for name, text in environment.items() for part in ("--env", f"{name}={text}")]
-        volumes = [part for name, target in MOUNTS.items() for part in ("--volume", f"{folders / name}:{target}")]
         container = self._image("from", tag)
         try:
             run = ["run", "--isolation", "chroot", "--workingdir", MOUNTS["workspace"]]
-            return _timed([*self._start, *run, *variables, *volumes, container, "--", *command])
+            return _timed([*self._start, *run, *options, container, "--", *command])
         finally:
             self._image("rm", container)
 

@@ -227,7 +227,7 @@ def test_the_distribution_of_a_texts_first_token_is_that_of_the_transformers_eng
     [
         ({"lists": False}, "the server lists no likely tokens"),
         ({"reports_ids": False}, "the server names likely tokens by text only"),
-        ({"max_list": 0}, "the server lists no likely tokens"),
+        pytest.param({"max_list": 0}, "the server lists no likely tokens", marks=pytest.mark.exhaustive),
         ({"max_list": 0, "list_status": 500}, "the server lists no likely tokens"),
     ],
 )

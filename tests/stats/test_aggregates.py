@@ -126,9 +126,9 @@ def test_fisher_over_many_tasks_agrees_with_simulation_and_beats_the_chi_square_
     m = generator.integers(20, 60, 57)
     b = generator.binomial(m, 0.53)
     cost = -float(np.log(mcnemar_exact(b, m - b).pvalue).sum())
-    draws = np.sum([coins(k).costs[generator.binomial(k, 0.5, 100_000)] for k in m.tolist()], axis=0)
+    draws = np.sum([coins(k).costs[generator.binomial(k, 0.5, 40_000)] for k in m.tolist()], axis=0)
     simulated = float(np.mean(draws >= cost - 1e-9))
-    assert fisher(b, m - b).pvalue == pytest.approx(simulated, abs=0.005)
+    assert fisher(b, m - b).pvalue == pytest.approx(simulated, abs=0.008)
     assert fisher(b, m - b).statistic == pytest.approx(2 * cost)
     assert fisher(b, m - b).pvalue < math.exp(_sums.gamma_log_sf(57, cost))
 

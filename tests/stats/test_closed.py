@@ -51,7 +51,7 @@ def test_the_adjusted_p_value_is_the_largest_over_all_sets(rule: Rule, tasks: li
     assert (np.abs(adjusted - exact) <= 4.5 * error + 1e-9).all()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.lists(counts, min_size=1, max_size=5), st.sampled_from(RULES), st.randoms())
 def test_adjusted_values_bound_both_p_values_and_do_not_depend_on_the_order(
     pairs: list[tuple[int, int]],
