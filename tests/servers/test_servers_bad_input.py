@@ -82,8 +82,10 @@ def test_a_truncated_or_broken_body_is_an_error(url: str, fake: FakeChat, monkey
     engine = open_served(url, NAME)
     for text in ('{"choices": [{"text": "x', "", "\x1f\x8b", "[" * 10_000):
         fake.faults = [Fault(200, text=text)]
-        with pytest.raises(EvaluationError, match="answers /v1/completions, but not with JSON"):
+        with pytest.raises(EvaluationError, match="answers /v1/completions, but not with JSON") as caught:
             engine.generate_until([GenerateRequest("the cat", (), 3)], silent)
+        assert ("may be cut off" in str(caught.value.hint)) is (text[:1] in ("{", "["))
+    assert "10,000 bytes end with '[[[[" in caught.value.message
     message = (Message("user", "the cat"),)
     request = GenerateRequest(engine.render_chat(message, ROUTE), (), 3, messages=message)
     monkeypatch.setattr(fake, "chat", lambda _: (200, {"choices": "x"}))

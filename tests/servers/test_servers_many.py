@@ -331,3 +331,16 @@ def test_faults_of_sglang_are_errors(sglang: FakeSglang, weights: Path) -> None:
         sglang.shifts_tails, sglang.drops_ids = False, True
         with pytest.raises(EvaluationError, match="without log-probabilities of all token ids"):
             open_served(url, NAME, weights).loglikelihood(REQUESTS, silent)
+
+
+@pytest.mark.parametrize(("count", "what"), [(1, "The prompt"), (40, r"The first of 10 prompts")])
+def test_a_failed_request_for_scores_names_its_first_prompt(
+    vllm: FakeVllm, weights: Path, monkeypatch: pytest.MonkeyPatch, count: int, what: str
+) -> None:
+    requests = [LoglikelihoodRequest(f"the cat number {number} is", (" red",)) for number in range(count)]
+    with serve(vllm) as url:
+        engine = open_served(url, NAME, tokenizer=str(weights), engine={"concurrency": 1})
+        engine.loglikelihood(requests[:1], silent)  # probes
+        monkeypatch.setattr(vllm, "answer", lambda *_: (400, {"error": {"message": "no such layer"}}))
+        with pytest.raises(EvaluationError, match=f"no such layer. {what} ends with 'the cat number 0 is'"):
+            engine.loglikelihood(requests, silent)

@@ -39,6 +39,9 @@ _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _LATE_ATTEMPTS = 3  # repetition makes an overloaded server slower
 _LAST_START = 900.0  # seconds after which no further attempt starts
 _MAX_WAIT = 600.0  # seconds of waiting between the attempts for one request
+_END = 60  # bytes of a broken reply that a message shows
+_CHECK_ADDRESS = "Check base_url: it should be the part before /completions, e.g. http://localhost:8000/v1."
+_CHECK_COMPLETENESS = "The reply may be cut off: look for the cause in the logs of the server and of proxies before it."
 
 
 class RefusedError(EvaluationError):
@@ -131,9 +134,12 @@ class Client:
                 return _cleaned(json.loads(content))
             return pydantic_core.from_json(content, allow_inf_nan=True)
         except (ValueError, RecursionError):  # RecursionError: nested too deeply
+            found, hint = repr(self._explanation(reply)), _CHECK_ADDRESS
+            if content.lstrip()[:1] in (b"{", b"["):
+                end = self._key.hide(content[-_END:].decode(errors="replace"))
+                found, hint = f"its {len(content):,} bytes end with {end!r}", _CHECK_COMPLETENESS
             raise EvaluationError(
-                f"the server {self.address} answers /{route}, but not with JSON: {self._explanation(reply)!r}",
-                "Check base_url: it should be the part before /completions, e.g. http://localhost:8000/v1.",
+                f"the server {self.address} answers /{route}, but not with JSON: {found}", hint
             ) from None
 
     async def text(self, route: str) -> str:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from importlib.metadata import version
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from gate.config import EngineSettings
 from gate.engines.base import Progress, Runtime
@@ -29,6 +29,7 @@ from gate.engines.stack import served_stack
 from gate.engines.tokens.load import load_tokenizer, tokenizer_digest
 from gate.engines.tokens.sequences import generation_prompts
 from gate.engines.tokens.tokenizer import render_chat
+from gate.errors import EvaluationError
 from gate.tasks import Message
 from gate.tasks.chat import TEMPLATE_ONLY, ChatFormat
 from gate.tasks.requests import (
@@ -206,7 +207,10 @@ class OpenAIEngine:
                 groups = [requests[start : start + size] for start in range(0, len(requests), size)]
 
                 async def answer_group(index: int, lane: int) -> list[R]:
-                    results = await answer(scorer, groups[index], lane)
+                    try:
+                        results = await answer(scorer, groups[index], lane)
+                    except EvaluationError as error:
+                        raise _located(error, groups[index]) from None
                     progress(len(results))
                     return results
 
@@ -238,3 +242,10 @@ class OpenAIEngine:
         if message not in self._warned:
             self._warned.add(message)
             _LOG.warning("%s: %s", self._name, message)
+
+
+def _located(error: EvaluationError, requests: Sequence[Any]) -> EvaluationError:
+    """Return the error of requests that were sent together, with the end of the first prompt."""
+    text = str(getattr(requests[0], "context", None) or getattr(requests[0], "text", ""))
+    what = "The prompt" if len(requests) == 1 else f"The first of {len(requests)} prompts"
+    return EvaluationError(f"{error.message.rstrip('.')}. {what} ends with {text.strip()[-40:]!r}.", error.hint)

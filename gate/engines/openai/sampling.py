@@ -79,7 +79,7 @@ def _changed(request: GenerateRequest) -> list[str]:
 def explained(error: EvaluationError, server: Server, request: GenerateRequest) -> EvaluationError:
     """Return the error of a failed request for a text, with its prompt and the settings that the server may refuse."""
     prompt = request.messages[-1].content if request.messages else request.context
-    where = f"{error.message} The prompt ends with {prompt.strip()[-40:]!r}."
+    where = f"{error.message.rstrip('.')}. The prompt ends with {prompt.strip()[-40:]!r}."
     changed = {name: getattr(request, name) for name in _changed(request)}
     if request.temperature > 0:
         changed |= {"temperature": request.temperature, "top_p": request.top_p, "seed": request.seed}

@@ -213,8 +213,11 @@ class ServedEngine:
                 self._restart()
             except EvaluationError as error:
                 if not self._is_dying():
+                    hint = error.hint or ""
+                    if "base_url" in hint:  # the gate chose the address
+                        hint = ""
                     where = f"The server's log is {self._log_path}."
-                    raise EvaluationError(error.message, f"{error.hint or ''} {where}".strip()) from None
+                    raise EvaluationError(error.message, f"{hint} {where}".strip()) from None
                 self._restart()
 
     def _restart(self) -> None:
