@@ -63,7 +63,7 @@ def test_one_note_is_updated_in_place(show: Callable[..., str | None], gitlab: F
     assert len(own) == 2
     assert "quantgate: PASS" in own[1]["body"]
     assert "[Full report and log](https://gitlab.com/team/models/-/jobs/9)" in own[1]["body"]
-    assert {path for method, path in gitlab.requests if method == "POST"} == {NOTES}
+    assert {request.path for request in gitlab.requests if request.method == "POST"} == {NOTES}
 
 
 def test_modes_of_the_comment_apply(show: Callable[..., str | None], gitlab: FakeGitLab) -> None:

@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler
 
 import pytest
 from support.fake_vllm import NAME
-from support.http_server import Answer, serve_answers
+from support.http_server import Write, serve_answers
 from support.opened import silent
 from support.served import open_served
 
@@ -56,7 +56,7 @@ def _redirect(handler: BaseHTTPRequestHandler, _: bytes) -> None:
     [(_gzip, "more than 256 MiB"), (_endless, "more than 256 MiB"), (_deep, "not with JSON")],
     ids=["compression bomb", "endless", "deep JSON"],
 )
-def test_oversized_answer_is_an_evaluation_error(answer: Answer, message: str) -> None:
+def test_oversized_answer_is_an_evaluation_error(answer: Write, message: str) -> None:
     with serve_answers(answer) as url, pytest.raises(EvaluationError, match=message):
         open_served(url, NAME).generate_until([], silent)
 

@@ -2,37 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
-import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
-from urllib.parse import parse_qsl, urlsplit
+from typing import Any
+
+from support.http_server import Answer, JsonServer, Request
 
 TOKEN = "ghs_0123456789abcdefTOKENTOKENTOKENTOKEN"
 HOME = "Codertocat/Hello-World"
 HEAD = "ec26c3e57ca3a959ca5aad62de7213c562f8c821"
 BOT = "github-actions[bot]"
-
-
-@dataclass
-class Request:
-    method: str
-    path: str
-    query: dict[str, str]
-    headers: dict[str, str]
-    body: Any
-
-
-@dataclass
-class Answer:
-    status: int
-    body: Any = None
-    headers: dict[str, str] = field(default_factory=dict)
-    lost: bool = False
-    """Whether the connection ends before the response; a request with a status below 400 is still carried out."""
 
 
 def pull(number: int = 2, sha: str = HEAD, home: str = HOME, ref: str = "changes", **more: Any) -> dict[str, Any]:
@@ -46,71 +25,23 @@ def pull(number: int = 2, sha: str = HEAD, home: str = HOME, ref: str = "changes
     }
 
 
-class FakeGitHub:
-    """The state of the fake server, its scripted responses, and the requests that it received."""
+class FakeGitHub(JsonServer):
+    """The state of the fake server and its scripted responses."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.login = BOT
         self.pulls: list[dict[str, Any]] = [pull()]
         self.comments: list[dict[str, Any]] = []
         self.statuses: list[dict[str, Any]] = []
         self.checks: list[dict[str, Any]] = []
-        self.requests: list[Request] = []
         self.scripted: list[tuple[str, str, Answer]] = []
         self.graphql = True
         self._next = 1000
-        fake = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def handle_one_request(self) -> None:
-                try:
-                    super().handle_one_request()
-                except ConnectionError:
-                    self.close_connection = True
-
-            def do_GET(self) -> None:
-                length = int(self.headers.get("content-length") or 0)
-                text = self.rfile.read(length)
-                parts = urlsplit(self.path)
-                headers = {key.lower(): value for key, value in self.headers.items()}
-                body = json.loads(text) if text else None
-                request = Request(self.command, parts.path, dict(parse_qsl(parts.query)), headers, body)
-                fake.requests.append(request)
-                answer = fake.answer(request)
-                if answer.lost:
-                    self.close_connection = True
-                    return
-                data = b"" if answer.body is None else json.dumps(answer.body).encode()
-                self.send_response(answer.status)
-                self.send_header("content-type", "application/json; charset=utf-8")
-                self.send_header("content-length", str(len(data)))
-                for key, value in answer.headers.items():
-                    self.send_header(key, value)
-                self.end_headers()
-                self.wfile.write(data)
-
-            do_POST = do_PATCH = do_DELETE = do_GET  # noqa: N815
-
-            def log_message(self, *args: Any) -> None:
-                """Log nothing."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        return f"http://127.0.0.1:{self.port}"
 
     def fail(self, method: str, path: str, *answers: Answer) -> None:
         """Script the responses to the next requests with a method and a path that contains the pattern `path`."""

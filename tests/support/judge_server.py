@@ -9,8 +9,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from support.http_server import serve_answers, write_json
 
 Rule = Callable[[Sequence[str]], str | None]
 """From the answers, in the order shown, to a verdict; None gives a reply without one."""
@@ -40,38 +42,17 @@ def judge_server(
     server = JudgeServer()
     lock = threading.Lock()
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    def write(handler: BaseHTTPRequestHandler, content: bytes) -> None:
+        body = json.loads(content)
+        with lock:
+            server.asked.append(body)
+        time.sleep(seconds)
+        text = reply(body["messages"][-1]["content"], rule, structured)
+        usage = {"prompt_tokens": 7, "completion_tokens": 3}
+        write_json(handler, status, {"choices": [{"message": {"content": text}}], "usage": usage})
 
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            with lock:
-                server.asked.append(body)
-            time.sleep(seconds)
-            text = reply(body["messages"][-1]["content"], rule, structured)
-            message = {
-                "choices": [{"message": {"content": text}}],
-                "usage": {"prompt_tokens": 7, "completion_tokens": 3},
-            }
-            content = json.dumps(message).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=http.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    server.url = f"http://127.0.0.1:{http.server_port}/v1"
-    try:
+    with serve_answers(write, "HTTP/1.1") as server.url:
         yield server
-    finally:
-        http.shutdown()
-        http.server_close()
 
 
 def reply(prompt: str, rule: Rule, structured: bool) -> str:
