@@ -399,7 +399,7 @@ def main() -> None:
         row = json.loads(kept.read_text(encoding="utf-8"))
         row["items"] = {name: np.array(values) for name, values in row["items"].items()}
         rows.append(row | {"measures": measures(row["items"])})
-    if len(rows) < FEWEST:
+    if options.only or len(rows) < FEWEST:
         return
     (options.out / "behaviour_study.md").write_text(report(rows, len(rows[0]["items"]["lost"])), encoding="utf-8")
     plot(rows, options.figure)

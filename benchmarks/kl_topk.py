@@ -1,6 +1,6 @@
 """KL divergence from a few stored tokens, compared with the whole vocabulary: bias, standard error and size.
 
-    python benchmarks/kl_topk.py DATA [--models gate-demo/models] [--items 200] [--text FILE] [--tokens 10000]
+    python benchmarks/kl_topk.py DATA [--models gate-demo/models] [--items 200] [--text FILE ...] [--tokens 10000]
                                  [--out benchmarks/results]
 
 DATA contains step_inference.jsonl with the field `question`: the divergence is measured after each prompt, and then at
@@ -40,6 +40,10 @@ RECORDINGS = (
 )
 ON_TEXT = tuple(Recording(top, drawn) for top, drawn in ((64, 0), (16, 16), (64, 16), (64, 64)))
 CANDIDATES = ("int8", "damaged")
+TEXTS = [
+    Path("README.md"),
+    *(Path("docs", name) for name in ("explanation/statistics.md", "explanation/limits.md", "tutorial.md")),
+]
 WINDOW = 500  # tokens
 CHUNK = 100  # positions
 REPEATS = 200  # of the draws
@@ -225,7 +229,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--models", type=Path, default=Path("gate-demo/models"))
     parser.add_argument("--items", type=int, default=200)
-    parser.add_argument("--text", type=Path, default=Path("docs/explanation/statistics.md"))
+    parser.add_argument("--text", type=Path, nargs="+", default=TEXTS)
     parser.add_argument("--tokens", type=int, default=10_000)
     parser.add_argument("--only", nargs="*", help="words of the titles of the sections to measure")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
@@ -233,13 +237,10 @@ def main() -> None:
     tokenizer = AutoTokenizer.from_pretrained(options.models / "baseline")
     models = {name: load(options.models / name) for name in ("baseline", *CANDIDATES)}
     path = options.out / "kl_topk.md"
+    text = "\n\n".join(file.read_text(encoding="utf-8") for file in options.text)
     parts = [
         ("first answer positions of step_inference", prompts(options.data, options.items, tokenizer), RECORDINGS),
-        (
-            f"positions of {options.text.name}",
-            windows(options.text.read_text("utf-8"), options.tokens, tokenizer),
-            ON_TEXT,
-        ),
+        ("positions of the documentation", windows(text, options.tokens, tokenizer), ON_TEXT),
     ]
     for title, passages, recordings in parts:
         if options.only and not any(word in title for word in options.only):

@@ -109,11 +109,11 @@ def main() -> None:
         "timeout": 1200,
     }
     configs = {}
-    for name, engine in (("transformers", here), ("vllm", there)):
+    for name, engine in (("transformers", here), ("vLLM", there)):
         configs[name] = write_config(work, name, engine, options.items)
     rows: list[str] = []
     reference: dict[str, dict[str, np.ndarray]] = {}
-    for stored, engine in (("transformers", here), ("transformers", there), ("vllm", there)):
+    for stored, engine in (("transformers", here), ("transformers", there), ("vLLM", there)):
         evaluate_baseline(load_config(configs[stored]), SilentReporter())
         for name in CANDIDATES:
             used = "transformers" if engine is here else "vLLM"
