@@ -24,7 +24,16 @@ _DOCUMENT_FILES = {".jsonl", ".ndjson", ".csv", ".parquet"}
 
 @dataclass(frozen=True)
 class TextTask(Task):
-    """See `Task`; an item is a window, its context the text before it."""
+    """See `Task`; an item is a window, its context the text before it, or a whole document.
+
+    Attributes
+    ----------
+    whole : bool
+        Whether items are whole documents. Their words are counted as in lm-eval, where white space at an end counts as
+        one more.
+    """
+
+    whole: bool = False
 
     def requests(self, item: Item, repeat: int, render: Render) -> tuple[Request, ...]:  # noqa: ARG002
         """Return the single request of a window."""
@@ -36,7 +45,7 @@ class TextTask(Task):
         if not isinstance(answer, RollingAnswer):
             raise TypeError("a text task asks for log-likelihoods of texts")
         size = len(item.prompt.encode("utf-8"))
-        words = len(_WHITE_SPACE.split(item.prompt))  # as lm-eval counts them
+        words = len(_WHITE_SPACE.split(item.prompt) if self.whole else item.prompt.split())
         total = answer.loglikelihood
         return Scored(total / size, None, None, (total,), text_words=words, text_bytes=size)
 
@@ -76,7 +85,8 @@ def build_text_task(settings: TaskSettings, samples: SampleSettings, folder: Pat
         "windows": canonical_json([window, stride]),
         "cluster": str(settings.cluster),
     }
-    return TextTask(settings.name, settings, tuple(items), facets, Sampling(), LIKELIHOOD_METRIC, False, 0)
+    whole = not stride
+    return TextTask(settings.name, settings, tuple(items), facets, Sampling(), LIKELIHOOD_METRIC, False, 0, whole=whole)
 
 
 def windows(text: str, window: int, stride: int) -> Iterator[tuple[str, str]]:

@@ -15,8 +15,9 @@ pytest.importorskip("lemminflect")
 
 from gate.demo import facts_elements, facts_geography, facts_language
 from gate.demo.questions import Question, make_items
-from gate.demo.suite import SuiteTask, write_suite
+from gate.demo.suite import PROSE, SuiteTask, write_prose, write_suite
 from gate.errors import TaskError
+from gate.tasks.text_task import windows
 
 Items = dict[str, list[dict[str, Any]]]
 
@@ -77,6 +78,13 @@ def test_gold_is_every_position_equally_often(items: Items) -> None:
 def test_every_task_names_the_source_of_its_facts_and_its_licence(tasks: list[SuiteTask]) -> None:
     for task in tasks:
         assert any(word in task.source for word in ("CC BY 4.0", "MIT", "public domain"))
+
+
+def test_the_text_is_short_prose_in_the_public_domain(tmp_path: Path) -> None:
+    text = write_prose(tmp_path).read_text(encoding="utf-8")
+    assert "public domain" in PROSE
+    assert len(list(windows(text, 240, 240))) == 20  # enough for a sign-flip test, and a few seconds of the demo
+    assert text.isascii()
 
 
 def test_only_the_gold_country_has_the_capital(items: Items) -> None:

@@ -101,6 +101,8 @@ def test_behaviour_of_a_text_task(tmp_path: Path, tiny_model: Path, other_tiny_m
     ]
     assert behaviour.texts.perplexity == pytest.approx([math.exp(-values.mean()) for values in logprobs], rel=1e-5)
     assert behaviour.texts.bytes == len(TEXT)
+    assert behaviour.texts.words == len(TEXT.split())
+    assert paired.n > 1
     change = np.exp(logprobs[1]) - np.exp(logprobs[0])
     assert behaviour.texts.probability_change_rms == pytest.approx(float(np.sqrt((change**2).mean())), rel=1e-4)
     assert behaviour.divergences.positions == sum(
