@@ -73,7 +73,7 @@ class Agreement(ResultSection):
 
 
 class Partings(ResultSection):
-    """Where generated texts part."""
+    """Where generated texts begin to differ."""
 
     unit: Literal["tokens", "words"]
     texts: int

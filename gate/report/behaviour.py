@@ -1,4 +1,4 @@
-"""The section "Behaviour" of reports, as tables: how far answers moved, where texts part, and what both runs cost."""
+"""The section "Behaviour" of reports, as tables: how far answers moved, where texts differ, and what both runs cost."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def _likelihoods(each: Texts) -> list[tuple[str, ...]]:
 def _partings(known: Known) -> BehaviourTable:
     found = [(name, each.partings) for name, each in known if each.partings is not None]
     return BehaviourTable(
-        "Where texts part",
+        "Where texts begin to differ",
         ("Task", "Texts", "Equal to the end", "Common beginning, median", "Agree in the first 1", "8", "32", "128"),
         tuple((name, f"{each.texts:,}", *_agreement(each)) for name, each in found),
         "The candidate's own texts against the baseline's, in tokens (in words where a side stores no tokens). Texts "
