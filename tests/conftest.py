@@ -16,6 +16,8 @@ from support.tiny import write_tiny_model, write_tiny_project
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 # read when torch is imported: threads only slow down matrices this small, here and in processes that tests start
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# as the command `gate` does: objects of imports and models stay alive
+gc.set_threshold(100_000, 50, 100)
 # the same examples in every run; no deadline, because a busy machine is no error
 settings.register_profile("sampled", derandomize=True, deadline=None, max_examples=40)
 settings.register_profile("exhaustive", derandomize=True, deadline=None, max_examples=200)
@@ -32,6 +34,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         left_out = [item for item in items if item.get_closest_marker("exhaustive") is not None]
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item.get_closest_marker("exhaustive") is None]
+
+
+def pytest_collection_finish() -> None:
+    """Exclude imported modules and collected tests from garbage collections."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -72,6 +79,14 @@ def other_trained_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from support.trained import write_trained_model
 
     return _written_once(tmp_path_factory, "other-trained", lambda folder: write_trained_model(folder, seed=1))
+
+
+@pytest.fixture(scope="session")
+def chat_model(trained_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The trained model with a chat template that has a variable."""
+    from support.fake_chat import write_chat_model
+
+    return _written_once(tmp_path_factory, "chat", lambda folder: write_chat_model(trained_model, folder))
 
 
 def _written_once(factory: pytest.TempPathFactory, name: str, write: Callable[[Path], object]) -> Path:

@@ -135,9 +135,8 @@ def test_a_run_killed_at_any_point_is_completed(server: Runs, whole: Path, tmp_p
     "share",
     [
         0.02,
-        0.6,
         0.999,
-        *(pytest.param(share, marks=pytest.mark.exhaustive) for share in (0.001, 0.1, 0.2, 0.3, 0.45, 0.75, 0.9)),
+        *(pytest.param(share, marks=pytest.mark.exhaustive) for share in (0.001, 0.1, 0.2, 0.3, 0.45, 0.6, 0.75, 0.9)),
     ],
 )
 def test_a_full_disk_is_an_error_and_the_same_command_completes_the_run(

@@ -14,6 +14,7 @@ import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.exhaustive import mostly_exhaustive
 from support.opened import open_model, silent
 
 from gate.config import EngineSettings, ModelSettings
@@ -100,7 +101,11 @@ def test_replicas_give_the_answers_of_one_engine(single: Engine, replicas: Repli
 
 
 @slow
-@pytest.mark.parametrize("environment", [{"RAY_AUTH_MODE": "disabled"}, {"RAY_AUTH_MODE": "token"}], ids=str)
+@pytest.mark.parametrize(
+    "environment",
+    mostly_exhaustive([{"RAY_AUTH_MODE": "disabled"}, {"RAY_AUTH_MODE": "token"}], [{"RAY_AUTH_MODE": "disabled"}]),
+    ids=str,
+)
 def test_the_control_port_refuses_a_program_without_the_token(
     replicas: ReplicaEngine, environment: dict[str, str], tmp_path: Path
 ) -> None:

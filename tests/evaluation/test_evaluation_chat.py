@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from support.commands import run_gate
-from support.fake_chat import FakeChat, write_chat_model
+from support.fake_chat import FakeChat
 from support.fake_vllm import NAME, serve
 from support.jsonl import write_jsonl
 from support.opened import open_model
@@ -34,18 +34,13 @@ TURNS: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def weights(trained_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_chat_model(trained_model, tmp_path_factory.mktemp("chat") / "model")
+def plain(chat_model: Path) -> Engine:
+    return open_model(chat_model)
 
 
 @pytest.fixture(scope="module")
-def plain(weights: Path) -> Engine:
-    return open_model(weights)
-
-
-@pytest.fixture(scope="module")
-def fake(weights: Path) -> FakeChat:
-    return FakeChat(weights)
+def fake(chat_model: Path) -> FakeChat:
+    return FakeChat(chat_model)
 
 
 @pytest.fixture
@@ -70,11 +65,11 @@ def rows(task: Task, engine: Engine, finished: list[int] | None = None) -> pa.Ta
 
 
 def test_several_turns_give_the_same_rows_through_both_engines(
-    tmp_path: Path, url: str, fake: FakeChat, weights: Path, plain: Engine
+    tmp_path: Path, url: str, fake: FakeChat, chat_model: Path, plain: Engine
 ) -> None:
     task = build(tmp_path, score_turns="each")
     finished: list[int] = []
-    ours, theirs = rows(task, plain, finished), rows(task, open_served(url, NAME, weights))
+    ours, theirs = rows(task, plain, finished), rows(task, open_served(url, NAME, chat_model))
     columns = ["item_id", "prompt_hash", "output", "score", "correct", "tokens_in", "tokens_out", "finish_reason"]
     assert ours.select(columns).to_pylist() == theirs.select(columns).to_pylist()
     assert sum(finished) == 3
@@ -108,7 +103,7 @@ def test_repeats_of_a_chat_are_rows_with_their_own_seeds(tmp_path: Path, plain: 
 
 
 def test_a_run_compares_a_chat_route_with_transformers(
-    tmp_path: Path, url: str, weights: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, url: str, chat_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     build(tmp_path)
@@ -116,7 +111,7 @@ def test_a_run_compares_a_chat_route_with_transformers(
     candidate = {"model": NAME, "tokenizer": "baseline", "engine": {"kind": "openai", "base_url": url}}
     config = {
         "version": 1,
-        "baseline": {"model": str(weights)},
+        "baseline": {"model": str(chat_model)},
         "candidate": candidate,
         "engine": {"device": "cpu"},
         "tasks": [task],

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.fake_chat import FakeChat, write_chat_model
-from support.fake_vllm import NAME, serve
+from support.fake_chat import FakeChat
+from support.fake_vllm import NAME, serve, unchanged
 from support.opened import open_model, silent
 from support.served import open_served
 
@@ -29,8 +29,8 @@ TAGS = ReasoningTags("five", "eats")  # the greedy answers begin with the one, a
 
 
 @pytest.fixture(scope="module")
-def weights(trained_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_chat_model(trained_model, tmp_path_factory.mktemp("chat") / "model")
+def weights(chat_model: Path) -> Path:
+    return chat_model
 
 
 @pytest.fixture(scope="module")
@@ -57,11 +57,9 @@ def served(url: str, weights: Path) -> Engine:
 
 @pytest.fixture
 def fake(loaded: FakeChat) -> Iterator[FakeChat]:
-    before = {each.name: getattr(loaded, each.name) for each in dataclasses.fields(loaded)}
-    loaded.faults, loaded.requests, loaded.refused = [], [], {}
-    yield loaded
-    for name, value in before.items():
-        setattr(loaded, name, value)
+    with unchanged(loaded):
+        loaded.refused = {}
+        yield loaded
 
 
 def requests_of(engine: Engine, chat: ChatFormat = ROUTE, **options: Any) -> list[GenerateRequest]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.fake_vllm import NAME, FakeVllm, serve
+from support.fake_vllm import NAME, FakeVllm, serve, unchanged
 from support.opened import open_model, silent
 from support.served import open_served, served_identity
 
@@ -27,17 +27,6 @@ REQUESTS = [
 
 
 @pytest.fixture(scope="module")
-def weights(trained_model: Path) -> Path:
-    return trained_model
-
-
-@pytest.fixture(scope="module")
-def plain(weights: Path) -> Engine:
-    """The transformers engine with the same weights."""
-    return open_model(weights)
-
-
-@pytest.fixture(scope="module")
 def loaded(weights: Path) -> FakeVllm:
     return FakeVllm(weights)
 
@@ -45,11 +34,8 @@ def loaded(weights: Path) -> FakeVllm:
 @pytest.fixture
 def fake(loaded: FakeVllm) -> Iterator[FakeVllm]:
     """The server; changes that a test makes are undone."""
-    before = {field.name: getattr(loaded, field.name) for field in dataclasses.fields(loaded)}
-    loaded.faults, loaded.requests, loaded.max_in_flight = [], [], 0
-    yield loaded
-    for name, value in before.items():
-        setattr(loaded, name, value)
+    with unchanged(loaded):
+        yield loaded
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from gate.evaluation.recording import Recording
 from gate.tasks.chat import Message
 from gate.tasks.requests import Distribution, GenerateRequest, LoglikelihoodRequest, RollingRequest
 
-CASES = 4
+CASES = 8
 """Servers of each kind in the normal suite; the exhaustive test has 1,000 of both together."""
 SECONDS = 20.0
 REFERENCE = Distribution((3, 5, 7), (-0.5, -1.5, -2.5), 0.1)
@@ -48,8 +48,8 @@ def use(url: str, baseline: Path | None, folder: Path) -> None:
     engine = open_served(url, NAME, baseline, {"timeout": 5, "concurrency": 2})
     choices, texts = choice_task(folder), text_task(folder)
     for task in (choices, texts):
-        table = answer_items(task, task.items, engine, silent, None, Recording(3))
-        assert table.num_rows == len(task.items)
+        table = answer_items(task, task.items[:8], engine, silent, None, Recording(3))
+        assert table.num_rows == 8
         assert all(math.isfinite(score) for score in table["score"].to_pylist() if score is not None)
     for answer in engine.loglikelihood([LoglikelihoodRequest("a", ("b", " cat"), reference=REFERENCE)], silent):
         assert answer.divergence is None or math.isfinite(answer.divergence.kl)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.fake_sglang import FakeSglang
-from support.fake_vllm import NAME, FakeVllm, serve
+from support.fake_vllm import NAME, FakeVllm, serve, unchanged
 from support.opened import open_model, silent
 from support.served import open_served
 
@@ -30,17 +30,6 @@ REQUESTS = [
     LoglikelihoodRequest(LONG, ("sees a bird", "eats the cat")),
     LoglikelihoodRequest("the dog eats", (" the fish", " the fish runs")),
 ]
-
-
-@pytest.fixture(scope="module")
-def weights(trained_model: Path) -> Path:
-    return trained_model
-
-
-@pytest.fixture(scope="module")
-def plain(weights: Path) -> Engine:
-    """The transformers engine with the same weights."""
-    return open_model(weights)
 
 
 @pytest.fixture(scope="module")
@@ -63,12 +52,10 @@ def sglang(weights: Path) -> FakeSglang:
 
 
 @pytest.fixture(autouse=True)
-def unchanged(vllm: FakeVllm, sglang: FakeSglang) -> Iterator[None]:
+def each_unchanged(vllm: FakeVllm, sglang: FakeSglang) -> Iterator[None]:
     """Undo what a test changes on a server."""
-    before = [(server, dict(vars(server))) for server in (vllm, sglang)]
-    yield
-    for server, values in before:
-        vars(server).update(values, requests=[], faults=[])
+    with unchanged(vllm), unchanged(sglang):
+        yield
 
 
 def assert_same(ours: list[LoglikelihoodAnswer], theirs: list[LoglikelihoodAnswer]) -> None:

@@ -195,6 +195,17 @@ class FakeVllm:
 
 
 @contextmanager
+def unchanged(fake: FakeVllm) -> Iterator[None]:
+    """Begin without faults and requests, and undo at the end what a test changed on a server."""
+    before = dict(vars(fake))
+    fake.faults, fake.requests, fake.max_in_flight = [], [], 0
+    try:
+        yield
+    finally:
+        vars(fake).update(before)
+
+
+@contextmanager
 def serve(fake: FakeVllm, port: int = 0, load: bool = True) -> Iterator[str]:
     """Serve on a local port, by default a free one, and yield the base URL.
 
