@@ -1,6 +1,6 @@
 """Damaged result files of every format: each ends in a valid result or in an error with a message, in bounded memory.
 
-Made by `python benchmarks/fuzz_readers.py --mutations 20000 --seed 1 > benchmarks/results/fuzz_readers.md`.
+Made by `python benchmarks/fuzz_readers.py --mutations 20000 --seed 15 > benchmarks/results/fuzz_readers.md`.
 """
 
 from __future__ import annotations
