@@ -62,12 +62,13 @@ def _read_once() -> Iterator[None]:
     """
     import gguf
 
-    own = gguf.GGUFReader, gguf.get_tensor_name_map
-    gguf.GGUFReader, gguf.get_tensor_name_map = (cache(function) for function in own)
+    module: Any = gguf
+    own = module.GGUFReader, module.get_tensor_name_map
+    module.GGUFReader, module.get_tensor_name_map = map(cache, own)
     try:
         yield
     finally:
-        gguf.GGUFReader, gguf.get_tensor_name_map = own
+        module.GGUFReader, module.get_tensor_name_map = own
 
 
 def write_baseline(dest: Path) -> None:

@@ -99,7 +99,7 @@ def _texts(known: Known) -> BehaviourTable:
 
 def _likelihoods(each: Texts) -> list[tuple[str, ...]]:
     """Return the cells per unit."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     changes = (each.probability_change, each.probability_change_rms)
     for size, unit, perplexity in (
         (each.tokens, "tokens", each.perplexity),
