@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,7 +44,8 @@ class Positions:
     wanted : mapping
         Where distributions are needed.
     unscored : collection of int
-        Requests whose tokens are not scored: of these, only the positions in `wanted` are needed.
+        Requests whose tokens are not scored: of these, only the positions in `wanted` are needed, and their answers are
+        empty.
     """
 
     def __init__(self, trees: Sequence[Tree], wanted: Wanted, unscored: Collection[int] = ()) -> None:
@@ -55,17 +56,17 @@ class Positions:
         distributions = []  # index of the position, request, place
         for number, (row, target) in enumerate(pairs):
             places = wanted.get(target.indices, ())
-            offsets: Iterable[int] = range(len(target.ids))
-            if target.indices[0] in unscored:  # the first one if none is needed, because each target has an answer
-                offsets = sorted(offset for offset, _ in places) or [0]
-            for offset in offsets:
-                at, token = target.at[offset], target.ids[offset]
-                scored.append((index.setdefault((row, at), len(index)), token, number))
+            if target.indices[0] in unscored:  # at least one position, because a forward pass returns some logits
+                for offset in sorted(offset for offset, _ in places) or [0]:
+                    index.setdefault((row, target.at[offset]), len(index))
+            else:
+                for at, token in zip(target.at, target.ids, strict=True):
+                    scored.append((index.setdefault((row, at), len(index)), token, number))
             for offset, place in places:
                 distributions.append((index[row, target.at[offset]], target.indices[0], place))
         self.needed: list[Position] = list(index)
         scored.sort()
-        self._at, self._token, self._continuation = (np.array(column) for column in zip(*scored, strict=True))
+        self._at, self._token, self._continuation = np.array(scored, np.int64).reshape(-1, 3).T
         self._distributions = sorted(distributions, key=lambda each: each[:2])
 
     def read(self, logits: torch.Tensor) -> Callable[[], tuple[list[Answer], Results]]:
@@ -90,10 +91,12 @@ class Positions:
             token = to_device(self._token[low:high], logits.device)
             picked = logprobs[at, token]
             values.append(picked)
-            likeliest.append(is_likeliest(logprobs, at, token, picked))
+            likeliest.append(is_likeliest(logprobs, at, token, picked) if high > low else picked.bool())
             inside = [each for each in self._distributions if start <= each[0] < start + len(logprobs)]
             if inside:
-                chosen = logprobs[to_device([position - start for position, *_ in inside], logprobs.device)]
+                rows = [position - start for position, *_ in inside]
+                whole = rows == list(range(len(logprobs)))
+                chosen = logprobs if whole else logprobs[to_device(rows, logprobs.device)]
                 numbers = [request for _, request, _ in inside]
                 queued.append((numbers, queue_distributions(chosen, [place for *_, place in inside])))
         value, greedy = (torch.cat(parts).to("cpu", non_blocking=True) for parts in (values, likeliest))
