@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from gate.config import EngineSettings
-from gate.errors import ConfigError, EvaluationError, first_line
+from gate.errors import ConfigError, EvaluationError, Terminated, first_line
 
 _CONNECT_TIMEOUT = 10.0  # seconds
+_STARTS = 3  # attempts to start Ray on a busy machine: it waits only 30 s for its own processes
 _CLOSE_TIMEOUT = 30.0  # seconds, more than a server's grace period
 _STORE = 256 * 2**20  # bytes of a local cluster's object store; requests and answers are small
 
@@ -47,25 +48,33 @@ def connect(settings: EngineSettings) -> Any:
     except ImportError as error:
         raise ConfigError(f"engine.replicas needs Ray: {error}", "pip install 'quantgate[ray]'") from None
     if not ray.is_initialized():
-        options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-        try:
-            with _kept_sigterm_handler():
-                if settings.address is None:
-                    # Ray listens on all interfaces, but 2.60 and later ask every client for a token
-                    # (RAY_AUTH_MODE=token)
-                    ray.init(address="local", include_dashboard=False, object_store_memory=_STORE, **options)
-                else:
-                    host, _, port = settings.address.removeprefix("ray://").rpartition(":")
-                    if host and port.isdigit():  # fails immediately if nothing listens; Ray retries for five minutes
-                        socket.create_connection((host.strip("[]"), int(port)), _CONNECT_TIMEOUT).close()
-                    ray.init(address=settings.address, **options)
-        except Exception as error:  # Ray raises this class itself, e.g. after 30 s on a machine that is too busy
-            ray.shutdown()  # what has started
-            cluster = f"the Ray cluster {settings.address}" if settings.address else "Ray on this machine"
-            raise EvaluationError(f"{cluster} cannot be reached or started: {first_line(error)}") from None
+        starts = _STARTS if settings.address is None else 1
+        for number in range(1, starts + 1):
+            try:
+                with _kept_sigterm_handler():
+                    _open(ray, settings)
+                break
+            except Exception as error:  # Ray raises this class itself, e.g. if its processes take more than 30 s
+                ray.shutdown()  # what has started
+                if number == starts:
+                    cluster = f"the Ray cluster {settings.address}" if settings.address else "Ray on this machine"
+                    raise EvaluationError(f"{cluster} cannot be reached or started: {first_line(error)}") from None
         _Connection.opened = True
     _Connection.users += 1
     return ray
+
+
+def _open(ray: Any, settings: EngineSettings) -> None:
+    """Connect to the configured cluster, or start one on this machine."""
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if settings.address is None:
+        # Ray listens on all interfaces, but 2.60 and later ask every client for a token (RAY_AUTH_MODE=token)
+        ray.init(address="local", include_dashboard=False, object_store_memory=_STORE, **options)
+        return
+    host, _, port = settings.address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():  # fails immediately if nothing listens; Ray retries for five minutes
+        socket.create_connection((host.strip("[]"), int(port)), _CONNECT_TIMEOUT).close()
+    ray.init(address=settings.address, **options)
 
 
 @contextmanager
@@ -74,6 +83,10 @@ def _kept_sigterm_handler() -> Iterator[None]:
     handler = signal.getsignal(signal.SIGTERM)
     try:
         yield
+    except SystemExit as end:
+        if end.code == signal.SIGTERM:  # Ray's handler, during the start
+            raise Terminated from None
+        raise
     finally:
         if handler is not None and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, handler)

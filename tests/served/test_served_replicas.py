@@ -21,7 +21,7 @@ from support.tiny import edit_gate_yml, write_tiny_project
 from gate.config import EngineSettings
 from gate.engines import Engine, close_engine
 from gate.engines.cluster import connect, gpus_per_replica, stop
-from gate.errors import EvaluationError
+from gate.errors import EvaluationError, Terminated
 from gate.tasks.requests import LoglikelihoodRequest
 
 REQUESTS = [LoglikelihoodRequest(f"the cat number {number} is", (" red", " blue")) for number in range(40)]
@@ -85,11 +85,14 @@ def test_a_terminated_run_with_replicas_exits_with_143_and_leaves_no_process(
     write_tiny_project(tmp_path, weights, other_weights)
     command = [*COMMAND[:-1], "--delay=1"]
     edit_gate_yml(tmp_path, engine={"kind": "served", "command": command, "concurrency": 2, "replicas": 2})
-    run = subprocess.Popen([sys.executable, "-m", "gate", "run"], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
-    wait_for(lambda: len(servers(mark)) == 2, 300)
+    log = tmp_path / "run.log"
+    with log.open("wb") as handle:
+        run = subprocess.Popen([sys.executable, "-m", "gate", "run"], cwd=tmp_path, stderr=handle)
+    wait_for(lambda: len(servers(mark)) == 2 or run.poll() is not None, 400)
     time.sleep(2)
     run.terminate()
-    _, messages = run.communicate(timeout=60)
+    run.wait(60)
+    messages = log.read_text(encoding="utf-8")
     assert run.returncode == 143, messages
     assert "completed work is kept" in messages
     wait_for(lambda: processes_with(mark) == [], 60)
@@ -103,6 +106,9 @@ def test_ray_does_not_take_over_sigterm(monkeypatch: pytest.MonkeyPatch) -> None
     connect(served(replicas=2))
     assert signal.getsignal(signal.SIGTERM) is before
     stop(ray, [], closes=False)
+    monkeypatch.setattr(ray, "init", lambda **_: sys.exit(signal.SIGTERM))  # a signal during the start
+    with pytest.raises(Terminated):
+        connect(served(replicas=2))
 
 
 @pytest.mark.parametrize(
@@ -120,13 +126,16 @@ def test_settings_that_do_not_fit_replicas_are_refused(settings: dict[str, Any],
 
 def test_a_ray_that_does_not_start_is_an_error(start: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch) -> None:
     ray = pytest.importorskip("ray")
+    starts = []
 
     def time_out(**_: Any) -> None:
+        starts.append(1)
         raise Exception("The current node timed out during startup.")
 
     monkeypatch.setattr(ray, "init", time_out)
     with pytest.raises(EvaluationError, match="Ray on this machine cannot be reached or started: The current node"):
         start(replicas=2)
+    assert len(starts) == 3
 
 
 class Cluster:
