@@ -241,7 +241,7 @@ def test_a_refused_setting_is_named(url: str, fake: FakeChat, weights: Path) -> 
     fake.routes = ("/tokenize",)
     served = open_served(url, NAME, weights)
     with pytest.raises(
-        EvaluationError, match=r"status 400: .*supplied: min_p .* The server does not accept: min_p 0\.1"
+        EvaluationError, match=r"status 400: .*supplied: min_p\. .*The server does not accept: min_p 0\.1"
     ) as e:
         answers(served, temperature=0.5, min_p=0.1, top_k=3)
     assert "`sampling:`" in str(e.value.hint)
