@@ -7,11 +7,11 @@ import platform
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from importlib.metadata import version
 from typing import Any
 
 import torch
 
+from gate.common.packages import installed_version
 from gate.config import EngineSettings
 from gate.engines.base import Progress, Runtime
 from gate.engines.files import weights_bytes
@@ -79,7 +79,7 @@ class TransformersEngine:
         else:
             hardware = f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
         packages = ("torch", "transformers", "accelerate", "tokenizers", "safetensors", "numpy")
-        versions = {name: version(name) for name in packages}
+        versions = {name: found for name in packages if (found := installed_version(name)) is not None}
         if self.scorer.method_name is not None:
             versions["scoring"] = self.scorer.method_name
         dtype = str(self._loaded.model.dtype).removeprefix("torch.")
