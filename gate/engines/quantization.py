@@ -127,14 +127,18 @@ def check_declared_method(folder: Path, name: str, files: Sequence[Path]) -> Non
     Raises
     ------
     ModelError
-        A file declares such a method, and the weights are quantised.
+        A file declares such a method, and the weights are quantised; or they are in a layout that cannot be loaded.
     """
     declared = declared_quantization(folder)
-    if declared is None or is_applied(declared):
+    if declared is None:
+        return
+    if declared.method == "bitsandbytes":
+        _check_bitsandbytes_layout(name, files)
+    if is_applied(declared):
         return
     tensors = list(tensors_of(files))
-    ignored = [key for key, _ in tensors if is_quantization_parameter(key)]
-    narrow = any(kind.startswith((*_NARROW, *WHOLE_NUMBERS)) for _, kind in tensors)
+    ignored = [key for key, _, _ in tensors if is_quantization_parameter(key)]
+    narrow = any(kind.startswith((*_NARROW, *WHOLE_NUMBERS)) for _, kind, _ in tensors)
     if files and not ignored and not narrow:
         return  # saved again in full precision: the declaration is stale
     found = ""
@@ -147,14 +151,30 @@ def check_declared_method(folder: Path, name: str, files: Sequence[Path]) -> Non
     )
 
 
-def tensors_of(files: Iterable[Path]) -> Iterator[tuple[str, str]]:
-    """Return the names and number formats of the tensors in safetensors files; only the headers are read."""
+def _check_bitsandbytes_layout(name: str, files: Sequence[Path]) -> None:
+    """Refuse 4-bit weights that were saved after a forward pass on a CPU.
+
+    bitsandbytes repacks weights there for the CPU's instructions (`_convert_weight_packed_for_cpu`), and transformers
+    saves them like that, without a mark. Only the shape of the block maxima shows it: a table instead of a list.
+    """
+    repacked = [key for key, _, shape in tensors_of(files) if key.endswith(".absmax") and len(shape) > 1]
+    if repacked:
+        raise ModelError(
+            f"model {name}: {len(repacked)} of its 4-bit weights are in the layout that bitsandbytes uses while it "
+            f"computes on a CPU, and would be loaded as other numbers: {first_names(repacked)}.",
+            "The model was saved after a forward pass on a CPU. Quantise it again, and save it before it computes.",
+        )
+
+
+def tensors_of(files: Iterable[Path]) -> Iterator[tuple[str, str, tuple[int, ...]]]:
+    """Return name, number format and shape of the tensors in safetensors files; only the headers are read."""
     from safetensors import safe_open
 
     for file in files:
         with safe_open(file, framework="np") as opened:
             for key in sorted(opened.keys()):
-                yield key, opened.get_slice(key).get_dtype()
+                tensor = opened.get_slice(key)
+                yield key, tensor.get_dtype(), tuple(tensor.get_shape())
 
 
 def count_parameters(names: Sequence[str]) -> str:

@@ -74,13 +74,13 @@ def test_a_checkpoint_that_lacks_a_weight_is_an_error(model: Path) -> None:
 
 def test_a_weight_with_the_wrong_shape_is_an_error_that_names_it(model: Path) -> None:
     change_weights(model, lambda w: w.update({"model.norm.weight": torch.ones(16)}))
-    with pytest.raises(ModelError, match=r"model\.norm\.weight|another shape|size"):
+    with pytest.raises(ModelError, match=r"1 of another shape: model\.norm\.weight \(\(16,\) instead of \(32,\)\)"):
         open_model(model)
 
 
 def test_a_config_that_does_not_fit_the_weights_is_an_error(model: Path) -> None:
     change_json(model / "config.json", hidden_size=64)
-    with pytest.raises(ModelError, match=r"cannot be loaded|another shape"):
+    with pytest.raises(ModelError, match=r"lacks 0 weights and has \d+ of another shape: (lm_head|model)\."):
         open_model(model)
 
 

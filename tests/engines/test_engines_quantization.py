@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from support.opened import loglikelihoods, open_model
 
 from gate.engines.hf.engine import TransformersEngine
+from gate.engines.quantization import check_declared_method
 from gate.errors import ExitCode, ModelError
 
 QUESTION = [("Q : What animal sees the cat ?", (" dog", " big fish"))]
@@ -117,6 +118,19 @@ def test_a_folder_of_optimum_quanto_is_refused_by_name(model: Path) -> None:
     with pytest.raises(ModelError, match=r"optimum-quanto \(quanto_qmap\.json\)") as caught:
         open_model(model)
     assert "quant_method: quanto" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(("shape", "refused"), [((32,), False), ((4, 8), True)])
+def test_4_bit_weights_in_the_layout_of_a_cpu_are_refused(model: Path, shape: tuple[int, ...], refused: bool) -> None:
+    change_config(model, quantization_config={"quant_method": "bitsandbytes", "load_in_4bit": True})
+    add_tensors(model, **{f"{LAYER}.weight.absmax".replace(".", "__"): torch.ones(shape)})
+    files = [model / "model.safetensors"]
+    if not refused:
+        check_declared_method(model, "org/model", files)
+        return
+    with pytest.raises(ModelError, match=rf"1 of its 4-bit weights .* on a CPU, .*{LAYER}\.weight\.absmax") as caught:
+        check_declared_method(model, "org/model", files)
+    assert "saved after a forward pass on a CPU" in str(caught.value.hint)
 
 
 def test_a_folder_of_hqq_is_refused_by_name_and_not_as_pickled(model: Path) -> None:

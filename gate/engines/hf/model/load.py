@@ -133,6 +133,7 @@ def _load_weights(source: ModelSource, engine: EngineSettings, device: str) -> A
             trust_remote_code=engine.trust_remote_code,
             local_files_only=True,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # reported, and refused below with their names
             **options,
         )
     except torch.OutOfMemoryError as error:
@@ -156,7 +157,9 @@ def _load_weights(source: ModelSource, engine: EngineSettings, device: str) -> A
     if settings.gguf_file is None and source.folder is not None:
         check_unused(model, report["unexpected_keys"], source.folder, settings)
     missing = sorted(report["missing_keys"])
-    mismatched = sorted(str(entry) for entry in report["mismatched_keys"])
+    mismatched = sorted(
+        f"{key} ({tuple(found)} instead of {tuple(expected)})" for key, found, expected in report["mismatched_keys"]
+    )
     if missing or mismatched:
         # transformers only warns, and initialises them randomly
         raise ModelError(

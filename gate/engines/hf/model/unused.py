@@ -74,7 +74,7 @@ def check_unused(model: Any, unexpected: Iterable[str], folder: Path, settings: 
             "checkpoint.",
         )
     if getattr(model, "hf_quantizer", None) is None:
-        whole = sorted(key for key, kind in tensors_of(files) if kind in WHOLE_NUMBERS and key.endswith(".weight"))
+        whole = sorted(key for key, kind, _ in tensors_of(files) if kind in WHOLE_NUMBERS and key.endswith(".weight"))
         if whole:
             raise ModelError(
                 f"model {name}: {len(whole)} weights are integers, which no quantisation method scales: "
