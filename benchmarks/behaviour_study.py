@@ -270,23 +270,23 @@ def report(rows: list[dict[str, Any]], items: int) -> str:
     equal = [row for row in rows if row["p_value"] > ALPHA]
     rounded = [row for row in rows if row["weight_error"] is not None]
     errors = [row["weight_error"] for row in rounded]
+    windows, tokens = len(rows[0]["items"]["text"]), int(sum(rows[0]["items"]["tokens"]))
     by_half = halves(rows)
     alone = halves(equal)
     return "\n".join(
         [
             "# Accuracy, flips, KL divergence and perplexity of quantised models",
             "",
-            f"SmolLM2-135M-Instruct and {len(rows)} versions of it ({DTYPE}, CPU), {items:,} items of the demo's six "
-            f"tasks and {len(rows[0]['items']['text'])} windows of a text "
-            f"({int(sum(rows[0]['items']['tokens'])):,} tokens of Python's documentation). Written by",
+            f"SmolLM2-135M-Instruct and {len(rows)} versions of it ({DTYPE}, CPU): {items:,} items of the demo's six",
+            f"tasks and {windows} windows of a text ({tokens:,} tokens of Python's documentation). Written by",
             "`python benchmarks/behaviour_study.py`. What it shows: docs/explanation/behaviour.md.",
             "",
             "Linear layers are rounded to the nearest value of a symmetric grid (a scale per row or group of columns)",
             "or quantised by a tool. Worse / better: items that are right in the baseline or in the version only. p:",
             "one-sided, of the omnibus test over the tasks; p, text: of sign-flips over the windows of the text (at",
-            f"least 2^-{len(rows[0]['items']['text'])}). All flips: changed answers. KL: mean in nats per token,",
-            "along the right answers and along the text. Perplexity x: its ratio to the baseline's on the text. Weight",
-            "error: norm of the change of the weights divided by the norm of the weights.",
+            f"least 2^-{windows}). All flips: changed answers. KL: mean in nats per token, along the right answers",
+            "and along the text. Perplexity x: its ratio to the baseline's on the text. Weight error: norm of the",
+            "change of the weights divided by the norm of the weights.",
             "",
             *table(rows),
             "",
@@ -354,7 +354,7 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
     for group, marker in markers.items():
         label = "one scale per row" if group is None else f"groups of {group}"
         handles += axes[0].plot([], [], marker, color="grey", label=label)
-    handles += axes[0].plot([], [], "x", color="black", label="quantised by a tool")
+    handles += axes[0].plot([], [], "x", color="black", label="quantised by a tool, or the same weights")
     figure.legend(handles=handles, loc="outside lower center", ncols=5, fontsize=9, frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, metadata={"Date": None})
