@@ -72,8 +72,8 @@ def run_action(environment: Mapping[str, str]) -> int:
     GateError
         There is no verdict. The outputs, an annotation and the job summary report it as well.
     """
-    from gate.common.termination import on_termination
-    from gate.errors import PANIC, ExitCode, GateError, Terminated, is_panic
+    from gate.common.termination import is_termination, on_termination
+    from gate.errors import PANIC, ExitCode, GateError, is_panic
     from gate.github.no_verdict import report_no_verdict
     from gate.github.outputs import error_outputs
 
@@ -86,7 +86,7 @@ def run_action(environment: Mapping[str, str]) -> int:
         _write_gitlab(environment, error_outputs(error.exit_code))
         raise
     except KeyboardInterrupt as error:
-        code = ExitCode.TERMINATED if isinstance(error, Terminated) else ExitCode.INTERRUPTED
+        code = ExitCode.TERMINATED if is_termination(error) else ExitCode.INTERRUPTED
         report_no_verdict(environment, code, stopped, budget=2.0)  # the runner kills the process after seconds
         _write_gitlab(environment, error_outputs(code))
         raise

@@ -17,9 +17,9 @@ import click
 
 from gate import __version__
 from gate.cli.bisect import for_git, is_bisecting
-from gate.common.termination import handle_termination
+from gate.common.termination import handle_termination, is_termination
 from gate.common.workflow_commands import disarm
-from gate.errors import PANIC, ExitCode, GateError, Terminated, is_panic
+from gate.errors import PANIC, ExitCode, GateError, is_panic
 
 # by name, the line in `gate --help`; the module gate.cli.NAME is imported when its command is used
 _COMMANDS = {
@@ -111,7 +111,7 @@ def _run(arguments: list[str] | None) -> int:
         return error.exit_code
     except (click.Abort, KeyboardInterrupt) as error:
         # click turns a KeyboardInterrupt into an Abort
-        terminated = isinstance(error, Terminated) or isinstance(error.__cause__, Terminated)
+        terminated = is_termination(error)
         _say(f"{'terminated' if terminated else 'interrupted'}; completed work is kept, and the same command resumes")
         return ExitCode.TERMINATED if terminated else ExitCode.INTERRUPTED
     except click.ClickException as error:

@@ -16,6 +16,12 @@ _GRACE = 4.0  # seconds to unwind; Docker and Kubernetes kill a process 10 and 3
 _last_acts: list[Callable[[], None]] = []
 
 
+class _Signal:
+    """Whether SIGTERM has arrived since `handle_termination` began."""
+
+    arrived = False
+
+
 @contextmanager
 def handle_termination() -> Iterator[None]:
     """Raise `Terminated` in the main thread when SIGTERM arrives.
@@ -39,6 +45,7 @@ def handle_termination() -> Iterator[None]:
         yield
     finally:
         ended.set()
+        _Signal.arrived = False
         signal.signal(signal.SIGTERM, previous)
         signal.set_wakeup_fd(previous_fd)
         waker.close()  # ends the thread
@@ -54,7 +61,16 @@ def on_termination(action: Callable[[], None]) -> Iterator[None]:
         _last_acts.remove(action)
 
 
+def is_termination(error: BaseException) -> bool:
+    """Return whether SIGTERM caused an exception.
+
+    Click wraps `Terminated` in an Abort; Ray replaces it by a KeyboardInterrupt.
+    """
+    return _Signal.arrived or isinstance(error, Terminated) or isinstance(error.__cause__, Terminated)
+
+
 def _raise(_: int, __: FrameType | None) -> None:
+    _Signal.arrived = True
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not interrupt the unwinding
     raise Terminated
 

@@ -23,6 +23,7 @@ from support.runner import as_runner, read_outputs
 from support.tiny import TINY_TASK, write_gate_yml, write_tiny_project, write_tiny_task
 
 from gate.cli.main import main
+from gate.common.termination import handle_termination, is_termination
 
 GATE = [sys.executable, "-m", "gate"]
 
@@ -70,6 +71,7 @@ def stuck(*arguments):
     {wait}
 setattr(importlib.import_module("{module}"), "{function}", stuck)
 from gate.cli.main import main
+from gate.common.termination import handle_termination, is_termination
 main(sys.argv[1:])
 """
 # the second is outside Python, where no exception can be raised: a regular expression without an end
@@ -111,6 +113,15 @@ def test_sigterm_ends_a_run_within_seconds(tmp_path: Path, tiny_model: Path, cas
     assert process.returncode == 143
     assert log.splitlines()[-1] == "terminated; completed work is kept, and the same command resumes"
     assert run_gate("baseline", "-c", tmp_path / "gate.yml").code == 0
+
+
+def test_sigterm_is_known_as_the_cause_if_a_library_replaces_the_exception() -> None:
+    with handle_termination():
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert is_termination(KeyboardInterrupt())  # Ray raises a new one
+    with handle_termination():
+        assert not is_termination(KeyboardInterrupt())
 
 
 @pytest.mark.parametrize("case", _cases("loading, in Python"))
