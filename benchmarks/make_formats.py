@@ -85,7 +85,11 @@ def auto_round(layout: str, symmetric: bool = True) -> Callable[[Path, Path], No
             device_map="cpu",
             dataset=_calibration(tokenizer),
         )
-        rounder.quantize_and_save(str(dest), format=layout)
+        rounder.quantize_and_save(str(dest / "within"), format=layout)  # it makes a folder of its own there
+        for config in (dest / "within").rglob("config.json"):
+            config.parent.rename(dest / "made")
+        for file in (dest / "made").iterdir():
+            file.rename(dest / file.name)
 
     return make
 

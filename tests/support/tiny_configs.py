@@ -25,7 +25,8 @@ _SIZES: tuple[tuple[str, int], ...] = (
     (r"num_(key_value|kv)_heads|swa_num_key_value_heads|num_query_groups", 2),
     (
         r"hidden_size|d_model|n_embd|embedding_size|embedding_dim|emb_dim|word_embed_proj_dim|lru_width|dim_model_base"
-        r"|(input|output)_embedding_size|attention_hidden_size|d_inner",
+        r"|(input|output)_embedding_size|attention_hidden_size|d_inner|hidden_size_global"
+        r"|adapter_in_dim|adapter_input_size|adapter_out_dim",
         32,
     ),
     (
@@ -117,6 +118,7 @@ _SPECIAL: dict[str, dict[str, Any]] = {
     "qwen4_exp_text": _QWEN4,
     "recurrent_gemma": {"num_hidden_layers": 3},
     "reformer": {"is_decoder": True, "axial_pos_embds": False, "num_buckets": 4},
+    "xlstm": {"hidden_size": 128, "embedding_dim": 128},  # rounded up to multiples of 64 within
     "xmod": {"default_language": "en_XX"},
     "zamba": {
         "num_hidden_layers": 4,

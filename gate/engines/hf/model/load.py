@@ -144,8 +144,8 @@ def _load_weights(source: ModelSource, engine: EngineSettings, device: str) -> A
     except ImportError as error:
         raise ModelError(
             f"model {settings.model} needs a package that is not installed: {error}",
-            "Install it beside quantgate: bitsandbytes, compressed-tensors, torchao or gguf; gptqmodel for AWQ; "
-            "gptqmodel and optimum for GPTQ.",
+            "Install it beside quantgate: bitsandbytes, compressed-tensors, torchao, gguf or auto-round; gptqmodel for "
+            "AWQ; gptqmodel and optimum for GPTQ.",
         ) from None
     except BaseException as error:  # a broken file can raise anything, also a panic
         if not (isinstance(error, Exception) or is_panic(error)):
