@@ -64,7 +64,7 @@ def table(rows: dict[str, str]) -> str:
         "The reference is the model's own forward pass over one sequence without a cache. Differences are the largest "
         "of a score per token, in nats: at the model's own logits, and with logits up to 50. `ok`: packed rows, shared "
         "prefixes and a paged cache; `falls back`: the log names a slower method that gives the same numbers; "
-        "`refused`: exit code 2 with this message; `not built`: no tiny model of text alone; "
+        "`refused`: this error message and no number; `not built`: no tiny model of text alone; "
         "`fails`: an error or no result in time, and no number.",
         "",
         ", ".join(f"{kind}: {count}" for kind, count in counts.most_common()) + ".",

@@ -5,8 +5,15 @@ benchmarks/architectures.py writes the table.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
-from support.every_architecture import Outcome, half_precision_differences, names, verify
+from support.every_architecture import Outcome, half_precision_differences, names, small_model, verify
+from support.opened import open_model, silent
+from support.tiny import write_tiny_model
+
+from gate.errors import EvaluationError
+from gate.tasks.requests import GenerateRequest
 
 FAST = ("deepseek_v2", "gpt_oss", "qwen3_next")
 # transformers' own forward pass depends on the length of the row there
@@ -34,3 +41,11 @@ def test_no_architecture_gives_wrong_numbers(name: str) -> None:
 def test_in_bfloat16_scores_differ_by_no_more_than_rounding(name: str) -> None:
     ours, rounding = half_precision_differences(name)
     assert ours < 2 * rounding
+
+
+def test_a_model_that_transformers_cannot_generate_with_is_a_clear_error(tmp_path: Path) -> None:
+    small_model("blt").save_pretrained(write_tiny_model(tmp_path))  # transformers makes no cache from its configuration
+    engine = open_model(tmp_path)
+    with pytest.raises(EvaluationError, match="cannot generate text with BltForCausalLM: AttributeError") as caught:
+        engine.generate_until([GenerateRequest("What is this ?", (), 2)], silent)
+    assert "multiple-choice" in str(caught.value.hint)

@@ -106,6 +106,8 @@ def verify(name: str, dtype: str = "float32") -> Outcome:
             return Outcome(name, "refused", _first_line(error).replace(str(folder), "DIR"))
         try:
             return _compare(name, engine)
+        except GateError as error:
+            return Outcome(name, "refused", _first_line(error))
         except Exception as error:
             return Outcome(name, "fails", _first_line(error))
 

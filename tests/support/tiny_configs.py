@@ -10,7 +10,7 @@ LENGTH = 80
 
 # by name of the key; the first that matches
 _SIZES: tuple[tuple[str, int], ...] = (
-    (r"vocab_size|vocab_size_per_layer_input", 384),
+    (r"vocab_size|vocab_size_per_layer_input|encoder_hash_byte_group_vocab", 384),
     (
         r"(max|original_max|max_target|max_source)_positions?_?(embeddings)?|n_positions|n_ctx|max_seq_len|context_length"
         r"|model_max_length",

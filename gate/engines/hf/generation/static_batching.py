@@ -13,6 +13,7 @@ from gate.engines.hf.generation.paged import ignores_padding
 from gate.engines.hf.generation.sequence import TokenSequence, append_tokens, sample_next
 from gate.engines.hf.model.batching import BatchLimit, run_in_batches
 from gate.engines.hf.model.load import LoadedModel
+from gate.errors import EvaluationError
 
 _LOG = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ def generate_static(
     Raises
     ------
     EvaluationError
-        A single sequence does not fit into memory, or the logits are NaN.
+        A single sequence does not fit into memory, the logits are NaN, or transformers cannot generate with the model.
     """
 
     def forward(rows: list[int]) -> None:
@@ -54,16 +55,23 @@ def _generate(loaded: LoadedModel, sequences: Sequence[TokenSequence]) -> None:
     gaps = [width - len(sequence.prompt) for sequence in sequences]
     inputs = torch.tensor([[pad] * gap + list(s.prompt) for gap, s in zip(gaps, sequences, strict=True)])
     mask = torch.tensor([[0] * gap + [1] * (width - gap) for gap in gaps])
-    with torch.no_grad():
-        loaded.model.generate(
-            input_ids=inputs.to(loaded.device),
-            attention_mask=mask.to(loaded.device),
-            max_new_tokens=max(sequence.request.max_tokens for sequence in sequences),
-            do_sample=False,
-            pad_token_id=pad,
-            stopping_criteria=StoppingCriteriaList([_Append(loaded.tokenizer, sequences)]),
-            logits_processor=LogitsProcessorList([_ForceSampled(sequences)]),
-        )
+    options = {
+        "input_ids": inputs.to(loaded.device),
+        "attention_mask": mask.to(loaded.device),
+        "max_new_tokens": max(sequence.request.max_tokens for sequence in sequences),
+        "do_sample": False,
+        "pad_token_id": pad,
+        "stopping_criteria": StoppingCriteriaList([_Append(loaded.tokenizer, sequences)]),
+        "logits_processor": LogitsProcessorList([_ForceSampled(sequences)]),
+    }
+    try:
+        with torch.no_grad():
+            loaded.model.generate(**options)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:  # e.g. no cache for its configuration
+        raise EvaluationError(
+            f"transformers cannot generate text with {type(loaded.model).__name__}: {type(error).__name__}: {error}",
+            "Use multiple-choice tasks for this model, or serve it with another engine.",
+        ) from error
 
 
 class _ForceSampled(LogitsProcessor):  # type: ignore[misc]  # transformers is not typed
