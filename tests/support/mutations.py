@@ -162,7 +162,7 @@ def _structural(file: Path, content: bytes, rng: random.Random) -> bytes | None:
             return text.getvalue().encode()
         if file.suffix == ".gz":
             lines = gzip.decompress(content).decode().splitlines()
-            return gzip.compress(_lines(lines, rng).encode("utf-8", "surrogatepass"))
+            return gzip.compress(_lines(lines, rng).encode("utf-8", "surrogatepass"), mtime=0)
         if file.suffix == ".jsonl":
             return _lines(content.decode().splitlines(), rng).encode("utf-8", "surrogatepass")
         value = json.loads(content)
