@@ -351,9 +351,9 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
         one.set(xscale="log", xlabel="KL divergence along the right answers, nats per token")
         one.grid(alpha=0.3)
     handles = [axes[0].plot([], [], "o", color=colour, label=f"{bits} bits")[0] for bits, colour in colours.items()]
-    for group, marker in markers.items():
+    for group in dict.fromkeys(row["group"] for row in rows if row["bits"]):
         label = "one scale per row" if group is None else f"groups of {group}"
-        handles += axes[0].plot([], [], marker, color="grey", label=label)
+        handles += axes[0].plot([], [], markers[group], color="grey", label=label)
     handles += axes[0].plot([], [], "x", color="black", label="quantised by a tool, or the same weights")
     figure.legend(handles=handles, loc="outside lower center", ncols=5, fontsize=9, frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
