@@ -239,8 +239,9 @@ def table(work: Path, items: int) -> str:
             f"SmolLM2-135M-Instruct, quantised by the tool in the first column and judged on {items} "
             f"items of each of {TASKS} tasks of the demo, against the unquantised model in transformers "
             f"{transformers.__version__} (torch {torch.__version__}, bfloat16, CPU). Candidates in vLLM run in its CPU "
-            "build; an empty cell was not tried, and FP8 answered no request there within 10 minutes. KL: mean divergence in nats at the answer. The last column has the "
-            "quantisation that transformers loaded. Written by `python benchmarks/formats.py`.",
+            "build; an empty cell was not tried, and FP8 answered no request there within 10 minutes. KL: mean "
+            "divergence in nats at the answer. The last column has the quantisation that transformers loaded. Written "
+            "by `python benchmarks/formats.py`.",
             "",
             "| Format | transformers | Worse / better | KL | vLLM | Worse / better | KL | Loaded as |",
             "|:--|:--|--:|--:|:--|--:|--:|:--|",
