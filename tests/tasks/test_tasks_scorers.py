@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -240,9 +242,16 @@ def test_a_function_of_the_user_scores(tmp_path: Path, own: Path) -> None:
     assert (graded.score, graded.correct) == (0.25, None)
 
 
-def test_the_code_of_every_file_is_part_of_the_fingerprint_and_is_read_again(tmp_path: Path, own: Path) -> None:
+def test_the_code_of_every_file_is_part_of_the_fingerprint_and_is_read_again(
+    tmp_path: Path, own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    helper = own / "helper.py"
+    # Python would take its cached bytecode for a file of the same size and time
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    os.utime(helper, (1e9, 1e9))
     before = task_of(tmp_path, "ab", **python("short"))
-    (own / "helper.py").write_text("LENGTH = 9\n")
+    helper.write_text("LENGTH = 9\n")
+    os.utime(helper, (1e9, 1e9))
     after = task_of(tmp_path, "ab", **python("short"))
     assert before.fingerprint != after.fingerprint
     assert (scored(before, "abcd").score, scored(after, "abcd").score) == (0.0, 1.0)

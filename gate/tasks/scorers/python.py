@@ -7,8 +7,10 @@ import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.abc import PathEntryFinder
+from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES, ExtensionFileLoader, FileFinder, SourceFileLoader
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -121,20 +123,44 @@ def _import(name: str, folder: Path, path: Path) -> ModuleType:
     return module
 
 
+class _FromSource(SourceFileLoader):
+    """Compiles the file: cached bytecode may be of an older file that has the same size and second of writing."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        return self.source_to_code(self.get_data(self.path), self.path)
+
+
 @contextmanager
 def _importable(folder: Path) -> Iterator[None]:
     """Let a module import others of its folder; they are forgotten afterwards, so that changed ones are read again."""
     root = folder.resolve()
+    files = FileFinder.path_hook((_FromSource, SOURCE_SUFFIXES), (ExtensionFileLoader, EXTENSION_SUFFIXES))
+
+    def hook(path: str) -> PathEntryFinder:
+        if not Path(path).resolve().is_relative_to(root):
+            raise ImportError("another folder")
+        return files(path)
+
     before = set(sys.modules)
+    _forget_finders(root)
     sys.path.insert(0, str(root))
+    sys.path_hooks.insert(0, hook)
     try:
         yield
     finally:
+        sys.path_hooks.remove(hook)
         sys.path.remove(str(root))
+        _forget_finders(root)
         for name in set(sys.modules) - before:
             file = getattr(sys.modules[name], "__file__", None)
             if file is not None and Path(file).resolve().is_relative_to(root):
                 del sys.modules[name]
+
+
+def _forget_finders(root: Path) -> None:
+    for path in list(sys.path_importer_cache):
+        if Path(path).resolve().is_relative_to(root):
+            del sys.path_importer_cache[path]
 
 
 def _short(value: object) -> str:
