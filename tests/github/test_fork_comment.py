@@ -241,7 +241,13 @@ def test_impossible_results_are_refused(result: Path, message: str, change: tupl
 
 
 @pytest.mark.parametrize(
-    "change", [("x" * 100_000, "reasons", 0), (2**63 - 1, "provenance", "seed")], ids=["long text", "64-bit seed"]
+    "change",
+    [
+        ("x" * 100_000, "reasons", 0),
+        ("x" * 100_000, "flips", 0, "question"),
+        (2**63 - 1, "provenance", "seed"),
+    ],
+    ids=["long text", "long question", "64-bit seed"],
 )
 def test_unusual_but_honest_results_are_accepted(result: Path, change: tuple[Any, ...]) -> None:
     result.write_text(json.dumps(replace(result, *change)), encoding="utf-8")
