@@ -24,13 +24,13 @@ import numpy as np
 import numpy.typing as npt
 import yaml
 from scipy import stats
+from served import write_tasks
 
 import gate
 from gate.app.answers import evaluate_baseline
 from gate.app.reporter import SilentReporter
 from gate.config import ModelSettings, load_config
 from gate.demo.models import decoder_linears, round_to_nearest, write_baseline
-from gate.demo.suite import write_suite
 from gate.samples import ModelSamples
 from gate.samples.along import item_means, measured_positions
 
@@ -97,17 +97,7 @@ def write_rounded(baseline: Path, dest: Path, bits: int, group: int | None) -> f
 
 def write_config(work: Path, items: int) -> Path:
     """Write the tasks, the text and a gate.yml; return its path."""
-    tasks: list[dict[str, Any]] = [
-        {
-            "name": task.name,
-            "file": str(task.file),
-            "prompt": "{{ question }}",
-            "choices": "{{ choices }}",
-            "answer": "{{ gold }}",
-            "metric": task.metric,
-        }
-        for task in write_suite(work / "suite")
-    ]
+    tasks = write_tasks(work)
     text = f"{topics['objects']}\n\n{topics['types']}"[:CHARACTERS]
     (work / "text.txt").write_text(text, encoding="utf-8")
     tasks.append({"name": TEXT, "kind": "text", "file": str(work / "text.txt"), "role": "advisory"})

@@ -50,8 +50,20 @@ class Row:
     error: str = ""
 
 
-def write_tasks(folder: Path, count: int) -> list[dict[str, Any]]:
-    """Write the demo's suite; return the gate.yml entries of its first tasks."""
+def vllm_engine(python: str) -> dict[str, Any]:
+    """Return the engine of a vLLM on the CPU, in the environment of a Python interpreter."""
+    return {
+        "kind": "served",
+        "preset": "vllm",
+        "python": python,
+        "args": ["--enforce-eager", "--max-model-len", 1024],
+        "env": {"VLLM_CPU_KVCACHE_SPACE": 1},
+        "timeout": 900,
+    }
+
+
+def write_tasks(folder: Path, count: int | None = None) -> list[dict[str, Any]]:
+    """Write the demo's suite; return the gate.yml entries of its first tasks, by default of all."""
     return [
         {
             "name": task.name,
@@ -176,14 +188,7 @@ def main() -> None:
     shared = {"tasks": write_tasks(folder, arguments.tasks), "samples": {"limit": arguments.items}}
     plans: dict[str, dict[str, Any]] = {}
     if arguments.vllm:
-        engine = {
-            "kind": "served",
-            "preset": "vllm",
-            "python": arguments.vllm,
-            "args": ["--enforce-eager", "--max-model-len", 1024],
-            "env": {"VLLM_CPU_KVCACHE_SPACE": 1},
-            "timeout": 900,
-        }
+        engine = vllm_engine(arguments.vllm)
         for name, candidate in vllm_rows(arguments, baseline, damaged).items():
             plans[f"vLLM: {name}"] = {"engine": engine, "baseline": {"model": str(baseline)}, "candidate": candidate}
     for name, file in (each.split("=", 1) for each in arguments.gguf):

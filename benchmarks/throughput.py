@@ -24,7 +24,7 @@ from typing import Any
 
 import yaml
 from make_formats import gguf
-from served import LLAMA, write_tasks
+from served import LLAMA, vllm_engine, write_tasks
 
 import gate
 from gate.demo.models import find_gguf, write_baseline
@@ -121,14 +121,7 @@ def main() -> None:
         gguf("F32", "F32")(find_gguf(), folder / "gguf")
         shared = {"tasks": write_tasks(folder, arguments.tasks), "samples": {"limit": arguments.items}}
         here: dict[str, Any] = {"device": "cpu"}
-        vllm = {
-            "kind": "served",
-            "preset": "vllm",
-            "python": arguments.vllm,
-            "args": ["--enforce-eager", "--max-model-len", 1024],
-            "env": {"VLLM_CPU_KVCACHE_SPACE": 1},
-            "timeout": 900,
-        }
+        vllm = vllm_engine(arguments.vllm)
         threads = str(os.cpu_count())
         llama = {
             "kind": "served",

@@ -7,11 +7,9 @@ from collections.abc import Collection
 from gate.app.suite import Suite
 from gate.config import GateConfig
 from gate.errors import ConfigError
-from gate.evaluation.recording import Recording
+from gate.evaluation.recording import UNMEASURED_HINT, Recording
 from gate.samples.behaviour import is_likelihood
 from gate.store import SampleSet
-
-HINT = "Evaluate both models with engine.kind: transformers, make these tasks advisory, or remove max_kl."
 
 
 def limited_tasks(config: GateConfig) -> frozenset[str]:
@@ -37,7 +35,8 @@ def refuse_unmeasured(tasks: Collection[str], cause: str) -> None:
     """Raise ConfigError if there are tasks; `cause` is why KL divergence is not measured on them."""
     if tasks:
         raise ConfigError(
-            f"max_kl is set, but KL divergence cannot be measured on {', '.join(sorted(tasks))}: {cause}.", HINT
+            f"max_kl is set, but KL divergence cannot be measured on {', '.join(sorted(tasks))}: {cause}.",
+            UNMEASURED_HINT,
         )
 
 

@@ -15,7 +15,7 @@ from gate.engines import Engine, ModelIdentity, Progress
 from gate.errors import ConfigError, EvaluationError, SampleError
 from gate.evaluation.answer import answer_items
 from gate.evaluation.plan import SCORING_METHOD, Plan
-from gate.evaluation.recording import DEFAULT, Recording
+from gate.evaluation.recording import DEFAULT, UNMEASURED_HINT, Recording
 from gate.evaluation.references import StoredDistributions
 from gate.evaluation.resume import PartialSet
 from gate.store import SampleSet, open_set
@@ -177,7 +177,7 @@ def _check_divergences(task: Task, table: pa.Table) -> None:
         raise ConfigError(
             f"max_kl is set for task {task.name}, but KL divergence was not measured on {unmeasured} of its first "
             f"{len(first)} items.",
-            "Evaluate both models with engine.kind: transformers, make the task advisory, or remove max_kl.",
+            UNMEASURED_HINT,
         )
 
 

@@ -7,6 +7,8 @@ from typing import Literal
 
 from gate.config import DistanceSettings
 
+UNMEASURED_HINT = "Evaluate both models with engine.kind: transformers, make these tasks advisory, or remove max_kl."
+"""What to do where a limit needs KL divergence and it cannot be measured."""
 _WHOLE = 2**31 - 1  # more than any vocabulary; an engine returns what there is
 
 

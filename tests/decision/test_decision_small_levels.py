@@ -98,22 +98,19 @@ def test_drawn_signs_keep_the_error_rate_at_levels_below_their_number() -> None:
         assert np.mean(p <= level) <= level + 2.5 * np.sqrt(level * (1 - level) / p.size)
 
 
-YEARS = 12
-
-
-@pytest.fixture(scope="module")
-def years() -> np.ndarray:
+@pytest.fixture(scope="module", params=[12, pytest.param(60, marks=pytest.mark.exhaustive)])
+def years(request: pytest.FixtureRequest) -> np.ndarray:
     """P-values of several years of 52 weekly runs of an unchanged model, two tasks of 20 continuous differences."""
-    generator = np.random.default_rng(8)
+    generator, count = np.random.default_rng(8), request.param
     p = [
         combine(
             [Evidence.from_differences(generator.laplace(size=20), n_resamples=100, rng=run) for _ in range(2)],
             n_resamples=300,
             rng=run,
         ).pvalue
-        for run in range(YEARS * 52)
+        for run in range(count * 52)
     ]
-    return np.array(p).reshape(YEARS, 52)
+    return np.array(p).reshape(count, 52)
 
 
 def test_a_simulated_year_has_at_most_the_expected_alarms(years: np.ndarray) -> None:
@@ -121,9 +118,9 @@ def test_a_simulated_year_has_at_most_the_expected_alarms(years: np.ndarray) -> 
     spending = spend(policy, [])
     assert spending is not None
     alarms = (years <= spending.level).sum(axis=1)
-    assert alarms.mean() <= 1.0 + 3 * np.sqrt(1 / YEARS)
+    assert alarms.mean() <= 1.0 + 3 * np.sqrt(1 / len(years))
 
 
 def test_a_simulated_year_of_lord_rarely_has_an_alarm(years: np.ndarray) -> None:
     with_alarm = sum(bool((year <= lord_levels(year, 0.05)[:-1]).any()) for year in years)
-    assert with_alarm / YEARS <= 0.025 + 3 * np.sqrt(0.025 * 0.975 / YEARS)
+    assert with_alarm / len(years) <= 0.025 + 3 * np.sqrt(0.025 * 0.975 / len(years))
