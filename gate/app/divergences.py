@@ -41,11 +41,13 @@ def refuse_unmeasured(tasks: Collection[str], cause: str) -> None:
 
 
 def too_few_tokens(suite: Suite, cached: SampleSet) -> bool:
-    """Return whether KL divergence needs more tokens or positions than the cached set stores.
+    """Return whether KL divergence needs more tokens, positions or texts than the cached set stores.
 
     Sets of older versions, without drawn tokens, are kept: they give lower bounds at the first token.
     """
     wanted, stored = Recording.of(suite.loaded.config.distance), cached.manifest
+    if wanted.top and stored.texts is not None and stored.texts < min(wanted.texts, stored.items):
+        return True
     if stored.top_tokens == "whole" or not wanted.top:
         return False
     if wanted.top == "whole" or stored.top_tokens < wanted.top:

@@ -91,7 +91,7 @@ def baseline_sets(
         if cached is None:
             continue
         if not reference and too_few_tokens(suite, cached):
-            reporter.message(f"  {task.name}: the cached baseline stores fewer tokens than distance.kl_top asks for")
+            reporter.message(f"  {task.name}: the cached baseline stores fewer distributions than `distance` asks for")
         else:
             sets[task.name] = cached
             if not reference and only_bounds(suite, cached):

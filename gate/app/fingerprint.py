@@ -29,12 +29,15 @@ def fingerprint(loaded: LoadedConfig) -> Fingerprint:
     """
     config = loaded.config
     identity = locate_model(loaded, config.baseline).identity
+    suite = build_suite(config, loaded.folder)
     parts: dict[str, object] = {
         "schema_version": SCHEMA_VERSION,
         "model": identity.fingerprint,
-        "tasks": {task.name: task.fingerprint for task in build_suite(config, loaded.folder)},
+        "tasks": {task.name: task.fingerprint for task in suite},
         "kl_top": config.distance.kl_top if config.distance.kl else 0,
         "kl_sampled": config.distance.kl_sampled if config.distance.kl else 0,
         "kl_positions": config.distance.kl_positions if config.distance.kl else 0,
     }
+    if config.distance.kl and any(task.generates for task in suite):
+        parts["kl_texts"] = config.distance.kl_texts
     return Fingerprint(digest(parts), parts, identity.name, identity.engine)

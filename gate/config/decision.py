@@ -130,6 +130,11 @@ class DistanceSettings(Section):
         description="Most positions per answer or text at which the divergence is measured: its first token and a "
         "seeded sample of the others. 1 measures the first token only.",
     )
+    kl_texts: int = Field(
+        200,
+        ge=2,
+        description="Most generated texts per task with a divergence: a seeded sample of the items.",
+    )
     max_kl: float | None = Field(
         None, ge=0, description="FAIL if the mean KL divergence over the gating tasks is larger (nats)."
     )

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from gate.decision.section import ResultSection
 from gate.samples import PairedTask
-from gate.samples.along import MeasuredPositions, error_of_mean, item_means, measured_positions, weighted_quantiles
+from gate.samples.along import MeasuredPositions, error_of_mean, item_means, same_top_share, weighted_quantiles
 from gate.samples.behaviour import text_likelihood
 from gate.samples.parting import parting
 
@@ -93,9 +93,8 @@ class Behaviour(ResultSection):
 
 def behaviour_of(pair: PairedTask) -> Behaviour | None:
     """Return what is known of the behaviour on a task; None if nothing is."""
-    positions = measured_positions(pair.candidate)
     found = Behaviour(
-        divergences=None if positions is None else _divergences(positions),
+        divergences=None if pair.positions is None else _divergences(pair.positions),
         texts=_texts(pair),
         partings=_partings(pair),
     )
@@ -104,18 +103,17 @@ def behaviour_of(pair: PairedTask) -> Behaviour | None:
 
 def _divergences(positions: MeasuredPositions) -> Divergences:
     median, p90, p99, p999 = weighted_quantiles(positions.kl, positions.weight, _LEVELS)
-    error = error_of_mean(positions)
     return Divergences(
         positions=len(positions.kl),
         mean=float(item_means(positions).mean()),
-        error=error,
-        is_bound=error is None,
+        error=error_of_mean(positions),
+        is_bound=positions.variance is None,
         median=median,
         p90=p90,
         p99=p99,
         p999=p999,
         max=float(positions.kl.max()),
-        same_top=float(np.average(positions.same_top, weights=positions.weight)),
+        same_top=same_top_share(positions),
         by_position=_ranges(positions),
     )
 

@@ -128,7 +128,7 @@ def noise_floor(
         flip_rate=flips / items,
         flip_rate_ci95=flip_interval(gating, 0.95),
         kl_mean=sum(known) / items if len(known) == len(shown) else None,
-        kl_is_bound=any(pair.divergences is None for pair in gating),
+        kl_is_bound=any(pair.positions is None for pair in gating),
         drop=drop if proportions else None,
         p_value=_two_sided(gating, settings, seed),
     )

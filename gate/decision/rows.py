@@ -15,7 +15,7 @@ from gate.decision.dependence import flip_interval
 from gate.decision.result import TaskResult, TestName
 from gate.decision.sensitivity import detectable, planned_task, span_of
 from gate.samples import PairedTask
-from gate.samples.behaviour import kl_error
+from gate.samples.along import error_of_mean, item_means, same_top_share
 from gate.samples.duplicates import without_single_items
 from gate.stats import Evidence, drop_interval, effective_number, mcnemar_midp, unit_interval
 
@@ -93,7 +93,8 @@ def task_row(
     pair = judged.pair
     b, c, n = pair.regressions, pair.improvements, pair.n
     binary = judged.evidence.is_binary
-    kl = pair.divergences
+    positions = pair.positions
+    kl = None if positions is None else item_means(positions)
     baseline, candidate = float(pair.baseline_score.mean()), float(pair.candidate_score.mean())
     margin = judged.margin(settings)
     low, high = interval_of(judged, 0.9, margin)
@@ -125,12 +126,12 @@ def task_row(
         can_reject=can_reject,
         detectable_drop=detectable([planned_task(pair, margin)], settings),
         kl_mean=None if kl is None else max(0.0, float(kl.mean())),
-        kl_error=kl_error(pair),
+        kl_error=None if positions is None else error_of_mean(positions),
         behaviour=behaviour_of(pair),
-        kl_is_bound=None if kl is None else pair.candidate.column("kl_variance").null_count > 0,
+        kl_is_bound=None if positions is None else positions.variance is None,
         kl_median=None if kl is None else float(np.median(kl)),
         kl_p99=None if kl is None else float(np.quantile(kl, 0.99)),
-        same_top_rate=pair.same_top_rate,
+        same_top_rate=None if positions is None else same_top_share(positions),
         broken=broken_of(pair),
         margin=margin,
     )

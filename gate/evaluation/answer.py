@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import pyarrow as pa
@@ -67,9 +67,10 @@ def answer_items(
     """
     if not items:
         return SAMPLE_SCHEMA.empty_table()
+    chosen = recording.chosen_of(task)
     batch = len(items) if recording.requested_top <= _NARROW else _WIDE_BATCH
     tables = [
-        _answer_batch(task, items[start : start + batch], engine, progress, references, recording)
+        _answer_batch(task, items[start : start + batch], engine, progress, references, recording, chosen)
         for start in range(0, len(items), batch)
     ]
     return pa.concat_tables(tables)
@@ -82,6 +83,7 @@ def _answer_batch(
     progress: Progress,
     references: StoredDistributions | None,
     recording: Recording,
+    chosen: Collection[str],
 ) -> pa.Table:
     def render_chat(messages: Sequence[Message]) -> str:
         return engine.render_chat(messages, task.chat_format)
@@ -91,7 +93,7 @@ def _answer_batch(
     for item in items:
         for repeat in range(task.repeats):
             requests = task.requests(item, repeat, render)
-            if repeat == 0:
+            if repeat == 0 and (references is not None or item.item_id in chosen):
                 requests = _with_distribution(requests, item, recording, references)
             batch.append((item, repeat, requests))
     later = sum(max(len(item.turns) - 1, 0) for item, *_ in batch)

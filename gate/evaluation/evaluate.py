@@ -128,7 +128,7 @@ class TaskEvaluation:
                     raise EvaluationError(f"task {self.task.name}: {error.message}", error.hint) from error
                 _check_rows(self.task, items, table)
                 if self.limited:
-                    _check_divergences(self.task, table)
+                    _check_divergences(self.task, table, references)
                 partial.add(index, table, time.monotonic() - started, self._scoring_method)
                 return table
 
@@ -169,9 +169,11 @@ def _is_own(folder: Path) -> bool:
     return WorkSeal("candidate").accepts(folder, content, signature)
 
 
-def _check_divergences(task: Task, table: pa.Table) -> None:
-    """Raise a ConfigError unless every item has a KL divergence, which is measured on its first repeat."""
+def _check_divergences(task: Task, table: pa.Table, references: StoredDistributions | None) -> None:
+    """Raise a ConfigError unless every item with a stored distribution has a KL divergence, on its first repeat."""
     first = table.filter(pc.equal(table.column("repeat"), 0))
+    if references:
+        first = first.filter(pc.is_in(first.column("item_id"), pa.array(list(references))))
     unmeasured = first.column("kl").null_count
     if unmeasured:
         raise ConfigError(

@@ -43,11 +43,10 @@ def follow_texts(
         if references is None:
             ids, later = answer.tokens[:MOST_TOKENS], Later(recording.positions)
             lengths[number] = len(ids)
-            if recording.top and recording.positions > 1 and len(ids) > 1:
-                top, drawn = recording.requested_top, recording.drawn
+            if request.top and recording.positions > 1 and len(ids) > 1:
                 last = chosen_positions(len(ids), recording.positions, text_seed(request.context))[-1]
                 ids = ids[: last + 1]  # its chosen positions are the same
-                wanted[number] = LoglikelihoodRequest(request.context, (), top, None, drawn, later, ids)
+                wanted[number] = LoglikelihoodRequest(request.context, (), request.top, None, request.drawn, later, ids)
             continue
         stored = references.get(item_ids[number], ())[1:]
         ids = references.text_tokens(item_ids[number])

@@ -98,6 +98,7 @@ class Plan:
             if self.baseline is None
             else digest([data_file.sha256 for data_file in self.baseline.manifest.data_files]),
             "stored tokens": str(self.recording),
+            **({"measured texts": str(self.recording.texts)} if self.task.generates else {}),
             "quantgate": __version__,
             **{key: value if isinstance(value, str) else canonical_json(value) for key, value in environment.items()},
             **_library_versions(runtime),
@@ -132,6 +133,7 @@ class Plan:
             top_tokens=recording.top,
             drawn_tokens=recording.drawn,
             positions=recording.positions,
+            texts=recording.texts if recording.top and self.task.generates else None,
             settings=digest(self.settings(runtime)),
             stopped_of=planned if answered < planned else None,
         )

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gate.config import DistanceSettings
+from gate.tasks import Task
+from gate.tasks.positions import text_seed
 
 UNMEASURED_HINT = "Evaluate both models with engine.kind: transformers, make these tasks advisory, or remove max_kl."
 """What to do where a limit needs KL divergence and it cannot be measured."""
@@ -24,11 +26,14 @@ class Recording:
         Tokens drawn from the rest; 6 bytes each.
     positions : int
         Most positions per answer or text, each with its own distribution; 1 for the first token only.
+    texts : int
+        Most generated texts per task with distributions.
     """
 
     top: int | Literal["whole"] = 64
     drawn: int = 16
     positions: int = 16
+    texts: int = 200
 
     @classmethod
     def of(cls, distance: DistanceSettings) -> Recording:
@@ -36,8 +41,16 @@ class Recording:
         if not distance.kl:
             return NONE
         if distance.kl_top == "whole":  # 100 KB or more per position
-            return cls("whole", 0, 1)
-        return cls(distance.kl_top, distance.kl_sampled, distance.kl_positions)
+            return cls("whole", 0, 1, distance.kl_texts)
+        return cls(distance.kl_top, distance.kl_sampled, distance.kl_positions, distance.kl_texts)
+
+    def chosen_of(self, task: Task) -> frozenset[str]:
+        """Return the ids of the items whose distributions are stored: of many generated texts, a seeded sample.
+
+        Reading a text again costs about a third of generating it.
+        """
+        items = [item.item_id for item in task.items]
+        return frozenset(sorted(items, key=text_seed)[: self.texts] if task.generates else items)
 
     @property
     def requested_top(self) -> int:

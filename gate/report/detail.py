@@ -14,6 +14,7 @@ from gate.common.indices import parse_index
 from gate.report.flips import answer_text, has_logprobs, logprob_shifts
 from gate.report.result import Result
 from gate.samples import PairedTask, Pairing
+from gate.samples.along import item_means
 
 Kind = Literal["worse", "better", "other"]
 KINDS: tuple[Kind, ...] = ("worse", "better", "other")
@@ -129,12 +130,12 @@ def detail_of_result(result: Result) -> Detail:
 
 def divergence_histogram(pair: PairedTask) -> Histogram | None:
     """Count the items of a task by KL divergence; None where it was not measured."""
-    kl = pair.divergences
-    if kl is None:
+    if pair.positions is None:
         return None
+    kl = item_means(pair.positions)
     bins = np.clip(np.searchsorted(EDGES, kl, side="right") - 1, 0, len(EDGES) - 2)
     before, after = pair.answers
-    flipped = bins[after != before]
+    flipped = bins[(after != before)[pair.positions.rows]]
     counts, flipped_counts = (np.bincount(values, minlength=len(EDGES) - 1) for values in (bins, flipped))
     return Histogram(pair.task, tuple(map(int, counts)), tuple(map(int, flipped_counts)))
 
@@ -169,7 +170,8 @@ def _details(pair: PairedTask, rows: npt.NDArray[np.int64]) -> Iterator[FlipDeta
     shifts = logprob_shifts(pair, rows) if has_logprobs(pair) else None
     sides = (table.take(rows).to_pylist() for table in (pair.baseline, pair.candidate))
     kinds = _kinds(pair)[rows]
-    divergences = pair.divergences
+    positions = pair.positions
+    kl = {} if positions is None else dict(zip(positions.rows.tolist(), item_means(positions).tolist(), strict=True))
     for index, (baseline, candidate) in enumerate(zip(*sides, strict=True)):
         choices = tuple(str(text) for text in baseline["choices"] or ())
         logprobs = baseline["choice_logprobs"], candidate["choice_logprobs"]
@@ -189,5 +191,5 @@ def _details(pair: PairedTask, rows: npt.NDArray[np.int64]) -> Iterator[FlipDeta
             picked=(parse_index(baseline["output"], len(choices)), parse_index(candidate["output"], len(choices))),
             right=parse_index(baseline["target"], len(choices)),
             logprobs=(tuple(logprobs[0]), tuple(logprobs[1])) if comparable else None,
-            kl=None if divergences is None else float(divergences[row]),
+            kl=kl.get(int(row)),
         )

@@ -19,8 +19,12 @@ class MeasuredPositions:
 
     Attributes
     ----------
+    rows : int64 array
+        Row of each measured item.
+    total : int
+        Number of items, of which the measured ones are a random sample.
     item, position : int64 arrays
-        Row of the item, and number of the answer's tokens before the position.
+        Index into `rows`, and number of the answer's tokens before the position.
     kl : float64 array
         KL divergence in nats.
     variance : float64 array or None
@@ -31,6 +35,8 @@ class MeasuredPositions:
         Number of positions of the answer that it stands for: 1 for the first, more where the others were sampled.
     """
 
+    rows: IntArray
+    total: int
     item: IntArray
     position: IntArray
     kl: FloatArray
@@ -39,11 +45,23 @@ class MeasuredPositions:
     weight: FloatArray
 
 
-def measured_positions(candidate: pa.Table) -> MeasuredPositions | None:
-    """Return the measured positions of a candidate's rows; None unless every row has one."""
-    if candidate.num_rows == 0 or candidate.column("kl").null_count:
+def measured_positions(candidate: pa.Table, stored: npt.NDArray[np.bool_] | None = None) -> MeasuredPositions | None:
+    """Return the measured positions of a candidate's rows; None if there are none, or some are missing.
+
+    Parameters
+    ----------
+    stored : bool array, optional
+        Whether the baseline has a distribution of the row: of many generated texts it stores a sample. Default, and if
+        it has none at all: every row must have a divergence.
+    """
+    valid = np.asarray(candidate.column("kl").is_valid().to_numpy(zero_copy_only=False))
+    expected = stored if stored is not None and stored.any() else np.ones(len(valid), np.bool_)
+    if not valid.any() or not valid[expected].all():
         return None
-    count = candidate.num_rows
+    measured, total = np.flatnonzero(valid), len(valid)
+    if len(measured) < total:
+        candidate = candidate.filter(pa.array(valid))
+    count = len(measured)
     rows = np.arange(count)
     first = _floats(candidate.column("kl"))
     lengths = _later_lengths(candidate)
@@ -63,22 +81,35 @@ def measured_positions(candidate: pa.Table) -> MeasuredPositions | None:
     order = np.lexsort((position, item))
     known = not np.isnan(variance).any()
     return MeasuredPositions(
-        item[order], position[order], kl[order], variance[order] if known else None, same[order], weight[order]
+        measured,
+        total,
+        item[order],
+        position[order],
+        kl[order],
+        variance[order] if known else None,
+        same[order],
+        weight[order],
     )
 
 
 def item_means(positions: MeasuredPositions) -> FloatArray:
-    """Return the mean divergence over the positions of each item's answer (nats per token)."""
+    """Return the mean divergence over the positions of each measured item's answer (nats per token)."""
     return np.asarray(
         np.bincount(positions.item, positions.weight * positions.kl) / np.bincount(positions.item, positions.weight)
     )
 
 
-def error_of_mean(positions: MeasuredPositions) -> float | None:
-    """Return the standard error (nats) of the mean over items, given the items.
+def same_top_share(positions: MeasuredPositions) -> float:
+    """Return the share of the tokens with the same most likely token on both sides."""
+    return float(np.average(positions.same_top, weights=positions.weight))
 
-    It comes from the random draws of stored tokens, and from the random positions where not all were measured. None if
-    divergences are lower bounds.
+
+def error_of_mean(positions: MeasuredPositions) -> float | None:
+    """Return the standard error (nats) of the mean over all items of the task, given these.
+
+    It comes from the random draws of stored tokens, and from the random positions and items where not all were
+    measured: sampling in two stages (Cochran 1977, section 10.4). None if divergences are lower bounds, or if one
+    measured item stands for several.
     """
     if positions.variance is None:
         return None
@@ -92,7 +123,13 @@ def error_of_mean(positions: MeasuredPositions) -> float | None:
     others = totals - 1.0
     # of a simple random sample without replacement; `squares` holds the variance of the draws too, which is small
     sampling = others**2 * np.maximum(1.0 - counts / np.maximum(others, 1.0), 0.0) * squares / np.maximum(counts, 1.0)
-    return float(np.sqrt(((own + sampling) / totals**2).sum()) / len(totals))
+    count, share = len(totals), len(totals) / positions.total
+    variance = share * ((own + sampling) / totals**2).sum() / count**2
+    if share < 1.0:
+        if count == 1:
+            return None
+        variance += (1.0 - share) * item_means(positions).var(ddof=1) / count
+    return float(np.sqrt(variance))
 
 
 def weighted_quantiles(values: FloatArray, weights: FloatArray, levels: tuple[float, ...]) -> list[float]:

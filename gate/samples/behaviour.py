@@ -11,19 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gate.common.lm_eval import LIKELIHOOD_PREFIX
-from gate.samples.along import error_of_mean, measured_positions
 from gate.samples.pairing import PairedTask
 
 FloatArray = npt.NDArray[np.float64]
-
-
-def kl_error(pair: PairedTask) -> float | None:
-    """Return the standard error (nats) of the task's mean KL divergence, given its items; see `error_of_mean`.
-
-    0 where all distributions were stored whole; None where a divergence is a lower bound or was not measured.
-    """
-    positions = measured_positions(pair.candidate)
-    return None if positions is None else error_of_mean(positions)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from gate.samples.along import item_means
 from gate.samples.pairing import PairedTask
 from gate.samples.scores import FloatArray
 
@@ -14,25 +15,26 @@ _SMALLEST = 1e-7  # float32 leaves about this much of a tail that is really empt
 
 
 def divergences(pair: PairedTask) -> FloatArray | None:
-    """Return the KL divergence (nats) of each item's answer distribution between two runs; None if unknown.
+    """Return the KL divergence (nats) of each measured item's answer between two runs; None if unknown.
 
     Where the second run measured it from the first, that is the value. Where both store a distribution, it follows from
     the tokens that both list and one bucket for the rest. A coarser partition never increases the divergence (data
     processing inequality), so this is a lower bound.
     """
-    measured = pair.divergences
-    if measured is not None:
-        return measured
+    if pair.positions is not None:
+        return item_means(pair.positions)
     tables = pair.baseline, pair.candidate
-    if pair.n == 0 or any(table.column(name).null_count for table in tables for name in _COLUMNS):
+    stored = pair.baseline.column(_COLUMNS[0]).is_valid()
+    tables = tuple(table.filter(stored) for table in tables)
+    if not len(tables[0]) or any(table.column(name).null_count for table in tables for name in _COLUMNS):
         return None
     (tokens_p, log_p), (tokens_q, log_q) = (
         [table.column(name).combine_chunks() for name in _COLUMNS] for table in tables
     )
     size = 1 + max(pc.max(pc.list_flatten(tokens)).as_py() for tokens in (tokens_p, tokens_q))
     listed = np.full(size, np.nan)
-    result = np.empty(pair.n)
-    for row in range(pair.n):
+    result = np.empty(len(tables[0]))
+    for row in range(len(result)):
         ids = _values(tokens_q, row)
         listed[ids] = _values(log_q, row)
         result[row] = _divergence(_values(log_p, row).astype(np.float64), listed[_values(tokens_p, row)])

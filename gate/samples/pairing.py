@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,7 @@ import pyarrow.compute as pc
 from gate.common.smoothing import BASES
 from gate.errors import SampleError
 from gate.samples.alignment import Alignment, align, first_names
-from gate.samples.along import item_means, measured_positions
+from gate.samples.along import MeasuredPositions, measured_positions
 from gate.samples.clusters import cluster_numbers
 from gate.samples.differences import differing_names, where_texts_part
 from gate.samples.duplicates import numbered
@@ -96,17 +97,11 @@ class PairedTask:
         before, after = self.answers
         return int(np.count_nonzero(after > before))
 
-    @property
-    def divergences(self) -> FloatArray | None:
-        """KL divergence from the baseline, mean over each item's measured tokens, in nats; None if not measured."""
-        positions = measured_positions(self.candidate)
-        return None if positions is None else item_means(positions)
-
-    @property
-    def same_top_rate(self) -> float | None:
-        """Share of measured tokens with the same most likely token on both sides; None if not measured."""
-        positions = measured_positions(self.candidate)
-        return None if positions is None else float(np.average(positions.same_top, weights=positions.weight))
+    @cached_property
+    def positions(self) -> MeasuredPositions | None:
+        """The measured positions of the candidate's answers; None if KL divergence was not measured."""
+        stored = self.baseline.column("tail_mass").is_valid().to_numpy(zero_copy_only=False)
+        return measured_positions(self.candidate, stored)
 
     @property
     def changed_answers(self) -> int:

@@ -114,3 +114,5 @@ class Manifest(_Section):
     """Number of tokens drawn from the rest of each distribution; 0 in sets of older versions."""
     positions: int = 1
     """Most positions per answer with a distribution."""
+    texts: int | None = None
+    """Most generated texts with distributions; None if all answers have one."""

@@ -55,9 +55,24 @@ def test_a_cached_baseline_without_the_needed_distributions_is_evaluated_again(c
     edit_gate_yml(config.parent, distance={"kl": True, "max_kl": 0.1})
     code, _, err = run_gate("run", "-c", config)
     assert code == 0
-    assert "stores fewer tokens than distance.kl_top asks for" in err
+    assert "stores fewer distributions than `distance` asks for" in err
     assert json.loads((config.parent / "gate-result.json").read_text())["tasks"][0]["kl_mean"] < 1e-3
-    assert "fewer tokens" not in run_gate("run", "-c", config).err
+    assert "fewer distributions" not in run_gate("run", "-c", config).err
+
+
+def test_more_texts_than_the_cached_baseline_measured_need_a_new_one(config: Path) -> None:
+    text = {"name": "say", "kind": "generate_until", "choices": None, "answer": "{{ gold }}", "max_tokens": 3}
+    edit_gate_yml(config.parent, tasks=[{**TINY_TASK, **text, "file": "first.jsonl"}])
+    measured = []
+    for texts in (5, 4, 100, 90):
+        edit_gate_yml(config.parent, distance={"kl_texts": texts, "max_kl": 0.1})
+        err = run_gate("run", "-c", config).err
+        positions = json.loads((config.parent / "gate-result.json").read_text())["tasks"][0]["behaviour"]
+        measured.append((positions["divergences"]["positions"], "stores fewer distributions" in err))
+    few, same, every, kept = measured
+    assert few[0] <= 5 * 3 < every[0]
+    assert (few[1], same) == (False, few)
+    assert (every[1], kept) == (True, (every[0], False))
 
 
 def test_shards_of_a_task_share_a_folder(config: Path) -> None:

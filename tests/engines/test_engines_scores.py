@@ -17,7 +17,7 @@ from support.opened import loglikelihoods, open_model, silent
 from support.tiny import WORDS
 
 from gate.engines import Engine
-from gate.engines.hf.scoring.positions import is_likeliest
+from gate.engines.hf.model.distribution import likeliest
 from gate.engines.tokens.rows import scoring_rows
 from gate.engines.tokens.tokenizer import encode
 from gate.errors import EvaluationError
@@ -251,10 +251,7 @@ def test_scores_equal_those_of_lm_evaluation_harness(tiny_model: Path, bos_model
     assert greedy == [flag for _, flag in theirs]
 
 
-def test_greedy_is_the_likeliest_token_and_the_first_on_a_tie() -> None:
-    logprobs = torch.tensor([[0.1, 0.5, 0.5], [0.9, 0.0, 0.9], [0.3, 0.2, 0.1]]).log()
-    pairs = [(0, 0), (0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 2)]
-    at, token = (torch.tensor(column) for column in zip(*pairs, strict=True))
-    greedy = is_likeliest(logprobs, at, token, logprobs[at, token])
-    assert greedy.tolist() == [False, True, False, True, False, True, False]
-    assert is_likeliest(logprobs, at[:1], token[:1], logprobs[at, token][:1]).tolist() == [False]
+def test_the_likeliest_token_is_the_first_on_a_tie_and_a_nan_shows() -> None:
+    values = torch.tensor([[0.1, 0.5, 0.5], [0.9, 0.0, 0.9], [0.3, 0.2, 0.1], [0.3, torch.nan, 0.1]])
+    assert likeliest(values).tolist() == [1, 0, 0, 1]
+    assert likeliest(values[:0]).tolist() == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,34 @@ def test_long_texts_store_a_sample_of_positions(tmp_path: Path, models: tuple[En
     assert rows(task, models[0], Recording(16, 4, 5)).equals(table)
     itself = rows(task, models[0], Recording(16, 4, 5), stored(task, table))
     assert max(kl for each in itself.column("later_kl").to_pylist() for kl in each or [0.0]) < 1e-3
+
+
+def test_of_many_texts_a_seeded_sample_is_measured(tmp_path: Path, models: tuple[Engine, Engine]) -> None:
+    task = text_task(tmp_path, max_tokens=6)
+    recording = Recording(64, 16, 4, texts=10)
+    table = rows(task, models[0], recording)
+    stored_ids = [row["item_id"] for row in table.to_pylist() if row["tail_mass"] is not None]
+    assert set(stored_ids) == recording.chosen_of(task)
+    assert len(stored_ids) == 10
+    assert table.column("text_tokens").null_count == 0
+    assert {row["item_id"] for row in table.to_pylist() if row["later_positions"]} <= set(stored_ids)
+    every = rows(task, models[0], Recording(64, 16, 4)).to_pylist()
+    assert [row for row in table.to_pylist() if row["tail_mass"] is not None] == [
+        row for row in every if row["item_id"] in stored_ids
+    ]
+    # the candidate measures where the baseline stores, whatever its own settings say
+    compared = rows(task, models[1], Recording(64, 16, 4, texts=3), stored(task, table))
+    assert [row["item_id"] for row in compared.to_pylist() if row["kl"] is not None] == stored_ids
+    choices = choice_task(tmp_path)
+    assert rows(choices, models[0], recording).column("tail_mass").null_count == 0  # texts only
+
+
+def test_a_sample_of_texts_is_drawn_again_with_other_items(tmp_path: Path) -> None:
+    task = text_task(tmp_path)
+    few = dataclasses.replace(task, items=task.items[:12])
+    chosen = [Recording(texts=4).chosen_of(each) for each in (task, few)]
+    assert [len(each) for each in chosen] == [4, 4]
+    assert chosen[0] & {item.item_id for item in few.items} <= chosen[1]
 
 
 def test_one_position_measures_the_first_token_only(tmp_path: Path, models: tuple[Engine, Engine]) -> None:

@@ -44,6 +44,43 @@ def test_the_mean_over_all_samples_of_positions_is_the_mean_over_all_positions()
     assert (errors**2).mean() == pytest.approx(means.var(), rel=1e-6)
 
 
+def test_the_mean_over_all_samples_of_items_and_positions_is_the_mean_over_all() -> None:
+    """Every pair of 4 texts, and every set of 2 of the 4 later positions of each, exactly."""
+    texts = [[0.5, 0.1, 0.9, 0.0, 0.3], [0.2, 0.2, 0.4, 0.8, 0.0], [1.0, 0.7, 0.1, 0.2, 0.6], [0.0, 0.1, 0.1, 0.3, 0.0]]
+    sets = list(itertools.combinations(range(1, 5), 2))
+    means, errors = [], []
+    for measured in itertools.combinations(range(4), 2):
+        stored = np.isin(np.arange(4), measured)
+        for chosen in itertools.product(sets, repeat=2):
+            columns = [{} for _ in texts]
+            for text, places in zip(measured, chosen, strict=True):
+                columns[text] = answer(texts[text], places, 5)
+            positions = measured_positions(rows(*columns), stored)
+            assert positions is not None
+            assert positions.rows.tolist() == list(measured)
+            means.append(item_means(positions).mean())
+            errors.append(error_of_mean(positions))
+    assert np.mean(means) == pytest.approx(np.mean(texts), rel=1e-6)
+    assert np.square(np.array(errors, float)).mean() == pytest.approx(np.var(means), rel=1e-6)
+
+
+def test_a_divergence_is_needed_where_the_baseline_stores_a_distribution() -> None:
+    table = rows(answer([0.2], (), 1), {}, answer([0.4], (), 1))
+    assert measured_positions(table) is None
+    assert measured_positions(table, np.array([True, True, False])) is None
+    assert measured_positions(table, np.zeros(3, bool)) is None  # the baseline's file has lost its distributions
+    assert measured_positions(rows({}, {}), np.array([True, False])) is None
+    positions = measured_positions(table, np.array([True, False, True]))
+    assert positions is not None
+    assert (positions.rows.tolist(), positions.total) == ([0, 2], 3)
+
+
+def test_one_measured_item_of_several_has_no_standard_error() -> None:
+    positions = measured_positions(rows(answer([0.2], (), 1), {}), np.array([True, False]))
+    assert positions is not None
+    assert error_of_mean(positions) is None
+
+
 def test_with_all_positions_only_the_draws_of_tokens_are_uncertain() -> None:
     positions = measured_positions(
         rows(answer([0.2, 0.4], (1,), 2, variance=0.04), answer([0.1], (), 1, variance=0.04))

@@ -55,7 +55,7 @@ def test_a_divergence_that_is_not_finite_is_refused_because_it_would_pass_every_
     baseline = side([1.0, 1.0], fingerprint="base")
     with pytest.raises(SampleError, match=f"item i1 has {wrong:g} in the candidate; expected a finite KL divergence"):
         pair(baseline, side([1.0, 1.0], kl=[0.1, wrong]))
-    assert pair(baseline, side([1.0, 1.0], kl=[0.1, None])).tasks[0].divergences is None
+    assert pair(baseline, side([1.0, 1.0], kl=[0.1, None])).tasks[0].positions is None
 
 
 def test_right_and_wrong_against_percent_is_refused_with_both_ranges() -> None:

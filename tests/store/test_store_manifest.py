@@ -67,7 +67,7 @@ def with_newer_facts(manifest: dict[str, Any]) -> dict[str, Any]:
     newer = {"stack": {}, "control": "", "weights_bytes": None, "quantization": None}
     newer |= {"load_quantization": "", "adapter": ""}
     timings = {**manifest["timings"], "peak_memory": None}
-    own = {"timings": timings, "drawn_tokens": 0, "positions": 1}
+    own = {"timings": timings, "drawn_tokens": 0, "positions": 1, "texts": None}
     return {**manifest, "model": {**manifest["model"], **newer}, **own}
 
 

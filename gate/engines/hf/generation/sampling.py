@@ -15,6 +15,7 @@ from transformers import (
     TopPLogitsWarper,
 )
 
+from gate.engines.hf.model.distribution import likeliest
 from gate.errors import EvaluationError
 from gate.tasks.requests import GenerateRequest
 
@@ -101,7 +102,8 @@ def sample(logits: torch.Tensor, temperatures: Sequence[float], keys: Sequence[i
     EvaluationError
         A logit is NaN. The argmax would silently be a wrong token.
     """
-    best = logits.argmax(dim=1)
+    best = likeliest(logits)
+    broken = logits.gather(1, best[:, None])[:, 0].isnan()
     sampled = [row for row, temperature in enumerate(temperatures) if temperature > 0]
     for start in range(0, len(sampled), _NOISE_ROWS):
         rows = sampled[start : start + _NOISE_ROWS]
@@ -110,7 +112,7 @@ def sample(logits: torch.Tensor, temperatures: Sequence[float], keys: Sequence[i
         noise = gumbel_noise([keys[row] for row in rows], [steps[row] for row in rows], logits.shape[1], logits.device)
         best[index] = (logits[index].double() / divisor[:, None] + noise).argmax(dim=1)
     # one device transfer for tokens and NaN flags: token -1 marks a row with NaN
-    tokens: list[int] = best.masked_fill(logits.isnan().any(dim=1), -1).tolist()
+    tokens: list[int] = best.masked_fill(broken, -1).tolist()
     if -1 in tokens:
         raise EvaluationError(
             "the model's logits are not numbers (NaN) during generation.",

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from gate.engines.hf.model.distribution import queue_distributions
+from gate.engines.hf.model.distribution import likeliest, queue_distributions
 from gate.engines.hf.model.load import to_device
 from gate.engines.hf.scoring.forward import Position
 from gate.engines.hf.scoring.trees import Scored, Tree
@@ -81,7 +81,7 @@ class Positions:
         callable
             Waits for the device; returns the answers, and the distributions or divergences with their requests.
         """
-        values, likeliest = [], []
+        values, greedy = [], []
         queued: list[tuple[list[int], Callable[[], list[Distribution | Divergence]]]] = []
         step = max(1, (_CPU_CHUNK if logits.device.type == "cpu" else _GPU_CHUNK) // logits.shape[1])
         for start in range(0, len(logits), step):
@@ -91,7 +91,7 @@ class Positions:
             token = to_device(self._token[low:high], logits.device)
             picked = logprobs[at, token]
             values.append(picked)
-            likeliest.append(is_likeliest(logprobs, at, token, picked) if high > low else picked.bool())
+            greedy.append(likeliest(logprobs)[at] == token if high > low else picked.bool())
             inside = [each for each in self._distributions if start <= each[0] < start + len(logprobs)]
             if inside:
                 rows = [position - start for position, *_ in inside]
@@ -99,7 +99,7 @@ class Positions:
                 chosen = logprobs if whole else logprobs[to_device(rows, logprobs.device)]
                 numbers = [request for _, request, _ in inside]
                 queued.append((numbers, queue_distributions(chosen, [place for *_, place in inside])))
-        value, greedy = (torch.cat(parts).to("cpu", non_blocking=True) for parts in (values, likeliest))
+        value, is_greedy = (torch.cat(parts).to("cpu", non_blocking=True) for parts in (values, greedy))
         event = torch.cuda.current_stream(logits.device).record_event() if logits.is_cuda else None
 
         def wait() -> tuple[list[Answer], Results]:
@@ -108,7 +108,7 @@ class Positions:
             count = len(self._targets)
             values = value.double().numpy()
             sums = np.bincount(self._continuation, weights=values, minlength=count)
-            misses = np.bincount(self._continuation, weights=~greedy.numpy(), minlength=count)
+            misses = np.bincount(self._continuation, weights=~is_greedy.numpy(), minlength=count)
             ends = np.cumsum(np.bincount(self._continuation, minlength=count))[:-1]
             # in the order of the tokens: a token's position has a larger index than that of the token before it
             single = np.split(values[np.argsort(self._continuation, kind="stable")], ends)
@@ -124,17 +124,3 @@ class Positions:
             return answers, results
 
         return wait
-
-
-def is_likeliest(logprobs: torch.Tensor, at: torch.Tensor, token: torch.Tensor, picked: torch.Tensor) -> torch.Tensor:
-    """Tell for each pair of a row (`at`) and a token whether the token is the row's likeliest, the first one on a tie.
-
-    `logprobs` has the shape (rows, vocabulary), `picked` the log-probabilities of the pairs.
-    """
-    if logprobs.device.type != "cpu":
-        return logprobs.argmax(dim=1)[at] == token
-    # on a CPU amax is much cheaper than argmax, and few tokens reach it
-    likeliest = picked == logprobs.amax(dim=1)[at]
-    candidates = likeliest.nonzero().squeeze(1)
-    likeliest[candidates] = logprobs[at[candidates]].argmax(dim=1) == token[candidates]
-    return likeliest
