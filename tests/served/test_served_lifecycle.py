@@ -23,6 +23,7 @@ from support.tiny import TINY_TASK
 from gate.engines import Engine, close_engine
 from gate.engines.served import engine as engine_module
 from gate.engines.served import process as process_module
+from gate.engines.served.log import Log
 from gate.engines.served.ports import choose_port
 from gate.errors import ConfigError, EvaluationError, ModelError, StartError
 from gate.tasks.requests import GenerateRequest, LoglikelihoodRequest
@@ -118,6 +119,21 @@ def test_the_log_of_a_failed_start_gives_the_cause(start: Start, text: str, code
     with pytest.raises(StartError, match=message) as caught:
         start(f"--fail={text}")
     assert caught.value.exit_code == code
+
+
+def test_the_first_exception_of_a_log_comes_before_its_last_lines(tmp_path: Path) -> None:
+    path = tmp_path / "server.log"
+    path.write_text(
+        "WARNING: a low limit can cause errors like `OSError: [Errno 24] Too many open files`\n"
+        "(Worker pid=9) ERROR 11-27 21:55:05 [multiproc.py:9] ValueError: Marlin FP4 not available\n"
+        + "".join(f"(EngineCore pid=8) ERROR [core.py:1] line {number}\n" for number in range(20))
+        + "RuntimeError: See root cause above.\n"
+    )
+    lines = Log(path, whole=True).tail().splitlines()
+    assert lines[0] == "The first error of its log: ValueError: Marlin FP4 not available"
+    assert lines[1:3] == [f"The end of its log, {path}:", "    | (EngineCore pid=8) ERROR [core.py:1] line 6"]
+    path.write_text("ValueError: Marlin FP4 not available\n")
+    assert Log(path, whole=True).tail().splitlines()[0] == f"The end of its log, {path}:"
 
 
 def test_a_server_that_is_not_ready_in_time_is_stopped(start: Start, mark: str) -> None:

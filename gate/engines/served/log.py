@@ -23,6 +23,8 @@ _PORT = re.compile(
 )
 _ARGUMENT = re.compile(r"unrecognized argument|unknown argument|invalid argument|error: argument|invalid choice"
                        r"|no such option|expected one argument", re.IGNORECASE)  # fmt: skip
+# not in the middle of a sentence; the processes of vLLM put their name and the time before it
+_RAISED = re.compile(r"(?:^|\] |\s)((?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception): .+)")
 _MODULE = re.compile(r"No module named '?([\w.]+)")
 _KILLED = 128 + 9
 _FREE_MEMORY = (
@@ -51,11 +53,18 @@ class Log:
         return [line for line in lines if line]
 
     def tail(self) -> str:
-        """Return the last lines, indented, for a message; or that there are none."""
-        lines = [f"    | {line[:_WIDTH]}" for line in self.lines()[-_LINES:]]
+        """Return the last lines, indented, for a message, or that there are none.
+
+        An exception before them comes first: where one process of a server fails, the others print their own tracebacks
+        after it.
+        """
+        lines = self.lines()
         if not lines:
             return f"Its log, {self.path}, is empty."
-        return "\n".join([f"The end of its log, {self.path}:", *lines])
+        raised = filter(None, map(_RAISED.search, lines[:-_LINES]))
+        first = [f"The first error of its log: {match[1][:_WIDTH]}" for match in raised][:1]
+        last = [f"    | {line[:_WIDTH]}" for line in lines[-_LINES:]]
+        return "\n".join([*first, f"The end of its log, {self.path}:", *last])
 
 
 def is_port_taken(log: Log) -> bool:
