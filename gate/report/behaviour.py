@@ -50,9 +50,9 @@ def _divergences(known: Known) -> BehaviourTable:
         ("Task", "Tokens", "Mean", "Median", "90%", "99%", "99.9%", "Largest", "Same likeliest token"),
         tuple((name, f"{each.positions:,}", *_ladder(each), percent(each.same_top)) for name, each in found),
         "From the baseline to the candidate, in nats per token, at measured tokens of the right choice, of the "
-        "baseline's own text, or of the given text. ±: standard error of the mean from the stored tokens, "
-        "positions and texts, on these items. ≥: lower bounds, where the baseline stores no drawn tokens or a server "
-        "does not return the stored ones.",
+        "baseline's own text (of many texts, of a sample), or of the given text. ±: standard error of the mean from "
+        "the stored tokens, positions and texts, on these items. ≥: lower bounds, where the baseline stores no drawn "
+        "tokens or a server does not return the stored ones.",
     )
 
 
