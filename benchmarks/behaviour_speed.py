@@ -1,6 +1,6 @@
 """What measuring behaviour costs: text against plain forward passes, and divergences along generated answers.
 
-    python benchmarks/behaviour_speed.py MODELS [--text FILE] [--windows 20] [--answers 400] [--rounds 2]
+    python benchmarks/behaviour_speed.py MODELS [--text FILE] [--windows 20] [--answers 60] [--rounds 5]
                                          [--device cpu] [--out benchmarks/results]
 
 MODELS is the folder that `gate demo` writes: `baseline` and `damaged`. On a CPU, times are CPU seconds of one thread,
@@ -16,8 +16,11 @@ from __future__ import annotations
 
 import argparse
 import io
+import statistics
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -79,29 +82,36 @@ def stored_bytes(table: pa.Table) -> float:
 
 
 def compare(task: Task, first: tuple[str, Callable[[Engine], Any]], options: argparse.Namespace) -> list[str]:
-    """Return the lines of a table: the reference, and both models with what is measured of them, in turns."""
+    """Return the lines of a table: the reference, and both models with what is measured of them, in turns.
+
+    Of generated texts, all are measured and half of them: with the defaults, 200 of 400 are.
+    """
     base, other = (open_model(options.models / name, options.device) for name in ("baseline", "damaged"))
-    table = rows(task, base, DEFAULT)  # memory and caches are warm afterwards
+    half = replace(DEFAULT, texts=len(task.items) // 2)
+    recordings = {"": DEFAULT} if not task.generates else {" of all texts": DEFAULT, " of half of the texts": half}
+    tables = {name: rows(task, base, recording) for name, recording in recordings.items()}  # warms up, too
     rows(task, other, NONE)
-    references = StoredDistributions(TaskSamples(task.name, task.metric, table))
-    ways: dict[str, Callable[[], Any]] = {
-        first[0]: lambda: first[1](base),
-        "baseline, distributions stored": lambda: rows(task, base, DEFAULT),
-        "candidate, scores only": lambda: rows(task, other, NONE),
-        "candidate, divergences measured": lambda: rows(task, other, DEFAULT, references),
-    }
-    seconds = dict.fromkeys(ways, 0.0)
+    ways: dict[str, Callable[[], Any]] = {first[0]: lambda: first[1](base)}
+    references = {first[0]: first[0], "candidate, scores only": first[0]}
+    for name, recording in recordings.items():
+        ways[f"baseline, distributions{name} stored"] = partial(rows, task, base, recording)
+        references[f"baseline, distributions{name} stored"] = first[0]
+    ways["candidate, scores only"] = partial(rows, task, other, NONE)
+    for name, recording in recordings.items():
+        stored = StoredDistributions(TaskSamples(task.name, task.metric, tables[name]))
+        ways[f"candidate, divergences{name} measured"] = partial(rows, task, other, recording, stored)
+        references[f"candidate, divergences{name} measured"] = "candidate, scores only"
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(options.rounds):  # in turns, because the speed of a shared machine changes
         for name, way in ways.items():
-            seconds[name] += timed(way, options.device) / options.rounds
-    plain, stored, scores, compared = seconds.values()
-    names = list(ways)
-    return [
-        f"| {names[0]} | {plain:.1f} | 1.00 | |",
-        f"| {names[1]} | {stored:.1f} | {stored / plain:.2f} | {stored_bytes(table):,.0f} |",
-        f"| {names[2]} | {scores:.1f} | {scores / plain:.2f} | |",
-        f"| {names[3]} | {compared:.1f} | {compared / plain:.2f} | {compared / scores:.2f} x scores only |",
-    ]
+            seconds[name].append(timed(way, options.device))
+    lines = []
+    for name, own in seconds.items():
+        ratio = statistics.median(a / b for a, b in zip(own, seconds[references[name]], strict=True))
+        suffix = name.removeprefix("baseline, distributions").removesuffix(" stored")
+        size = f"{stored_bytes(tables[suffix]):,.0f}" if suffix in tables else ""
+        lines.append(f"| {name} | {statistics.median(own):.1f} | {ratio:.2f} | {references[name]} | {size} |")
+    return lines
 
 
 def main() -> None:
@@ -110,21 +120,21 @@ def main() -> None:
     parser.add_argument("models", type=Path)
     parser.add_argument("--text", type=Path, default=Path("docs/explanation/statistics.md"))
     parser.add_argument("--windows", type=int, default=20)
-    parser.add_argument("--answers", type=int, default=400)
-    parser.add_argument("--rounds", type=int, default=2, help="times that each way is measured, in turns")
+    parser.add_argument("--answers", type=int, default=60)
+    parser.add_argument("--rounds", type=int, default=5, help="times that each way is measured, in turns")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     options = parser.parse_args()
     cpu = options.device == "cpu"
     if cpu:
         torch.set_num_threads(1)
-    head = [f"| what | {'CPU ' if cpu else ''}seconds | ratio | bytes stored per item |", "|---|---|---|---|"]
+    head = [f"| what | {'CPU ' if cpu else ''}seconds | ratio | to | bytes stored per item |", "|---|--:|--:|---|--:|"]
     text = TaskSettings(name="text", kind="text", file=str(options.text.resolve()))
     texts = build_task(text, SampleSettings(limit=options.windows), options.text)
     lines = [
         "# What measuring behaviour costs",
         "",
-        "SmolLM2-135M-Instruct in float32, CPU seconds of one thread."
+        f"SmolLM2-135M-Instruct in float32, CPU seconds of one thread, medians of {options.rounds} rounds."
         if cpu
         else f"SmolLM2-135M-Instruct in bfloat16, seconds of the clock. {hardware(options.device)}.",
         "",
@@ -153,6 +163,8 @@ def main() -> None:
     second = [
         "",
         f"## {len(answers.items)} generated answers of up to 64 tokens",
+        "",
+        "The baseline's answer is read by both models. `distance.kl_texts` (200) bounds the number of texts: half of 400.",
         "",
         *head,
         *compare(answers, ("baseline, no distributions", lambda engine: rows(answers, engine, NONE)), options),
