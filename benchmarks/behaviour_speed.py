@@ -164,7 +164,7 @@ def main() -> None:
         "",
         f"## {len(answers.items)} generated answers of up to 64 tokens",
         "",
-        "The baseline's answer is read by both models. `distance.kl_texts` (200) bounds the number of texts: half of 400.",
+        "Both models read the baseline's answers. `distance.kl_texts` (200) bounds their number: half of 400.",
         "",
         *head,
         *compare(answers, ("baseline, no distributions", lambda engine: rows(answers, engine, NONE)), options),
