@@ -84,7 +84,7 @@ def stored_bytes(table: pa.Table) -> float:
 def compare(task: Task, first: tuple[str, Callable[[Engine], Any]], options: argparse.Namespace) -> list[str]:
     """Return the lines of a table: the reference, and both models with what is measured of them, in turns.
 
-    Of generated texts, all are measured and half of them: with the defaults, 200 of 400 are.
+    Of generated texts, all are measured and half of them, as `distance.kl_texts` (200) does for a task of 400.
     """
     base, other = (open_model(options.models / name, options.device) for name in ("baseline", "damaged"))
     half = replace(DEFAULT, texts=len(task.items) // 2)

@@ -45,7 +45,7 @@ def too_few_tokens(suite: Suite, cached: SampleSet) -> bool:
 
     Sets of older versions, without drawn tokens, are kept: they give lower bounds at the first token.
     """
-    wanted, stored = Recording.of(suite.loaded.config.distance), cached.manifest
+    wanted, stored = Recording.of(suite.loaded.config), cached.manifest
     if wanted.top and stored.texts is not None and stored.texts < min(wanted.texts, stored.items):
         return True
     if stored.top_tokens == "whole" or not wanted.top:
@@ -57,5 +57,5 @@ def too_few_tokens(suite: Suite, cached: SampleSet) -> bool:
 
 def only_bounds(suite: Suite, cached: SampleSet) -> bool:
     """Return whether a cached set has distributions, but no drawn tokens although they are asked for."""
-    wanted, stored = Recording.of(suite.loaded.config.distance), cached.manifest
+    wanted, stored = Recording.of(suite.loaded.config), cached.manifest
     return bool(wanted.drawn and stored.top_tokens) and stored.top_tokens != "whole" and not stored.drawn_tokens

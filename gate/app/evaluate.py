@@ -118,7 +118,7 @@ def baseline_sets(
                     model.identity,
                     _stored_at(suite, "baseline", model, task),
                     by_task.get(task.name),
-                    recording=Recording.of(suite.loaded.config.distance),
+                    recording=Recording.of(suite.loaded.config),
                     message=_indented(reporter),
                     role="baseline",
                 )
@@ -216,7 +216,7 @@ def candidate_sets(
                 _stored_at(suite, "candidate", model, task, name) if folder is None else folder / part,
                 reference[index] if measure_kl else None,
                 shard,
-                Recording.of(suite.loaded.config.distance),
+                Recording.of(suite.loaded.config),
                 _indented(reporter),
                 since,
                 limited=measure_kl and task.name in limited,

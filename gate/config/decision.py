@@ -133,7 +133,8 @@ class DistanceSettings(Section):
     kl_texts: int = Field(
         200,
         ge=2,
-        description="Most generated texts per task with a divergence: a seeded sample of the items.",
+        description="Most generated texts per task with a divergence: a random sample of the items, the same in every "
+        "run. With early_stop all are measured.",
     )
     max_kl: float | None = Field(
         None, ge=0, description="FAIL if the mean KL divergence over the gating tasks is larger (nats)."

@@ -17,7 +17,8 @@ from gate.samples.behaviour import is_likelihood
 from gate.stats import effective_number, recovery
 
 _KL_HINT = (
-    "`gate run` measures it, except on servers that do not return tokens, and for texts on servers. "
+    "`gate run` measures it, except on servers that do not return tokens, and for texts on servers. If the baseline "
+    "was evaluated again since, evaluate the candidate again. "
     "Make these tasks advisory, or remove max_kl."
 )
 

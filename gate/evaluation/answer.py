@@ -67,7 +67,7 @@ def answer_items(
     """
     if not items:
         return SAMPLE_SCHEMA.empty_table()
-    chosen = recording.chosen_of(task)
+    chosen = recording.chosen_of(task) if references is None else ()
     batch = len(items) if recording.requested_top <= _NARROW else _WIDE_BATCH
     tables = [
         _answer_batch(task, items[start : start + batch], engine, progress, references, recording, chosen)

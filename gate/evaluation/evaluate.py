@@ -116,6 +116,7 @@ class TaskEvaluation:
         ):
             progress(partial.items)
             references = None
+            sampled = self.reference is not None and self.reference.manifest.texts is not None
             if self.reference is not None and partial.missing:
                 references = StoredDistributions(self.reference.read())
 
@@ -128,7 +129,7 @@ class TaskEvaluation:
                     raise EvaluationError(f"task {self.task.name}: {error.message}", error.hint) from error
                 _check_rows(self.task, items, table)
                 if self.limited:
-                    _check_divergences(self.task, table, references)
+                    _check_divergences(self.task, table, references if sampled else None)
                 partial.add(index, table, time.monotonic() - started, self._scoring_method)
                 return table
 
@@ -169,11 +170,11 @@ def _is_own(folder: Path) -> bool:
     return WorkSeal("candidate").accepts(folder, content, signature)
 
 
-def _check_divergences(task: Task, table: pa.Table, references: StoredDistributions | None) -> None:
-    """Raise a ConfigError unless every item with a stored distribution has a KL divergence, on its first repeat."""
+def _check_divergences(task: Task, table: pa.Table, sample: StoredDistributions | None) -> None:
+    """Raise a ConfigError unless every item has a KL divergence, or every item of a sample; on its first repeat."""
     first = table.filter(pc.equal(table.column("repeat"), 0))
-    if references:
-        first = first.filter(pc.is_in(first.column("item_id"), pa.array(list(references))))
+    if sample is not None:
+        first = first.filter(pc.is_in(first.column("item_id"), pa.array(list(sample), pa.string())))
     unmeasured = first.column("kl").null_count
     if unmeasured:
         raise ConfigError(

@@ -133,7 +133,7 @@ class Plan:
             top_tokens=recording.top,
             drawn_tokens=recording.drawn,
             positions=recording.positions,
-            texts=recording.texts if recording.top and self.task.generates else None,
+            texts=recording.texts if recording.top and recording.is_sample_of(self.task) else None,
             settings=digest(self.settings(runtime)),
             stopped_of=planned if answered < planned else None,
         )

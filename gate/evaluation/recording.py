@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import heapq
 from dataclasses import dataclass
 from typing import Literal
 
-from gate.config import DistanceSettings
+from gate.config import GateConfig
 from gate.tasks import Task
 from gate.tasks.positions import text_seed
 
 UNMEASURED_HINT = "Evaluate both models with engine.kind: transformers, make these tasks advisory, or remove max_kl."
 """What to do where a limit needs KL divergence and it cannot be measured."""
 _WHOLE = 2**31 - 1  # more than any vocabulary; an engine returns what there is
+_ALL = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -36,21 +38,29 @@ class Recording:
     texts: int = 200
 
     @classmethod
-    def of(cls, distance: DistanceSettings) -> Recording:
+    def of(cls, config: GateConfig) -> Recording:
         """Return what `distance` of gate.yml asks for."""
+        distance = config.distance
         if not distance.kl:
             return NONE
+        # with early stopping nobody knows beforehand which items are answered, and a sample could miss all of them
+        texts = distance.kl_texts if config.decision.early_stop is None else _ALL
         if distance.kl_top == "whole":  # 100 KB or more per position
-            return cls("whole", 0, 1, distance.kl_texts)
-        return cls(distance.kl_top, distance.kl_sampled, distance.kl_positions, distance.kl_texts)
+            return cls("whole", 0, 1, texts)
+        return cls(distance.kl_top, distance.kl_sampled, distance.kl_positions, texts)
 
     def chosen_of(self, task: Task) -> frozenset[str]:
-        """Return the ids of the items whose distributions are stored: of many generated texts, a seeded sample.
+        """Return the ids of the items whose distributions are stored: of many generated texts, a random sample.
 
-        Reading a text again costs about a third of generating it.
+        It is the same in every run, because the order is that of a hash of the item id. Reading a text again costs
+        about a third of generating it.
         """
         items = [item.item_id for item in task.items]
-        return frozenset(sorted(items, key=text_seed)[: self.texts] if task.generates else items)
+        return frozenset(heapq.nsmallest(self.texts, items, key=text_seed) if self.is_sample_of(task) else items)
+
+    def is_sample_of(self, task: Task) -> bool:
+        """Return whether distributions are stored of some of the task's answers only."""
+        return task.generates and self.texts < len(task.items)
 
     @property
     def requested_top(self) -> int:

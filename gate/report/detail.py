@@ -67,7 +67,7 @@ class FlipDetail:
 
 @dataclass(frozen=True)
 class Histogram:
-    """Number of items of a task per bin of `EDGES`, by KL divergence: all items, and those whose score changed."""
+    """Number of items of a task per bin of `EDGES`, by KL divergence: the measured ones, and those that flipped."""
 
     task: str
     counts: tuple[int, ...]
@@ -129,7 +129,7 @@ def detail_of_result(result: Result) -> Detail:
 
 
 def divergence_histogram(pair: PairedTask) -> Histogram | None:
-    """Count the items of a task by KL divergence; None where it was not measured."""
+    """Count the measured items of a task by KL divergence; None where it was not measured."""
     if pair.positions is None:
         return None
     kl = item_means(pair.positions)

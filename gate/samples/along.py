@@ -51,12 +51,11 @@ def measured_positions(candidate: pa.Table, stored: npt.NDArray[np.bool_] | None
     Parameters
     ----------
     stored : bool array, optional
-        Whether the baseline has a distribution of the row: of many generated texts it stores a sample. Default, and if
-        it has none at all: every row must have a divergence.
+        Whether the baseline has a distribution of the row: of many generated texts it stores a random sample. Default:
+        every row must have a divergence.
     """
     valid = np.asarray(candidate.column("kl").is_valid().to_numpy(zero_copy_only=False))
-    expected = stored if stored is not None and stored.any() else np.ones(len(valid), np.bool_)
-    if not valid.any() or not valid[expected].all():
+    if not valid.any() or not (valid if stored is None else valid[stored]).all():
         return None
     measured, total = np.flatnonzero(valid), len(valid)
     if len(measured) < total:

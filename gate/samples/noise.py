@@ -24,8 +24,9 @@ def divergences(pair: PairedTask) -> FloatArray | None:
     if pair.positions is not None:
         return item_means(pair.positions)
     tables = pair.baseline, pair.candidate
-    stored = pair.baseline.column(_COLUMNS[0]).is_valid()
-    tables = tuple(table.filter(stored) for table in tables)
+    if pair.is_kl_sample:
+        both = pc.and_(*(table.column(_COLUMNS[0]).is_valid() for table in tables))
+        tables = tuple(table.filter(both) for table in tables)
     if not len(tables[0]) or any(table.column(name).null_count for table in tables for name in _COLUMNS):
         return None
     (tokens_p, log_p), (tokens_q, log_q) = (

@@ -54,6 +54,8 @@ class PairedTask:
         own.
     repeats : int
         Answers per item: the scores are their means.
+    is_kl_sample : bool
+        Whether the baseline stores distributions of a random sample of the items only.
     """
 
     task: str
@@ -70,6 +72,7 @@ class PairedTask:
     names: npt.NDArray[np.int64] | None = None
     shared: npt.NDArray[np.int64] | None = None
     repeats: int = 1
+    is_kl_sample: bool = False
 
     @property
     def n(self) -> int:
@@ -100,6 +103,8 @@ class PairedTask:
     @cached_property
     def positions(self) -> MeasuredPositions | None:
         """The measured positions of the candidate's answers; None if KL divergence was not measured."""
+        if not self.is_kl_sample:
+            return measured_positions(self.candidate)
         stored = self.baseline.column("tail_mass").is_valid().to_numpy(zero_copy_only=False)
         return measured_positions(self.candidate, stored)
 
@@ -227,7 +232,20 @@ def _pair_task(
     binary = all(bool(np.isin(score, (0.0, 1.0)).all()) for score in (score_a, score_b))
     clusters = cluster_numbers(task, a, b)
     left_out = aligned.left_out
-    return PairedTask(task, samples.metric, a, b, score_a, score_b, binary, clusters, left_out, unit, repeats=repeats)
+    return PairedTask(
+        task,
+        samples.metric,
+        a,
+        b,
+        score_a,
+        score_b,
+        binary,
+        clusters,
+        left_out,
+        unit,
+        repeats=repeats,
+        is_kl_sample=samples.is_kl_sample,
+    )
 
 
 def _require_equal_facets(baseline: TaskSamples, candidate: TaskSamples) -> None:

@@ -102,6 +102,8 @@ class TaskSamples:
         Names of the files that hold the samples; empty if not known.
     named_after_file : bool
         Whether the task's name is only that of its file, which may differ between two models.
+    measured_texts : int or None
+        Number of generated texts with stored distributions, a random sample; None if all answers should have one.
     """
 
     task: str
@@ -112,6 +114,14 @@ class TaskSamples:
     stopped_of: int | None = None
     files: tuple[str, ...] = ()
     named_after_file: bool = False
+    measured_texts: int | None = None
+
+    @property
+    def is_kl_sample(self) -> bool:
+        """Whether distributions are stored of a random sample of the items, and of no fewer."""
+        if self.measured_texts is None:
+            return False
+        return bool(self.measured_texts == len(self.table) - self.table.column("tail_mass").null_count)
 
     def to_pandas(self) -> pd.DataFrame:
         """Return the samples as a data frame.

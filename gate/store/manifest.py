@@ -115,4 +115,4 @@ class Manifest(_Section):
     positions: int = 1
     """Most positions per answer with a distribution."""
     texts: int | None = None
-    """Most generated texts with distributions; None if all answers have one."""
+    """Number of generated texts with distributions, a random sample; None if all answers have one."""

@@ -148,6 +148,7 @@ def _common_settings(manifest: Manifest) -> dict[str, object]:
         "end tokens": model.end_tokens,
         "libraries": ", ".join(f"{name} {version}" for name, version in sorted(model.versions.items())),
         "quantgate": manifest.quantgate,
+        "stored distributions": (manifest.top_tokens, manifest.drawn_tokens, manifest.positions, manifest.texts),
     }
 
 

@@ -39,7 +39,13 @@ class SampleSet:
         table = pa.concat_tables(tables) if tables else SAMPLE_SCHEMA.empty_table()
         manifest = self.manifest
         return TaskSamples(
-            manifest.task, manifest.metric, table, manifest.facets, manifest.reference, manifest.stopped_of
+            manifest.task,
+            manifest.metric,
+            table,
+            manifest.facets,
+            manifest.reference,
+            manifest.stopped_of,
+            measured_texts=manifest.texts,
         )
 
     def tables(self) -> Iterator[pa.Table]:

@@ -15,7 +15,7 @@ from support.tiny import write_tiny_model
 from gate.errors import EvaluationError
 from gate.tasks.requests import GenerateRequest
 
-FAST = ("deepseek_v2", "gpt_oss", "qwen3_next")
+FAST = ("deepseek_v2", "gpt_oss", "minimax_m3_vl_text", "qwen3_next")
 # transformers' own forward pass depends on the length of the row there
 ILL_DEFINED = ("doge",)
 

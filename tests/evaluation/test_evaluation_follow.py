@@ -12,7 +12,7 @@ import pytest
 import torch
 from support.evaluations import choice_task, opened, text_task
 
-from gate.config import SampleSettings
+from gate.config import GateConfig, SampleSettings
 from gate.engines import Engine
 from gate.evaluation.answer import answer_items
 from gate.evaluation.recording import Recording
@@ -118,6 +118,17 @@ def test_of_many_texts_a_seeded_sample_is_measured(tmp_path: Path, models: tuple
     assert [row["item_id"] for row in compared.to_pylist() if row["kl"] is not None] == stored_ids
     choices = choice_task(tmp_path)
     assert rows(choices, models[0], recording).column("tail_mass").null_count == 0  # texts only
+
+
+def test_with_early_stopping_every_text_is_measured() -> None:
+    task = {"name": "t", "file": "t.jsonl", "kind": "generate_until", "prompt": "{{ q }}", "answer": "{{ a }}"}
+    values = {"version": 1, "baseline": {"model": "a"}, "candidate": {"model": "b"}, "tasks": [task]}
+    config = GateConfig.model_validate({**values, "distance": {"kl_texts": 5}})
+    early = GateConfig.model_validate(
+        {**values, "distance": {"kl_texts": 5}, "decision": {"early_stop": {"alpha": 0.01}}}
+    )
+    assert Recording.of(config).texts == 5
+    assert Recording.of(early).texts > 1e9
 
 
 def test_a_sample_of_texts_is_drawn_again_with_other_items(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pytest
 
 from gate.samples.along import error_of_mean, item_means, measured_positions, weighted_quantiles
-from gate.samples.record import SAMPLE_SCHEMA
+from gate.samples.pairing import pair
+from gate.samples.record import SAMPLE_SCHEMA, ModelSamples, TaskSamples
 
 
 def rows(*items: dict[str, Any]) -> pa.Table:
@@ -68,11 +69,26 @@ def test_a_divergence_is_needed_where_the_baseline_stores_a_distribution() -> No
     table = rows(answer([0.2], (), 1), {}, answer([0.4], (), 1))
     assert measured_positions(table) is None
     assert measured_positions(table, np.array([True, True, False])) is None
-    assert measured_positions(table, np.zeros(3, bool)) is None  # the baseline's file has lost its distributions
     assert measured_positions(rows({}, {}), np.array([True, False])) is None
     positions = measured_positions(table, np.array([True, False, True]))
     assert positions is not None
     assert (positions.rows.tolist(), positions.total) == ([0, 2], 3)
+
+
+def test_only_a_complete_sample_counts_as_random() -> None:
+    """A server that returned no distribution for some answers is no random sample of them."""
+    stored = {"top_tokens": [1], "top_logprobs": [-0.1], "tail_mass": 0.1}
+    base = rows(stored, {}, stored, {})
+    candidate = rows(answer([0.2], (), 1), {}, answer([0.4], (), 1), {})
+    for texts, means in ((2, [0.2, 0.4]), (3, None), (None, None)):
+        sides = [
+            ModelSamples("a", {"t": TaskSamples("t", "acc", base, measured_texts=texts)}, {"fingerprint": "a's"}),
+            ModelSamples("b", {"t": TaskSamples("t", "acc", candidate, reference="a's")}),
+        ]
+        positions = pair(*sides).tasks[0].positions
+        assert (None if positions is None else item_means(positions).tolist()) == (
+            None if means is None else pytest.approx(means)
+        )
 
 
 def test_one_measured_item_of_several_has_no_standard_error() -> None:

@@ -125,12 +125,14 @@ def test_the_first_exception_of_a_log_comes_before_its_last_lines(tmp_path: Path
     path = tmp_path / "server.log"
     path.write_text(
         "WARNING: a low limit can cause errors like `OSError: [Errno 24] Too many open files`\n"
+        "INFO retrying on ConnectionError: will try 3 times\n"
+        "WARNING falling back after ImportError: flash_attn is not installed\n"
         "(Worker pid=9) ERROR 11-27 21:55:05 [multiproc.py:9] ValueError: Marlin FP4 not available\n"
         + "".join(f"(EngineCore pid=8) ERROR [core.py:1] line {number}\n" for number in range(20))
         + "RuntimeError: See root cause above.\n"
     )
     lines = Log(path, whole=True).tail().splitlines()
-    assert lines[0] == "The first error of its log: ValueError: Marlin FP4 not available"
+    assert lines[0] == "An earlier error in its log: ValueError: Marlin FP4 not available"
     assert lines[1:3] == [f"The end of its log, {path}:", "    | (EngineCore pid=8) ERROR [core.py:1] line 6"]
     path.write_text("ValueError: Marlin FP4 not available\n")
     assert Log(path, whole=True).tail().splitlines()[0] == f"The end of its log, {path}:"

@@ -25,6 +25,7 @@ from support.tiny import write_tiny_task
 import gate.evaluation.plan
 from gate.engines import Engine
 from gate.errors import EvaluationError, SampleError
+from gate.evaluation.recording import Recording
 from gate.samples import pair
 from gate.store import SampleSet, Store, open_set, read_sets
 from gate.store.lock import one_writer
@@ -194,6 +195,13 @@ def test_shards_evaluated_differently_are_refused(
     message = refused([tmp_path / "a", tmp_path / "b"])
     assert named in message
     assert str(tmp_path / "b" / "animals") in message
+
+
+def test_shards_that_store_other_samples_of_texts_are_refused(tmp_path: Path, tiny: Opened) -> None:
+    task = text_task(tmp_path)
+    for index, texts in ((1, 5), (2, 20)):
+        evaluate(task, tiny, tmp_path / str(index) / "say", shard=(index, 2), recording=Recording(texts=texts))
+    assert "stored distributions: (64, 16, 16, 5) and (64, 16, 16, 20)" in refused([tmp_path / "1", tmp_path / "2"])
 
 
 def test_shards_of_other_models_tasks_or_baselines_are_refused(

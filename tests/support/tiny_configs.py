@@ -111,7 +111,7 @@ _SPECIAL: dict[str, dict[str, Any]] = {
     "lfm2_moe": {"layer_types": ["conv", "full_attention"]},
     "marian": {"decoder_vocab_size": 384},
     "mamba2": {"num_heads": 8, "head_dim": 8},
-    "minimax_m3_vl_text": {"layer_types": ["full_attention", "minimax_m3_sparse"]},
+    "minimax_m3_vl_text": {"layer_types": ["full_attention", "minimax_m3_sparse"], "index_n_heads": 2},
     "ministral": _NO_DEFAULT,
     "nemotron": {"num_key_value_heads": 2},
     "qwen4_exp": {"text_config": _QWEN4},

@@ -23,8 +23,8 @@ _PORT = re.compile(
 )
 _ARGUMENT = re.compile(r"unrecognized argument|unknown argument|invalid argument|error: argument|invalid choice"
                        r"|no such option|expected one argument", re.IGNORECASE)  # fmt: skip
-# not in the middle of a sentence; the processes of vLLM put their name and the time before it
-_RAISED = re.compile(r"(?:^|\] |\s)((?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception): .+)")
+# the last line of a traceback; the processes of vLLM put their name and the time before it
+_RAISED = re.compile(r"^(?:.*\bERROR\b.*\] )?((?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception)(?:: .+)?)$")
 _MODULE = re.compile(r"No module named '?([\w.]+)")
 _KILLED = 128 + 9
 _FREE_MEMORY = (
@@ -62,7 +62,7 @@ class Log:
         if not lines:
             return f"Its log, {self.path}, is empty."
         raised = filter(None, map(_RAISED.search, lines[:-_LINES]))
-        first = [f"The first error of its log: {match[1][:_WIDTH]}" for match in raised][:1]
+        first = [f"An earlier error in its log: {match[1][:_WIDTH]}" for match in raised][:1]
         last = [f"    | {line[:_WIDTH]}" for line in lines[-_LINES:]]
         return "\n".join([*first, f"The end of its log, {self.path}:", *last])
 

@@ -60,8 +60,14 @@ def supports_shared_prefix(loaded: LoadedModel) -> bool:
 
 @_once
 def ignores_padding(loaded: LoadedModel) -> bool:
-    """Tell whether padding on the left leaves the model's logits unchanged."""
+    """Tell whether padding on the left leaves the model's logits unchanged.
+
+    Sparse attention does not: it chooses blocks of keys that are counted from the start of the row, and only rows of
+    many blocks show it, which are too long for a probe.
+    """
     model, device = loaded.model, loaded.device
+    if any("sparse" in kind for kind in getattr(model.config.get_text_config(), "layer_types", None) or ()):
+        return False
     ids = probe_tokens(loaded.tokenizer)[: _PADDING // 2]
     inputs = torch.tensor([[loaded.tokenizer.pad_token_id or 0] * _PADDING + ids], device=device)
     mask = torch.tensor([[0] * _PADDING + [1] * len(ids)], device=device)
