@@ -111,8 +111,7 @@ class TaskResult(ResultSection):
     kl_error: float | None = Field(
         None,
         description="Standard error of kl_mean over the random draws of stored tokens, positions and texts, given the "
-        "items. Null where it is a lower bound, where only one of several texts was measured, and in results of old "
-        "versions.",
+        "items. Null for a lower bound, where one of several texts was measured, and in results of old versions.",
     )
     kl_is_bound: bool | None = Field(
         None,
