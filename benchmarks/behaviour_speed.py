@@ -105,11 +105,11 @@ def compare(task: Task, first: tuple[str, Callable[[Engine], Any]], options: arg
     for _ in range(options.rounds):  # in turns, because the speed of a shared machine changes
         for name, way in ways.items():
             seconds[name].append(timed(way, options.device))
+    sizes = {f"baseline, distributions{name} stored": stored_bytes(table) for name, table in tables.items()}
     lines = []
     for name, own in seconds.items():
         ratio = statistics.median(a / b for a, b in zip(own, seconds[references[name]], strict=True))
-        suffix = name.removeprefix("baseline, distributions").removesuffix(" stored")
-        size = f"{stored_bytes(tables[suffix]):,.0f}" if suffix in tables else ""
+        size = f"{sizes[name]:,.0f}" if name in sizes else ""
         lines.append(f"| {name} | {statistics.median(own):.1f} | {ratio:.2f} | {references[name]} | {size} |")
     return lines
 

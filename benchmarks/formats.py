@@ -239,7 +239,7 @@ def table(work: Path, items: int) -> str:
             f"SmolLM2-135M-Instruct, quantised by the tool in the first column and judged on {items} "
             f"items of each of {TASKS} tasks of the demo, against the unquantised model in transformers "
             f"{transformers.__version__} (torch {torch.__version__}, bfloat16, CPU). Candidates in vLLM run in its CPU "
-            "build; an empty cell was not tried. FP8 has no kernel there: a pass takes 11 s per token, so it was not "
+            "build; an empty cell was not tried. FP8 runs there without a fast kernel (11 s per token): it was not "
             "judged. KL: mean divergence in nats at the answer. The last column has the quantisation that transformers "
             "loaded. Written by `python benchmarks/formats.py`.",
             "",

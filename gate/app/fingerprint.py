@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from gate.app.models import locate_model
 from gate.common.canonical import digest
 from gate.config import LoadedConfig
+from gate.evaluation.recording import Recording
 from gate.samples import SCHEMA_VERSION
 from gate.tasks import build_suite
 
@@ -39,5 +40,5 @@ def fingerprint(loaded: LoadedConfig) -> Fingerprint:
         "kl_positions": config.distance.kl_positions if config.distance.kl else 0,
     }
     if config.distance.kl and any(task.generates for task in suite):
-        parts["kl_texts"] = config.distance.kl_texts
+        parts["kl_texts"] = Recording.of(config).texts
     return Fingerprint(digest(parts), parts, identity.name, identity.engine)

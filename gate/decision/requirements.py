@@ -18,7 +18,7 @@ from gate.stats import effective_number, recovery
 
 _KL_HINT = (
     "`gate run` measures it, except on servers that do not return tokens, and for texts on servers. If the baseline "
-    "was evaluated again since, evaluate the candidate again. "
+    "was evaluated after the candidate, evaluate the candidate again. "
     "Make these tasks advisory, or remove max_kl."
 )
 

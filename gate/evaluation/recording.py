@@ -12,8 +12,7 @@ from gate.tasks.positions import text_seed
 
 UNMEASURED_HINT = "Evaluate both models with engine.kind: transformers, make these tasks advisory, or remove max_kl."
 """What to do where a limit needs KL divergence and it cannot be measured."""
-_WHOLE = 2**31 - 1  # more than any vocabulary; an engine returns what there is
-_ALL = 2**31 - 1
+_ALL = 2**31 - 1  # more than any vocabulary or task; an engine returns what there is
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ class Recording:
         """Return the ids of the items whose distributions are stored: of many generated texts, a random sample.
 
         It is the same in every run, because the order is that of a hash of the item id. Reading a text again costs
-        about a third of generating it.
+        a quarter to a third of generating it.
         """
         items = [item.item_id for item in task.items]
         return frozenset(heapq.nsmallest(self.texts, items, key=text_seed) if self.is_sample_of(task) else items)
@@ -65,7 +64,7 @@ class Recording:
     @property
     def requested_top(self) -> int:
         """The number of likeliest tokens that an engine is asked for."""
-        return _WHOLE if self.top == "whole" else self.top
+        return _ALL if self.top == "whole" else self.top
 
     def __str__(self) -> str:
         tokens = f"{self.top} + {self.drawn}" if self.drawn else str(self.top)

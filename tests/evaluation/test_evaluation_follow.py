@@ -100,7 +100,7 @@ def test_long_texts_store_a_sample_of_positions(tmp_path: Path, models: tuple[En
     assert max(kl for each in itself.column("later_kl").to_pylist() for kl in each or [0.0]) < 1e-3
 
 
-def test_of_many_texts_a_seeded_sample_is_measured(tmp_path: Path, models: tuple[Engine, Engine]) -> None:
+def test_of_many_texts_a_random_sample_is_measured(tmp_path: Path, models: tuple[Engine, Engine]) -> None:
     task = text_task(tmp_path, max_tokens=6)
     recording = Recording(64, 16, 4, texts=10)
     table = rows(task, models[0], recording)
